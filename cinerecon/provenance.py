@@ -7,8 +7,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
+
+from cinerecon.version import __version__
 
 PREFIX, N_DIGITS = "person-", 10
 """Beginning of the hash of a patient's number, and its hexadecimal digits."""
@@ -62,7 +63,7 @@ class Provenance:
     @property
     def software(self) -> str:
         """Name and version of this program."""
-        return f"cinerecon {version('cinerecon')}"
+        return f"cinerecon {__version__}"
 
     @property
     def texts(self) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Copy trained weights to the folders of their recipes, and write their cards.
 
-    python models/ship.py runs/first runs/shipped                             # without results
-    python models/ship.py runs/first runs/shipped --results results/quality   # with those of benchmarks/quality.py
-    python models/ship.py --results results/quality                           # new results of the shipped weights
+    python models/ship.py runs/shipped                             # without results
+    python models/ship.py runs/shipped --results results/quality   # with those of benchmarks/quality.py
+    python models/ship.py --results results/quality                # new results of the shipped weights
 
 The weights are those of the last stage that were best in its validation. The file of the weights contains the lines of
 the card.
@@ -17,7 +17,7 @@ from statistics import mean
 from typing import Any
 
 from safetensors.torch import load_file
-from train import MODELS, NETWORKS, TRAINED_ON_ALL_SUBJECTS, read_recipe_values
+from train import MODELS, NETWORKS, read_recipe_values
 
 from cinerecon import networks
 from cinerecon.evaluation.paper_tables import PAPER_TABLES
@@ -31,8 +31,7 @@ from cinerecon.training.recipe import read_recipe
 
 SOURCE = "this project"
 SIMULATED = "; all else simulated"
-TRAINED_ON = f"6 magnitude cines of one volunteer, not sax_mid or lax_4ch, and 60 phantoms{SIMULATED}"
-TRAINED_ON_ALL = (
+TRAINED_ON = (
     "45 magnitude cines of two patients, two volunteers and a pig, not sax_mid or lax_4ch, and 100 phantoms" + SIMULATED
 )
 PSNR_LABELS = {"first_image": "initial image", "validation": "network"}
@@ -102,8 +101,7 @@ def ship(name: str, stages: list[Path], results: Results) -> None:
         raise SystemExit(f"the settings of {run} differ from {MODELS / name}/model.yaml")
     config, path = read_model(run)
     weights = load_file(path)
-    trained_on = TRAINED_ON_ALL if name in TRAINED_ON_ALL_SUBJECTS else TRAINED_ON
-    fields = {"source": SOURCE, "trained_on": trained_on, "reports": summary_line(name, results)}
+    fields = {"source": SOURCE, "trained_on": TRAINED_ON, "reports": summary_line(name, results)}
     net = networks.build(config.network, config.architecture)
     fields["n_parameters"] = count_parameters(net)
     fields |= describe_sampling(read_recipe(run / "model.yaml").training.data)
@@ -259,7 +257,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="output folder of benchmarks/quality.py")
     arguments = parser.parse_args()
     results = Results.from_scores(read_scores(arguments.results) if arguments.results else [])
-    for name in dict.fromkeys((*NETWORKS, *TRAINED_ON_ALL_SUBJECTS)):
+    for name in (*NETWORKS, "stvarnet"):
         stages = [folder / name for folder in arguments.runs]
         if stages and all((run / "done").exists() for run in stages):
             ship(name, stages, results)

@@ -1,10 +1,9 @@
 """Train the shipped networks, and the variants for the ablations, each with its ``model.yaml``.
 
-    python models/train.py --series FOLDER -o runs/first
-    python models/train.py --series FOLDER -o runs/shipped --second runs/first   # second stage: the shipped weights
+    python models/train.py --series FOLDER -o runs/shipped                     # from random weights
+    python models/train.py slrnet --series FOLDER -o runs/more --from models   # from the shipped weights
     python models/train.py --series FOLDER -o runs/ablations --ablations --seeds 3
-    python models/train.py --series FOLDER -o runs/published --published         # of published size, on a GPU
-    python models/train.py stvarnet slrnet --series FOLDER --series FOLDER -o runs/own  # those trained on all subjects
+    python models/train.py --series FOLDER -o runs/published --published       # of published size, on a GPU
 
 Finished trainings are skipped, interrupted ones continue. `--jobs 2` trains two networks at a time, each on half of the
 cores. Batches are the same for all networks and are drawn only once. `ship.py` then copies the weights to the folders
@@ -22,13 +21,12 @@ from typing import Any
 import yaml
 
 MODELS = Path(__file__).parent
-SECOND, PUBLISHED, ABLATION = (MODELS / f"training-{name}.yaml" for name in ("2", "published", "ablations"))
+PUBLISHED, ABLATION = (MODELS / f"training-{name}.yaml" for name in ("published", "ablations"))
 NETWORKS = (
     *("slrnet", "istanet", "istanet-lr", "dccnn", "dccnn-lr", "crnn", "crnn-lr"),
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
-TRAINED_ON_ALL_SUBJECTS = ("slrnet", "stvarnet")
-"""Networks that are trained in one stage, by ``training-subjects.yaml``; with `--published`, by that recipe."""
+"""The networks of the papers."""
 VIEW_SHARED = ("initial_method={method: viewshared}", "phase_smoothing=4.0")
 """The initial image of all variants, made without a low-rank prior in a hundredth of the time of k-t SLR."""
 NARROW_NETWORK = ("architecture.n_channels=8", "training.n_steps=150")
@@ -67,8 +65,6 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> bool:
         recipe = write_recipe(as_published(read_recipe_values(recipe)), PUBLISHED, folder / f"{name}.yaml")
     elif arguments.ablations:
         recipe = write_recipe(read_recipe_values(recipe), ABLATION, folder / f"{name}.yaml")
-    elif arguments.second and name not in TRAINED_ON_ALL_SUBJECTS:
-        recipe = write_recipe(read_recipe_values(recipe), SECOND, folder / f"{name}.yaml")
     command = [sys.executable, "-m", "cinerecon.cli", "train", str(recipe), "-o", str(run)]
     command += [part for folder in arguments.series for part in ("--series", str(folder))]
     command += ["--cache", str(arguments.cache), "--workers", str(arguments.workers)]
@@ -77,8 +73,8 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> bool:
         if (run / "done").exists():
             return True
         command.append("--resume")
-    elif arguments.second:
-        command += ["--weights", str(arguments.second / name)]
+    elif arguments.weights:
+        command += ["--weights", str(arguments.weights / name)]
     threads = str(max(1, (os.cpu_count() or 1) // arguments.jobs))
     with (folder / f"{name}.log").open("a", encoding="utf-8") as log:
         environment = {**os.environ, "OMP_NUM_THREADS": threads}
@@ -114,15 +110,17 @@ def write_recipe(recipe: dict[str, Any], training: Path, path: Path) -> Path:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "names", nargs="*", metavar="name", help="default: all networks of papers that are trained this way"
+        "names", nargs="*", metavar="name", help="default: all shipped networks, or with --published those of papers"
     )
     parser.add_argument("--series", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="folder of simulated cines")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--second", type=Path, metavar="FOLDER", help="second stage, from the runs of the first")
     which.add_argument("--ablations", action="store_true", help="train the variants for the ablations, briefly")
     which.add_argument("--published", action="store_true", help="networks of published size, for a GPU")
+    parser.add_argument(
+        "--from", dest="weights", type=Path, metavar="FOLDER", help="folders of the weights to start from"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="networks to train at the same time")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant, with different random numbers")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw batches, for each network")
@@ -130,8 +128,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.seeds > 1 and not arguments.ablations:
         parser.error("--seeds is for --ablations")
-    in_two_stages = [name for name in NETWORKS if name not in TRAINED_ON_ALL_SUBJECTS]
-    default = ABLATIONS if arguments.ablations else NETWORKS if arguments.published else in_two_stages
+    default = ABLATIONS if arguments.ablations else NETWORKS if arguments.published else (*NETWORKS, "stvarnet")
     names = arguments.names or list(default)
     with ThreadPoolExecutor(arguments.jobs) as pool:
         runs = [(name, seed) for seed in range(arguments.seeds) for name in names]

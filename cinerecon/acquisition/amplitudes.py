@@ -8,6 +8,7 @@ image, or parts of the data were scaled separately.
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Warn
@@ -185,11 +186,10 @@ def _steps(
     distance = np.diff(ky)
     rate = np.diff(amplitude) / distance
     is_steep = (np.abs(from_centre[:-1]) <= CENTRE_HALF_WIDTH) | (np.abs(from_centre[1:]) <= CENTRE_HALF_WIDTH)
-    steps = np.zeros(len(rate))
-    for i in np.flatnonzero(~is_steep):
-        around = np.concatenate([rate[max(i - STEP_WINDOW, 0) : i], rate[i + 1 : i + 1 + STEP_WINDOW]])
-        step = (rate[i] - np.median(around)) * distance[i]
-        spread = 0.0 if is_end[i] else np.abs(around - np.median(around)).max() * distance[i]
-        if abs(step) - spread > np.log(STEP_RATIO):
-            steps[i] = step
-    return steps
+    around = sliding_window_view(np.pad(rate, STEP_WINDOW, constant_values=np.nan), 2 * STEP_WINDOW + 1)
+    around = np.sort(np.delete(around, STEP_WINDOW, axis=1), axis=1)  # NaN, beyond the first and last line, is last
+    n, row = np.isfinite(around).sum(1), np.arange(len(around))
+    usual = (around[row, (n - 1) // 2] + around[row, n // 2]) / 2
+    steps = (rate - usual) * distance
+    spread = np.where(is_end, 0.0, np.maximum(usual - around[:, 0], around[row, n - 1] - usual) * distance)
+    return np.where(~is_steep & (np.abs(steps) - spread > np.log(STEP_RATIO)), steps, 0.0)

@@ -73,6 +73,19 @@ def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tenso
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
+def holds_truth(raw: RawScan) -> bool:
+    """Whether the file of a scan also holds the images that it was simulated from."""
+    if not isinstance(raw.store, Hdf5Samples):
+        return False
+    with open_hdf5(raw.path) as file:
+        return _truth_group(file, raw) is not None
+
+
+def _truth_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
+    group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
+    return group if isinstance(group, h5py.Group) else None
+
+
 def read_truth(
     raw: RawScan, n_slices: int, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[Tensor | None, list[str]]:
@@ -99,8 +112,8 @@ def read_truth(
     if not isinstance(raw.store, Hdf5Samples):
         return None, []
     with open_hdf5(raw.path) as file:
-        group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
-        images = None if group is None or not hasattr(group, "keys") else _array(group, "reference", data)
+        group = _truth_group(file, raw)
+        images = None if group is None else _array(group, "reference", data)
         if images is None or images.shape[1] != data.n_frames:
             return None, []
         if len(images) < n_slices:

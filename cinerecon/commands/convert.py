@@ -28,6 +28,7 @@ class ConvertOptions(Options):
 
 def convert(options: ConvertOptions) -> None:
     """Read the scan, write it, and print the number of readouts; warnings of the reader are on standard error."""
+    from cinerecon.acquisition.reference import holds_truth
     from cinerecon.commands.scans import STANDARD, binary_output, scan_file
     from cinerecon.io.atomic import is_same_file, would_overwrite
     from cinerecon.io.mrd_stream.reader import write_raw_stream
@@ -38,7 +39,8 @@ def convert(options: ConvertOptions) -> None:
         raise would_overwrite(options.scan, options.output)
     with scan_file(options.scan) as path:
         raw = with_noise(read_raw_scan(path, options.dataset, options.measurement))
-        for text in raw.warnings:
+        not_written = ("the true images in the file (/truth) are not converted",) if holds_truth(raw) else ()
+        for text in (*raw.warnings, *not_written):
             print(f"warning  {text}", file=sys.stderr)
         if options.output == STANDARD:
             write_raw_stream(raw, binary_output())

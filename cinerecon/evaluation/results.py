@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
 from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, Gain
+from cinerecon.version import __version__
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
 """Measures of the table in a terminal."""
@@ -262,7 +262,7 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
         "methods": ", ".join(methods),
         "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
         "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.subject for s in scores}, 'subject')}",
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {version('cinerecon')}",
+        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {__version__}",
         "on": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())

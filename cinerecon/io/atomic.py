@@ -44,16 +44,20 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
     Raises
     ------
     FileError
-        If it exists already and ``force`` is not set, its name is too long, or its folder cannot be written.
+        If it exists already and ``force`` is not set, its name is too long, its folder cannot be written, or a folder
+        of its path is a link to one that does not exist.
     """
     length = len(os.fsencode(path.name))
     if length > LONGEST_NAME:
         what = f"the name {path.name[:20]}... is too long: {length} bytes, at most {LONGEST_NAME}"
         raise FileError(what, where=str(path.absolute().parent), hint="choose another name with -o")
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise FileError(f"{path.name} exists already", where=str(path), hint="--force overwrites it")
     folder = path.absolute().parent
     while not folder.exists():
+        if folder.is_symlink():
+            what = f"{folder} is a link to {folder.readlink()}, which does not exist"
+            raise FileError(what, where=str(path), hint="create that folder, or choose another one with -o")
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise FileError(f"cannot write to {folder}", where=str(path), hint="choose another folder with -o")
@@ -266,7 +270,8 @@ def require_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise FileError("this is a file, results need a folder", where=str(folder), hint="-o results/") from None
+        what = "this is a file or a link to nothing, results need a folder"
+        raise FileError(what, where=str(folder), hint="-o results/") from None
     except OSError as error:
         what = f"cannot create the folder: {error.strerror or error}"
         raise FileError(what, where=str(folder), hint="choose another folder with -o") from None

@@ -6,7 +6,8 @@ soft thresholding, shrinkage of the singular values of the Casorati matrix, and 
 
 Departs from the paper in: the residual connection and the symmetry term of the training loss, which only the authors'
 program has (`variant="code"` is that program, with the coupling added instead of subtracted); the first image may be
-given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
+given instead of zero-filled; the voxels of the transform may be cells of several pixels (`cell`), which takes a quarter
+of the time for 2 x 2 pixels; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
 import torch
@@ -75,7 +76,9 @@ class Cascade(nn.Module):
         r = to_channels(image, self.cell)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
-        return to_complex(out + r if self.residual else out, self.cell, image), self.synthesis(features) - r if symmetry else None
+        return to_complex(out + r if self.residual else out, self.cell, image), self.synthesis(
+            features
+        ) - r if symmetry else None
 
     def update_multiplier(self, multiplier: Tensor, image: Tensor, lowrank: Tensor) -> Tensor:
         """Beta + eta (x - T)."""
@@ -98,7 +101,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
         """Pass image, low-rank part and multiplier through all cascades.
 
         The low-rank part begins with the initial image if one is given, otherwise with zero as in the paper.
-        Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
+        Extras: ``{"symmetry": [...]}``, one residual per cascade, in the channels of `to_channels`, for the loss.
         """
         zeros = torch.zeros_like(image)
         state = (image, zeros if run.start is None else image, zeros)

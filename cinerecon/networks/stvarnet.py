@@ -157,7 +157,9 @@ class Cascade(nn.Module):
             images.append(self.lowrank(image, conditions) - image)
             image = image + self.blend * images[-1]
         cells, features = self._refine(join_images(images), features, conditions, image.shape[1])
-        return image + to_complex(unfold_frames(cells, len(image)), CELL, image), features if self.carries_features else None
+        return image + to_complex(
+            unfold_frames(cells, len(image)), CELL, image
+        ), features if self.carries_features else None
 
     def _refine(
         self, cells: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int

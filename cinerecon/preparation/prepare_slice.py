@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -25,6 +24,7 @@ from cinerecon.preparation.quality_marks import find_marks, refuse_unrealistic
 from cinerecon.preparation.report import Rejection
 from cinerecon.preparation.shape import Window, cut_case, shape_case, windows
 from cinerecon.preparation.sources import Item, Source, open_item, survey
+from cinerecon.version import __version__
 
 PICTURES = "pictures"
 
@@ -248,7 +248,7 @@ def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[In
 
 def _attributes(job: SliceJob, marks: tuple[str, ...], window: Window | None) -> Attributes:
     values = {
-        "prepared_by": f"cinerecon {version('cinerecon')}",
+        "prepared_by": f"cinerecon {__version__}",
         "subject": job.item.subject,
         "split": job.split,
         "source_sha256": job.item.sha256,

@@ -216,6 +216,14 @@ def test_convert_writes_files_and_standard_output(raw, tmp_path):
         assert isinstance(error, FileError) and text in str(error)
 
 
+def test_convert_says_that_the_truth_is_left_out(raw, tmp_path):
+    simulate_scan(tmp_path / "simulated.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=1))
+    for path, is_named in ((tmp_path / "simulated.h5", True), (raw.path, False)):
+        result = CliRunner().invoke(app, ["convert", str(path), "-o", str(tmp_path / "scan.h5"), "--force"])
+        assert result.exit_code == 0
+        assert ("(/truth) are not converted" in result.output) == is_named
+
+
 def test_a_measured_scan_is_converted(tmp_path):
     path = formats_folder() / "twix/gre.dat"
     if not path.exists():

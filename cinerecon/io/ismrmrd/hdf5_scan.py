@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible, require_sound_heaps
-from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
 from cinerecon.io.recognise import CASE_FORMAT
@@ -231,13 +231,12 @@ def read_mrd(path: str | Path, dataset: str | None = None) -> RawScan:
     with open_hdf5(path) as file:
         group = find_dataset(file, dataset, str(path))
         xml = _read_xml(member(group, "xml", str(path)), str(path))
-        header = parse_header(xml, str(path))
+        header, text = read_header(xml, str(path))
         data = member(group, "data", str(path))
         _require_readouts(data, path)
         heads, amplitude, rows = _read_rows(data, path)
         store = Hdf5Samples(path, group.name, len(heads), rows)
         waveforms, warnings = read_waveforms(group.get("waveforms"))
-        text = without_patient(xml, str(path))
         scan = RawScan(path, group.name, header, text, heads, amplitude, store, warnings, waveforms)
     _require_claims(scan)
     if rows is not None:

@@ -196,8 +196,13 @@ FREE_TEXTS = ("protocolName", "seriesDescription", "measurementID", "userParamet
 REMOVED = "(removed)"
 
 
-def parse_header(xml: bytes, where: str = "") -> MrdHeader:
+def read_header(xml: bytes, where: str = "") -> tuple[MrdHeader, str]:
     """Read the XML header of a raw scan. Document types and entities are refused, never expanded.
+
+    Returns
+    -------
+    tuple
+        The header, and its XML without the elements in `PERSONAL`.
 
     Raises
     ------
@@ -205,6 +210,15 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
         If the XML is malformed, is not an ISMRMRD header, lacks an encoding, or holds impossible numbers.
     """
     root = _parse(xml, where)
+    return _header(root, where), _without_patient(root)
+
+
+def parse_header(xml: bytes, where: str = "") -> MrdHeader:
+    """The header of a raw scan alone, see `read_header`."""
+    return _header(_parse(xml, where), where)
+
+
+def _header(root: Element, where: str) -> MrdHeader:
     if root.tag != "ismrmrdHeader":
         raise HeaderError(f"the root element of the XML header is '{root.tag}', expected 'ismrmrdHeader'", where=where)
     encodings = tuple(_encoding(element, where) for element in root.findall("encoding"))
@@ -237,9 +251,8 @@ def parse_header(xml: bytes, where: str = "") -> MrdHeader:
     )
 
 
-def without_patient(xml: bytes, where: str = "") -> str:
-    """The XML header as text, without the elements in `PERSONAL`. Errors as for `parse_header`."""
-    root = _parse(xml, where)
+def _without_patient(root: Element) -> str:
+    """The header as text, without the elements in `PERSONAL`, which are removed."""
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in PERSONAL]:
             parent.remove(child)

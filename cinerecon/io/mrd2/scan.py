@@ -13,7 +13,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
-from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
@@ -69,7 +69,7 @@ def read_mrd2(path: Path) -> RawScan:
         if header is None:
             raise HeaderError("the stream has no header", where=str(path))
         xml = header_as_xml(header)
-        parsed, text = parse_header(xml, str(path)), without_patient(xml, str(path))
+        parsed, text = read_header(xml, str(path))
         heads, rows, trajectories, waveforms, n_images = _collect(items, path, mrd)
     if not heads:
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from cinerecon.errors import DataError, FileError, HeaderError
-from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_complex, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import (
@@ -71,7 +71,7 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
         what = f"the stream has {len(headers)} headers" if headers else "the stream has no header"
         raise HeaderError(what, where=where, hint="one scan per stream, which begins with its header")
     readouts = [m for m in messages if isinstance(m, AcquisitionMessage)]
-    header, text = parse_header(headers[0], where), without_patient(headers[0], where)
+    header, text = read_header(headers[0], where)
     if not readouts:
         n_images = sum(isinstance(m, ImageMessage) for m in messages)
         what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"

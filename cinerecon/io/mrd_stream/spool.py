@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import Index, RawScan, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import HEAD, AcquisitionMessage
@@ -41,7 +41,7 @@ class Spool:
 
     def __init__(self, path: Path, header: bytes) -> None:
         self.path = path
-        self.header, self.xml = parse_header(header, path.name), without_patient(header, path.name)
+        self.header, self.xml = read_header(header, path.name)
         self._digest = sha256(header)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         self._end = 0

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.header import parse_header, without_patient
+from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, is_image_line
@@ -69,11 +69,12 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
             "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION), which is not applied",
         )
     xml, header_warnings = header_xml(protocol, heads[is_image] if is_image.any() else heads, waveforms)
+    header, text = read_header(xml, where)
     return RawScan(
         path=path,
         group=measurement.label,
-        header=parse_header(xml, where),
-        xml=without_patient(xml, where),
+        header=header,
+        xml=text,
         heads=heads,
         amplitude=store.amplitudes(),
         store=store,
