@@ -177,46 +177,19 @@ def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, nois
     return unchanged + weight * (zerofilled - encoding.normal(image))
 
 
-def to_channels(image: Tensor, cell: int = 1) -> Tensor:
-    """Complex ``(batch, frames, y, x)`` to real channels ``(batch, 2, frames, y, x)``, last in memory.
-
-    With `cell` > 1, the pixels of each cell x cell square are one voxel with cell x cell times as many channels. Sizes
-    that are no multiple are filled up with zeros.
-    """
-    return to_cells(torch.view_as_real(image), cell).permute(0, 4, 1, 2, 3)
+def to_channels(image: Tensor) -> Tensor:
+    """Complex ``(batch, frames, y, x)`` to real ``(batch, 2, frames, y, x)``; a view, channels last in memory."""
+    return torch.view_as_real(image).permute(0, 4, 1, 2, 3)
 
 
-def to_complex(channels: Tensor, cell: int = 1, like: Tensor | None = None) -> Tensor:
-    """The inverse of `to_channels`: complex ``(batch, frames, y, x)``, in single precision at least.
+def to_complex(channels: Tensor) -> Tensor:
+    """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``, in single precision at least.
 
     Mixed precision is limited to the computation between `to_channels` and this function: convolutions may be in
-    bfloat16; complex computations, such as transforms and shrinkage, are not. With `cell` > 1, `like` is an image of
-    the original size.
+    bfloat16; complex computations, such as transforms and shrinkage, are not.
     """
     channels = channels.to(torch.promote_types(channels.dtype, torch.float32))
-    parts = from_cells(channels.permute(0, 2, 3, 4, 1), cell)
-    if like is not None:
-        parts = parts[:, :, : like.shape[2], : like.shape[3]]
-    return torch.view_as_complex(parts.contiguous())
-
-
-def to_cells(pixels: Tensor, cell: int) -> Tensor:
-    """``(batch, frames, y, x, channels)`` to ``(batch, frames, y / cell, x / cell, cell * cell * channels)``."""
-    y, x = pixels.shape[2:4]
-    if y % cell or x % cell:
-        pixels = functional.pad(pixels, (0, 0, 0, -x % cell, 0, -y % cell))
-    if cell == 1:
-        return pixels
-    cells: Tensor = pixels.unflatten(3, (-1, cell)).unflatten(2, (-1, cell)).transpose(3, 4)
-    return cells.flatten(4)
-
-
-def from_cells(cells: Tensor, cell: int) -> Tensor:
-    """The inverse of `to_cells`, of a size that is a multiple of `cell`."""
-    if cell == 1:
-        return cells
-    pixels: Tensor = cells.unflatten(-1, (cell, cell, -1)).transpose(3, 4)
-    return pixels.flatten(4, 5).flatten(2, 3)
+    return torch.view_as_complex(channels.permute(0, 2, 3, 4, 1).contiguous())
 
 
 def fold_frames(features: Tensor) -> Tensor:

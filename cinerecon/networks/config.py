@@ -62,7 +62,6 @@ class SlrNetConfig(ShrinkageConfig, NetworkConfig):
     sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
     multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
     residual: bool = Field(True, description="add the input of the transform to its output")
-    cell: int = Field(1, ge=1, description="pixels along y and x that are one voxel of the transform; the paper: 1")
 
 
 class IstaNetConfig(NetworkConfig):

@@ -6,8 +6,7 @@ soft thresholding, shrinkage of the singular values of the Casorati matrix, and 
 
 Departs from the paper in: the residual connection and the symmetry term of the training loss, which only the authors'
 program has (`variant="code"` is that program, with the coupling added instead of subtracted); the first image may be
-given instead of zero-filled; the voxels of the transform may be cells of several pixels (`cell`), which takes a quarter
-of the time for 2 x 2 pixels; k may be learned through a sigmoid, because a hard count has no derivative.
+given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
 """
 
 import torch
@@ -36,8 +35,7 @@ class Cascade(nn.Module):
 
     def __init__(self, config: SlrNetConfig, *, is_last: bool = False) -> None:
         super().__init__()
-        c, n_parts = config.n_channels, 2 * config.cell**2
-        self.cell = config.cell
+        c = config.n_channels
         self.is_last = is_last
         self.released = config.variant == "code"
         self.residual = config.residual
@@ -46,8 +44,8 @@ class Cascade(nn.Module):
         self.sparse_threshold = nn.Parameter(torch.tensor(config.sparse_threshold))
         self.multiplier_rate = nn.Parameter(torch.tensor(config.multiplier_rate))
         self.lowrank = LowRankShrinkage(config)
-        self.analysis = ConvStack((n_parts, c, c, c))
-        self.synthesis = ConvStack((c, c, c, n_parts), to_image=True)
+        self.analysis = ConvStack((2, c, c, c))
+        self.synthesis = ConvStack((c, c, c, 2), to_image=True)
         (initialise_glorot if self.released else initialise_he)(self)
         if is_last and self.released:
             self.lowrank.requires_grad_(False)
@@ -73,12 +71,10 @@ class Cascade(nn.Module):
 
     def sparsify(self, image: Tensor, *, symmetry: bool) -> tuple[Tensor, Tensor | None]:
         """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if requested."""
-        r = to_channels(image, self.cell)
+        r = to_channels(image)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
-        return to_complex(out + r if self.residual else out, self.cell, image), self.synthesis(
-            features
-        ) - r if symmetry else None
+        return to_complex(out + r if self.residual else out), self.synthesis(features) - r if symmetry else None
 
     def update_multiplier(self, multiplier: Tensor, image: Tensor, lowrank: Tensor) -> Tensor:
         """Beta + eta (x - T)."""
@@ -101,7 +97,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
         """Pass image, low-rank part and multiplier through all cascades.
 
         The low-rank part begins with the initial image if one is given, otherwise with zero as in the paper.
-        Extras: ``{"symmetry": [...]}``, one residual per cascade, in the channels of `to_channels`, for the loss.
+        Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
         zeros = torch.zeros_like(image)
         state = (image, zeros if run.start is None else image, zeros)

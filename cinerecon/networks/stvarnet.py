@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import Convolution, to_cells, to_complex, unfold_frames
+from cinerecon.networks.blocks import Convolution
 from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
 from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
@@ -44,8 +44,6 @@ from cinerecon.physics.shrinkage import ShrinkageConfig
 N_CONDITIONS = 4
 DISTANCES = (1, 2, 4)
 """Frames between which residual blocks mix, in turn."""
-CELL = 2
-"""Pixels along y and x that are one voxel of the features."""
 EDGE = 7 / 16
 """Distance of the edge of k-space from the centre, as a fraction of the matrix."""
 
@@ -156,10 +154,8 @@ class Cascade(nn.Module):
         if self.lowrank is not None:
             images.append(self.lowrank(image, conditions) - image)
             image = image + self.blend * images[-1]
-        cells, features = self._refine(join_images(images), features, conditions, image.shape[1])
-        return image + to_complex(
-            unfold_frames(cells, len(image)), CELL, image
-        ), features if self.carries_features else None
+        cells, features = self._refine(to_cells(images), features, conditions, image.shape[1])
+        return image + from_cells(cells, image), features if self.carries_features else None
 
     def _refine(
         self, cells: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int
@@ -220,13 +216,27 @@ def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
     return torch.stack((torch.ones_like(noise), noise.clamp(min=1e-4).log10() + 2, -share.log2() - 3, several), -1)
 
 
-def join_images(images: list[Tensor]) -> Tensor:
-    """Complex images ``(batch, frames, y, x)`` to ``(batch * frames, 8 per image, y / 2, x / 2)``, 2 x 2 pixels as one.
+def to_cells(images: list[Tensor]) -> Tensor:
+    """Complex images ``(batch, frames, y, x)``, 2 x 2 pixels as one: ``(batch * frames, 8 per image, y / 2, x / 2)``.
 
-    Channels are last in memory.
+    Odd sizes are filled up with zeros. Channels are last in memory.
     """
     stacked = torch.view_as_real(torch.stack(images, -1)).flatten(-2)
-    return to_cells(stacked, CELL).flatten(0, 1).permute(0, 3, 1, 2)
+    y, x = stacked.shape[2:4]
+    if y % 2 or x % 2:
+        stacked = functional.pad(stacked, (0, 0, 0, x % 2, 0, y % 2))
+    cells: Tensor = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
+    return cells.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+
+
+def from_cells(cells: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `to_cells` for one image, of the size of another ``(batch, frames, y, x)``."""
+    n_batch, _, y, x = like.shape
+    cells = cells.to(torch.promote_types(cells.dtype, torch.float32))
+    pixels = cells.permute(0, 2, 3, 1).unflatten(-1, (2, 2, 2)).permute(0, 1, 3, 2, 4, 5)
+    frames: Tensor = torch.view_as_complex(pixels.flatten(3, 4).flatten(1, 2).contiguous())
+    image: Tensor = frames.unflatten(0, (n_batch, -1))
+    return image[..., :y, :x]
 
 
 def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: bool = False) -> Tensor:

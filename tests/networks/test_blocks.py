@@ -112,16 +112,6 @@ def test_channels_are_real_and_imaginary_part():
     assert torch.equal(to_complex(to_channels(image)), image)
 
 
-@pytest.mark.parametrize("matrix", [(8, 6), (7, 5), (1, 2)])
-@pytest.mark.parametrize("cell", [2, 3])
-def test_cells_are_squares_of_pixels(matrix, cell):
-    image = complex_randn(2, 3, *matrix)
-    channels = to_channels(image, cell)
-    assert channels.shape == (2, 2 * cell**2, 3, -(-matrix[0] // cell), -(-matrix[1] // cell))
-    assert torch.equal(channels[:, 2 * (0 * cell + 1), :, 0, 0], image[:, :, 0, 1].real)  # row 0, column 1 of a cell
-    assert torch.equal(to_complex(channels, cell, image), image)
-
-
 @pytest.mark.parametrize("threshold", [0.3, 0.0, -0.2])
 def test_soft_thresholding_with_any_sign_of_the_threshold(threshold):
     z = torch.tensor([-1.0, -0.1, 0.0, 0.1, 0.3, 2.0], dtype=torch.float64)
