@@ -130,12 +130,12 @@ def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *,
 
 def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
     """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
-    chosen = [np.empty(0, np.intp)]
-    for line in np.unique(ky[np.abs(ky) <= distance]):
-        readouts = np.flatnonzero(ky == line)
-        readouts = readouts[np.argsort(frames[readouts], kind="stable")]
-        chosen.append(readouts[np.unique(np.linspace(0, len(readouts) - 1, n_frames).round().astype(int))])
-    return np.concatenate(chosen)
+    near = np.flatnonzero(np.abs(ky) <= distance)
+    readouts = near[np.lexsort((frames[near], ky[near]))]  # line by line, and by frame
+    _, first, count = np.unique(ky[readouts], return_index=True, return_counts=True)
+    places = first[:, None] + np.linspace(0, count - 1, n_frames, axis=1).round().astype(np.intp)
+    is_first = np.diff(places, axis=1, prepend=-1) > 0
+    return np.asarray(readouts[places[is_first]])
 
 
 def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:

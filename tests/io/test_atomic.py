@@ -61,7 +61,7 @@ def test_a_name_that_is_too_long_is_refused(tmp_path):
 def test_links_to_nothing_are_refused_before_the_work(tmp_path):
     (tmp_path / "folder").symlink_to(tmp_path / "missing")
     (tmp_path / "scan.h5").symlink_to(tmp_path / "missing.h5")
-    with pytest.raises(FileError, match="is a link to .*missing, which does not exist"):
+    with pytest.raises(FileError, match="which does not exist"):
         refuse_existing(tmp_path / "folder" / "scan.h5")
     with pytest.raises(FileError, match="exists already"):
         refuse_existing(tmp_path / "scan.h5")
