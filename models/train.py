@@ -27,7 +27,7 @@ NETWORKS = (
     *("lsnet", "t2lrnet", "jotlasnet", "passnet"),
 )
 """The networks of the papers."""
-VIEW_SHARED = "initial_method={method: viewshared}"
+VIEW_SHARED = ("initial_method={method: viewshared}", "phase_smoothing=4.0")
 """The initial image of all variants, made without a low-rank prior in a hundredth of the time of k-t SLR."""
 NARROW_NETWORK = ("architecture.n_channels=8", "training.n_steps=150")
 """Settings with which a PASSNet of 17 stages can be trained on two cores."""
@@ -58,7 +58,7 @@ def train(name: str, seed: int, arguments: argparse.Namespace) -> bool:
     folder, recipe = arguments.output, MODELS / model / "model.yaml"
     if arguments.ablations:
         folder = folder / f"seed{seed}"
-        settings = (VIEW_SHARED, *settings)
+        settings = (*VIEW_SHARED, *settings)
     folder.mkdir(parents=True, exist_ok=True)
     run = folder / name
     if arguments.published:
