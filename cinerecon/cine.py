@@ -77,6 +77,8 @@ class CineData:
             require_sizes("reference", self.reference, IMAGE, ((frames,), (ky,), (kx,)), self.kspace)
         if self.noise_std is not None:
             require_sizes("noise_std", self.noise_std, MASK, ((frames,), (1,), (1, ky), (1, kx)), self.kspace)
+        if self.shading is not None:
+            require_sizes("shading", self.shading, IMAGE[1:], ((ky,), (kx,)), self.kspace)
         require_finite(self.kspace, self.where)
 
     @property
@@ -187,13 +189,16 @@ def require_finite(kspace: Tensor, where: str = "") -> None:
 def require_sizes(
     name: str, array: Tensor, axes: tuple[str, ...], sizes: Iterable[tuple[int, ...]], kspace: Tensor
 ) -> None:
-    """Check the last axes of an array against the sizes allowed by k-space.
+    """Check the last axes of an array against the sizes allowed by k-space, and its batch axes.
 
     Raises
     ------
     ShapeError
         Naming the axis, the size found and the size of k-space.
     """
+    batch, expected = tuple(array.shape[: -len(axes)]), tuple(kspace.shape[: -len(KSPACE)])
+    if batch != expected:
+        raise ShapeError(f"{name} has batch axes {batch}, expected {expected}, those of kspace")
     for axis, size, allowed in zip(axes, array.shape[-len(axes) :], sizes, strict=True):
         if size not in allowed:
             raise ShapeError(

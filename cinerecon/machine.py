@@ -32,15 +32,20 @@ def pick_device(name: str = "auto") -> str:
     Raises
     ------
     ConfigError
-        If there is no such device.
+        If there is no such device, or it lacks double precision, which low-rank methods need.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    hint = f"available: auto, cpu{', cuda' * torch.cuda.is_available()}"
     try:
         torch.empty(1, device=name).item()
     except (RuntimeError, AssertionError):
-        available = "auto, cpu" + ", cuda" * torch.cuda.is_available()
-        raise ConfigError(f"no device '{name}' here", where="--device", hint=f"available: {available}") from None
+        raise ConfigError(f"no device '{name}' here", where="--device", hint=hint) from None
+    try:
+        torch.ones(1, dtype=torch.complex128, device=name).item()
+    except (RuntimeError, TypeError):
+        what = f"the device '{name}' has no double precision, which low-rank methods need"
+        raise ConfigError(what, where="--device", hint=hint) from None
     return name
 
 

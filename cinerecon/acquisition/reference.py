@@ -44,7 +44,7 @@ def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "t
     truth
         ``(frames, y, x)`` complex64 in the units of A^H y; None if there is none.
     kind
-        The kind of truth, one of `cine.REFERENCES`.
+        The kind of truth, one of `cine_meta.REFERENCES`.
     """
     if truth is not None:
         return replace(data, reference=truth, meta=replace(data.meta, reference_is=kind))

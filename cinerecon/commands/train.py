@@ -37,7 +37,9 @@ class TrainOptions(DeviceOptions):
     cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
     workers: int = Field(TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
     weights: Path | None = Field(None, description="fine-tune these weights instead of starting at random")
-    loss: str | None = Field(None, description="loss function: mse, rmse or ssdu (without reference), as training.loss")
+    loss: str | None = Field(
+        None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
+    )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         (), description="setting of the recipe, e.g. training.n_steps=500"
     )

@@ -212,10 +212,10 @@ def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
     return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
 
 
-def _agreement(name: str, summarise_mean: MeanSummary, values: Sequence[float]) -> Agreement:
+def _agreement(name: str, summary: MeanSummary, values: Sequence[float]) -> Agreement:
     distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
-    reach = LIMITS * summarise_mean.sd if summarise_mean.n > 1 else math.nan
-    return Agreement(sum(distances) / len(distances), summarise_mean.mean - reach, summarise_mean.mean + reach)
+    reach = LIMITS * summary.sd if summary.n > 1 else math.nan
+    return Agreement(sum(distances) / len(distances), summary.mean - reach, summary.mean + reach)
 
 
 def _summarise_group(group: list[Score], unit: str) -> Summary:

@@ -1,9 +1,9 @@
 """Any unrolled network as a reconstruction method: model, weights, scale, batch axis, device.
 
-Convolutions are computed in bfloat16 where it is faster and the image remains the same: `torch.autocast` computes
-convolutions in bfloat16. Transforms, data consistency and shrinkage of singular values are not affected: they are
-complex, or excluded by the networks. Training is mixed in the same way. Rounding to bfloat16 changes the images of the
-networks of this package by 1e-3 of their norm or less, and PSNR by 0.001 dB.
+Convolutions run in bfloat16 (`torch.autocast`) where this is faster and the image remains the same. Transforms, data
+consistency and shrinkage of singular values are not affected: they are complex, or excluded by the networks. Training
+is mixed in the same way. Rounding to bfloat16 changes the images of the networks of this package by 1e-3 of their norm
+or less, and PSNR by 0.001 dB.
 
 Data are divided by the scale, which is computed from undersampled data alone and grows in proportion to them, and the
 image is multiplied by it, so that every network is equivariant to the scale of its data, even if its layers are not.

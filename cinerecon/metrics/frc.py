@@ -110,7 +110,7 @@ def scan_correlation(image: Tensor, reference: Tensor) -> FrcMap | None:
     peak = float(b.max())
     if size < MIN_PATCH_SIZE or not peak > 0:
         return None
-    tops, lefts = _starts(y, size), _starts(x, size)
+    tops, lefts = _starts(y, size, a.device), _starts(x, size, a.device)
     cutoffs = []
     for ours, truth in zip(a / peak, b / peak, strict=True):
         patches = [_patches(frame, tops, lefts, size) for frame in (ours, truth)]
@@ -120,10 +120,10 @@ def scan_correlation(image: Tensor, reference: Tensor) -> FrcMap | None:
     return FrcMap(torch.stack(cutoffs), (tops + size // 2, lefts + size // 2), size)
 
 
-def _starts(n: int, size: int) -> Tensor:
+def _starts(n: int, size: int, device: torch.device) -> Tensor:
     """First pixels of patches that overlap by half, evenly spread so that they cover all pixels."""
     count = max(2, -(-(n - size) // (size // 2)) + 1)
-    return torch.linspace(0, n - size, count).round().long()
+    return torch.linspace(0, n - size, count, device=device).round().long()
 
 
 def _patches(frame: Tensor, tops: Tensor, lefts: Tensor, size: int) -> Tensor:

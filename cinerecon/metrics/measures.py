@@ -232,7 +232,7 @@ def _laplacian_of_gaussian(frames: Tensor) -> Tensor:
     offset = torch.arange(HFEN_SIZE, dtype=torch.float64) - HFEN_SIZE // 2
     smooth = Window(HFEN_SIZE, sigma=HFEN_SIGMA).weights()
     second = smooth * (offset.square() / HFEN_SIGMA**4 - 1 / HFEN_SIGMA**2)
-    second = second - second.mean()  # the tails cut off would leave an answer to what is constant
+    second = second - second.mean()  # truncation would leave a response to constant input
     return _filter(frames, second, smooth) + _filter(frames, smooth, second)
 
 

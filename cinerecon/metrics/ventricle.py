@@ -123,9 +123,10 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     """Locate the left ventricle in a short-axis series ``(frames, y, x)``; None if none is found.
 
     1. Inside of the box around the motion of the heart, Otsu's threshold separates blood from the rest, in each frame.
-    2. Regions of the frames with most blood are candidates; each is followed over the frames by its segmentation.
-    3. Those that are round, of the size of a ventricle and change their area smoothly by more than 15 % remain; the one
-       with the largest change times roundness is taken.
+    2. Regions of the first frame, of diastole and of systole are candidates; each is segmented in all frames.
+    3. Those that are round, of the size of a ventricle, enclosed by darker muscle and change their area smoothly by at
+       least `MIN_CHANGE` remain. The score of a candidate is the product of its change, roundness, squared enclosure
+       and the root of its radius.
     """
     from scipy import ndimage
 

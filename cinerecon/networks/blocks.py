@@ -31,8 +31,10 @@ class Conv3d(nn.Conv3d):
 
     def forward(self, features: Tensor) -> Tensor:
         """``(batch, n_in, frames, y, x)`` to ``(batch, n_out, frames, y, x)``."""
+        if features.device.type != "cpu":
+            return super().forward(features)
         is_small = len(features) == 1 and features[..., 0].numel() <= self.N_SMALL
-        if features.device.type != "cpu" or not (is_small or min(self.in_channels, self.out_channels) <= self.N_FEW):
+        if not (is_small or min(self.in_channels, self.out_channels) <= self.N_FEW):
             return self._in_bfloat16(features) if _is_bfloat16(features) else super().forward(features)
         return self._gather_frames(features) if self.in_channels <= self.N_FEW else self._spread_frames(features)
 

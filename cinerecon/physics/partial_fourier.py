@@ -14,7 +14,8 @@ Haacke, Lindskog and Lin, A fast, iterative, partial-Fourier technique capable o
 DOI 10.1016/0022-2364(91)90253-P
 
 Departs from the papers in: the coils are combined first, by the reconstruction; the phase is restored after homodyne
-detection, so that the image is complex; both axes may be incomplete.
+detection, so that the image is complex; POCS keeps the real part of the image in phase, where it is positive, instead
+of the magnitude; both axes may be incomplete.
 """
 
 from dataclasses import dataclass
@@ -184,7 +185,8 @@ def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:
 
     Returns
     -------
-    ||filled - measured|| / ||measured|| over the lines left out: 0 if they are predicted exactly, 1 as for zeros.
+    ||filled - measured|| / ||measured|| over the lines left out: 0 if they are predicted exactly, 1 if zeros
+    are predicted.
     """
     fewer = [axis.without(max(1, round(HELD_OUT_FRACTION * axis.centre))) if axis.is_partial else axis for axis in axes]
     reduced: Axes2D = (fewer[0], fewer[1])

@@ -46,7 +46,8 @@ class TrainOptions:
     weights
         Initial weights, or their folder, for fine-tuning; None: random weights.
     resume
-        Continue from the last checkpoint, with the same result as without an interruption.
+        Continue from the last checkpoint, with the same result as without an interruption (in bfloat16 up to rounding,
+        as each process chooses the fastest algorithm of the weight gradient).
     workers
         Processes that draw batches ahead of time. The batches do not depend on their number.
     device
@@ -257,12 +258,13 @@ def init_state(
     ConfigError
         If the network or one of its settings is unknown, or the device does not support the precision.
     """
-    torch.manual_seed(recipe.training.seed)
-    net, ema_net = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(recipe.training.seed)
+        net, ema_net = (networks.build(recipe.network, recipe.architecture) for _ in range(2))
     if weights:
         load_weights(net, weights / WEIGHTS if weights.is_dir() else weights)
     ema_net.load_state_dict(net.state_dict())
-    net, ema_net = net.to(device), ema_net.to(device)
+    net, ema_net = net.to(device), ema_net.to(device).eval()
     is_gpu = torch.device(device).type == "cuda"
     if recipe.training.precision == "bfloat16" and is_gpu and not torch.cuda.is_bf16_supported():
         raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="float32")

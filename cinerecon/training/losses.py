@@ -65,7 +65,7 @@ def structural_similarity(image: Tensor, target: Tensor) -> Tensor:
 def high_frequency_error(error: Tensor) -> Tensor:
     """Mean squared error of ``(..., y, x)`` in k-space, weighted by squared frequency: 0 at the centre, 1 at a corner.
 
-    It is the mean squared slope of the error in the image.
+    It is proportional to the mean squared gradient of the error in the image.
     """
     y, x = (((torch.arange(n, device=error.device) - n // 2) / (n / 2)).square() for n in error.shape[-2:])
     weight = (y[:, None] + x) / 2

@@ -292,10 +292,17 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    """The commit of the source tree, with a mark if it was changed since; empty where there is none."""
+    """The commit of the source tree, with a mark if it was changed since; empty if the package is installed."""
+    tree = Path(__file__).resolve().parents[2]
+    is_source_tree = (tree / "pyproject.toml").is_file() and _git("rev-parse", "--show-toplevel") == str(tree)
+    return _git("describe", "--always", "--dirty", "--abbrev=40") if is_source_tree else ""
+
+
+def _git(*arguments: str) -> str:
+    """Output of git in the folder of the package; empty where it fails."""
     try:
-        command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10)
+        folder = Path(__file__).resolve().parent
+        result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip() if result.returncode == 0 else ""

@@ -193,6 +193,8 @@ def learning_rate_factor(step: int, config: TrainConfig) -> float:
 
 @torch.no_grad()
 def update_ema(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Update the exponential moving average of the weights."""
+    """Update the exponential moving average of the weights; buffers, such as running statistics, are copied."""
     for slow, fast in zip(average.parameters(), net.parameters(), strict=True):
         slow.lerp_(fast, 1 - decay)
+    for target, source in zip(average.buffers(), net.buffers(), strict=True):
+        target.copy_(source)

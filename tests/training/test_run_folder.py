@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.model_file import RECIPE, load_weights, read_model
-from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, train
+from cinerecon.training import DataPaths, Recipe, TrainCallbacks, TrainOptions, run_folder, train
 from cinerecon.training.card import list_data
 
 
@@ -78,6 +79,16 @@ def test_the_list_of_data_changes_with_the_data(tmp_path, make_recipe, write_ser
     assert "a.npz" in first
     write_series(tmp_path / "a.npz", seed=1)
     assert list_data(config, [tmp_path]) != first
+
+
+def test_the_revision_of_another_repository_is_not_recorded(tmp_path, monkeypatch):
+    installed = tmp_path / "venv" / "cinerecon" / "training" / "run_folder.py"
+    installed.parent.mkdir(parents=True)
+    author = ["-c", "user.name=Anyone", "-c", "user.email=anyone@example.com"]
+    for command in (["init", "-q"], [*author, "commit", "-q", "--allow-empty", "-m", "Another project"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    monkeypatch.setattr(run_folder, "__file__", str(installed))
+    assert run_folder._git_revision() == ""
 
 
 def test_tensorboard_is_optional(folder, cases, make_recipe, monkeypatch):

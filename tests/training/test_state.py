@@ -8,7 +8,7 @@ import torch
 
 from cinerecon.errors import CineReconError
 from cinerecon.training import State, learning_rate_factor, optimizer_step
-from cinerecon.training.state import check_divergence, make_optimizer
+from cinerecon.training.state import check_divergence, make_optimizer, update_ema
 
 
 @pytest.fixture
@@ -153,3 +153,11 @@ def test_a_resumed_state_uses_the_present_settings(make_recipe, make_state):
     (group,) = other.optimizer.param_groups
     assert (group["weight_decay"], group["betas"], group["eps"]) == (0.1, (0.8, 0.9), 1e-7)
     assert float(other.optimizer.state[other.net.weight]["step"]) == 1
+
+
+def test_running_statistics_are_those_of_the_trained_network():
+    net, average = torch.nn.BatchNorm1d(3), torch.nn.BatchNorm1d(3)
+    net(torch.randn(5, 3))
+    update_ema(average, net, 0.9)
+    assert torch.equal(average.running_mean, net.running_mean)
+    assert average.num_batches_tracked == 1

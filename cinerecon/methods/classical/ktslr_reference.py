@@ -136,8 +136,8 @@ class SchattenShrinkage(prox.Prox):
 
 def _spectrum(series: Array) -> tuple[Array, Array]:
     """Singular values and left singular vectors of a series (frames x voxels), from its Gram matrix in double."""
-    casorati = series.reshape(len(series), -1)
-    eigenvalues, vectors = np.linalg.eigh((casorati @ casorati.conj().T).astype(np.complex128))
+    casorati = series.reshape(len(series), -1).astype(np.complex128)
+    eigenvalues, vectors = np.linalg.eigh(casorati @ casorati.conj().T)
     return np.sqrt(np.abs(eigenvalues)), vectors
 
 

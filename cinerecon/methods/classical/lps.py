@@ -143,6 +143,6 @@ def mirrored(series: Tensor) -> Tensor:
 
 def _singular_values(series: Tensor) -> Tensor:
     """Singular values of the Casorati matrix, ascending, ``(frames,)``."""
-    casorati = series.flatten(1)
-    result: Tensor = torch.linalg.eigvalsh((casorati @ casorati.mH).to(torch.complex128)).clamp(min=0).sqrt()
+    casorati = series.flatten(1).to(torch.complex128)
+    result: Tensor = torch.linalg.eigvalsh(casorati @ casorati.mH).clamp(min=0).sqrt()
     return result

@@ -37,19 +37,23 @@ class CoilStatistics:
         Number of coils, and of lines of k-space.
     n_positions
         Positions along the readout, if the coils are compressed at each of them; None for one matrix.
+    device
+        Device of the readouts.
     """
 
-    def __init__(self, n_coils: int, n_rows: int, n_positions: int | None = None) -> None:
+    def __init__(
+        self, n_coils: int, n_rows: int, n_positions: int | None = None, device: torch.device | None = None
+    ) -> None:
         shape = (n_coils, n_coils) if n_positions is None else (n_positions, n_coils, n_coils)
-        self.correlation = torch.zeros(shape, dtype=torch.complex64)
-        self.energy = torch.zeros(n_rows, dtype=torch.float64)
-        self.n_samples = torch.zeros(n_rows, dtype=torch.float64)
+        self.correlation = torch.zeros(shape, dtype=torch.complex64, device=device)
+        self.energy = torch.zeros(n_rows, dtype=torch.float64, device=device)
+        self.n_samples = torch.zeros(n_rows, dtype=torch.float64, device=device)
 
     @classmethod
     def of_kspace(cls, kspace: Tensor, mask: Tensor, kind: Compression = "pca") -> "CoilStatistics":
         """Statistics of k-space ``(frames, coils, ky, kx)`` with its mask ``(frames, 1, ky, kx or 1)``."""
         _, n_coils, n_rows, n_columns = kspace.shape
-        statistics = cls(n_coils, n_rows, None if kind == "pca" else n_columns)
+        statistics = cls(n_coils, n_rows, None if kind == "pca" else n_columns, kspace.device)
         for frame, sampled in zip(kspace, mask[:, 0].expand(-1, -1, n_columns), strict=True):
             rows = sampled.any(-1).nonzero().ravel()
             statistics.add(frame[:, rows].movedim(1, 0), rows, sampled[rows].sum(-1))
@@ -87,7 +91,7 @@ class CoilStatistics:
     def _edge_power(self) -> float:
         """Mean energy of a sample of one coil in the lines farthest from the centre of k-space."""
         n = len(self.energy)
-        distance = (torch.arange(n) - n // 2).abs() * (self.n_samples > 0)
+        distance = (torch.arange(n, device=self.energy.device) - n // 2).abs() * (self.n_samples > 0)
         at_edge = (self.n_samples > 0) & (distance >= NOISE_EDGE * distance.max())
         return float(self.energy[at_edge].sum() / (self.n_coils * self.n_samples[at_edge].sum()).clamp(min=1))
 
@@ -166,7 +170,8 @@ def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: in
 def _of_all(kspace: Tensor, kind: Compression) -> CoilStatistics:
     """Statistics of all samples of ``(..., coils, ky, kx)``."""
     frames = kspace.reshape(-1, *kspace.shape[-3:])
-    return CoilStatistics.of_kspace(frames, torch.ones(len(frames), 1, kspace.shape[-2], 1, dtype=torch.bool), kind)
+    mask = torch.ones(len(frames), 1, kspace.shape[-2], 1, dtype=torch.bool, device=kspace.device)
+    return CoilStatistics.of_kspace(frames, mask, kind)
 
 
 def apply_geometric_compression(matrices: Tensor, kspace: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ S_c = sum_k a_ck B_k, the maps are the smooth factors, equal in all frames t, of
 
 with tensor products of cubic B-splines B_k on a coarse grid of knots and second differences D of the coefficients
 (P-splines: Eilers, Marx 1996, doi:10.1214/ss/1038425655). Alternating between m and a, as in the joint estimation of
-image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes two or three steps. The frames t
+image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes a few steps. The frames t
 are averages over windows in time, after the phase of each frame is removed. The average over the whole cine alone is
 not enough: where the phase changes between frames, its lines do not fit together, and the maps are wrong.
 

@@ -89,6 +89,11 @@ def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
     if matrix.shape[-1] <= _CHUNK_COLUMNS and not precise:
         return (matrix @ matrix.mH).to(double)
     total = matrix.new_zeros(*matrix.shape[:-1], matrix.shape[-2], dtype=double)
+    if matrix.device.type != "cpu":
+        for pieces in matrix.split(_CHUNK_COLUMNS, -1):
+            pieces = pieces.to(double)
+            total.baddbmm_(pieces, pieces.mH)
+        return total
     for series, sum_of_one in zip(matrix, total, strict=True):
         for piece in series.split(_CHUNK_COLUMNS, -1):
             piece = piece.to(double) if precise else piece

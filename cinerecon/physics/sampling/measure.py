@@ -175,6 +175,8 @@ def block_of_lines(mask: Mask) -> tuple[int, int] | None:
     if not (sampled == (rows[:, None] & sampled.any(-2))).all():
         return None
     lines = np.flatnonzero(rows)
+    if not len(lines):
+        return None
     first, last = int(lines[0]), int(lines[-1])
     is_block = last - first + 1 == len(lines) and first <= len(rows) // 2 <= last
     return (first, last) if is_block and 2 * len(lines) >= len(rows) else None

@@ -203,3 +203,10 @@ def test_last_difference_in_time_is_zero_in_real_time():
     np.testing.assert_allclose(found[0, :-1], 2 * (image[1:] - image[:-1]))
     assert not found[0, -1].any()
     np.testing.assert_allclose(found[1:], difference_linop(image.shape, (0.5, 1.0, 1.0))(image)[1:])
+
+
+def test_singular_values_far_below_the_largest_are_found():
+    left, right = (np.linalg.qr(complex_randn(n, 2).numpy())[0] for n in (16, 400))
+    series = (left * [1.0, 3e-5] @ right.conj().T).astype(np.complex64)
+    norm = SchattenShrinkage(series.shape, 0.1).norm(series)
+    assert norm == pytest.approx((1 + 3e-5**0.1) / 0.1, rel=0.02)

@@ -4,6 +4,7 @@ import torch
 from cinerecon.physics.sampling import (
     PATTERNS,
     acs_block,
+    block_of_lines,
     count_acs,
     measured_extent,
     net_acceleration,
@@ -114,3 +115,7 @@ def test_partial_fourier_of_lines_that_thin_out():
     mask[0, :, 75], mask[:, :, 76:] = True, False
     assert measured_extent(mask) == (slice(0, 76), slice(None))
     assert scan_acceleration(mask)[0] == 16 * 76 / int(mask.sum())
+
+
+def test_a_mask_without_samples_has_no_block_of_lines():
+    assert block_of_lines(torch.zeros(2, 1, 12, 1, dtype=torch.bool)) is None
