@@ -155,7 +155,9 @@ def gradient_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, step: T
     return image - step * (encoding.normal(image) - zerofilled)
 
 
-def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, noise_level: float | None = None) -> Tensor:
+def data_consistency(
+    image: Tensor, zerofilled: Tensor, encoding: Encoding, inverse_noise_level: float | None = None
+) -> Tensor:
     """Put the measured data into an image, coil by coil, and combine the coils again.
 
     In k-space: (1 - M) k + M y where there is no noise, (1 - M) k + M (k + v y) / (1 + v) with v the inverse noise
@@ -169,10 +171,10 @@ def data_consistency(image: Tensor, zerofilled: Tensor, encoding: Encoding, nois
         A^H y, ``(batch, frames, y, x)``.
     encoding
         The operator A.
-    noise_level
+    inverse_noise_level
         v; None takes the data as they are.
     """
-    weight = 1.0 if noise_level is None else noise_level / (1 + noise_level)
+    weight = 1.0 if inverse_noise_level is None else inverse_noise_level / (1 + inverse_noise_level)
     unchanged = image
     if encoding.sum_of_squares is not None:
         unchanged = image * encoding.sum_of_squares.unsqueeze(-3)

@@ -85,6 +85,8 @@ class IstaNetConfig(NetworkConfig):
 class DcCnnConfig(NetworkConfig):
     """Architecture of DC-CNN."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"noise_level": "inverse_noise_level"}
+
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "d6c10": {"n_cascades": 10, "n_convolutions": 6, "n_channels": 16, "bias": False}
     }
@@ -95,17 +97,19 @@ class DcCnnConfig(NetworkConfig):
     n_dimensions: Literal[2, 3] = Field(3, description="convolutions over (frames, y, x), or over (y, x)")
     bias: bool = Field(True, description="whether the convolutions have a bias")
     slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
-    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
+    inverse_noise_level: float | None = Field(None, gt=0, description="v, weight of the data; null: noiseless data")
     lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
 
 
 class CrnnConfig(NetworkConfig):
     """Architecture of CRNN-MRI."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"noise_level": "inverse_noise_level"}
+
     n_cascades: int = Field(5, ge=1, description="unrolled iterations, which share their weights")
     n_channels: int = Field(64, ge=1, description="feature channels")
     n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
-    noise_level: float | None = Field(None, gt=0, description="inverse noise level v of the data; none: noiseless")
+    inverse_noise_level: float | None = Field(None, gt=0, description="v, weight of the data; null: noiseless data")
     lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
     shared_lowrank: bool = Field(False, description="one shrinkage parameter for all iterations, like the weights")
 

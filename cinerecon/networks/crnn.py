@@ -79,7 +79,7 @@ class Cascade(nn.Module):
     def __init__(self, config: CrnnConfig) -> None:
         super().__init__()
         c = config.n_channels
-        self.noise_level = config.noise_level
+        self.inverse_noise_level = config.inverse_noise_level
         self.in_time = BidirectionalRecurrence(2, c)
         self.layers = nn.ModuleList(Recurrence(c, c) for _ in range(config.n_layers))
         self.to_image = nn.Conv2d(c, 2, 3, padding=1)
@@ -97,7 +97,7 @@ class Cascade(nn.Module):
             features.append(layer(features[-1], own))
         change = self.to_image(features[-1]).unflatten(0, (-1, n_batch)).permute(1, 2, 0, 3, 4)
         image = lowrank("L2", image + to_complex(change))
-        image = data_consistency(image, zerofilled, encoding, self.noise_level)
+        image = data_consistency(image, zerofilled, encoding, self.inverse_noise_level)
         return lowrank("L3", image), tuple(features)
 
 

@@ -37,7 +37,7 @@ class Cascade(nn.Module):
 
     def __init__(self, config: DcCnnConfig) -> None:
         super().__init__()
-        self.noise_level = config.noise_level
+        self.inverse_noise_level = config.inverse_noise_level
         self.refine = ConvStack(
             (2, *(config.n_channels,) * (config.n_convolutions - 1), 2),
             slope=config.slope,
@@ -53,7 +53,7 @@ class Cascade(nn.Module):
         image = self.lowrank("L1", image)
         image = image + to_complex(self.refine(to_channels(image)))
         image = self.lowrank("L2", image)
-        image = data_consistency(image, zerofilled, encoding, self.noise_level)
+        image = data_consistency(image, zerofilled, encoding, self.inverse_noise_level)
         output: Tensor = self.lowrank("L3", image)
         return output
 

@@ -88,6 +88,13 @@ def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     return is_complete
 
 
+def mirror(array: Tensor, dims: tuple[int, ...] = (-2, -1)) -> Tensor:
+    """An array mirrored about the centre n // 2 of some axes, by default the last two."""
+    for dim in dims:
+        array = array.index_select(dim, torch.from_numpy(mirrored_indices(array.shape[dim])).to(array.device))
+    return array
+
+
 def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
     """K-space of the central n pixels along one axis. The centre is preserved; optionally mirrored first.
 
@@ -96,7 +103,7 @@ def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> 
     """
     length = kspace.shape[dim]
     if mirrored:
-        kspace = kspace.index_select(dim, torch.from_numpy(mirrored_indices(length)))
+        kspace = mirror(kspace, (dim,))
     if n == length:
         return kspace
     image = ifft1c(kspace, dim)

@@ -24,11 +24,10 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from cinerecon.axes import mirrored_indices
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
 from cinerecon.options import PartialFourier
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, mirror
 from cinerecon.physics.sampling import measured_extent
 
 FillMethod = Literal["pocs", "homodyne"]
@@ -162,19 +161,14 @@ def _pocs(kspace: Tensor, phase: Tensor, axes: Axes2D) -> Tensor:
 def _homodyne(kspace: Tensor, phase: Tensor, axes: Axes2D) -> Tensor:
     measured = axes[0].window()[:, None] * axes[1].window()
     ramp = axes[0].ramp()[:, None] * axes[1].ramp()
-    weight = measured * (1 + ramp - _mirrored(ramp))
+    weight = measured * (1 + ramp - mirror(ramp))
     return (ifft2c(kspace * weight.to(kspace.device)) * phase.conj()).real * phase
 
 
 def _reach(axes: Axes2D) -> Tensor:
     """``(ky, kx)`` 1 as far from the centre as k-space was measured on either side of each axis."""
-    rows, columns = (torch.maximum(axis.window(), axis.window()[mirrored_indices(axis.n)]) for axis in axes)
+    rows, columns = (torch.maximum(axis.window(), mirror(axis.window(), (0,))) for axis in axes)
     return rows[:, None] * columns
-
-
-def _mirrored(weights: Tensor) -> Tensor:
-    rows, columns = (torch.from_numpy(mirrored_indices(n)) for n in weights.shape)
-    return weights[rows][:, columns]
 
 
 def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:

@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.axes import mirrored_indices
 from cinerecon.cine import CineData, finish_image
 from cinerecon.cine_meta import Extent
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart
 from cinerecon.options import PartialFourier
+from cinerecon.physics.fourier import mirror
 from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
@@ -90,11 +90,7 @@ class Variant:
         return self._mirror(values.roll(-self.first_frame, 0))
 
     def _mirror(self, values: Tensor) -> Tensor:
-        for axis in self.mirrored:
-            if values.shape[axis] > 1:
-                order = torch.from_numpy(mirrored_indices(values.shape[axis])).to(values.device)
-                values = values.index_select(axis, order)
-        return values
+        return mirror(values, tuple(axis for axis in self.mirrored if values.shape[axis] > 1))
 
     def _extent(self, data: CineData) -> Extent:
         """The extent of the measurement, mirrored: samples that are left out do not change it."""

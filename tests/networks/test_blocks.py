@@ -146,7 +146,7 @@ def test_data_consistency_in_kspace_coil_by_coil():
     coils = fft2c(image[:, :, None] * csm)
     mixed = torch.where(encoding.mask, (coils + 0.25 * kspace) / 1.25, coils)
     expected = (ifft2c(mixed) * csm.conj()).sum(2)
-    found = data_consistency(image, encoding.adjoint(kspace), encoding, noise_level=0.25)
+    found = data_consistency(image, encoding.adjoint(kspace), encoding, inverse_noise_level=0.25)
     assert relative_error(found, expected) < 1e-12
 
 

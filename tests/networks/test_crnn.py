@@ -107,7 +107,7 @@ def test_checkpointing_changes_nothing():
 def test_noisy_data_are_averaged_with_the_image():
     kspace, encoding = random_case()
     exact, trusted, doubted = (
-        Crnn(SMALL.model_copy(update={"noise_level": level})).double() for level in (None, 1e9, 1e-9)
+        Crnn(SMALL.model_copy(update={"inverse_noise_level": level})).double() for level in (None, 1e9, 1e-9)
     )
     trusted.load_state_dict(exact.state_dict())
     doubted.load_state_dict(exact.state_dict())

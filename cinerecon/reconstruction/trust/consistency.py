@@ -12,6 +12,7 @@ from cinerecon.methods.base import make_encoding
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.sampling import calibration_size, sampling_kind
 from cinerecon.physics.views import time_average
+from cinerecon.reconstruction.trust.hold_out import power
 
 Values = Mapping[str, float]
 
@@ -73,8 +74,8 @@ def map_values(data: CineData) -> Values:
     centre_crop(central, size).copy_(centre_crop(average, size))
     images = ifft2c(central)
     outside = fft2c(images - data.csm * (data.csm.conj() * images).sum(0))
-    misfit = _power(centre_crop(outside, size)).sum((1, 2))
-    energy = _power(central).sum((1, 2))
+    misfit = power(centre_crop(outside, size)).sum((1, 2))
+    energy = power(central).sum((1, 2))
     smallest = 1e-3 * energy.mean()
     return {
         "map_misfit": decibels(float(misfit.sum() / energy.sum().clamp(min=1e-30))),
@@ -96,16 +97,16 @@ def repeated_sample_values(data: CineData, noise_std: float) -> Values:
     mask = centre_crop(data.mask.expand(*data.mask.shape[:-1], data.matrix[1]), (size[0], size[1]))
     mask = mask & (mask.sum(0) > 1)
     count = mask.sum(0).clamp(min=1)
-    level = (_power(kspace * mask).sum((0, 1)) / (count[0] * data.n_coils)).sqrt() + noise_std
+    level = (power(kspace * mask).sum((0, 1)) / (count[0] * data.n_coils)).sqrt() + noise_std
     kspace = kspace * mask / level
     others = (kspace.sum(0) - kspace) / (count - 1).clamp(min=1) * mask
     before = _last_samples(kspace, mask, is_cyclic=not data.meta.is_real_time)
     product = (kspace * others.conj()).sum(1)  # (frames, ky, kx)
-    lengths = (_power(kspace).sum(1) * _power(others).sum(1)).sqrt()
+    lengths = (power(kspace).sum(1) * power(others).sum(1)).sqrt()
     if not float(lengths.sum()) > 0:
         return dict.fromkeys(("mismatch", "step_mismatch", "phase_mismatch", "mismatch_of_worst_frame"), math.nan)
     by_frame = 1 - product.real.sum((1, 2)) / lengths.sum((1, 2)).clamp(min=1e-30)
-    step = (kspace * before.conj()).sum().real / (_power(kspace * (before != 0)).sum() * _power(before).sum()).sqrt()
+    step = (kspace * before.conj()).sum().real / (power(kspace * (before != 0)).sum() * power(before).sum()).sqrt()
     return {
         "mismatch": decibels(1 - float(product.real.sum() / lengths.sum())),
         "step_mismatch": decibels(1 - float(step)),
@@ -124,7 +125,7 @@ def line_values(data: CineData, noise_std: float) -> Values:
     if sampling_kind(data.mask) == "points":
         return {"line_energy": math.nan}
     size = [max(4, round(CENTRE_RADIUS * n)) for n in data.matrix]
-    energy = _power(centre_crop(data.kspace, (size[0], size[1]))).mean((1, 3)) + 4 * noise_std**2  # (frames, ky)
+    energy = power(centre_crop(data.kspace, (size[0], size[1]))).mean((1, 3)) + 4 * noise_std**2  # (frames, ky)
     sampled = centre_crop(data.mask.any(-1, keepdim=True), (size[0], 1))[:, 0, :, 0]
     level = torch.where(sampled, 10 * energy.clamp(min=1e-30).log10(), torch.nan)
     repeated = sampled & (sampled.sum(0) > 1)
@@ -162,15 +163,15 @@ def frame_values(image: Tensor) -> Values:
 def content_values(image: Tensor, brightness: float) -> Values:
     """Properties of the image itself [dB]: peak, moving share, share of high frequencies, and background."""
     magnitude = image.abs()
-    power = float(magnitude.square().mean())
-    moving = float(_power(image - image.mean(0)).mean())
-    kspace = _power(fft2c(image)).sum(0)
+    mean_power = float(magnitude.square().mean())
+    moving = float(power(image - image.mean(0)).mean())
+    kspace = power(fft2c(image)).sum(0)
     y, x = kspace.shape
     inner = float(centre_crop(kspace, (y // 2, x // 2)).sum())
     background = quantile(magnitude.mean(0), 0.05) / brightness
     return {
-        "peak": decibels(float(magnitude.max()) ** 2 / max(power, 1e-30)),
-        "moving_share": decibels(moving / max(power, 1e-30)),
+        "peak": decibels(float(magnitude.max()) ** 2 / max(mean_power, 1e-30)),
+        "moving_share": decibels(moving / max(mean_power, 1e-30)),
         "high_frequencies": decibels(1 - inner / max(float(kspace.sum()), 1e-30)),
         "background": 2 * decibels(background),
     }
@@ -196,12 +197,12 @@ def plausibility_values(image: Tensor) -> Values:
     local = torch.nn.functional.avg_pool2d(magnitude[None], FINE_PIXELS, 1, FINE_PIXELS // 2, count_include_pad=False)[
         0
     ]
-    spectrum = _power(torch.fft.fft2(magnitude - local)).sum(1)
+    spectrum = power(torch.fft.fft2(magnitude - local)).sum(1)
     correlation = torch.fft.irfft(spectrum[: y // 2 + 1], n=y)
     shifted = correlation[y // MAX_GHOSTS : y // 2 + 1]
     gradient = torch.hypot(magnitude.diff(dim=0)[:, :-1], magnitude.diff(dim=1)[:-1])
     return {
-        "rough_phase": decibels(float(rotated.imag.square().sum() / _power(rotated).sum().clamp(min=1e-30))),
+        "rough_phase": decibels(float(rotated.imag.square().sum() / power(rotated).sum().clamp(min=1e-30))),
         "ghosts": decibels(float(shifted.max() / correlation[0].clamp(min=1e-30))),
         "edges": 2 * decibels(float(gradient.mean() / gradient.square().mean().sqrt().clamp(min=1e-30))),
     }
@@ -211,7 +212,3 @@ def _excess(values: Tensor) -> float:
     """The largest value over the median [dB]."""
     median = float(values.median()) if len(values) else math.nan
     return decibels(float(values.max()) / median) if median > 0 else math.nan
-
-
-def _power(values: Tensor) -> Tensor:
-    return torch.view_as_real(values).square().sum(-1)

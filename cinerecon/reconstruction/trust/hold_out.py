@@ -83,8 +83,8 @@ def predict_held_out(data: CineData, noise_std: float | None = None, seed: int =
     rest = data.mask & ~held_out
     image = KtSlr(SETTINGS)(replace(data, kspace=data.kspace * rest, mask=rest))
     measured = data.kspace * held_out
-    error = _power(make_encoding(replace(data, mask=held_out)).forward(image) - measured).sum(1)  # (frames, ky, kx)
-    energy = _power(measured).sum(1)
+    error = power(make_encoding(replace(data, mask=held_out)).forward(image) - measured).sum(1)  # (frames, ky, kx)
+    energy = power(measured).sum(1)
     counted, sampled = (mask[:, 0].expand(error.shape) for mask in (held_out, data.mask))
     return _compare(image, error, energy, counted, sampled, rings, noise_std, data.n_coils)
 
@@ -188,5 +188,6 @@ def _filled(values: Tensor) -> Tensor:
     return values[known[nearest]]
 
 
-def _power(values: Tensor) -> Tensor:
+def power(values: Tensor) -> Tensor:
+    """Squared magnitudes of complex values, ``(...)`` to the same."""
     return torch.view_as_real(values).square().sum(-1)

@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
 from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.physics.sampling import sampling_kind
+from cinerecon.reconstruction.trust.hold_out import power
 
 DISPLACEMENT_EXTENT = 0.3
 """Part of k-space around its centre whose lines are compared for displacements."""
@@ -48,7 +48,7 @@ def displacement_values(data: CineData) -> Values:
     kspace = centre_crop(data.kspace, size) * mask
     others = (kspace.sum(0) - kspace) / (mask.sum(0) - 1).clamp(min=1) * mask
     product = (kspace * others.conj()).sum(1)  # (frames, ky, kx)
-    lengths = (_power(kspace).sum(1) * _power(others).sum(1)).sqrt()
+    lengths = (power(kspace).sum(1) * power(others).sum(1)).sqrt()
     pairs = lengths[..., 1:] * lengths[..., :-1]
     steps = product[..., 1:] * product[..., :-1].conj() / pairs.sqrt().clamp(min=1e-30)
     slope = steps.sum(-1).angle()  # (frames, ky), per sample along kx
@@ -87,9 +87,5 @@ def time_course_values(data: CineData, noise_std: float) -> Values:
         return {"time_course_mismatch": math.nan}
     spaces = components[..., :N_COMPONENTS]
     overlap = spaces[first].mH @ spaces[second]  # (pairs, components, components)
-    mismatch = 1 - _power(overlap).sum((1, 2)) / N_COMPONENTS
+    mismatch = 1 - power(overlap).sum((1, 2)) / N_COMPONENTS
     return {"time_course_mismatch": float((weights * mismatch).sum() / weights.sum())}
-
-
-def _power(values: Tensor) -> Tensor:
-    return torch.view_as_real(values).square().sum(-1)
