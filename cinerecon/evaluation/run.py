@@ -116,8 +116,18 @@ def evaluate(
         require_folder(output)
     elif shard:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
-    rules = (settings, seed, pick_device(device), profile, output, subject, config or AcquisitionConfig(), memory)
-    plan = Plan(tuple(models), tuple(patterns), *rules)
+    plan = Plan(
+        tuple(models),
+        tuple(patterns),
+        settings=settings,
+        seed=seed,
+        device=pick_device(device),
+        profile=profile,
+        output=output,
+        subject=subject,
+        config=config or AcquisitionConfig(),
+        memory=memory,
+    )
     return _evaluate_plan(plan, scans, workers, pictures, shard, report, report_existing)
 
 

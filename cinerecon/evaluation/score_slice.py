@@ -220,7 +220,12 @@ def _judge(
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} returned an image with NaN or infinite values", where=where)
     measures = measure_image(
-        *(image, truth.reference, truth.heart, data.n_coils, plan.profile, truth.kspace_peak),
+        image,
+        truth.reference,
+        truth.heart,
+        n_coils=data.n_coils,
+        profile=plan.profile,
+        kspace_peak=truth.kspace_peak,
         is_cyclic=not data.meta.is_real_time,
     )
     if truth.ventricle is not None:

@@ -128,10 +128,12 @@ def start_shard(
     folder = shard.folder(output, command)
     clear_partial(folder)
     record = ShardRecord(
-        *(command, shard.number, shard.n),
-        json.loads(json.dumps(identity, default=str)),
-        (len(scans), _checksum(scans)),
-        tuple(shard.part(scans)),
+        command=command,
+        number=shard.number,
+        n=shard.n,
+        identity=json.loads(json.dumps(identity, default=str)),
+        all_scans=(len(scans), _checksum(scans)),
+        scans=tuple(shard.part(scans)),
     )
     _write(folder, record)
     return record

@@ -138,8 +138,17 @@ def reconstruct_slice(
             noise = map_noise(data, method, measured_image, n_replicas=n, seed=seed, progress=_after(progress))
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
-    figures = data.n_coils, *acceleration_of(data), seconds, residual
-    return ReconstructedSlice(cine, *figures, snr=snr, partial_fourier=filled.record)
+    acceleration, without_acs = acceleration_of(data)
+    return ReconstructedSlice(
+        cine,
+        n_coils=data.n_coils,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        seconds=seconds,
+        residual=residual,
+        snr=snr,
+        partial_fourier=filled.record,
+    )
 
 
 def _judge(
