@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -127,7 +127,6 @@ def in_processes(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
     n_processes: int,
-    begin: Callable[[], None] | None = None,
     *,
     option: str = "--workers",
 ) -> Iterator[Result]:
@@ -139,13 +138,12 @@ def in_processes(
     Parameters
     ----------
     function
-        Called with each task; like tasks and results it must be picklable.
+        Called with each task. It is sent to each process once, so that an object may keep state from task to task.
+        Like tasks and results it must be picklable.
     tasks
         In the order they are begun; each is taken from an iterator when a process is free for it.
     n_processes
         At the same time.
-    begin
-        Called first in each process.
     option
         Name of the option for the number of processes.
 
@@ -159,21 +157,19 @@ def in_processes(
     n_processes = len(first)
     ahead = chain(first, ahead)
     if n_processes <= 1:
-        if first and begin:
-            begin()
         yield from map(function, ahead)
         return
     context = multiprocessing.get_context("spawn")
     threads = max(1, n_cores() // n_processes)
-    pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, begin))
+    pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, function))
     waiting = set[Future[Result]]()
     try:
-        waiting |= {pool.submit(function, task) for task in islice(ahead, n_processes)}
+        waiting |= {pool.submit(_work, task) for task in islice(ahead, n_processes)}
         while waiting:
             for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 result = future.result()
                 # one at a time, since tasks that are submitted to the pool cannot be withdrawn
-                waiting |= {pool.submit(function, task) for task in islice(ahead, 1)}
+                waiting |= {pool.submit(_work, task) for task in islice(ahead, 1)}
                 waiting.remove(future)
                 yield result
     except BrokenProcessPool:
@@ -215,13 +211,21 @@ def deferred_interruption() -> Iterator[Callable[[], bool]]:
         raise KeyboardInterrupt
 
 
-def _begin_work(threads: int, begin: Callable[[], None] | None) -> None:
+_function: Callable[[Any], Any]
+"""What a process that `in_processes` started does with each task."""
+
+
+def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
     """A process shares the cores with the others, and leaves interruptions to the one that started it."""
+    global _function
+    _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     keep_freed_memory()
-    if begin:
-        begin()
+
+
+def _work(task: Any) -> Any:
+    return _function(task)
 
 
 def _await_end(pool: ProcessPoolExecutor) -> None:

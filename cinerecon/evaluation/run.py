@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -116,18 +116,8 @@ def evaluate(
         require_folder(output)
     elif shard:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
-    plan = Plan(
-        tuple(models),
-        tuple(patterns),
-        settings=settings,
-        seed=seed,
-        device=pick_device(device),
-        profile=profile,
-        output=output,
-        subject=subject,
-        config=config or AcquisitionConfig(),
-        memory=memory,
-    )
+    plan = Plan(tuple(models), tuple(patterns), settings=settings, seed=seed, profile=profile, subject=subject)
+    plan = replace(plan, device=pick_device(device), output=output, config=config or AcquisitionConfig(), memory=memory)
     return _evaluate_plan(plan, scans, workers, pictures, shard, report, report_existing)
 
 
@@ -279,27 +269,27 @@ def _score_jobs(
         workers = _n_workers(plan, memory_mb or 0.0)
     if workers > 1:
         plan = plan if plan.memory is None else replace(plan, memory=plan.memory // workers)
-        for outcomes in in_processes(_Worker.judge, jobs, workers, partial(_Worker.start, plan)):
+        for outcomes in in_processes(_SliceScorer(plan), jobs, workers):
             yield from outcomes
         return
     for job in jobs:
         yield from score_slice_tasks(job, plan, methods, opener)
 
 
-class _Worker:
-    """State of a worker process that scores slices."""
+class _SliceScorer:
+    """Scores slices in a process of its own, which loads the methods and keeps the last scan open."""
 
-    plan: Plan
-    methods: Mapping[str, Reconstructor]
-    opener: ScanOpener
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.opener = ScanOpener(plan.config)
 
-    @classmethod
-    def start(cls, plan: Plan) -> None:
-        cls.plan, cls.methods, cls.opener = plan, plan.load_methods(), ScanOpener(plan.config)
+    @cached_property
+    def methods(self) -> Mapping[str, Reconstructor]:
+        """The methods, loaded at the first slice."""
+        return self.plan.load_methods()
 
-    @classmethod
-    def judge(cls, job: Job) -> list[Score | Failure]:
-        return list(score_slice_tasks(job, cls.plan, cls.methods, cls.opener))
+    def __call__(self, job: Job) -> list[Score | Failure]:
+        return list(score_slice_tasks(job, self.plan, self.methods, self.opener))
 
 
 def _n_workers(plan: Plan, reconstruction_mb: float) -> int:

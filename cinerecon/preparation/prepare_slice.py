@@ -131,28 +131,41 @@ def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
     return Rejection.of(source.path, error) if source.is_given else ExcludedFile(source.path, error.kind, error.what)
 
 
-def prepare_slice(job: SliceJob) -> PreparedSlice | Rejection:
-    """Prepare one slice, unless it exists already; errors of the input become a rejection.
+class SlicePreparer:
+    """Prepares slices; the source of the last one stays open for its further slices."""
 
-    Raises
-    ------
-    StorageError
-        If the disk is full, read-only or faulty; the slice has no cases then.
-    """
-    if not job.is_forced and _is_done(job):
-        return PreparedSlice(job.known, is_new=False)
-    try:
-        where = f"{job.item.source.path}, slice {job.slice}"
-        with report_out_of_memory(where, "--workers 1, or --compress-coils auto"):
-            data, marks = _make(job)
-            rows = _write_all(job, data, marks)
-    except StorageError:  # it is no property of the scan, and would refuse the next slice, too
-        raise
-    except CineReconError as error:
-        return Rejection.of(job.item.source.path, error)
-    for stale in {row.case for row in job.known} - {row.case for row in rows}:
-        (job.folder / stale).unlink(missing_ok=True)
-    return PreparedSlice(rows, is_new=True, warnings=(*data.meta.warnings, *_kept_coils(data, job.config)))
+    def __init__(self) -> None:
+        self._last: tuple[tuple[str, str], CineSource] | None = None
+
+    def __call__(self, job: SliceJob) -> PreparedSlice | Rejection:
+        """Prepare one slice, unless it exists already; errors of the input become a rejection.
+
+        Raises
+        ------
+        StorageError
+            If the disk is full, read-only or faulty; the slice has no cases then.
+        """
+        if not job.is_forced and _is_done(job):
+            return PreparedSlice(job.known, is_new=False)
+        try:
+            where = f"{job.item.source.path}, slice {job.slice}"
+            with report_out_of_memory(where, "--workers 1, or --compress-coils auto"):
+                data, marks = _make(job, self._open(job))
+                rows = _write_all(job, data, marks)
+        except StorageError:  # it is no property of the scan, and would refuse the next slice, too
+            raise
+        except CineReconError as error:
+            return Rejection.of(job.item.source.path, error)
+        for stale in {row.case for row in job.known} - {row.case for row in rows}:
+            (job.folder / stale).unlink(missing_ok=True)
+        return PreparedSlice(rows, is_new=True, warnings=(*data.meta.warnings, *_kept_coils(data, job.config)))
+
+    def _open(self, job: SliceJob) -> CineSource:
+        key = (job.item.sha256, job.config.sha256)
+        if self._last is None or self._last[0] != key:
+            self._last = None  # frees the memory of the last source before the next is opened
+            self._last = (key, open_item(job.item, job.config))
+        return self._last[1]
 
 
 def _kept_coils(data: CineData, config: PrepareConfig) -> tuple[str, ...]:
@@ -175,9 +188,8 @@ def _is_done(job: SliceJob) -> bool:
     )
 
 
-def _make(job: SliceJob) -> tuple[CineData, tuple[str, ...]]:
-    """The slice as it will be stored, and its marks."""
-    source = _opened(job)
+def _make(job: SliceJob, source: CineSource) -> tuple[CineData, tuple[str, ...]]:
+    """The slice of a source as it will be stored, and its marks."""
     if job.memory is not None:
         where = f"{job.item.source.path}, slice {job.slice}"
         require_memory_to_read(source.size_of(job.slice), job.memory, where)
@@ -190,19 +202,6 @@ def _make(job: SliceJob) -> tuple[CineData, tuple[str, ...]]:
     data = shape_case(data, job.config)
     texts = (*data.meta.warnings, *mark_warnings, *(MARKS[mark] for mark in marks if mark not in content_marks))
     return replace(data, meta=replace(data.meta, warnings=tuple(dict.fromkeys(texts)))), marks
-
-
-_last: tuple[tuple[str, str], CineSource] | None = None
-
-
-def _opened(job: SliceJob) -> CineSource:
-    """The source of a slice, which stays open for the next slice: headers are read once in each process."""
-    global _last
-    key = (job.item.sha256, job.config.sha256)
-    if _last is None or _last[0] != key:
-        _last = None  # frees the memory of the last source before the next is opened
-        _last = (key, open_item(job.item, job.config))
-    return _last[1]
 
 
 def _write_all(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> tuple[IndexRow, ...]:

@@ -18,7 +18,7 @@ from cinerecon.preparation.prepare_slice import (
     ExcludedFile,
     PreparedSlice,
     SliceJob,
-    prepare_slice,
+    SlicePreparer,
     survey_source,
 )
 from cinerecon.preparation.report import PrepareReport, Rejection
@@ -153,7 +153,7 @@ def _prepare_slices(
     """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
     prepared: list[PreparedSlice] = []
     rejected: list[Rejection] = []
-    for n, outcome in enumerate(in_processes(prepare_slice, jobs, _processes_for(len(jobs), n_processes))):
+    for n, outcome in enumerate(in_processes(SlicePreparer(), jobs, _processes_for(len(jobs), n_processes))):
         report(f"slice {n + 1} of {len(jobs)}", (n + 1) / len(jobs))
         if isinstance(outcome, Rejection):
             rejected.append(outcome)
