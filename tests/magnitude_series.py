@@ -9,20 +9,20 @@ from cinerecon.image import CineImage
 READ, PHASE, ACROSS = (0.6, 0.8, 0.0), (0.0, 0.0, -1.0), (-0.8, 0.6, 0.0)
 
 
-def series(n_slices=2, matrix=(15, 12)):
+def series(n_slices=2, matrix=(15, 12), n_frames=4):
     rng = np.random.default_rng(0)
     cines = []
     for number in range(n_slices):
         position = tuple(10.0 * number * np.array(ACROSS) + (5.0, -7.0, 20.0))
         meta = CineMeta(
             slice=number,
-            frame_times_ms=(0.0, 40.0, 80.0, 120.0),
+            frame_times_ms=tuple(40.0 * frame for frame in range(n_frames)),
             pixel_size_mm=(1.5, 1.25),
             slice_thickness_mm=8.0,
             geometry=Geometry(position, READ, PHASE, ACROSS, "HFS"),
             is_one_beat=True,
         )
-        cines.append(CineImage(rng.random((4, *matrix)).astype(np.complex64), meta=meta))
+        cines.append(CineImage(rng.random((n_frames, *matrix)).astype(np.complex64), meta=meta))
     return cines
 
 

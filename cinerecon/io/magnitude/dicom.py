@@ -16,20 +16,18 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
-from cinerecon.io.magnitude.dicom_slices import Slice, split_into_slices
+from cinerecon.io.magnitude.dicom_order import Slice
+from cinerecon.io.magnitude.dicom_slices import split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
+from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
 from cinerecon.provenance import hashed_subject
 
 __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
 """Ratio of pixels to measured points above which an image counts as interpolated."""
-UNEVEN = 1.5
-"""Ratio of the longest interval to the median above which a frame may be missing."""
 SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
 """Elements that all images of a series share."""
-PLAUSIBLE_INTERVAL_MS = (2.0, 300.0)
-"""Range of the time between frames of a cardiac cine."""
 
 
 def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> list[MagnitudeImages]:
@@ -154,27 +152,18 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
     centre = first.position_mm + (x // 2) * dx * row + (y // 2) * dy * column
     times = [image.time_ms for image in images]
     known = [time for time in times if time is not None]
-    is_timed = len(known) == len(images) == len(set(known))
-    warnings = [*remarks, *(_time_warnings(known) if is_timed and len(known) > 1 else [])]
-    return CineMeta(
+    is_timed = len(known) == len(images) and bool((np.diff(known) > 0).all())
+    no_times = [] if is_timed or len(images) == 1 else [UNKNOWN_TIMES]
+    thickness_mm, no_thickness = thickness_or_default(first.number("SliceThickness"))
+    meta = CineMeta(
         source=str(folder),
         slice=number,
         frame_times_ms=tuple(time - known[0] for time in known) if is_timed else (),
         pixel_size_mm=(dy, dx),
-        slice_thickness_mm=first.thickness_mm,
+        slice_thickness_mm=thickness_mm,
         geometry=geometry_of(centre, row, column, first.text("PatientPosition")),
         protocol=first.text("SeriesDescription"),
-        warnings=tuple(warnings),
+        warnings=(*remarks, *no_times, *no_thickness),
+        is_real_time=first.is_real_time,
     )
-
-
-def _time_warnings(times: Sequence[float]) -> list[str]:
-    """Warnings if the frame times have a gap, or are implausible for a cardiac cine."""
-    intervals = np.diff(times)
-    middle, (shortest, longest) = float(np.median(intervals)), PLAUSIBLE_INTERVAL_MS
-    if not shortest <= middle <= longest:
-        return [f"{middle:.3g} ms from frame to frame are unusual for a cardiac cine: check the unit of the times"]
-    if len(intervals) < 3 or intervals.max() <= UNEVEN * middle:
-        return []
-    n = int(intervals.argmax())
-    return [f"{intervals[n]:.0f} ms between frames {n} and {n + 1}, elsewhere {middle:.0f} ms: a frame may be missing"]
+    return with_plausibility_warnings(meta, (y, x), "header")

@@ -1,5 +1,6 @@
 """Headers of DICOM images: which files hold one magnitude image of an MR slice, and where and when it was measured."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError
+from cinerecon.io.plausibility import are_orthonormal, thickness_or_default
 
 DICM = b"DICM"
 GROUPS = (b"\x08\x00", b"\x02\x00")
@@ -22,6 +24,8 @@ NOT_ORIGINAL = {
     *("T1 MAP", "T2 MAP", "T2_STAR MAP", "PARAMETRIC MAP", "SCREEN SAVE", "CSA REPORT", "PERFUSION", "SEGMENTATION"),
 }
 """Values of ImageType of images that are not frames of a cine."""
+TIME_OF_DAY = re.compile(r"(\d\d):?(\d\d):?(\d\d(?:\.\d*)?)")
+"""Hours, minutes and seconds, as DICOM writes them."""
 GE_IMAGE_KIND = (0x0043, 0x102F)
 """Private element of GE: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
@@ -42,12 +46,15 @@ class DicomImage:
         Centre of the first pixel (LPS), ``(3,)``.
     directions
         Unit vectors along a row and along a column, ``(2, 3)``.
+    is_real_time
+        Whether it belongs to a real-time series, whose trigger times start again with every heartbeat.
     """
 
     file: Path
     header: Any
     position_mm: NDArray[np.float64]
     directions: NDArray[np.float64]
+    is_real_time: bool = False
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -68,7 +75,7 @@ class DicomImage:
     @property
     def thickness_mm(self) -> float:
         """Thickness of the slice [mm]; 1 if it is not in the header."""
-        return self.number("SliceThickness") or 1.0
+        return thickness_or_default(self.number("SliceThickness"))[0]
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -78,10 +85,19 @@ class DicomImage:
 
     @property
     def time_ms(self) -> float | None:
-        """Time after the R wave, or after the first frame of a real-time scan [ms]; None if unknown."""
+        """Time after the R wave, or in a real-time series the time of day [ms]; None if unknown."""
         offset = self.number("TemporalPositionTimeOffset")  # [s]
-        time = self.number("TriggerTime")
+        time = self.acquired_ms if self.is_real_time else self.number("TriggerTime")
         return offset * 1000 if time is None and offset is not None else time
+
+    @property
+    def acquired_ms(self) -> float | None:
+        """Time of day of the acquisition [ms]; None if unknown."""
+        match = TIME_OF_DAY.match(self.text("AcquisitionTime") or self.text("AcquisitionDateTime")[8:])
+        if match is None:
+            return None
+        hours, minutes, seconds = map(float, match.groups())
+        return 1000 * (3600 * hours + 60 * minutes + seconds)
 
     def number(self, name: str) -> float | None:
         """The value of an element as a number; None where it is missing, empty or not a number."""
@@ -205,7 +221,7 @@ def image_of(file: Path, header: Any) -> DicomImage:
     except (TypeError, ValueError) as error:
         raise FileError(f"position, directions or pixel size are damaged: {error}", where=str(file)) from None
     values = (*position, *directions.ravel(), *sizes)
-    if position.shape != (3,) or not np.isfinite(values).all() or abs(directions[0] @ directions[1]) > 0.01:
+    if position.shape != (3,) or not np.isfinite(values).all() or not are_orthonormal(directions):
         raise FileError("position or directions of the image are not valid", where=str(file))
     if len(sizes) != 2 or min(sizes) <= 0:
         raise FileError(f"the pixel size {sizes} is not valid", where=str(file))

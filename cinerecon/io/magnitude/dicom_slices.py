@@ -1,14 +1,14 @@
 """The images of a DICOM series as slices: grouped by position, direction and contrast, and ordered in time."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from cinerecon.errors import DataError
 from cinerecon.io.magnitude.dicom_header import DicomImage
+from cinerecon.io.magnitude.dicom_order import Slice, in_time_order, split_by
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.1, 1e-3
 """Differences of position [mm] and of unit vectors that are rounding: the images show the same slice."""
@@ -16,10 +16,6 @@ OVERLAP = 0.25
 """Ratio of distance to thickness below which parallel slices are one slice with an inconsistent position."""
 CONTRAST = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "DiffusionBValue")
 """Elements that are the same in all frames of a cine: images that differ in them belong to different cines."""
-REPEATS = ("AcquisitionNumber", "TriggerDelay")
-"""Elements that may distinguish several cines of a slice, or count the frames of one."""
-
-Slice = Sequence[DicomImage]
 
 
 def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tuple[list[Slice], list[str]]:
@@ -61,7 +57,7 @@ def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tu
     for group in groups:
         for part in _split_by_contrast(group, remarks):
             single += [part] if len(part) == 1 else []
-            slices += _in_time_order(part, folder, remarks) if len(part) > 1 else []
+            slices += in_time_order(part, folder, remarks) if len(part) > 1 else []
     if single and slices:
         remarks.append(f"images of a series excluded: {len(single)} (no other time at their position)")
     elif single and fewest_frames == 1:
@@ -99,68 +95,11 @@ def _split_by_contrast(images: Slice, remarks: list[str]) -> list[Slice]:
     """The images of a slice by contrast; a remark names the element in which they differ."""
     parts = [images]
     for name in CONTRAST:
-        finer = [part for images in parts for part in _split(images, name)]
+        finer = [part for images in parts for part in split_by(images, name)]
         if len(finer) > len(parts):
             remarks.append(f"images of a slice differ in {name}: those with the same value are a cine of their own")
         parts = finer
     return parts
-
-
-def _split(images: Slice, name: str) -> list[Slice]:
-    """Images by the value of an element."""
-    parts: dict[str, list[DicomImage]] = {}
-    for image in images:
-        number = image.number(name)
-        parts.setdefault(image.text(name) if number is None else f"{number:.2f}", []).append(image)
-    return [parts[value] for value in sorted(parts)]
-
-
-def _in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice]:
-    """The images of one slice in temporal order; several cines if an element distinguishes them.
-
-    Raises
-    ------
-    DataError
-        If several images have the same time.
-    """
-    ordered, by = _ordered(images)
-    for name in REPEATS:
-        parts = [_ordered(part)[0] for part in _split(images, name) if len(part) > 1]
-        is_whole = len(parts) > 1 and sum(map(len, parts)) == len(images)
-        if is_whole and all(parts) and (not ordered or _are_interleaved(parts, ordered)):
-            remarks.append(f"several cines of a slice, by {name}")
-            return list(parts)
-    if not ordered:
-        what = f"{len(images)} images of one slice have no order in time: several have the same time and number"
-        hint = "keep one image per time in the folder"
-        raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint=hint)
-    if by in ("InstanceNumber", "ContentTime"):
-        remarks.append(f"the images have no times: their order is that of {by}")
-    return [ordered]
-
-
-def _are_interleaved(parts: Sequence[Slice], ordered: Slice) -> bool:
-    """Whether images of one part come between those of another, as in repetitions of a cine."""
-    ranks = {image.file: n for n, image in enumerate(ordered)}
-    part_ranks = ([ranks[image.file] for image in part] for part in parts)
-    ranges = sorted((min(numbers), max(numbers)) for numbers in part_ranks)
-    return any(second[0] < first[1] for first, second in pairwise(ranges))
-
-
-def _ordered(images: Slice) -> tuple[Slice, str]:
-    """The images in temporal order, and the element that gives it; no images if several have the same time.
-
-    The trigger time is preferred, then TemporalPositionIdentifier, the order that the standard defines, then the
-    instance number, which only counts files, and then the content time.
-    """
-    for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
-        values = [image.number(name) for image in images]
-        known = [value for value in values if value is not None]
-        if len(known) == len(images) == len(set(known)):
-            return [image for _, image in sorted(zip(known, images, strict=True), key=lambda item: item[0])], name
-        if name == "TriggerTime" and len(known) == len(images) and len(set(known)) > 1:
-            return [], ""  # each time occurs several times: not one cine
-    return [], ""
 
 
 def _frame_remarks(slices: Iterable[Slice]) -> list[str]:

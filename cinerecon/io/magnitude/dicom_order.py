@@ -1,0 +1,178 @@
+"""The images of one slice of a DICOM series in temporal order.
+
+The trigger time orders the frames of a gated cine. It starts again with every heartbeat of a real-time series, and with
+every measurement of a cine that was repeated: the order in which the images were measured or counted shows this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from cinerecon.errors import DataError
+from cinerecon.io.magnitude.dicom_header import DicomImage
+
+REPEATS = ("AcquisitionNumber", "TriggerDelay")
+"""Elements that may distinguish several cines of a slice, or count the frames of one."""
+LONGEST_RR_MS = 2000.0
+"""Pauses above this separate measurements [ms]; in a real-time series there are none."""
+MAX_STEP_ERROR, MIN_EQUAL_STEPS = 0.2, 0.8
+"""Largest relative difference of the steps of acquisition time and trigger time in a real-time series, and smallest
+fraction of the images for which it holds."""
+FEWEST_IMAGES_OF_A_BEAT = 3
+"""Smallest mean number of images between two starts of the trigger time; images in a random order have two."""
+MIN_INTERVAL_RATIO = 0.5
+"""Ratio of the shortest interval to the mean below which trigger times are those of several heartbeats."""
+
+Slice = Sequence[DicomImage]
+
+
+def in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice]:
+    """The images of one slice in temporal order; several cines if it was measured several times.
+
+    Raises
+    ------
+    DataError
+        If several images have the same time, or their elements contradict each other.
+    """
+    ordered, by = _ordered(images)
+    for name in REPEATS:
+        parts = [_ordered(part)[0] for part in split_by(images, name) if len(part) > 1]
+        is_whole = len(parts) > 1 and sum(map(len, parts)) == len(images)
+        if is_whole and all(parts) and (not ordered or _are_interleaved(parts)):
+            remarks.append(f"several cines of a slice, by {name}")
+            return list(parts)
+    if all(image.number("TriggerTime") is not None for image in images):
+        measurements = _split_by_pauses(images)
+        if measurements:
+            remarks.append("several cines of a slice, by AcquisitionTime: the trigger times start again after a pause")
+            return [cine for part in measurements for cine in in_time_order(part, folder, remarks)]
+        real_time, by_element = _real_time_order(images)
+        if real_time:
+            remarks.append(
+                f"the trigger times start again with every heartbeat: real-time images, in the order of {by_element}"
+            )
+            return [real_time]
+    if not ordered:
+        what = f"{len(images)} images of one slice have no order in time: several have the same time and number"
+        hint = "keep one image per time in the folder"
+        raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint=hint)
+    if by == "TriggerTime":
+        remarks += _contradictions(ordered, folder)
+    elif by in ("InstanceNumber", "ContentTime"):
+        remarks.append(f"the order of the images is that of {by}")
+    return [ordered]
+
+
+def split_by(images: Slice, name: str) -> list[Slice]:
+    """Images by the value of an element."""
+    parts: dict[str, list[DicomImage]] = {}
+    for image in images:
+        number = image.number(name)
+        parts.setdefault(image.text(name) if number is None else f"{number:.2f}", []).append(image)
+    return [parts[value] for value in sorted(parts)]
+
+
+def _ordered(images: Slice) -> tuple[Slice, str]:
+    """The images in temporal order, and the element that gives it; no images if several have the same time.
+
+    The trigger time is preferred, then TemporalPositionIdentifier, the order that the standard defines, then the
+    instance number, which only counts files, and then the content time.
+    """
+    for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
+        ordered = _sorted_by(images, name)
+        if ordered:
+            return ordered, name
+        values = {image.number(name) for image in images}
+        if name == "TriggerTime" and None not in values and len(values) > 1:
+            return [], ""  # each time occurs several times: not one cine
+    return [], ""
+
+
+def _sorted_by(images: Slice, name: str) -> Slice:
+    """The images by the number in an element; none if it is missing or equal in some of them."""
+    values = [image.number(name) for image in images]
+    known = [value for value in values if value is not None]
+    if not len(known) == len(images) == len(set(known)):
+        return []
+    return [image for _, image in sorted(zip(known, images, strict=True), key=lambda item: item[0])]
+
+
+def _triggers(images: Slice) -> list[float]:
+    """The trigger times [ms]; 0 where one is missing."""
+    return [image.number("TriggerTime") or 0.0 for image in images]
+
+
+def _are_interleaved(parts: Sequence[Slice]) -> bool:
+    """Whether the ranges of trigger times of some parts overlap, as in repetitions of a cine."""
+    ranges = sorted((min(times), max(times)) for times in map(_triggers, parts))
+    return any(second[0] <= first[1] for first, second in pairwise(ranges))
+
+
+def _split_by_pauses(images: Slice) -> list[Slice]:
+    """The measurements of a cine, between which the scanner paused; empty if there is only one."""
+    times = [image.acquired_ms for image in images]
+    known = [time for time in times if time is not None]
+    if len(known) < len(images):
+        return []
+    order = np.argsort(known, kind="stable")
+    pauses = np.flatnonzero(np.diff(np.array(known)[order]) > LONGEST_RR_MS) + 1
+    parts = [[images[i] for i in part] for part in np.split(order, pauses)]
+    is_repeated = len(parts) > 1 and min(map(len, parts)) > 1 and _are_interleaved(parts)
+    return list(parts) if is_repeated else []
+
+
+def _real_time_order(images: Slice) -> tuple[Slice, str]:
+    """The images of a real-time series in temporal order, and the element that gives it; no images of a gated cine."""
+    times = [image.acquired_ms for image in images]
+    known = [time for time in times if time is not None]
+    if len(known) == len(set(known)) == len(images):
+        by_time = [images[i] for i in np.argsort(known)]
+        if _starts_again(by_time, fewest_images=2) and _has_equal_steps(by_time, sorted(known)):
+            return [replace(image, is_real_time=True) for image in by_time], "AcquisitionTime"
+    by_position = _sorted_by(images, "TemporalPositionIdentifier")
+    by_number = _sorted_by(images, "InstanceNumber")
+    is_confirmed = not by_number or _starts_again(by_number)
+    if by_position and is_confirmed and _starts_again(by_position):
+        return [replace(image, is_real_time=True) for image in by_position], "TemporalPositionIdentifier"
+    return [], ""
+
+
+def _starts_again(images: Slice, fewest_images: int = FEWEST_IMAGES_OF_A_BEAT) -> bool:
+    """Whether the trigger times of images in some order increase repeatedly from the start of a heartbeat.
+
+    They do not in an order that has nothing to do with time, or that begins in the middle of the only heartbeat.
+    """
+    times = np.array(_triggers(images))
+    starts = np.flatnonzero(np.diff(times) <= 0) + 1
+    if not len(starts) or len(images) < fewest_images * (len(starts) + 1):
+        return False
+    return not (len(starts) == 1 and times[starts[0] :].max() < times[: starts[0]].min())
+
+
+def _has_equal_steps(images: Slice, acquired_ms: Sequence[float]) -> bool:
+    """Whether trigger time and acquisition time increase by the same steps within the heartbeats."""
+    steps, acquired = np.diff(_triggers(images)), np.diff(acquired_ms)
+    is_equal = np.abs(steps - acquired) <= MAX_STEP_ERROR * acquired
+    return float(is_equal[steps > 0].mean()) >= MIN_EQUAL_STEPS
+
+
+def _contradictions(ordered: Slice, folder: Path) -> list[str]:
+    """A remark if the instance number contradicts the trigger time, by which the images are ordered.
+
+    Raises
+    ------
+    DataError
+        If the trigger times cannot be those of one heartbeat.
+    """
+    by_number = _sorted_by(ordered, "InstanceNumber")
+    if not by_number or not _starts_again(by_number):
+        return []
+    intervals = np.diff(_triggers(ordered))
+    if intervals.min() < MIN_INTERVAL_RATIO * intervals.mean():
+        what = "by InstanceNumber the trigger times of a slice start again: several heartbeats or measurements"
+        hint = "put the images of each into a folder of its own"
+        raise DataError(what, where=f"{folder}, e.g. {ordered[0].file.name}", hint=hint)
+    return ["InstanceNumber contradicts the trigger times, by which the images of a slice are ordered"]
