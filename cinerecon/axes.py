@@ -1,6 +1,6 @@
 """Names and order of the axes, checks that report them by name, and the centre of an axis, index n // 2."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ KSPACE = ("frames", "coils", "ky", "kx")
 MASK = ("frames", "1", "ky", "kx")
 CSM = ("coils", "y", "x")
 IMAGE = ("frames", "y", "x")
+
+SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
+"""Correlation of adjacent slices above which they may be frames, and by how much more than that of frames."""
 
 
 def describe(array: "Tensor", axes: tuple[str, ...]) -> str:
@@ -54,3 +57,25 @@ def centre_crop(array: "Tensor", sizes: tuple[int, int]) -> "Tensor":
     """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes, or all of it if smaller."""
     rows, columns = (centre_slice(n, size) for n, size in zip(array.shape[-2:], sizes, strict=True))
     return array[..., rows, columns]
+
+
+def are_slices_frames(first: NDArray[Any], second: NDArray[Any], next_slice: NDArray[Any]) -> bool:
+    """Whether adjacent slices are more alike than adjacent frames: then the two axes are exchanged.
+
+    Parameters
+    ----------
+    first, second
+        Images or k-space of two adjacent frames of a slice.
+    next_slice
+        The frame ``first`` of the adjacent slice.
+    """
+    slices = correlation(first, next_slice)
+    return slices > SIMILAR_SLICES and correlation(first, second) < slices - SLICES_MARGIN
+
+
+def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Correlation of two parts of k-space or of images at the points that are not zero in both; 1 without any."""
+    common = (first != 0) & (second != 0)
+    first, second = (first * common).ravel(), (second * common).ravel()
+    norm = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
+    return float(abs(np.vdot(first, second))) / norm if norm > 0 else 1.0

@@ -18,7 +18,7 @@ from torch import Tensor
 from cinerecon.acquisition.coil_maps import scale_maps
 from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
 from cinerecon.acquisition.probe import CENTRE_TOLERANCE, PEAK_POWER_RATIO
-from cinerecon.axes import centre_slice
+from cinerecon.axes import centre_slice, correlation
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import MAPS, cfl_files, open_cfl
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
@@ -30,8 +30,6 @@ MAX_ZERO_FRACTION = 0.01
 """Largest fraction of zeros in sampled lines and columns that count as measured."""
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
 """Correlation of adjacent coils above which they may be frames, and by how much more than that of frames."""
-SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
-"""The same for adjacent slices."""
 AXES = {-2: "ky", -1: "kx"}
 
 
@@ -260,8 +258,8 @@ def _require_order(kspace: Tensor, where: str) -> None:
     """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames."""
     if min(kspace.shape[:2]) < 2:
         return
-    coils = min(correlation(first, second) for first, second in pairwise(kspace[0]))
-    frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0]))
+    coils = min(correlation(first, second) for first, second in pairwise(kspace[0].numpy()))
+    frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0].numpy()))
     if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
         what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
         raise DataError(f"{what}: these axes seem to be exchanged", where=where, hint="--axes names them in order")
@@ -275,25 +273,3 @@ def _require_readouts(mask: Tensor, where: str) -> None:
     if is_alike and int(steps.max()) > 2:
         what = "the pattern leaves out columns of kx, and no line of ky: these axes seem to be exchanged"
         raise DataError(what, where=where, hint="--axes names them in order")
-
-
-def are_slices_frames(first: Tensor, second: Tensor, next_slice: Tensor) -> bool:
-    """Whether adjacent slices are more alike than adjacent frames: then the two axes are exchanged.
-
-    Parameters
-    ----------
-    first, second
-        ``(coils, ky, kx)``, two adjacent frames.
-    next_slice
-        ``(coils, ky, kx)``, the frame ``first`` of the adjacent slice.
-    """
-    slices = correlation(first, next_slice)
-    return slices > SIMILAR_SLICES and correlation(first, second) < slices - SLICES_MARGIN
-
-
-def correlation(first: Tensor, second: Tensor) -> float:
-    """Correlation of two parts of k-space at the points that both measure; 1 if there are none."""
-    common = (first != 0) & (second != 0)
-    first, second = (first * common).ravel(), (second * common).ravel()
-    norm = torch.linalg.vector_norm(first) * torch.linalg.vector_norm(second)
-    return float(torch.vdot(first, second).abs() / norm) if norm > 0 else 1.0

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.array_parts import (
-    are_slices_frames,
     axes_warnings,
     files_of,
     read_maps,
@@ -22,10 +21,11 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import require_own_pattern
 from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import GridSource, TimedSlice
-from cinerecon.axes import mirrored_indices
+from cinerecon.axes import are_slices_frames, mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
+from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
 from cinerecon.io.recognise import first_bytes
 
 
@@ -55,9 +55,7 @@ class ArrayMeta:
         if self.pixel_size_mm is None:
             yield "the array has no pixel size: pixels count as 1 mm (--pixel-size)"
         if self.frame_times_ms is None:
-            yield "the times of the frames are unknown: the speed of movies is arbitrary (--frame-time)"
-        if self.slice_thickness_mm is None:
-            yield "the array has no slice thickness: 1 mm is assumed"
+            yield f"{UNKNOWN_TIMES} (--frame-time)"
         if self.oversampling is None:
             yield "the readout oversampling is unknown: readouts are not cropped (--oversampling)"
         yield "the array has no geometry: images have no orientation"
@@ -148,7 +146,7 @@ class ArraySource(GridSource):
         if self.n_slices < 2:
             return False
         middle = (self.n_slices - 1) // 2
-        first, second = (torch.from_numpy(self.array.read_slice(number)[:2]) for number in (middle, middle + 1))
+        first, second = (self.array.read_slice(number)[:2] for number in (middle, middle + 1))
         return are_slices_frames(first[0], first[1], second[0])
 
     def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
@@ -156,15 +154,17 @@ class ArraySource(GridSource):
         meta = self.meta
         times = () if meta.frame_times_ms is None else tuple(meta.frame_times_ms[frame] for frame in frames)
         noise = ["no noise readouts: coils are not whitened"] if self.config.whiten else []
-        return CineMeta(
+        thickness_mm, no_thickness = thickness_or_default(meta.slice_thickness_mm, "array")
+        cine_meta = CineMeta(
             source=str(self.array.path),
             slice=number,
             frame_times_ms=tuple(time - times[0] for time in times),
             pixel_size_mm=meta.pixel_size_mm or (1.0, 1.0),
-            slice_thickness_mm=meta.slice_thickness_mm or 1.0,
+            slice_thickness_mm=thickness_mm,
             protocol=self.array.path.stem,
-            warnings=tuple(dict.fromkeys((*warnings, *meta.missing(), *noise))),
+            warnings=tuple(dict.fromkeys((*warnings, *meta.missing(), *no_thickness, *noise))),
         )
+        return with_plausibility_warnings(cine_meta, (self.slice_shape[2], self.n_columns), "array")
 
 
 def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:

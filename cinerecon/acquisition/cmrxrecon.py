@@ -7,14 +7,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_parts import are_slices_frames, correlation, require_magnitude
+from cinerecon.acquisition.array_parts import require_magnitude
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.reference import attach_reference
 from cinerecon.acquisition.source import GridSource, TimedSlice
+from cinerecon.axes import are_slices_frames, correlation
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
+from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
 from cinerecon.physics.coils import transform_coils
 from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.operators import Encoding
@@ -125,8 +127,8 @@ class CmrxreconSource(GridSource):
         if n_frames < 2 or n_slices < 2:
             return False
         middle = (n_slices - 1) // 2
-        first, second = torch.from_numpy(self.file.read_slice(middle, slice(0, 2)))
-        (next_slice,) = torch.from_numpy(self.file.read_slice(middle + 1, slice(0, 1)))
+        first, second = self.file.read_slice(middle, slice(0, 2))
+        (next_slice,) = self.file.read_slice(middle + 1, slice(0, 1))
         return are_slices_frames(first, second, next_slice)
 
     def _truth(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
@@ -140,13 +142,14 @@ class CmrxreconSource(GridSource):
             return None, ["the twin in the folder of fully sampled files is not fully sampled: it is not used as truth"]
         kspace = crop_frames(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
-        if correlation(kspace * data.mask, data.kspace) < MIN_CORRELATION:
+        if correlation((kspace * data.mask).numpy(), data.kspace.numpy()) < MIN_CORRELATION:
             return None, ["the fully sampled twin is of another scan: it is not used as truth"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
         return Encoding(full, data.csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace), []
 
     def _meta(self, number: int, matrix: tuple[int, int], warnings: list[str]) -> CineMeta:
         fov, factor = self.file.fov_mm, self.file.oversampling
+        origin = "file" if self.file.table is None else "table"
         pixel_size_mm = (1.0, 1.0)
         if fov is None or factor is None:
             warnings.append(
@@ -154,12 +157,14 @@ class CmrxreconSource(GridSource):
             )
         else:
             pixel_size_mm = (fov[0] / matrix[0], fov[1] * factor / self.file.shape[4])
-        return CineMeta(
+        thickness_mm, no_thickness = thickness_or_default(self.file.slice_thickness_mm, origin)
+        meta = CineMeta(
             source=str(self.file.path),
             slice=number,
             pixel_size_mm=pixel_size_mm,
-            slice_thickness_mm=self.file.slice_thickness_mm or 1.0,
+            slice_thickness_mm=thickness_mm,
             protocol=self.file.path.stem,
-            warnings=tuple(warnings),
+            warnings=(*warnings, UNKNOWN_TIMES, *no_thickness),
             is_one_beat=self.file.path.stem.startswith("cine"),
         )
+        return with_plausibility_warnings(meta, matrix, origin)

@@ -1,7 +1,4 @@
-"""Metadata of a slice from the headers: position, orientation, frame times, thickness; and their plausibility.
-
-Sizes and times that are impossible in a cardiac scan usually result from a header in other units.
-"""
+"""Metadata of a slice from the headers: position, orientation, frame times, thickness; and their plausibility."""
 
 from collections.abc import Iterator
 
@@ -14,6 +11,15 @@ from cinerecon.acquisition.placement import Lines
 from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import Heads, RawScan
+from cinerecon.io.plausibility import (
+    LONGEST_FRAME_MS,
+    NOT_ORTHONORMAL,
+    are_orthonormal,
+    size_warnings,
+    thickness_or_default,
+    thickness_warnings,
+    tr_warnings,
+)
 
 FRAME_TIME_RATIO = 1.3
 """Ratio of the frame durations by time stamps and header, or its inverse, above which one of them is wrong."""
@@ -43,14 +49,13 @@ def slice_meta(
     if times is None:
         times, time_warnings = _frame_times(raw, lines, n_frames, gating)
     geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
-    thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
-    no_thickness = ["the header has no slice thickness: 1 mm is assumed"] if thickness_mm <= 0 else []
+    thickness_mm, no_thickness = thickness_or_default(raw.header.encodings[0].recon.fov_mm[2])
     return CineMeta(
         source=str(raw.path),
         slice=number,
         frame_times_ms=times,
         pixel_size_mm=pixel_size_mm,
-        slice_thickness_mm=thickness_mm if thickness_mm > 0 else 1.0,
+        slice_thickness_mm=thickness_mm,
         geometry=geometry,
         protocol=raw.header.protocol,
         warnings=(*geometry_warnings, *time_warnings, *no_thickness),
@@ -66,8 +71,8 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
     position = np.array(first["position"], float)
     if not directions.any():
         return None, ["the geometry is missing (all directions are zero): images have no orientation"]
-    if not np.isfinite(directions).all() or np.abs(directions @ directions.T - np.eye(3)).max() > 0.01:
-        return None, ["the directions are not orthonormal: images have no orientation"]
+    if not are_orthonormal(directions):
+        return None, [NOT_ORTHONORMAL]
     if not np.isfinite(position).all():
         return None, ["the position is not finite: images have no orientation"]
     rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
@@ -103,7 +108,7 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
     if not stamped:
         return (), [text]
     interval_ms = stamped[-1] / (n_frames - 1)
-    if interval_ms <= LONGEST_TR_MS:
+    if interval_ms <= LONGEST_FRAME_MS:
         return stamped, []
     hint = "the unit of the stamps is probably another, --set preprocessing.tick_ms=..., and frame times are wrong"
     return stamped, [f"frames are {interval_ms:.4g} ms apart by the time stamps, which is long for a cine: {hint}"]
@@ -142,17 +147,6 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
     return bool((np.diff(lines.frames[order]) < 0).any())
 
 
-SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
-"""Smallest and largest possible field of view, even for small animals and with readout oversampling."""
-SMALL_ANIMAL_MM = 60.0
-"""Fields of view below this are of rodents, or in centimetres."""
-SMALLEST_PIXEL_MM = 0.05
-"""Smallest plausible pixel."""
-THICKEST_SLICE_MM, THINNEST_SLICE_MM = 50.0, 0.1
-SHORTEST_TR_MS, LONGEST_TR_MS = 0.5, 500.0
-"""Shortest time between excitations, and longest between frames of a cine; a heartbeat takes about a second."""
-
-
 def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
     """Warnings about sizes and times outside the range of cardiac scans, with the probable unit.
 
@@ -163,29 +157,7 @@ def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
     grid
         The grid of the image.
     """
-    yield from _sizes(header, grid)
-    yield from _times(header)
-
-
-def _sizes(header: MrdHeader, grid: Grid) -> Iterator[str]:
-    fov_x, fov_y, _ = header.encodings[0].recon.fov_mm
-    fov = f"the field of view is {fov_x:.3g} x {fov_y:.3g} mm, pixels of {grid.pixel_size_mm[1]:.2g} mm"
-    if min(fov_x, fov_y) < SMALLEST_FOV_MM:
-        yield f"{fov}: the header is probably in metres, and sizes in the images are wrong"
-    elif min(fov_x, fov_y) < SMALL_ANIMAL_MM:
-        yield f"{fov}: this is a small animal, or the header is in centimetres and sizes in the images are wrong"
-    elif max(fov_x, fov_y) > LARGEST_FOV_MM:
-        yield f"{fov}: larger than any scanner, sizes in the images are wrong"
-    elif min(grid.pixel_size_mm) < SMALLEST_PIXEL_MM:
-        yield f"{fov}: too small, the matrix or the field of view in the header is wrong"
-    thickness = header.encodings[0].recon.fov_mm[2]
-    if thickness > 0 and not THINNEST_SLICE_MM <= thickness <= THICKEST_SLICE_MM:
-        yield f"slices are {thickness:.3g} mm thick by the header, which is implausible for the heart"
-
-
-def _times(header: MrdHeader) -> Iterator[str]:
-    tr_ms = header.tr_ms
-    if tr_ms is not None and 0 < tr_ms < SHORTEST_TR_MS:
-        yield f"TR is {tr_ms:.3g} ms in the header: it is probably in seconds, {1e3 * tr_ms:.4g} ms"
-    elif tr_ms is not None and tr_ms > LONGEST_TR_MS:
-        yield f"TR is {tr_ms:.4g} ms in the header, too long for a frame of a cine: frame times are wrong"
+    fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm
+    yield from size_warnings((fov_y, fov_x), grid.pixel_size_mm)
+    yield from thickness_warnings(thickness) if thickness > 0 else ()
+    yield from tr_warnings(header.tr_ms)

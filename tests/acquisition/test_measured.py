@@ -72,6 +72,8 @@ def test_a_full_file_is_its_own_truth(tmp_path, kspace):
     assert data.meta.reference_is == "all samples"
     assert data.meta.warnings == (
         "no table gives field of view and oversampling: pixels count as 1 mm, readouts are not cropped",
+        "the times of the frames are unknown: the speed of movies is arbitrary",
+        "the file has no slice thickness: 1 mm is assumed",
     )
 
 

@@ -12,6 +12,7 @@ from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import cut_out, open_archive, open_nifti, survey_archive
 from cinerecon.io.magnitude.archive import Survey
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 
 def test_nifti_round_trip(tmp_path):
@@ -38,6 +39,31 @@ def test_lengths_of_nifti_are_in_its_unit(tmp_path, unit, factor):
     assert meta.pixel_size_mm == pytest.approx((1.25, 1.5))
     assert meta.slice_thickness_mm == pytest.approx(8)
     assert meta.geometry.position_mm == pytest.approx((-30 + 3 * 1.5, -40 + 2 * 1.25, 58), abs=1e-3)
+
+
+def test_nifti_with_time_before_slices_is_refused(tmp_path):
+    slices = simulate_cine(SimulateConfig(n_frames=6, ky=40, kx=36, n_slices=3))
+    pixels = np.stack([data.reference.abs().numpy() for data in slices]).transpose(3, 2, 0, 1)
+    nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), tmp_path / "right.nii.gz")
+    assert open_nifti(tmp_path / "right.nii.gz").read_slice(1)[0].shape == (6, 40, 36)
+    nibabel.save(nibabel.Nifti1Image(pixels.swapaxes(2, 3), np.eye(4)), tmp_path / "exchanged.nii.gz")
+    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames"):
+        open_nifti(tmp_path / "exchanged.nii.gz").read_slice(1)
+
+
+@pytest.mark.parametrize("column", [1, 2])
+def test_nifti_with_a_sheared_affine(tmp_path, column):
+    """Pixels that are not rectangular have no orientation; slices may be shifted in their plane."""
+    affine = np.diag([-1.5, -1.25, 8, 1])
+    affine[0, column] = 0.5
+    pixels = np.arange(144, dtype=np.int16).reshape(6, 4, 2, 3) ** 2 % 1009
+    image = nibabel.Nifti1Image(pixels, affine)
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "cine.nii")
+    _, meta = open_nifti(tmp_path / "cine.nii").read_slice(1)
+    assert (meta.geometry is None) == (column == 1)
+    assert ("the directions are not orthonormal: images have no orientation" in meta.warnings) == (column == 1)
+    assert meta.slice_thickness_mm == pytest.approx(8)
 
 
 def test_nifti_that_is_no_cine(tmp_path):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
+from cinerecon.io.plausibility import with_plausibility_warnings
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.provenance import hashed_subject
 
@@ -126,6 +127,6 @@ def open_archive(path: Path) -> MagnitudeImages:
             slice_thickness_mm=float(arrays["slice_thickness_mm"][0]),
             geometry=geometry_of(centre, row, column),
         )
-        return magnitude, meta
+        return magnitude, with_plausibility_warnings(meta, (y, x), "archive")
 
     return MagnitudeImages(path, "", 1, subject, False, (path,), read, plausible_tesla(field_tesla))

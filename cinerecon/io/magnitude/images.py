@@ -198,7 +198,7 @@ class MagnitudeImages:
         FileError
             If the file is damaged.
         DataError
-            If pixels are negative, not finite, or all zero, or frames between others are empty.
+            If pixels are negative, not finite, or all zero, frames between others are empty, or as for `read_pixels`.
         NotACineError
             If the pixels are the labels of a segmentation.
         """
@@ -241,6 +241,8 @@ class MagnitudeImages:
         ------
         FileError
             If the file is damaged.
+        DataError
+            If the axes of slices and frames seem to be exchanged.
         """
         return self._read(number)
 

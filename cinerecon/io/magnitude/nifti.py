@@ -1,14 +1,23 @@
 """Magnitude cines in NIfTI files."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import FileError, NotACineError, UnsupportedError
+from cinerecon.axes import are_slices_frames
+from cinerecon.cine_meta import CineMeta, Geometry
+from cinerecon.errors import DataError, FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
+from cinerecon.io.plausibility import (
+    NOT_ORTHONORMAL,
+    UNKNOWN_TIMES,
+    are_orthonormal,
+    thickness_or_default,
+    with_plausibility_warnings,
+)
 from cinerecon.io.untrusted import refuse_pipe
 
 ENDINGS = (".nii", ".nii.gz")
@@ -50,14 +59,43 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     if dtype.kind not in "iuf":
         raise UnsupportedError(f"the pixels are {dtype}, expected magnitudes", where=str(path))
 
+    @cache
+    def require_order() -> None:
+        _require_order(path, image)
+
     def read(number: int) -> tuple[NDArray[Any], CineMeta]:
-        try:
-            pixels = np.asarray(image.dataobj[:, :, number, :], np.float32)
-        except Exception as error:  # as above
-            raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
-        return pixels.transpose(2, 1, 0), _nifti_meta(path, image, number)
+        require_order()
+        return _pixels(path, image, number), _nifti_meta(path, image, number)
 
     return MagnitudeImages(path, "", shape[2], "", False, (path,), read)
+
+
+def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) -> NDArray[np.float32]:
+    """One slice, or some of its frames, ``(frames, y, x)``."""
+    try:
+        return np.asarray(image.dataobj[:, :, number, frames], np.float32).transpose(2, 1, 0)
+    except Exception as error:  # as in `open_nifti`
+        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
+
+
+def _require_order(path: Path, image: Any) -> None:
+    """Refuse a file (x, y, time, slice): its slices would be read as frames.
+
+    Raises
+    ------
+    DataError
+        If adjacent slices are more alike than adjacent frames.
+    """
+    _, _, n_slices, n_frames = image.shape
+    if min(n_slices, n_frames) < 2:
+        return
+    middle = (n_slices - 1) // 2
+    first, second = _pixels(path, image, middle, slice(0, 2))
+    (next_slice,) = _pixels(path, image, middle + 1, slice(0, 1))
+    if are_slices_frames(first, second, next_slice):
+        what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
+        hint = "the axes of NIfTI are (x, y, slices, frames): exchange the last two"
+        raise DataError(what, where=str(path), hint=hint)
 
 
 def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
@@ -66,15 +104,36 @@ def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
     length_unit, time_unit = image.header.get_xyzt_units()
     affine = np.asarray(image.affine, float) * MILLIMETRES.get(length_unit, 1.0)
     columns = RAS_TO_LPS @ affine[:3, :3]
-    dx, dy, thickness = (float(length) for length in np.linalg.norm(columns, axis=0))
+    dx, dy = (float(length) for length in np.linalg.norm(columns[:, :2], axis=0))
     centre = RAS_TO_LPS @ (affine[:3] @ [x // 2, y // 2, number, 1])
-    has_position = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
+    geometry, warnings = None, list[str]()
+    if int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0:
+        geometry, warnings = _geometry(centre, columns)
     step = float(image.header.get_zooms()[3]) * MILLISECONDS.get(time_unit, 0.0)
-    return CineMeta(
+    thickness_mm, no_thickness = thickness_or_default(_thickness_mm(columns))
+    meta = CineMeta(
         source=str(path),
         slice=number,
         frame_times_ms=tuple(step * frame for frame in range(frames)) if step > 0 else (),
         pixel_size_mm=(dy or 1.0, dx or 1.0),
-        slice_thickness_mm=thickness or 1.0,
-        geometry=geometry_of(centre, columns[:, 0], columns[:, 1]) if has_position else None,
+        slice_thickness_mm=thickness_mm,
+        geometry=geometry,
+        warnings=(*warnings, *no_thickness, *([] if step > 0 or frames == 1 else [UNKNOWN_TIMES])),
     )
+    return with_plausibility_warnings(meta, (y, x), "header")
+
+
+def _thickness_mm(columns: NDArray[Any]) -> float:
+    """Distance of adjacent slices [mm], also if they are shifted in their plane; 0 if it is unknown."""
+    normal = np.cross(columns[:, 0], columns[:, 1])
+    length = float(np.linalg.norm(normal))
+    return abs(float(normal @ columns[:, 2])) / length if length > 0 else float(np.linalg.norm(columns[:, 2]))
+
+
+def _geometry(centre: NDArray[Any], columns: NDArray[Any]) -> tuple[Geometry | None, list[str]]:
+    """The geometry of a slice from centre and columns of the affine; None, with a warning, if not orthogonal."""
+    in_plane = columns[:, :2].T
+    lengths = np.linalg.norm(in_plane, axis=1, keepdims=True)
+    if not (lengths > 0).all() or not are_orthonormal(in_plane / lengths):
+        return None, [NOT_ORTHONORMAL]
+    return geometry_of(centre, *in_plane), []
