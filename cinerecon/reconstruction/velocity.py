@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.plausibility import venc_warnings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
@@ -49,7 +50,7 @@ def with_velocity(first: ReconstructedSlice, second: ReconstructedSlice, venc_cm
     scale = np.divide(magnitude[0] + magnitude[1], 2 * magnitude[0], out=np.ones_like(magnitude[0]),
                       where=magnitude[0] > 0)  # fmt: skip
     velocity = np.angle(images[1] * images[0].conj()) * np.float32(venc_cm_s / np.pi)
-    warnings = dict.fromkeys((*first.warnings, *second.warnings))
+    warnings = dict.fromkeys((*first.warnings, *second.warnings, *venc_warnings(venc_cm_s)))
     meta = replace(first.meta, warnings=tuple(warnings))
     cine = replace(
         first.cine,

@@ -130,6 +130,16 @@ def test_missing_range(scan, tmp_path):
     assert reconstruct(path, method="zerofilled", venc=VENC)[0].cine.venc_cm_s == VENC
 
 
+@pytest.mark.parametrize("value", ["1500", "1.5"])
+def test_venc_in_another_unit_is_reported(scan, tmp_path, value):
+    name = "<name>VENC</name><value>"
+    path = copied(scan, tmp_path / "flow.h5", lambda _, xml: xml.replace(f"{name}150", f"{name}{value}"))
+    with pytest.warns(CineReconWarning, match=f"VENC is {value} cm/s, which is implausible"):
+        assert reconstruct(path, method="zerofilled")[0].cine.venc_cm_s == float(value)
+    (part,) = reconstruct(path, method="zerofilled", venc=VENC)
+    assert not any("implausible" in text for text in part.warnings)
+
+
 def test_three_sets(scan, tmp_path):
     def change(rows, xml):
         rows["head"]["idx"]["set"][-20:] = 2
