@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, each, slice_spacing_mm, stacks, window
+from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, Vector, each, slice_spacing_mm, stacks, window
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import ANONYMOUS, Patient, Provenance
 
@@ -26,6 +26,11 @@ WHITE_VALUE = 4095
 
 ZERO_VELOCITY = 2048
 """Stored value of velocity 0."""
+
+MIN_PARALLEL = 1 - 1e-4
+"""Smallest cosine of the angle between the normals of parallel slices."""
+SAME_LOCATION_MM = 0.1
+"""Distance below which parallel slices are at the same location."""
 
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
@@ -65,7 +70,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     for number, stack in enumerate(stacks(cines)):
         instance = 0
         for cine in each(stack):
-            stored = _stored(cine, scale)
+            stored, spacing = _stored(cine, scale), _spacing(cine, stack, cines)
             for frame in range(cine.n_frames):
                 instance += 1
                 dataset = _new_dataset(provenance, patient or Patient(), number, instance, cine.quantity)
@@ -74,7 +79,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 _add_verdict(dataset, cine)
                 _identify(dataset, patient, provenance.study)
                 _acquired(dataset, header)
-                _geometry(dataset, cine, slice_spacing_mm(stack))
+                _geometry(dataset, cine, *spacing)
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
                 if cine.quantity == "velocity":
@@ -244,22 +249,39 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
     dataset.InPlanePhaseEncodingDirection = "COL"
 
 
-def _geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float) -> None:
+def _spacing(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) -> tuple[float, Vector | None]:
+    """Distance of a slice from the adjacent one [mm], and the normal ``(3,)`` along which parallel slices are located.
+
+    Parallel slices whose in-plane directions differ, or whose normals are opposite, are in separate series, but their
+    distance is the same. For a slice without a parallel one it is the thickness.
+    """
+    voxel = cine.first_voxel
+    if voxel is None:
+        return abs(slice_spacing_mm(stack)), None
+    voxels = [other.first_voxel for other in cines]
+    parallel = [other for other in voxels if other and abs(float(other[3] @ voxel[3])) > MIN_PARALLEL]
+    distances = (abs(float((other[0] - voxel[0]) @ voxel[3])) for other in parallel)
+    nearest = min((distance for distance in distances if distance > SAME_LOCATION_MM), default=None)
+    spacing = slice_spacing_mm(stack) if len(stack) > 1 or nearest is None else nearest
+    return abs(spacing), parallel[0][3]
+
+
+def _geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal: Vector | None) -> None:
     """Set pixel size and position. A row of the image runs along read_dir, a column along phase_dir."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
-    dataset.SpacingBetweenSlices = f"{abs(spacing_mm):.8g}"
+    dataset.SpacingBetweenSlices = f"{spacing_mm:.8g}"
     dataset.PositionReferenceIndicator = ""
     geometry, voxel = cine.meta.geometry, cine.first_voxel
     position = "" if geometry is None else geometry.patient_position
     dataset.PatientPosition = position if position in POSITIONS else ""
-    if voxel is None:
+    if voxel is None or normal is None:
         dataset.ImagePositionPatient = dataset.ImageOrientationPatient = None
         return
-    corner, read, phase, across = voxel
+    corner, read, phase, _ = voxel
     dataset.ImagePositionPatient = [f"{value:.8g}" for value in corner]
     dataset.ImageOrientationPatient = [f"{value:.8g}" for value in (*read, *phase)]
-    dataset.SliceLocation = f"{float(corner @ across):.8g}"
+    dataset.SliceLocation = f"{float(corner @ normal):.8g}"
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:

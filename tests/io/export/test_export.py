@@ -177,6 +177,27 @@ def test_images_of_many_stacks_have_identifiers_of_their_own(tmp_path):
     assert len({image.FrameOfReferenceUID for image in images}) == 1
 
 
+@pytest.mark.parametrize(
+    ("turn", "shift"),
+    [((-1, 1, -1), 0), ((1, -1, -1), 0), ((-1, -1, 1), 0), ((1, 1, 1), 3)],
+    ids=["opposite", "opposite, along y", "turned in the plane", "shifted in the plane"],
+)
+def test_parallel_slices_of_several_series_have_their_distance_and_order(tmp_path, turn, shift):
+    cines = [make_cine(number, spacing=10.0) for number in range(3)]
+    geometry = cines[1].meta.geometry
+    read, phase, across = (
+        tuple(sign * np.array(direction))
+        for sign, direction in zip(turn, (geometry.read_dir, geometry.phase_dir, geometry.slice_dir), strict=True)
+    )
+    position = tuple(np.array(geometry.position_mm) + shift * READ)
+    geometry = Geometry(position, read, phase, across, "HFS")
+    cines[1] = replace(cines[1], meta=replace(cines[1].meta, geometry=geometry))
+    written(tmp_path, "dicom/", cines)
+    images = [pydicom.dcmread(tmp_path / f"dicom/slice{number:02d}_frame000.dcm") for number in range(3)]
+    assert [float(image.SpacingBetweenSlices) for image in images] == pytest.approx([10, 10, 10], abs=1e-4)
+    assert np.diff([float(image.SliceLocation) for image in images]) == pytest.approx(10, abs=1e-4)
+
+
 def test_dicom_folder_is_refused_and_with_force_only_our_files_are_replaced(tmp_path):
     target = Target.parse(str(tmp_path / "dicom/"))
     export([make_cine(frames=5)], target)
