@@ -133,7 +133,9 @@ def find_sources(
         else:
             raise FileError("there is no such file", where=str(path))
     if not sources:
-        raise FileError("nothing to prepare is found", where=", ".join(map(str, (*paths, *listed))), hint=FORMATS)
+        reasons = "; ".join(f"{n} {reason}" for reason, n in passed.items())
+        what = "nothing to prepare is found" + (f", only {reasons}" if reasons else "")
+        raise FileError(what, where=", ".join(map(str, (*paths, *listed))), hint=FORMATS)
     return _distinct(sources), dict(passed)
 
 

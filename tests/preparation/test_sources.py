@@ -344,6 +344,13 @@ def test_reconstructions_among_dicom_images_of_a_scanner_are_no_truth(run, tmp_p
     assert report.passed == {"files of images, which a reconstruction wrote": cine.n_frames}
 
 
+def test_a_folder_of_nothing_but_reconstructions_is_refused_with_the_reason(tmp_path, cine):
+    folder = tmp_path / "dicom"
+    write_dicom(folder, [replace(cine, method="ktslr")])
+    with pytest.raises(FileError, match="only 5 files of images, which a reconstruction wrote"):
+        find_sources([folder], tmp_path / "cases")
+
+
 def test_a_folder_of_nothing_but_other_images_is_refused(run, tmp_path):
     """With the reason, and without an empty folder of cases."""
     folder = tmp_path / "P1"
