@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 ACCELERATION = 8.0
 """Nominal acceleration of a pattern that is given only by its name."""
+LARGEST_SIZE = 65535
+"""Largest number of points along an axis: counters of ISMRMRD have 16 bits."""
 ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 """Columns of the table of readouts, all counted from 0."""
 
@@ -146,8 +148,11 @@ def draw_mask(
     from cinerecon.io.picture import write_mask_picture
     from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration, order_readouts
 
+    sizes = f"frames {n_frames}, ky {ky}, kx {kx}"
     if min(n_frames, ky, kx) < 1:
-        raise ConfigError(f"frames {n_frames}, ky {ky}, kx {kx}: each must be at least 1")
+        raise ConfigError(f"{sizes}: each must be at least 1")
+    if max(n_frames, ky, kx) > LARGEST_SIZE:
+        raise ConfigError(f"{sizes}: each may be at most {LARGEST_SIZE}, the largest in an ISMRMRD header")
     if output.suffix != ".npz" or output.is_dir():
         suggested = output / "mask.npz" if output.is_dir() else output.with_suffix(".npz")
         raise ConfigError(f"a mask is written as .npz, not '{output}'", where="-o", hint=f"-o {suggested}")

@@ -31,6 +31,11 @@ def test_acceleration_with_and_without_the_centre(tmp_path):
     assert (drawn.acceleration, drawn.acceleration_without_acs) == (8, pytest.approx(188 / 20))
 
 
+def test_sizes_beyond_those_of_a_scan_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="ky 65536, kx 4: each may be at most 65535"):
+        draw_mask(parse_sampling("gro:4"), 2, 65536, 4, seed=0, output=tmp_path / "m.npz")
+
+
 def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
     path = tmp_path / "m.npz"
     np.savez(path, mask=np.eye(10, dtype=np.uint8))
