@@ -6,7 +6,7 @@ centred, shows only in the samples.
 
 from collections.abc import Iterator
 from functools import reduce
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,21 @@ from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
+from cinerecon.physics.fourier import ifft2c
 
 MAX_ZERO_FRACTION = 0.01
 """Largest fraction of zeros in sampled lines and columns that count as measured."""
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
 """Correlation of adjacent coils above which they may be frames, and by how much more than that of frames."""
+COMPARED_SIZE, MAX_COMPARED = 64, 4
+"""Central lines and columns, and largest number of slices and of coils, whose images are compared; smaller matrices
+have too few details."""
+N_SMOOTHINGS = 2
+"""Number of smoothings, over three pixels each, of the image that another one is divided by."""
+DETAILS_MARGIN, COPIES = 0.25, 0.999
+"""Difference of the correlations of details from which the axes of slices and coils are exchanged: at least 0.5 in
+measured images if they are, below 0.1 if not; and correlation above which slices are copies of each other."""
+TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
 
@@ -273,3 +283,47 @@ def _require_readouts(mask: Tensor, where: str) -> None:
     if is_alike and int(steps.max()) > 2:
         what = "the pattern leaves out columns of kx, and no line of ky: these axes seem to be exchanged"
         raise DataError(what, where=where, hint="--axes names them in order")
+
+
+def central_images(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Coil images of the centre of k-space of a slice, averaged over its frames, ``(coils, y, x)`` magnitude.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)``
+    """
+    rows, columns = (centre_slice(n, COMPARED_SIZE) for n in kspace.shape[-2:])
+    centre = kspace[:, :MAX_COMPARED, rows, columns]
+    n_measured = (centre != 0).any(1).sum(0)
+    average = torch.from_numpy(centre.sum(0) / np.maximum(n_measured, 1))
+    return np.asarray(ifft2c(average).abs().numpy(), np.float32)
+
+
+def are_slices_coils(images: NDArray[np.float32]) -> bool:
+    """Whether slices show the same details and coils do not, although all coils receive one object: exchanged axes.
+
+    Details are the ratio of an image to the same image smoothed, from which the sensitivity of the coil cancels.
+
+    Parameters
+    ----------
+    images
+        ``(slices, coils, y, x)`` magnitude, see `central_images`.
+    """
+    smooth: NDArray[Any] = images
+    for axis in (-2, -1) * N_SMOOTHINGS:
+        smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
+    details = np.divide(images, smooth, out=np.ones_like(images), where=smooth > 0) - 1
+    of_coils = _similarity(details, smooth)
+    of_slices = _similarity(details.swapaxes(0, 1), smooth.swapaxes(0, 1))
+    return COPIES > of_slices > of_coils + DETAILS_MARGIN
+
+
+def _similarity(details: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """Mean correlation of the details of all pairs along the second axis of ``(n, images, y, x)``."""
+    values = [
+        float((w * w2 * d * d2).sum() / np.sqrt(max((w * w2 * d**2).sum() * (w * w2 * d2**2).sum(), TINY)))
+        for images, factors in zip(details, weights, strict=True)
+        for (d, w), (d2, w2) in combinations(zip(images, factors, strict=True), 2)
+    ]
+    return float(np.mean(values))

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.array_parts import (
+    COMPARED_SIZE,
+    MAX_COMPARED,
+    are_slices_coils,
     axes_warnings,
+    central_images,
     files_of,
     read_maps,
     read_pattern,
@@ -136,10 +140,21 @@ class ArraySource(GridSource):
         return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
 
     def _require_order(self) -> None:
-        """Refuse a file in which the axes of slices and frames seem to be exchanged."""
+        """Refuse a file in which the axes of slices and frames or of slices and coils seem to be exchanged."""
         if self._has_exchanged_slices:
             what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
             raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
+        if self._has_exchanged_coils:
+            what = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
+            raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
+
+    @cached_property
+    def _has_exchanged_coils(self) -> bool:
+        _, n_coils, ky, _ = self.slice_shape
+        if min(self.n_slices, n_coils) < 2 or min(ky, self.n_columns) < COMPARED_SIZE:
+            return False
+        numbers = range(min(self.n_slices, MAX_COMPARED))
+        return are_slices_coils(np.stack([central_images(self.array.read_slice(number)) for number in numbers]))
 
     @cached_property
     def _has_exchanged_slices(self) -> bool:

@@ -9,6 +9,7 @@ from helpers import formats_folder, relative_error
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
+from cinerecon.acquisition.array_parts import are_slices_coils, central_images
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app
@@ -210,6 +211,24 @@ def test_exchanged_axes_are_refused(scan, tmp_path):
     np.save(tmp_path / "k.npy", full)
     with pytest.raises(DataError, match="more alike"):
         open_scan(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
+
+
+@pytest.mark.parametrize("undersample", [None, "gaussian:4,acs=4"])
+def test_exchanged_slices_and_coils_are_refused(tmp_path, undersample):
+    cines = simulate_cine(
+        SimulateConfig(n_frames=6, ky=64, kx=64, n_coils=4, n_slices=3, noise=0.003, undersample=undersample)
+    )
+    kspace = np.stack([data.kspace.numpy() for data in cines])
+    np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, oversampling=1)
+    assert torch.equal(open_scan(tmp_path / "k.npz", config()).read_slice(1).kspace, cines[1].kspace)
+    np.savez(tmp_path / "k.npz", kspace=kspace, axes="coils frames slices ky kx", oversampling=1)
+    with pytest.raises(DataError, match="slices show the same details, and coils of a slice do not"):
+        open_scan(tmp_path / "k.npz", config()).read_slice(1)
+
+
+def test_copies_of_a_slice_are_no_coils():
+    kspace = simulate_cine(SimulateConfig(n_frames=3, ky=64, kx=64, n_coils=4, noise=0.3))[0].kspace.numpy()
+    assert not are_slices_coils(np.stack([central_images(part) for part in (kspace, 2 * kspace)]))
 
 
 @pytest.mark.parametrize("option", ["maps", "pattern"])
