@@ -128,7 +128,7 @@ def _train(options: TrainOptions, recipe: "Recipe", *, is_main_process: bool) ->
             print(f"stopped  at step {steps[-1].number} of {recipe.training.n_steps}; --resume continues")
         if steps:
             print(_describe_waiting(steps[-1], options.workers))
-        print(f"wrote    {options.output}")
+            print(f"wrote    {options.output}")
 
 
 def _describe_waiting(step: "Step", workers: int) -> str:

@@ -129,8 +129,14 @@ def train(
             folder.load(state, config, n_batches_per_step)
             group.barrier()
             changes = folder.continue_run(recipe, listed, state.n_steps_done) if group.is_main_process else []
+            is_finished = state.n_steps_done >= config.n_steps
             for change in changes:
-                callbacks.on_message(f"changed  {change}")
+                callbacks.on_message(f"{'ignored' if is_finished else 'changed'}  {change}")
+            if is_finished:
+                if group.is_main_process:
+                    text = f"the run has {state.n_steps_done} steps already; a larger training.n_steps continues it"
+                    callbacks.on_message(f"finished {text}")
+                return
         elif group.is_main_process:
             folder.create(recipe, listed, group.device, options.weights)
         simulate_data(data, group, options.workers, deadline, callbacks)

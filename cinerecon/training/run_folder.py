@@ -60,6 +60,8 @@ FIXED_SETTINGS = (
 """Settings that a resumed run must not change, or its result would differ from that without interruption."""
 LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
+FILES = (RECIPE, ABOUT, DATA, LOG, LAST, LAST_WEIGHTS, WEIGHTS, PICTURE)
+"""All files of a run; none of them may exist before it begins."""
 PACKAGES = ("cinerecon", "torch", "numpy")
 ERROR_GAIN, ZOOM = 5, 3
 RESTART_HINT = "begin again in another folder: --weights takes the weights that are here"
@@ -74,7 +76,7 @@ class RunFolder:
     def require(
         self, *, resume: bool, weights: Path | None = None, note: Callable[[str], None] = lambda _: None
     ) -> bool:
-        """Check that there is a run to resume, or that there is none yet.
+        """Check that there is a run to resume, or that no file would be overwritten by a new one.
 
         Returns
         -------
@@ -84,17 +86,18 @@ class RunFolder:
         Raises
         ------
         FileError
-            If it is the other way round, or files of the run are missing or damaged.
+            If it is the other way round, e.g. because the folder is that of the recipe or of a trained model, or files
+            of the run are missing or damaged.
         ConfigError
             If a run is resumed with other weights.
         """
         if resume and weights:
             hint = "leave out one; fine-tune in another folder"
             raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
-        has_checkpoint = (self.path / LAST).exists()
-        if has_checkpoint and not resume:
-            raise FileError("there is a run already", where=str(self.path), hint="--resume, or another folder")
-        if resume and not has_checkpoint and not (self.path / RECIPE).exists():
+        has_checkpoint, has_begun = (self.path / LAST).exists(), (self.path / ABOUT).exists()
+        if not resume:
+            self._refuse_existing(has_run=has_checkpoint or has_begun)
+        elif not has_checkpoint and not has_begun:
             hint = "leave out --resume to begin a run here, or give the folder of a run to -o"
             raise FileError("there is no run to resume", where=str(self.path), hint=hint)
         if has_checkpoint:
@@ -103,8 +106,25 @@ class RunFolder:
             note("note     the run was stopped before its first checkpoint: it starts from the beginning")
         return has_checkpoint
 
+    def _refuse_existing(self, *, has_run: bool) -> None:
+        """Check that no file of a new run exists."""
+        if has_run:
+            raise FileError("there is a run already", where=str(self.path), hint="--resume, or another folder")
+        existing = next((name for name in FILES if (self.path / name).exists()), None)
+        if existing is not None:
+            what = f"the folder holds {existing}, which a run would overwrite"
+            raise FileError(what, where=str(self.path / existing), hint="choose another folder with -o")
+
     def create(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
-        """Write recipe, data and provenance of the run, and its initial weights, before the first step."""
+        """Write recipe, data and provenance of the run before the first step.
+
+        The provenance is the first file: where it exists, the others belong to the run.
+
+        Raises
+        ------
+        FileError
+            If another file has the name of one that the network consists of.
+        """
         about = {
             "began": _now(),
             "seed": recipe.training.seed,
@@ -116,13 +136,17 @@ class RunFolder:
             "source": f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else "",
             "command": sys.argv,
         }
-        self._copy_code(recipe)
+        copies = self._copies_of_code(recipe)
+        self._write_about(about)
+        for path, code in copies.items():
+            write_text(path, code)
         self._write_recipe(recipe)
         write_text(self.path / DATA, data)
-        self._write_about(about)
 
     def continue_run(self, recipe: Recipe, data: str, done: int) -> list[str]:
         """Record that the run is resumed, and remove incomplete files of an interruption.
+
+        Where no step is left, recipe and provenance stay those of the steps that were taken.
 
         Returns
         -------
@@ -142,10 +166,12 @@ class RunFolder:
             raise ConfigError(what, where=str(self.path), hint=hint)
         began_with = self._read(DATA)
         if began_with != data:
-            changed = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))[:1]
-            what = f"the data are not those that the run began with: {changed[0] if changed else 'another order'}"
+            others = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))
+            what = f"the data are not those that the run began with: {others[0] if others else 'another order'}"
             raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
         clear_partial(self.path)
+        if done >= recipe.training.n_steps:
+            return changed
         about = self._read_about()
         resumed = {"at_step": done, "when": _now(), "git": _git_revision(), "command": sys.argv}
         self._write_about({**about, "resumed": [*about.get("resumed", ()), resumed]})
@@ -208,15 +234,18 @@ class RunFolder:
         header = ["step", "loss", "validation_db", "learning_rate", "seconds", "waited_seconds"]
         write_csv(self.path / LOG, header, rows)
 
-    def _copy_code(self, recipe: Recipe) -> None:
-        """Keep the code of an external network, so that the weights can be used when the original has changed."""
+    def _copies_of_code(self, recipe: Recipe) -> dict[Path, str]:
+        """Copies of the code of an external network to keep, so that its weights can be used when it has changed."""
         if not is_external(recipe.network):
-            return
+            return {}
         external = load_external(recipe.network)
-        for file in external.files:
-            copy = self.path / file.relative_to(external.folder)
-            if not is_same_file(file, copy):
-                write_text(copy, file.read_text(encoding="utf-8"))
+        copies = {self.path / file.relative_to(external.folder): file for file in external.files}
+        has_begun = (self.path / ABOUT).exists()
+        for copy, file in copies.items():
+            if copy.exists() and not has_begun and copy.read_bytes() != file.read_bytes():
+                what = f"the folder holds another {copy.name}, which the code of the network would overwrite"
+                raise FileError(what, where=str(copy), hint="choose another folder with -o")
+        return {copy: file.read_text(encoding="utf-8") for copy, file in copies.items() if not is_same_file(file, copy)}
 
     def _write_recipe(self, recipe: Recipe) -> None:
         write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))

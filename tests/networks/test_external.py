@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.cli import app
-from cinerecon.errors import CineReconError, ConfigError, WeightsError
+from cinerecon.errors import CineReconError, ConfigError, FileError, WeightsError
 from cinerecon.methods.base import fingerprint, make_encoding
 from cinerecon.methods.model_file import ModelConfig, write_model
 from cinerecon.methods.table import load_method
@@ -100,6 +100,15 @@ def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     assert relative_error(load_method(str(run), ["code_sha256=any"])(data), -image) < 1e-6
     with pytest.raises(ConfigError, match="began with other settings: code_sha256"):
         train(recipe, run, TrainOptions(DataPaths(tmp_path / "cases"), resume=True))
+
+
+def test_the_code_of_a_network_overwrites_no_other_code(model, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/gains.py").write_text("# precious\n")
+    recipe = read_recipe(model / "model.yaml", ["training.n_steps=1", "training.n_validation=1"])
+    with pytest.raises(FileError, match=r"another gains\.py"):
+        train(recipe, tmp_path / "run", TrainOptions(DataPaths(tmp_path / "cases")))
+    assert [path.read_text() for path in (tmp_path / "run").glob("[!.]*")] == ["# precious\n"]
 
 
 def test_settings_class_and_settings_of_the_constructor(model):

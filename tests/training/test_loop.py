@@ -208,6 +208,40 @@ def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
     assert messages[2] == "changed  training.n_steps: 1, now 2"
 
 
+def test_a_finished_run_keeps_the_recipe_that_it_was_trained_with(folder, cases, make_recipe):
+    run, messages = folder / "finished", []
+    train(make_recipe("n_steps=2"), run, TrainOptions(DataPaths(cases)))
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    shorter = make_recipe("n_steps=1", "learning_rate=1e-2")
+    train(shorter, run, TrainOptions(DataPaths(cases), resume=True), TrainCallbacks(on_message=messages.append))
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+    assert messages == [
+        "ignored  training.n_steps: 2, now 1",
+        "ignored  training.learning_rate: 0.005, now 0.01",
+        "finished the run has 2 steps already; a larger training.n_steps continues it",
+    ]
+
+
+@pytest.mark.parametrize("name", ["model.yaml", "weights.safetensors", "last.safetensors", "log.csv", "data.txt"])
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_new_run_overwrites_no_file(cases, make_recipe, tmp_path, name, resume):
+    """A folder of trained weights or of the recipe is no run: neither a new run nor --resume may write into it."""
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(FileError, match="no run to resume" if resume else f"the folder holds {name}"):
+        train(make_recipe(), tmp_path, TrainOptions(DataPaths(cases), resume=resume))
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "precious"}
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_is_a_run(cases, make_recipe, tmp_path):
+    train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases)))
+    for name in ("last.pt", "last.safetensors", "weights.safetensors", "log.csv", "model.yaml"):
+        (tmp_path / name).unlink()
+    with pytest.raises(FileError, match="there is a run already"):
+        train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases)))
+    train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases), resume=True))
+    assert (tmp_path / "weights.safetensors").exists()
+
+
 def test_a_damaged_state_is_an_error(folder, cases, make_recipe):
     run = folder / "damaged"
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)))
