@@ -43,7 +43,6 @@ from cinerecon.reconstruction.batch_run import BatchRun, run_batch
 from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, load_request_method
-from cinerecon.reconstruction.slice_cache import checksum_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SUBJECT = "subject00000"
@@ -173,12 +172,12 @@ def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
     common = common.with_values(device=pick_device())
     methods = {"zerofilled": load_request_method(common)}
     filled = BatchRun(replace(batch, common=common), methods, Observer())
-    first = Path(batch.requests(scans[0])[0].outputs[0])
+    first, record = Path(batch.requests(scans[0])[0].outputs[0]), batch.record()
     for scan in scans[1:finished]:
         (request,) = filled.batch.requests(scan)
         Path(request.outputs[0]).hardlink_to(first)
         outcome = Outcome(batch.names[scan], "zerofilled", {"slices": 1}, request.outputs)
-        filled._store(request, outcome, checksum_of(request, filled._fingerprints["zerofilled"]))
+        filled.recorded_run(record, request, filled.checksum(request)).add(outcome)
 
 
 def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:

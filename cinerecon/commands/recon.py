@@ -168,11 +168,19 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
+    from cinerecon.reconstruction.outcome import Outcome
+    from cinerecon.reconstruction.recorded_run import resume_scan
     from cinerecon.reconstruction.run import Observer, reconstruct_scan
 
     allocator = Allocator(request.model)
     with progress_bar(quiet=quiet) as progress:
-        report = reconstruct_scan(request, Observer(progress, allocator.begin_stage, allocator.follow))
+        run = resume_scan if request.resume else reconstruct_scan
+        report = run(request, Observer(progress, allocator.begin_stage, allocator.follow))
+    if isinstance(report, Outcome):
+        if request.verbose:
+            _print_warnings(["--verbose has no effect: an earlier run finished this scan"])
+        _print_finished(report, quiet=quiet, as_json=as_json)
+        return
     report = replace(report, written={path: s for path, s in report.written.items() if path.parent != unlisted})
     _print_warnings(report.warnings)
     if as_json:
@@ -181,6 +189,17 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
         print_report(report)
         if request.verbose:
             print_convergence(report)
+
+
+def _print_finished(outcome: "Outcome", *, quiet: bool, as_json: bool) -> None:
+    """Report a scan that an earlier run finished."""
+    from cinerecon.commands.recon_report import batch_as_plain, print_batch
+
+    _print_warnings(outcome.warnings)
+    if as_json:
+        print(json.dumps(batch_as_plain([outcome])[0], indent=2))
+    elif not quiet:
+        print_batch([outcome])
 
 
 def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:

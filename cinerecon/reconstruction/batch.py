@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
-from cinerecon.io.journal import Journal
+from cinerecon.io.paths import absolute
 from cinerecon.io.scan_list import labels_of
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
-from cinerecon.reconstruction.outcome import COMMAND, RECORD
+from cinerecon.reconstruction.outcome import COMMAND
+from cinerecon.reconstruction.record import Record, recorded_scans
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 from cinerecon.version import __version__
 
@@ -70,12 +72,11 @@ class Batch:
         own = () if self.folder is None else (Target(self.folder / f"{self.names[scan]}.compare.mp4", ".mp4"),)
         return (*self.movies, *own)
 
-    def records(self) -> list[Journal]:
-        """The record to write, and that of the merged shards where this is a shard; none without a folder."""
-        if self.folder is None:
-            return []
-        folders = [self.folder] if self.shard is None else [self.shard.folder(self.folder, COMMAND), self.folder]
-        return [Journal(folder / RECORD) for folder in folders]
+    def record(self) -> Record | None:
+        """The record in the output folder; of a comparison alone, next to its movie, if it is to be resumed."""
+        if self.folder is not None:
+            return Record(self.folder, self.shard.folder(self.folder, COMMAND) if self.shard else None)
+        return Record(self.movies[0].path.parent) if self.common.resume else None
 
     def identity(self) -> dict[str, Any]:
         """All settings that decide the images."""
@@ -152,24 +153,13 @@ def plan_batch(
 
 
 def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
-    known = _scans_of_record(output)
-    files = dict.fromkeys(
-        file
-        for path in scans
-        for file in (find_cines(path, without=output, is_known=known.__contains__) if path.is_dir() else [path])
-    )
+    records = [] if output is None else [output, *(folder for folder, _ in shard_folders(output, COMMAND))]
+    known = recorded_scans(output or Path(), records)
+    find = partial(find_cines, without=output, is_known=lambda path: absolute(path) in known)
+    files = dict.fromkeys(file for path in scans for file in (find(path) if path.is_dir() else [path]))
     if not files:
         raise FileError("no scan found", where=", ".join(map(str, scans)), hint="scans are .h5, .mrd or .mat files")
     return list(files)
-
-
-def _scans_of_record(output: Path | None) -> set[Path]:
-    """The scans of finished reconstructions, which need not be opened to recognise them."""
-    if output is None:
-        return set()
-    records = [output / RECORD, *(folder / RECORD for folder, _ in shard_folders(output, COMMAND))]
-    journals = map(Journal, records)
-    return {Path(journal.get(key)["scan"]) for journal in journals for key in journal}
 
 
 def _outputs(folder: Path | None, stem: str, formats: Sequence[str]) -> tuple[str, ...]:

@@ -1,27 +1,27 @@
 """Run a batch: each reconstruction is recorded when it ends, and a failure does not stop the others."""
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export import Target
 from cinerecon.io.lock import sole_writer
+from cinerecon.io.paths import absolute, absolute_paths, relative
 from cinerecon.io.shards import finish_shard, start_shard
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.batch import MOVIES, Batch
-from cinerecon.reconstruction.outcome import COMMAND, Outcome
+from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
+from cinerecon.reconstruction.record import Record
+from cinerecon.reconstruction.recorded_run import RecordedRun, outcome_of
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.run import Observer, ReconReport, iterate_slices, load_request_method, reconstruct_scan
-from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
+from cinerecon.reconstruction.run import Observer, iterate_slices, load_request_method
+from cinerecon.reconstruction.slice_cache import checksum_of
 from cinerecon.reconstruction.slices import ReconstructedSlice
-from cinerecon.verdict import worst_status
 
 logger = logging.getLogger(__name__)
 
@@ -45,34 +45,13 @@ def run_batch(
         request = common.with_values(model=model)
         methods[model] = load_request_method(request)
         request.check_settings(methods[model])
-    overwrite = common.force or common.resume
-    for scan in batch.names:
-        for target in batch.comparisons(scan):
-            target.check(force=overwrite)
     if batch.shard is None or batch.folder is None:
-        return _run_all(batch, methods, observer or Observer(), report)
+        return BatchRun(batch, methods, observer or Observer()).run(report)
     with sole_writer(batch.shard.folder(batch.folder, COMMAND)):
+        run = BatchRun(batch, methods, observer or Observer())
         record = start_shard(batch.folder, COMMAND, batch.shard, batch.all_names, batch.identity())
-        outcomes = _run_all(batch, methods, observer or Observer(), report)
+        outcomes = run.run(report)
         finish_shard(batch.folder, record)
-    return outcomes
-
-
-def _run_all(
-    batch: Batch, methods: Mapping[str, Reconstructor], observer: Observer, report: Callable[[Outcome], None]
-) -> list[Outcome]:
-    """Reconstruct the scans of a batch or of a shard by each method, and write the comparisons."""
-    run = BatchRun(batch, methods, observer)
-    overwrite = batch.common.force or batch.common.resume
-    outcomes: list[Outcome] = []
-    for scan in batch.names:
-        images: list[list[CineImage]] = []
-        for outcome, slices in run.reconstruct(scan):
-            outcomes.append(outcome)
-            report(outcome)
-            images += [[part.cine for part in slices]] if slices else []
-        for target in batch.comparisons(scan) if len(images) == len(batch.models) else ():
-            write_comparison(images, target, overwrite=overwrite)
     return outcomes
 
 
@@ -87,21 +66,57 @@ class BatchRun:
         The loaded methods by the names of the batch.
     observer
         Receives progress.
+
+    Raises
+    ------
+    FileError
+        If a movie exists that an earlier run of this batch has not written, or cannot be written.
     """
 
     def __init__(self, batch: Batch, methods: Mapping[str, Reconstructor], observer: Observer) -> None:
         self.batch, self.methods, self.observer = batch, methods, observer
         self._fingerprints = {model: fingerprint(method) for model, method in methods.items()}
-        self._patient = hashlib.sha256(repr(batch.common.patient).encode()).hexdigest()[:8]
-        self._records = batch.records()
+        self._record = batch.record()
+        for scan in batch.names:
+            for target in self._missing_comparisons(scan):
+                target.check(force=batch.common.force)
 
-    def reconstruct(self, scan: Path) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
+    def run(self, report: Callable[[Outcome], None]) -> list[Outcome]:
+        """Reconstruct the scans by each method, and write the comparisons."""
+        outcomes: list[Outcome] = []
+        for scan in self.batch.names:
+            images: list[list[CineImage]] = []
+            movies = self._missing_comparisons(scan)
+            for outcome, slices in self._reconstruct(scan, compares=bool(movies)):
+                outcomes.append(outcome)
+                report(outcome)
+                images += [[part.cine for part in slices]] if slices else []
+            for target in movies if len(images) == len(self.batch.models) else ():
+                self._compare(scan, images, target)
+        return outcomes
+
+    def recorded_run(self, record: Record, request: ReconRequest, checksum: str) -> RecordedRun:
+        """A reconstruction and its place in the record."""
+        name = self.batch.names[request.scan]
+        return RecordedRun(request, record, f"{name}.{request.label}", name, checksum)
+
+    def checksum(self, request: ReconRequest) -> str:
+        """Checksum of a reconstruction; it does not depend on the working folder if there is a record.
+
+        Raises
+        ------
+        CineReconError
+            If a file of the request cannot be read.
+        """
+        folder = self._record.folder if self._record else Path()
+        return checksum_of(request, self._fingerprints[request.model], folder)
+
+    def _reconstruct(self, scan: Path, *, compares: bool) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
         """The outcome of each method on a scan; and the slices, where methods are compared."""
-        compares = self._must_compare(scan)
         for request in self.batch.requests(scan):
             name, checksum = self.batch.names[scan], ""
             try:
-                checksum = checksum_of(request, self._fingerprints[request.model])
+                checksum = self.checksum(request)
                 yield self._run(request, checksum, compares=compares)
                 continue
             except StorageError:  # the images of the next scan would not fit, either
@@ -113,85 +128,64 @@ class BatchRun:
                 logger.exception("%s, %s", name, request.label)
                 what = f"unexpected {type(error).__name__}: {error}"
                 outcome = Outcome(name, request.label, {}, error=CineReconError(what, where=str(scan)))
-            self._store(request, outcome, checksum)
+            if self._record:
+                self.recorded_run(self._record, request, checksum).add(outcome)
             yield outcome, ()
-
-    def _must_compare(self, scan: Path) -> bool:
-        """Whether the methods are to be compared in a movie that is missing, or older than images of the record."""
-        targets = self.batch.comparisons(scan)
-        if not targets or not self.batch.common.resume or not all(target.path.exists() for target in targets):
-            return bool(targets)
-        written: list[str] = []
-        for request in self.batch.requests(scan):
-            try:
-                entry = self._finished_entry(request, checksum_of(request, self._fingerprints[request.model]))
-            except CineReconError:
-                return True  # the reason is reported when it is reconstructed
-            if entry is None:
-                return True
-            written += entry["written"]
-        newest = max(Path(file).stat().st_mtime_ns for file in written)
-        return any(target.path.stat().st_mtime_ns < newest for target in targets)
 
     def _run(
         self, request: ReconRequest, checksum: str, *, compares: bool
     ) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
-        """One reconstruction, or its entry in the record; the slices are returned for a comparison."""
-        method = self.methods[request.model]
-        entry = self._finished_entry(request, checksum) if request.resume else None
-        if entry is not None:
-            SliceCache(request.targets[0].path, checksum).remove()  # left by a kill just after the end
-            slices = list(iterate_slices(request, method, self.observer)) if compares else []
-            return Outcome.of_entry(entry, is_earlier=True), slices
-        name = self.batch.names[request.scan]
-        if self.batch.folder is None:
-            request.check_sources()
-            slices = list(iterate_slices(request, method, self.observer))
-            texts = tuple(dict.fromkeys(text for part in slices for text in part.warnings))
-            verdict = worst_status([part.verdict for part in slices])
-            return Outcome(name, request.label, figures_of(slices), (), texts, verdict=verdict), slices
-        outcomes: list[Outcome] = []
+        """One reconstruction, or its outcome in the record; the slices are returned for a comparison."""
+        method, run = self.methods[request.model], None
+        if self._record:
+            run = self.recorded_run(self._record, request, checksum)
+        if run and self.batch.folder is not None:
+            outcome, report = run.run(method, self.observer)
+            if report or not compares:
+                return outcome, report.slices if report and compares else ()
+            return outcome, list(iterate_slices(request, method, self.observer))
+        earlier = run.find() if run else None
+        if earlier is not None and not compares:
+            return earlier, ()
+        request.check_sources()
+        slices = list(iterate_slices(request, method, self.observer))
+        outcome = outcome_of(slices, self.batch.names[request.scan], request.label)
+        if run:
+            run.add(outcome)
+        return outcome, slices
 
-        def record(report: ReconReport) -> None:
-            written = tuple(map(str, report.written))
-            verdict, figures = worst_status([part.verdict for part in report.slices]), figures_of(report.slices)
-            outcomes.append(Outcome(name, request.label, figures, written, report.warnings, verdict=verdict))
-            self._store(request, outcomes[0], checksum)
+    def _missing_comparisons(self, scan: Path) -> list[Target]:
+        """The movies to write for a scan: all, or those that an earlier run with the same settings did not write."""
+        targets, record = self.batch.comparisons(scan), self._record
+        if record is None or not self.batch.common.resume:
+            return list(targets)
+        return [target for target in targets if not (target.path.exists() and self._is_compared(record, scan, target))]
 
-        done = reconstruct_scan(request, self.observer, method, checksum=checksum, record=record)
-        return outcomes[0], done.slices if compares else ()
+    def _is_compared(self, record: Record, scan: Path, target: Target) -> bool:
+        """Whether the record lists a movie, with the same methods and settings."""
+        try:
+            earlier = record.find(relative(target.path, record.folder), self._checksum_of_all(scan))
+        except CineReconError:  # reported when the scan is reconstructed
+            return False
+        return earlier is not None and absolute(target.path) in absolute_paths(earlier.written)
 
-    def _finished_entry(self, request: ReconRequest, checksum: str) -> dict[str, Any] | None:
-        """The record of a finished reconstruction whose images exist; None if there is none."""
-        key = self._key(request)
-        for record in self._records:
-            entry = _successful(record.get(key))
-            is_same = entry is not None and entry["checksum"] == self._identity(checksum)
-            if entry is not None and is_same and all(Path(file).exists() for file in entry["written"]):
-                if entry != self._records[0].get(key):
-                    self._records[0].add(key, entry)
-                return entry
-        return None
+    def _checksum_of_all(self, scan: Path) -> str:
+        return "-".join(map(self.checksum, self.batch.requests(scan)))
 
-    def _store(self, request: ReconRequest, outcome: Outcome, checksum: str) -> None:
-        """Record an outcome; an error is recorded together with the existing images."""
-        if not self._records:
+    def _compare(self, scan: Path, images: Sequence[Sequence[CineImage]], target: Target) -> None:
+        """Write a movie; it is recorded first, so that it is recognised even if the process is killed in between."""
+        force, record = self.batch.common.force, self._record
+        if record is None:
+            write_comparison(images, target, overwrite=force)
             return
-        key, entry = self._key(request), outcome.as_entry(request.scan, self._identity(checksum))
-        if outcome.error is not None:
-            entry["before"] = _successful(self._records[0].get(key))
-        self._records[0].add(key, entry)
-
-    def _key(self, request: ReconRequest) -> str:
-        return f"{self.batch.names[request.scan]}.{request.label}"
-
-    def _identity(self, checksum: str) -> str:
-        return f"{checksum}-{self._patient}"
-
-
-def _successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
-    """An entry of the record that describes images, or the one before it that does; None if there is none."""
-    return entry.get("before") if entry is not None and entry["error"] is not None else entry
+        key, checksum = relative(target.path, record.folder), self._checksum_of_all(scan)
+        movie = Outcome(self.batch.names[scan], COMPARISON, {}, (str(target.path),))
+        record.add(key, movie, scan, checksum)
+        try:
+            write_comparison(images, target, overwrite=force)
+        except Exception:
+            record.add(key, replace(movie, written=()), scan, checksum)
+            raise
 
 
 def write_comparison(methods: Sequence[Sequence[CineImage]], target: Target, *, overwrite: bool = False) -> None:
@@ -211,21 +205,3 @@ def write_comparison(methods: Sequence[Sequence[CineImage]], target: Target, *, 
     with moved_into_place(target.path, overwrite=overwrite) as temporary:
         MOVIES[target.ending](temporary, [image for row in rows for image in row], max(map(len, rows)))
     logger.info("wrote %s", target.path)
-
-
-def figures_of(slices: Sequence[ReconstructedSlice]) -> dict[str, float]:
-    """Figures of a scan: sums over its slices, or means."""
-    n = len(slices)
-    figures: dict[str, float] = {
-        "slices": n,
-        "frames": max(part.cine.n_frames for part in slices),
-        "acceleration": sum(part.acceleration for part in slices) / n,
-        "seconds": sum(sum(part.seconds.values()) for part in slices),
-        "residual": sum(part.residual for part in slices) / n,
-    }
-    medians = [part.snr["median"] for part in slices if part.snr]
-    figures |= {"snr": sum(medians) / n} if len(medians) == n else {}
-    for measure in ("psnr", "ssim"):
-        values = [part.quality[measure] for part in slices if measure in part.quality]
-        figures |= {measure: sum(values) / n} if len(values) == n else {}
-    return figures

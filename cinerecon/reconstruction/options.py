@@ -80,7 +80,10 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     seed: int = Field(SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants")
     force: bool = Field(False, description="overwrite existing files, except those that are read")
-    resume: bool = Field(False, description="continue an interrupted run; finished slices and scans are kept")
+    resume: bool = Field(
+        False,
+        description="continue an interrupted run, or write missing images; finished slices and scans are kept",
+    )
     strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")
     verbose: Annotated[bool, Flag(("--verbose", "-v"))] = Field(
         False, description="report the convergence of iterative methods: cost, residual, change"

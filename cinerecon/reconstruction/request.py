@@ -1,6 +1,6 @@
 """The request of a reconstruction, checked before it starts."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.mask import MaskFile
+from cinerecon.io.paths import absolute
 from cinerecon.io.recognise import is_cfl
 from cinerecon.memory import parse_size
 from cinerecon.methods.base import Reconstructor
@@ -95,13 +96,15 @@ class ReconRequest(ReconSettings):
         )
         return [path for path in paths if path is not None]
 
-    def check(self, *, overwrite: bool = False) -> list[Target]:
+    def check(self, *, overwrite: bool = False, own: Container[Path] = ()) -> list[Target]:
         """Check the request before the reconstruction starts, and return the targets.
 
         Parameters
         ----------
         overwrite
             Existing images may be overwritten, as by ``force``.
+        own
+            Absolute paths of existing outputs that may be overwritten.
 
         Raises
         ------
@@ -123,7 +126,7 @@ class ReconRequest(ReconSettings):
             for other in targets[:number]:
                 if target.may_write(other.path) or other.may_write(target.path):
                     raise ConfigError("two outputs would be written to the same file", where=f"-o {target.path}")
-            target.check(force=self.force or overwrite)
+            target.check(force=self.force or overwrite or absolute(target.path) in own)
         return self.targets
 
     def check_sources(self) -> None:

@@ -1,7 +1,7 @@
 """Reconstruct a scan slice by slice, store each finished slice, and write the images."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,9 +17,10 @@ from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
 from cinerecon.io.atomic import clear_partial
-from cinerecon.io.export import Target, export
+from cinerecon.io.export import Target, export_series, series_of
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
+from cinerecon.io.paths import absolute
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.memory import limited_to
@@ -30,7 +31,7 @@ from cinerecon.options import split_settings
 from cinerecon.reconstruction.memory import plan_memory, task_of
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_finished_slices
+from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_slices
 from cinerecon.reconstruction.slices import (
     ReconstructedSlice,
     reconstruct_slice,
@@ -104,12 +105,13 @@ def reconstruct_scan(
     method: Reconstructor | None = None,
     *,
     checksum: str = "",
+    own: Set[Path] = frozenset(),
     record: Callable[[ReconReport], None] = lambda _: None,
 ) -> ReconReport:
     """Reconstruct a scan and write its images; one slice is held in memory at a time.
 
     Finished slices are kept in a folder next to the first output until all images are written; after an
-    interruption it remains. A resumed run overwrites the images that the interrupted one had written.
+    interruption it remains. A resumed run overwrites the images that the interrupted one had written, and no others.
 
     Parameters
     ----------
@@ -121,6 +123,8 @@ def reconstruct_scan(
         The method of the request if it is already loaded.
     checksum
         Checksum of the reconstruction if it is known, see `checksum_of`.
+    own
+        Absolute paths of existing outputs that may be overwritten.
     record
         Called when all images are written, before the finished slices are removed.
 
@@ -130,22 +134,23 @@ def reconstruct_scan(
         If the request or the file is wrong; raised before the reconstruction starts where possible.
     """
     observer = observer or Observer()
-    was_interrupted = request.resume and has_finished_slices(request.targets[0].path, checksum)
-    targets = request.check(overwrite=was_interrupted)
+    may_continue = request.resume and has_slices(request, checksum)
+    targets = request.check(overwrite=may_continue, own=own)
     request = request.with_values(device=pick_device(request.device))
     method = method or load_request_method(request)
-    cache = SliceCache(targets[0].path, checksum or checksum_of(request, fingerprint(method)))
-    if was_interrupted and cache.indices():
-        request = request.with_values(force=True)
+    first = targets[0].path
+    checksum = checksum or checksum_of(request, fingerprint(method), first.parent)
+    cache = SliceCache(first, checksum, keeps_convergence=request.keeps_convergence)
+    if may_continue:
+        own = own | cache.outputs()
+        request.check(own=own)
         for folder in {target.path.parent for target in targets}:
             clear_partial(folder, below=False)
-    elif was_interrupted:
-        request.check()
     if not request.resume:
         cache.remove()
     try:
         slices = list(iterate_slices(request, method, observer, cache))
-        written = write_images(slices, request, targets, observer)
+        written = write_images(slices, request, targets, observer, cache, own)
     except BaseException:
         if n_finished := len(cache.indices()):
             text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
@@ -252,14 +257,41 @@ def _refuse_velocity_range(request: ReconRequest) -> None:
 
 
 def write_images(
-    slices: list[ReconstructedSlice], request: ReconRequest, targets: list[Target], observer: Observer
+    slices: list[ReconstructedSlice],
+    request: ReconRequest,
+    targets: list[Target],
+    observer: Observer,
+    cache: SliceCache,
+    own: Set[Path],
 ) -> dict[Path, float]:
-    """Write the images to each target, and return the seconds that each file took."""
+    """Write the images to each target, and return the seconds that each file took.
+
+    Parameters
+    ----------
+    slices
+        The reconstructed slices.
+    request, targets
+        The request and its outputs.
+    observer
+        Receives progress.
+    cache
+        Where each output is noted when its writing begins: from then on it belongs to this run.
+    own
+        Absolute paths of existing outputs that may be overwritten.
+    """
     written: dict[Path, float] = {}
     observer.stage("write")
     for target in targets:
         observer.progress(f"writing {target.path.name}", 1.0)
-        written |= export([part.cine for part in slices], target, overwrite=request.force, patient=request.patient)
+        for part, images in series_of([part.cine for part in slices], target):
+            is_own = absolute(part.path) in own
+            cache.begin_output(part.path)
+            try:
+                overwrite = request.force or is_own
+                written |= export_series(images, part, overwrite=overwrite, patient=request.patient)
+            except Exception:
+                cache.begin_output(part.path, is_begun=is_own)
+                raise
     return written
 
 

@@ -2,7 +2,8 @@
 
 A slice is two ``.npy`` arrays and a ``.json`` file with everything else, which is written last: where it exists, the
 slice is complete. Each file appears whole or not at all. The name of the folder ends in a checksum of the scan, the
-method and all settings, so slices of another reconstruction are never taken for those of this one.
+method and all settings, so slices of another reconstruction are never taken for those of this one. It also lists the
+outputs that the run began to write, which alone may be overwritten when it continues.
 """
 
 import glob
@@ -20,6 +21,8 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.array_parts import files_of
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
+from cinerecon.io.journal import Journal
+from cinerecon.io.paths import absolute_paths, relative
 from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
@@ -27,9 +30,10 @@ from cinerecon.version import __version__
 
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
-ENDING = ".slices-"
+ENDING, WITH_CONVERGENCE, OUTPUTS = ".slices-", "-convergence", "outputs.jsonl"
 NOT_OF_AN_IMAGE = {
-    *("scan", "noise", "model", "weights", "outputs", "patient", "slices", "force", "resume", "strict", "verbose")
+    *("scan", "noise", "model", "weights", "outputs", "patient", "slices", "force", "resume", "strict", "verbose"),
+    *("maps", "pattern", "undersample"),
 }
 """Parts of a request that do not change the image of a slice, or that are identified by content."""
 
@@ -43,10 +47,12 @@ class SliceCache:
         First output of the reconstruction; the folder is next to it.
     checksum
         Identifies the reconstruction, see `checksum_of`.
+    keeps_convergence
+        Whether the convergence is stored with the slices, as by `ReconRequest.keeps_convergence`.
     """
 
-    def __init__(self, output: Path, checksum: str) -> None:
-        self.folder = output.with_name(output.name + ENDING + checksum)
+    def __init__(self, output: Path, checksum: str, *, keeps_convergence: bool = False) -> None:
+        self.folder = output.with_name(output.name + ENDING + checksum + WITH_CONVERGENCE * keeps_convergence)
 
     def indices(self) -> list[int]:
         """Indices of the finished slices."""
@@ -102,6 +108,21 @@ class SliceCache:
                 self.folder.rmdir()
             raise
 
+    def outputs(self) -> set[Path]:
+        """Absolute paths of the outputs that the run began to write, none of which existed before."""
+        begun = Journal(self.folder / OUTPUTS)
+        return absolute_paths(self.folder.parent / path for path in begun if begun.get(path))
+
+    def begin_output(self, path: Path, *, is_begun: bool = True) -> None:
+        """Record that an output is about to be written, or that it could not be.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses.
+        """
+        Journal(self.folder / OUTPUTS).add(relative(path, self.folder.parent), is_begun)
+
     def remove(self) -> None:
         """Remove the folder; mapped arrays stay valid."""
         if self.folder.exists():
@@ -111,15 +132,25 @@ class SliceCache:
         return self.folder / f"{index:03d}{ending}"
 
 
-def has_finished_slices(output: Path, checksum: str = "") -> bool:
-    """Whether an interrupted reconstruction left finished slices for an output; without a checksum, any one."""
+def has_slices(request: ReconRequest, checksum: str = "") -> bool:
+    """Whether an interrupted reconstruction left finished slices for its first output; without a checksum, any one."""
+    output = request.targets[0].path
     if checksum:
-        return bool(SliceCache(output, checksum).indices())
+        return bool(SliceCache(output, checksum, keeps_convergence=request.keeps_convergence).indices())
     return any(output.parent.glob(f"{glob.escape(output.name)}{ENDING}*/*.json"))
 
 
-def checksum_of(request: ReconRequest, method: str) -> str:
+def remove_slices(output: Path, checksum: str) -> None:
+    """Remove the slices of a reconstruction, with and without convergence."""
+    for keeps_convergence in (False, True):
+        SliceCache(output, checksum, keeps_convergence=keeps_convergence).remove()
+
+
+def checksum_of(request: ReconRequest, method: str, folder: Path) -> str:
     """Checksum of scan, method and all settings that change the image of a slice; 8 hexadecimal digits.
+
+    It depends on the position of the scan relative to the output folder, not on the working folder. The patterns of
+    options such as ``--undersample`` count by their content, not by the name of their file.
 
     Parameters
     ----------
@@ -127,25 +158,28 @@ def checksum_of(request: ReconRequest, method: str) -> str:
         The settings.
     method
         Fingerprint of the method, see `methods.base.fingerprint`.
+    folder
+        The output folder.
     """
+    patterns = (request.maps, request.pattern, request.undersample)
     values = (
         __version__,
         method,
         request.model_dump_json(exclude=NOT_OF_AN_IMAGE),
-        request.keeps_convergence,
+        *(text and Path(text).name for text in patterns),
         request.undersample and fingerprint_pattern(request.undersample),
-        *(_state(path) for path in (*request.scan_files, request.noise)),
-        *(_state(path) for text in (request.maps, request.pattern) for path in files_of(text)),
+        *(_state(path, folder) for path in (*request.scan_files, request.noise)),
+        *(_state(path, folder) for text in (request.maps, request.pattern) for path in files_of(text)),
     )
     return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
 
 
-def _state(path: Path | None) -> tuple[str, int, int] | None:
-    """A file by its name, size and time; None where there is none."""
+def _state(path: Path | None, folder: Path) -> tuple[str, int, int] | None:
+    """A file by its position relative to a folder, its size and time; None where there is none."""
     if path is None or not path.exists():
         return None
     state = path.stat()
-    return str(path.resolve()), state.st_size, state.st_mtime_ns
+    return relative(path.resolve(), folder.resolve()), state.st_size, state.st_mtime_ns
 
 
 def _encoded(value: object) -> object:

@@ -1,6 +1,7 @@
 """Several scans and methods in one call: each on its own, resumable, and compared side by side."""
 
 import json
+import shutil
 import sys
 
 import h5py
@@ -16,6 +17,7 @@ from cinerecon.image import CineImage
 from cinerecon.io.export import Target
 from cinerecon.io.journal import Journal
 from cinerecon.provenance import Patient
+from cinerecon.reconstruction import batch_run
 from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import write_comparison
 from cinerecon.reconstruction.request import ReconRequest
@@ -176,7 +178,8 @@ def test_the_record_names_figures_and_files(scans, tmp_path, monkeypatch, capsys
     (result,) = json.loads(out)
     entry = Journal(tmp_path / "out/recon.jsonl").get("other.zerofilled")
     assert code == 0
-    assert entry["written"] == result["written"] == [str(tmp_path / "out/other.zerofilled.dicom")]
+    assert entry["written"] == ["other.zerofilled.dicom"], "relative to the folder of the record"
+    assert result["written"] == [str(tmp_path / "out/other.zerofilled.dicom")]
     assert len(list((tmp_path / "out/other.zerofilled.dicom").glob("*.dcm"))) == 4
     assert entry["figures"]["psnr"] == result["psnr"] > 20
     assert h5py.is_hdf5(path)
@@ -197,3 +200,89 @@ def test_a_finished_comparison_is_not_reconstructed_again(scans, tmp_path, monke
     assert recon(monkeypatch, capsys, *arguments)[0] == 0
     assert movie.exists()
     assert len(reconstructed) == 2
+
+
+def states(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.*") if path.is_file() and path.suffix != ".jsonl"}
+
+
+def test_only_missing_images_of_a_finished_batch_are_written(scans, tmp_path, monkeypatch, capsys, reconstructed):
+    """A format that is added, and a file that was removed; a map belongs to its image."""
+    arguments = (scans / "other.h5", "-m", "zerofilled", "-o", f"{tmp_path}/", "--csm", "walsh", "--snr", "--resume")
+    stem = str(tmp_path / "other.zerofilled")
+    assert recon(monkeypatch, capsys, *arguments, "--format", "cfl")[0] == 0
+    first = states(tmp_path)
+    formats = ("--format", "cfl", "--format", "nii.gz", "--format", "npz")
+    code, out, _ = recon(monkeypatch, capsys, *arguments, *formats, "--json")
+    assert (code, len(reconstructed)) == (0, 2)
+    assert first.items() < states(tmp_path).items(), "the other images are left as they are"
+    everything = states(tmp_path)
+    written = [
+        f"{stem}{name}" for name in (".cfl", ".snr.cfl", ".noise.cfl", ".nii.gz", ".snr.nii.gz", ".noise.nii.gz")
+    ]
+    assert json.loads(out)[0]["written"] == [*written, f"{stem}.npz"]
+    (tmp_path / "other.zerofilled.snr.nii.gz").unlink()
+    assert recon(monkeypatch, capsys, *arguments, *formats)[0] == 0
+    assert states(tmp_path).keys() == everything.keys()
+    assert {path for path, time in states(tmp_path).items() if time != everything[path]} == {
+        tmp_path / f"other.zerofilled{name}.nii.gz" for name in ("", ".snr", ".noise")
+    }
+    assert recon(monkeypatch, capsys, *arguments, *formats)[1].count("finished earlier") == 1
+    assert len(reconstructed) == 3
+
+
+def test_a_batch_resumes_from_another_folder_and_after_it_was_moved(
+    scans, tmp_path, monkeypatch, capsys, reconstructed
+):
+    shutil.copytree(scans, tmp_path / "project/scans")
+    options = ("-m", "zerofilled", "--format", "npz", "--csm", "walsh", "--resume")
+    monkeypatch.chdir(tmp_path / "project")
+    assert recon(monkeypatch, capsys, "scans", "-o", "images/", *options)[0] == 0
+    monkeypatch.chdir(tmp_path / "project/scans")
+    assert recon(monkeypatch, capsys, ".", "-o", "../images/", *options)[1].count("finished earlier") == 3
+    (tmp_path / "project").rename(tmp_path / "moved")
+    monkeypatch.chdir("/")
+    reconstructed.clear()
+    out = recon(monkeypatch, capsys, tmp_path / "moved/scans", "-o", f"{tmp_path}/moved/images/", *options)[1]
+    assert (out.count("finished earlier"), reconstructed) == (3, [])
+
+
+def test_a_refused_attempt_does_not_replace_the_record_of_images(scans, tmp_path, monkeypatch, capsys):
+    arguments = (scans / "other.h5", "-m", "zerofilled", "-o", f"{tmp_path}/", "--format", "npz", "--resume")
+    assert recon(monkeypatch, capsys, *arguments, "--csm", "walsh")[0] == 0
+    before = (tmp_path / "recon.jsonl").read_text()
+    assert recon(monkeypatch, capsys, *arguments, "--csm", "smooth")[0] == 2
+    assert (tmp_path / "recon.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize("output", ["", "out/"])
+def test_a_resumed_comparison_overwrites_no_other_movie(scans, tmp_path, monkeypatch, capsys, reconstructed, output):
+    movie = tmp_path / "mine.gif"
+    movie.write_bytes(b"precious")
+    methods = ("-m", "zerofilled", "-m", "viewshared", "--csm", "walsh", "--resume")
+    folder = ("-o", f"{tmp_path}/{output}", "--format", "npz") if output else ()
+    arguments = (scans / "other.h5", *methods, "-o", movie, *folder)
+    code, _, err = recon(monkeypatch, capsys, *arguments)
+    assert (code, "mine.gif exists already" in err, reconstructed) == (2, True, [])
+    assert movie.read_bytes() == b"precious"
+    movie.unlink()
+    assert recon(monkeypatch, capsys, *arguments)[0] == 0
+    reconstructed.clear()
+    code, out, _ = recon(monkeypatch, capsys, *arguments)
+    assert (code, out.count("finished earlier"), reconstructed) == (0, 2, [])
+    code, _, err = recon(monkeypatch, capsys, *arguments[:-1], ".png" if output else movie, "--csm", "smooth")
+    assert (code, "exists already" in err) == (2, True)
+
+
+def test_a_movie_that_was_written_meanwhile_is_left_as_it_is(scans, tmp_path, monkeypatch, capsys):
+    movie, write = tmp_path / "mine.gif", batch_run.write_comparison
+
+    def write_late(images, target, **options):
+        movie.write_bytes(b"precious")
+        write(images, target, **options)
+
+    arguments = (scans / "other.h5", "-m", "zerofilled", "-m", "viewshared", "-o", movie, "--resume")
+    monkeypatch.setattr(batch_run, "write_comparison", write_late)
+    for text in ("meanwhile", "exists already"):
+        code, _, err = recon(monkeypatch, capsys, *arguments)
+        assert (code, text in err, movie.read_bytes()) == (2, True, b"precious")

@@ -1,5 +1,8 @@
 """A stopped reconstruction continues after its last finished slice, and only with the same scan and settings."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,8 @@ import cinerecon.reconstruction.run as run_module
 from cinerecon.errors import FileError
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
+from cinerecon.reconstruction.outcome import Outcome
+from cinerecon.reconstruction.recorded_run import resume_scan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, reconstruct_scan
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
@@ -98,7 +103,8 @@ def test_a_damaged_slice_is_reconstructed_again(scan, tmp_path, reconstructed, d
 
 def test_a_stored_slice_is_the_slice(scan, tmp_path):
     (part,) = reconstruct_scan(request(scan, tmp_path, slices=(1,))).slices
-    cache = SliceCache(tmp_path / "out.npz", checksum_of(request(scan, tmp_path), fingerprint(load_method("cgsense"))))
+    checksum = checksum_of(request(scan, tmp_path), fingerprint(load_method("cgsense")), tmp_path)
+    cache = SliceCache(tmp_path / "out.npz", checksum)
     for stored in (cache.store(part), cache.load(1)):
         assert isinstance(stored.image, np.memmap)
         assert np.array_equal(stored.image, part.image)
@@ -127,3 +133,50 @@ def test_a_file_written_meanwhile_is_left_as_it_is(scan, tmp_path, name):
     path.unlink()
     written = ReconRequest(scan, "zerofilled", (f"{tmp_path}/{name}",), csm="walsh", resume=True)
     assert tmp_path / name in reconstruct_scan(written).written
+
+
+def test_a_resumed_run_overwrites_no_image_of_another(scan, tmp_path):
+    """Only what the interrupted run wrote: here the first of its outputs, before the second one failed."""
+    outputs = [str(tmp_path / name) for name in ("a.npz", "b.nii", "c.cfl")]
+
+    def stop(text, _):
+        if text == "writing b.nii":
+            raise KeyboardInterrupt
+
+    asked = ReconRequest(scan, "zerofilled", outputs[:2], csm="walsh")
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(asked, Observer(progress=stop))
+    assert (tmp_path / "a.npz").exists()
+    for number in (1, 2):
+        other = tmp_path / Path(outputs[number]).name
+        other.write_bytes(b"precious")
+        with pytest.raises(FileError, match=f"{other.name} exists already"):
+            reconstruct_scan(asked.with_values(outputs=tuple(outputs), resume=True))
+        assert other.read_bytes() == b"precious"
+        other.unlink()
+    written = reconstruct_scan(asked.with_values(outputs=tuple(outputs), resume=True)).written
+    assert {str(path) for path in written} == set(outputs)
+    assert not list(tmp_path.glob("*.slices-*"))
+
+
+def test_a_finished_scan_is_not_reconstructed_again(scan, tmp_path, reconstructed):
+    first = resume_scan(request(scan, tmp_path, resume=True))
+    assert len(first.slices) == 3
+    reconstructed.clear()
+    again = resume_scan(request(scan, tmp_path, resume=True))
+    assert isinstance(again, Outcome)
+    assert (again.is_earlier, again.written, reconstructed) == (True, (str(tmp_path / "out.npz"),), [])
+    with pytest.raises(FileError, match="exists already"):
+        resume_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",)))
+    more = request(scan, tmp_path, resume=True).with_values(outputs=(f"{tmp_path}/out.npz", f"{tmp_path}/more.nii"))
+    assert [path.name for path in resume_scan(more).written] == ["more.nii"]
+
+
+def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
+    """Files of the same size and time are distinguished by their position."""
+    for name in ("P1/cine.h5", "P2/cine.h5"):
+        (tmp_path / name).parent.mkdir()
+        shutil.copy2(scan, tmp_path / name)
+    resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
+    with pytest.raises(FileError, match="exists already"):
+        resume_scan(request(tmp_path / "P2/cine.h5", tmp_path, resume=True))

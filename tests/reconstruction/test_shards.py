@@ -43,7 +43,7 @@ def results(output):
     for entry in entries:
         del entry["checksum"]
         entry["figures"].pop("seconds", None)
-        entry["written"] = [name.removeprefix(str(output)) for name in entry["written"]]
+        entry["scan"] = (output / entry["scan"]).resolve()
     images = {path.relative_to(output): np.load(path)["image"] for path in sorted(output.glob("P*/*.npz"))}
     return entries, images
 

@@ -3,7 +3,7 @@
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -25,7 +25,7 @@ from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
 from cinerecon.provenance import Patient
 
-__all__ = ["FOLDER", "FORMATS", "Target", "export", "make_patient"]
+__all__ = ["FOLDER", "FORMATS", "Target", "export", "export_series", "make_patient", "series_of"]
 
 FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".h5": write_mrd_images,
@@ -131,6 +131,14 @@ class Target:
         quantities = [quantity for name in attributes for quantity in MAPS[name]]
         return [self, *(self.of_map(quantity) for quantity in quantities if self.ending in MAPPED)]
 
+    def includes(self, path: Path) -> bool:
+        """Whether a file that was written belongs to this target, by its name: itself, a map or a further stack."""
+        stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
+        ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
+        quantities = "|".join(quantity for names in MAPS.values() for quantity in names)
+        pattern = rf"{re.escape(stem)}(\.({quantities}))?(\.\d+)?{re.escape(ending)}"
+        return path.parent == self.path.parent and bool(re.fullmatch(pattern, path.name))
+
     def _is_numbered(self, name: str) -> bool:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
         return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
@@ -167,12 +175,18 @@ def export(
     FileError
         If the file system refuses, or a file exists that is not to be replaced.
     """
-    written = _export_series(cines, target, overwrite=overwrite, patient=patient)
+    written: dict[Path, float] = {}
+    for part, images in series_of(cines, target):
+        written |= export_series(images, part, overwrite=overwrite, patient=patient)
+    return written
+
+
+def series_of(cines: list[CineImage], target: Target) -> Iterator[tuple[Target, list[CineImage]]]:
+    """The image series of a target, and those of its maps, each with its own target."""
+    yield target, cines
     if target.ending in MAPPED:
         for quantity in _quantities(cines):
-            maps = [as_map(cine, quantity) for cine in cines]
-            written |= _export_series(maps, target.of_map(quantity), overwrite=overwrite, patient=patient)
-    return written
+            yield target.of_map(quantity), [as_map(cine, quantity) for cine in cines]
 
 
 def _quantities(cines: list[CineImage]) -> list[str]:
@@ -181,9 +195,10 @@ def _quantities(cines: list[CineImage]) -> list[str]:
     return [quantity for name in names for quantity in MAPS[name]]
 
 
-def _export_series(
+def export_series(
     cines: list[CineImage], target: Target, *, overwrite: bool, patient: Patient | None
 ) -> dict[Path, float]:
+    """Write one series to its target; parameters, result and errors as those of `export`."""
     start = time.perf_counter()
     if target.ending == FOLDER:
         with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:

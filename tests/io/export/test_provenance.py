@@ -233,7 +233,7 @@ def test_finished_slices_of_an_earlier_run_get_the_patient_and_settings_of_this_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_module, "export", stop)
+        patch.setattr(run_module, "export_series", stop)
         with pytest.raises(KeyboardInterrupt):
             run(scan, tmp_path, formats=("dicom/",), patient=make_patient("WRONG"), slices=(0,))
     assert list(tmp_path.glob("*slices*")), "the slice is kept"

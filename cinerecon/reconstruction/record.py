@@ -1,0 +1,82 @@
+"""The record of reconstructions, by which ``--resume`` recognises what is finished.
+
+It is a file in the output folder with a line for each scan and method. Paths in it are relative to the output folder,
+so that it remains valid if the command is run from another folder, or if scans and images are moved together.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from cinerecon.io.export import Target
+from cinerecon.io.journal import Journal
+from cinerecon.io.paths import absolute, absolute_paths
+from cinerecon.reconstruction.outcome import RECORD, Outcome, successful
+
+
+class Record:
+    """The outcomes of reconstructions by their keys.
+
+    Parameters
+    ----------
+    folder
+        The output folder.
+    shard_folder
+        Folder of the records of a shard, which then has a record of its own in addition to that of the merged shards.
+    """
+
+    def __init__(self, folder: Path, shard_folder: Path | None = None) -> None:
+        self.folder = folder
+        self._is_shard = shard_folder is not None
+        folders = [folder] if shard_folder is None else [shard_folder, folder]
+        self._journals = [Journal(path / RECORD) for path in folders]
+
+    def find(self, key: str, checksum: str) -> Outcome | None:
+        """The recorded reconstruction with this checksum, of which images may have been removed since; or None.
+
+        What is found in the record of merged shards is added to that of the shard.
+        """
+        own = self._journals[0].get(key)
+        for journal in self._journals:
+            entry = successful(journal.get(key))
+            if entry is not None and entry["checksum"] == checksum:
+                if entry != own:
+                    self._journals[0].add(key, entry)
+                return Outcome.of_entry(entry, self.folder, is_earlier=True)
+        return None
+
+    def add(self, key: str, outcome: Outcome, scan: Path, checksum: str) -> None:
+        """Record an outcome; an error takes the place of existing images only in a shard, where it is merged later.
+
+        Raises
+        ------
+        FileError
+            If the file system refuses.
+        """
+        entry = outcome.as_entry(scan, checksum, self.folder)
+        if outcome.error is not None:
+            entry["before"] = successful(self._journals[0].get(key))
+            if entry["before"] is not None and not self._is_shard:
+                return
+        self._journals[0].add(key, entry)
+
+
+def recorded_scans(folder: Path, records: Iterable[Path]) -> set[Path]:
+    """The scans of the records of an output folder, as absolute paths; those of shards are in folders of their own."""
+    journals = [Journal(path / RECORD) for path in records]
+    texts = {journal.get(key)["scan"] for journal in journals for key in journal}
+    return absolute_paths(path for text in texts for path in (folder / text, text))
+
+
+def missing_outputs(outputs: Sequence[str], earlier: Outcome | None) -> tuple[str, ...]:
+    """Those of the requested outputs that an earlier run has not written, or of which a file was removed since."""
+    if earlier is None:
+        return tuple(outputs)
+    files = {path: path.exists() for path in absolute_paths(earlier.written)}
+    return tuple(output for output in outputs if not _is_complete(output, files))
+
+
+def _is_complete(output: str, files: dict[Path, bool]) -> bool:
+    """Whether a target is among the written files, and all that belong to it exist."""
+    parsed = Target.parse(output)
+    target = Target(absolute(parsed.path), parsed.ending)
+    return target.path in files and all(exists for path, exists in files.items() if target.includes(path))

@@ -1,0 +1,142 @@
+"""Reconstruct a scan and record it; where an earlier run finished it, only the missing images are written."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cinerecon.io.paths import absolute_paths
+from cinerecon.machine import pick_device
+from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.reconstruction.outcome import Outcome
+from cinerecon.reconstruction.record import Record, missing_outputs
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.run import Observer, ReconReport, load_request_method, reconstruct_scan
+from cinerecon.reconstruction.slice_cache import checksum_of, remove_slices
+from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.verdict import worst_status
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A reconstruction and its place in a record.
+
+    Attributes
+    ----------
+    request
+        Scan, method, outputs and settings, with a device that is not ``auto``.
+    record, key
+        The record, and the key of the reconstruction in it.
+    name
+        Name of the scan.
+    checksum
+        Checksum of the reconstruction, see `checksum_of`; empty if the scan cannot be read.
+    """
+
+    request: ReconRequest
+    record: Record
+    key: str
+    name: str
+    checksum: str
+
+    def find(self) -> Outcome | None:
+        """The outcome of an earlier run that is to be resumed, of which images may be missing; None without one."""
+        return self.record.find(self.key, self._identity) if self.request.resume else None
+
+    def add(self, outcome: Outcome) -> None:
+        """Record an outcome."""
+        self.record.add(self.key, outcome, self.request.scan, self._identity)
+
+    def run(self, method: Reconstructor, observer: Observer) -> tuple[Outcome, ReconReport | None]:
+        """Reconstruct the scan, and write and record the images that are missing; no report if none is.
+
+        Raises
+        ------
+        CineReconError
+            As `reconstruct_scan` does.
+        """
+        earlier = self.find()
+        missing = missing_outputs(self.request.outputs, earlier)
+        if earlier is not None and not missing:
+            for target in self.request.targets:
+                remove_slices(target.path, self.checksum)  # left by a kill just after the end
+            return earlier, None
+        before = () if earlier is None else earlier.written
+        outcomes: list[Outcome] = []
+
+        def add(report: ReconReport) -> None:
+            outcomes.append(outcome_of(report.slices, self.name, self.request.label, report.written, before))
+            self.add(outcomes[0])
+
+        request = self.request.with_values(outputs=missing)
+        own = absolute_paths(before)
+        report = reconstruct_scan(request, observer, method, checksum=self.checksum, own=own, record=add)
+        return outcomes[0], report
+
+    @property
+    def _identity(self) -> str:
+        """Identifies the images: the reconstruction and the patient that is written with them."""
+        patient = hashlib.sha256(repr(self.request.patient).encode()).hexdigest()[:8]
+        return f"{self.checksum}-{patient}"
+
+
+def resume_scan(request: ReconRequest, observer: Observer | None = None) -> ReconReport | Outcome:
+    """Continue the reconstruction of a single scan, or return the outcome of the earlier run that finished it.
+
+    It is recorded next to its first output, under the name of it.
+
+    Raises
+    ------
+    CineReconError
+        As `reconstruct_scan` does.
+    """
+    first = request.check(overwrite=True)[0].path
+    outputs = tuple(str(target.path) for target in request.targets) if not request.outputs else request.outputs
+    request = request.with_values(device=pick_device(request.device), outputs=outputs)
+    method = load_request_method(request)
+    checksum = checksum_of(request, fingerprint(method), first.parent)
+    run = RecordedRun(request, Record(first.parent), first.name, request.scan.stem, checksum)
+    outcome, report = run.run(method, observer or Observer())
+    return outcome if report is None else report
+
+
+def outcome_of(
+    slices: Sequence[ReconstructedSlice],
+    name: str,
+    method: str,
+    written: "Sequence[Path] | dict[Path, float]" = (),
+    before: Sequence[str] = (),
+) -> Outcome:
+    """The outcome of a reconstruction.
+
+    Parameters
+    ----------
+    slices
+        The reconstructed slices.
+    name, method
+        Scan and method.
+    written, before
+        The files that were written, and those of an earlier run, of which the existing ones are listed as well.
+    """
+    files = dict.fromkeys((*(path for path in before if Path(path).exists()), *map(str, written)))
+    warnings = tuple(dict.fromkeys(text for part in slices for text in part.warnings))
+    verdict = worst_status([part.verdict for part in slices])
+    return Outcome(name, method, figures_of(slices), tuple(files), warnings, verdict=verdict)
+
+
+def figures_of(slices: Sequence[ReconstructedSlice]) -> dict[str, float]:
+    """Figures of a scan: sums over its slices, or means."""
+    n = len(slices)
+    figures: dict[str, float] = {
+        "slices": n,
+        "frames": max(part.cine.n_frames for part in slices),
+        "acceleration": sum(part.acceleration for part in slices) / n,
+        "seconds": sum(sum(part.seconds.values()) for part in slices),
+        "residual": sum(part.residual for part in slices) / n,
+    }
+    medians = [part.snr["median"] for part in slices if part.snr]
+    figures |= {"snr": sum(medians) / n} if len(medians) == n else {}
+    for measure in ("psnr", "ssim"):
+        values = [part.quality[measure] for part in slices if measure in part.quality]
+        figures |= {measure: sum(values) / n} if len(values) == n else {}
+    return figures
