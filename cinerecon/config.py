@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
@@ -101,6 +101,15 @@ class Config(BaseModel):
             except yaml.YAMLError:
                 raise ConfigError(f"the value of '{setting}' is not YAML", where=where) from None
         return type(self).parse(values, where=where)
+
+
+def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The settings that differ, with dots in the names of nested ones, and their two values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            yield from differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+    elif before != now:
+        yield name, before, now
 
 
 def _present_names(model: type[BaseModel], path: Sequence[str], where: str) -> list[str]:

@@ -13,11 +13,12 @@ from typing import Any
 
 import yaml
 
-from cinerecon.config import read_yaml
+from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, file_state, refuse_existing, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
 from cinerecon.io.journal import Journal
+from cinerecon.options import PREPROCESSING
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.report import Rejection, write_refused
@@ -90,9 +91,9 @@ def read_existing_cases(
     stored = stored.model_copy(update={"split": config.split})
     if stored == config or (force and records is None):
         return ExistingCases(rows, is_compatible=stored == config)
-    here, asked = stored.model_dump(), config.model_dump()
-    name = next(name for name in here if here[name] != asked[name])
-    words = ["not set" if value is None else value for value in (here[name], asked[name])]
+    name, here, asked = next(differences(stored.model_dump(mode="json"), config.model_dump(mode="json")))
+    words = ["not set" if value is None else value for value in (here, asked)]
+    name = name.replace("intake.", PREPROCESSING)
     what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
     hint = "choose another folder" + (", or --force, which removes the cases that are there" if records is None else "")
     raise ConfigError(what, where=str(folder), hint=hint)

@@ -127,6 +127,8 @@ def _prepare_sources(
         before = start_folder(folder, config, before, known.folder if is_shard else None)
     items, clashing = _without_clashes(items, before)
     refused += clashing
+    items, contradicting = _without_other_split(items, config, before)
+    refused += contradicting
     items, n_copies = _without_copies(items, before)
     passed |= _counted(left_out)
     passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
@@ -235,6 +237,27 @@ def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Ite
             refused.append(Rejection(item.source.path, what, path, hint))
         else:
             accepted.append(item)
+    return accepted, refused
+
+
+def _without_other_split(
+    items: list[Item], config: PrepareConfig, before: ExistingCases
+) -> tuple[list[Item], list[Rejection]]:
+    """Scans whose subjects may be in the only split that is requested; and those whose subjects are in another one.
+
+    A subject in two splits would be trained and tested on, and one that silently stays in its split be expected in the
+    other. With shares of several splits, the split of the index is kept.
+    """
+    requested = [name for name, share in zip(SPLITS, config.split, strict=True) if share > 0]
+    accepted, refused = [], []
+    for item in items:
+        split = before.splits.get(item.subject)
+        if split is None or len(requested) > 1 or split == requested[0]:
+            accepted.append(item)
+        else:
+            what = f"the subject {item.subject} is in {split} already, not in {requested[0]}"
+            hint = f"--split {split}; or another folder for the cases of {requested[0]}"
+            refused.append(Rejection(item.source.path, what, f"--split, {item.source.path}", hint))
     return accepted, refused
 
 

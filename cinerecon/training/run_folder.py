@@ -15,7 +15,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +28,7 @@ import torch
 import yaml
 from PIL import Image
 
-from cinerecon.config import read_yaml
+from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_text
@@ -158,7 +158,7 @@ class RunFolder:
         ConfigError
             If its data are not those that it began with, or a setting that must stay is another.
         """
-        changed = list(_differences(self._read_recipe(), _plain(recipe)))
+        changed = _changes(self._read_recipe(), _plain(recipe))
         rigid = [text for text in changed if text.startswith(FIXED_SETTINGS)]
         if rigid:
             what = f"the run began with other settings: {rigid[0]}"
@@ -276,13 +276,10 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
     return recipe.model_dump(mode="json") | {"network": portable(recipe.network)}
 
 
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """``key: before, now value`` for each setting that differs; folders of data are ignored."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before | now:
-            yield from _differences(before.get(key), now.get(key), f"{name}.{key}" if name else str(key))
-    elif before != now and not name.endswith(".folder"):
-        yield f"{name}: {before}, now {now}"
+    changes = differences(before, now)
+    return [f"{name}: {old}, now {new}" for name, old, new in changes if not name.endswith(".folder")]
 
 
 def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:

@@ -266,9 +266,23 @@ def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, t
     (archive / "bert").rename(tmp_path / "later")
     first = run(archive, split=parse_split("train"))
     (tmp_path / "later").rename(archive / "bert")
-    both = run(archive, split=parse_split("test"))
-    assert (first.n_new, both.n_new) == (2, 2)
+    for force in (False, True):
+        both = run(archive, split=parse_split("test"), force=force)
+        assert (first.n_new, both.n_new) == (2, 2)
+        (refusal,) = both.refused
+        assert (refusal.path, refusal.where) == (archive / "anna/cine.h5", f"--split, {archive / 'anna/cine.h5'}")
+        assert refusal.what == "the subject anna is in train already, not in test"
+    again = run(archive, split=(80, 10, 10))
+    assert (again.n_new, again.refused) == (0, ())
     assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
+
+
+def test_the_setting_that_differs_is_named(archive, run):
+    run(archive)
+    with pytest.raises(ConfigError) as error:
+        run(archive, intake={"csm": "walsh", "n_virtual_coils": 2})
+    what = "the folder was prepared with preprocessing.n_virtual_coils not set, the requested value is 2"
+    assert error.value.what == what
 
 
 def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
