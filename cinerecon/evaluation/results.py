@@ -27,7 +27,7 @@ from cinerecon.evaluation.ventricle import function_tables, slice_functions, sta
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
-from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, Gain
+from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, MIN_UNITS, Gain
 from cinerecon.version import __version__
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
@@ -86,15 +86,15 @@ def tables_of(
     for (sampling, n_coils), group in groups.items():
         of_group = [score for score in scores if (score.sampling, score.n_coils) == (sampling, n_coils)]
         missing = [failure for failure in failures if failure.sampling == sampling]
-        tables.append(_table(group, list(measures), (*_missing(missing), *notes_of(of_group, group[0].unit))))
+        tables.append(_table(group, list(measures), (*_missing(missing), *notes_of(of_group, group))))
     return tables
 
 
-def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
-    """The profile, and the marks of all scores."""
+def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ...]:
+    """The profile, how the numbers of a table are to be read, and the marks of all scores."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
     heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
-    notes.append(f"mean ± standard deviation over slices [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]")
+    notes.append(f"mean ± standard deviation over slices{_describe_interval(group)}")
     notes += _unknown_subjects(scores)
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
@@ -108,6 +108,15 @@ def notes_of(scores: Sequence[Score], unit: str) -> tuple[str, ...]:
     threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
     notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
     return (*notes, *marks_of(scores))
+
+
+def _describe_interval(group: Sequence[Summary]) -> str:
+    """The interval of a table; if it has none, the number of units that it needs."""
+    spreads, unit = [spread for summary in group for spread in summary.measures.values()], group[0].unit
+    if all(math.isnan(spread.low) for spread in spreads):
+        n = max(spread.n_units for spread in spreads)
+        return f"; no intervals, which need at least {MIN_UNITS} {unit}, these are {n}" if 1 < n < MIN_UNITS else ""
+    return f" [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]"
 
 
 def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:

@@ -70,7 +70,7 @@ def test_slices_of_a_subject_are_one_pair(make_scores):
 def test_slices_of_one_subject_are_not_called_subjects(make_scores):
     """Each group for itself: six slices of one subject next to a group of several subjects."""
     alone = [replace(s, sampling="vds:8") for s in make_scores(1, n_slices=6)]
-    scores = [*make_scores(3), *alone]
+    scores = [*make_scores(5), *alone]
     units = {summary.sampling: summary.unit for summary in summarise(scores)}
     assert units == {"gaussian:8": "subjects", "vds:8": "slices of one subject"}
     of_subjects, of_slices = tables_of(scores)
@@ -266,3 +266,10 @@ def test_unknown_subjects_are_noted(make_scores):
     unknown = [replace(score, subject=score.scan) for score in known]
     notes = [" ".join(table.notes) for scores in (known, unknown, unknown[:2]) for table in tables_of(scores)]
     assert ["the subjects of 3 scans are unknown" in note for note in notes] == [False, True, False]
+
+
+def test_intervals_are_announced_only_where_there_are_any(make_scores):
+    notes = {n: next(t for t in tables_of(make_scores(n))[0].notes if t.startswith("mean ±")) for n in (1, 2, 4, 5)}
+    assert notes[1] == "mean ± standard deviation over slices"
+    assert notes[4].endswith("; no intervals, which need at least 5 subjects, these are 4")
+    assert notes[5].endswith(" [95% bootstrap interval over subjects]")
