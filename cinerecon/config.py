@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
@@ -13,6 +13,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from cinerecon.errors import ConfigError, nearest_name
 
 logger = logging.getLogger(__name__)
+
+
+class SettingsError(ValueError):
+    """Settings that contradict each other, for validators of several settings.
+
+    Parameters
+    ----------
+    what
+        The contradiction.
+    names
+        The settings.
+    """
+
+    def __init__(self, what: str, *names: str) -> None:
+        super().__init__(what)
+        self.names = names
 
 
 class Config(BaseModel):
@@ -53,8 +69,19 @@ class Config(BaseModel):
         return values
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], *, where: str = "") -> Self:
+    def parse(
+        cls, values: Mapping[str, Any], *, where: str = "", option_of: Callable[[str], str] | None = None
+    ) -> Self:
         """Validate plain values, e.g. from YAML.
+
+        Parameters
+        ----------
+        values
+            The values by the names of the settings.
+        where
+            Their source, for messages.
+        option_of
+            The option of the command line for the name of a setting, for messages.
 
         Raises
         ------
@@ -71,6 +98,9 @@ class Config(BaseModel):
                 hint = nearest_name(parts[-1], known) if known else "it has no settings"
                 raise ConfigError(f"unknown setting '{key}'", where=where, hint=hint) from None
             message = first["msg"].lower().removeprefix("value error, ")
+            named = parts[:1] or list(getattr(first.get("ctx", {}).get("error"), "names", ()))
+            if option_of and named:
+                where = ", ".join(map(option_of, named))
             if key:  # otherwise settings contradict each other
                 message = f"setting '{key}': {message}, found {first['input']!r}"
             raise ConfigError(message, where=where) from None

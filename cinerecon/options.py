@@ -19,6 +19,8 @@ PREPROCESSING = "preprocessing."
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 """Methods for the coil maps."""
+Loss = Literal["mse", "rmse", "log", "ssdu"]
+"""Loss functions of a training."""
 PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
 """Ways to fill in the side of k-space that was not measured."""
 COMPRESSION: Final = "pca"
@@ -116,7 +118,8 @@ class Options(Config):
             If a value is wrong, with the option that it was given to.
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
-        return cls.parse({name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}, where=where)
+        plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        return cls.parse(plain, where=where, option_of=cls.option_of)
 
 
 class DeviceOptions(Options):

@@ -35,9 +35,9 @@ class MaskOptions(Options):
     pattern: Annotated[str, Flag(is_argument=True)] = Field(
         description="pattern, e.g. gaussian:8,acs=4, or a mask file, .npz, .npy, .mat or .h5"
     )
-    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, description="time steps")
-    ky: int = Field(192, description="phase-encode lines")
-    kx: int = Field(192, description="samples per readout")
+    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, ge=1, description="time steps")
+    ky: int = Field(192, ge=1, description="phase-encode lines")
+    kx: int = Field(192, ge=1, description="samples per readout")
     acceleration: Annotated[float | None, Flag(default_text=f"{ACCELERATION:g}")] = Field(
         None, description="nominal acceleration; for radial the number of spokes"
     )
@@ -52,16 +52,16 @@ class MaskOptions(Options):
         "interleaved, or pattern (the order of cava)",
     )
     n_segments: Annotated[int, Flag(("--segments",), needs=("order",))] = Field(
-        1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
+        1, ge=1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
     )
     acs_first: Annotated[bool, Flag(needs=("order",))] = Field(
         False, description="with --order: the central lines come first in each frame"
     )
     tr_ms: Annotated[float, Flag(("--tr",), needs=("order",))] = Field(
-        3.0, description="with --order: time between readouts [ms]"
+        3.0, gt=0, description="with --order: time between readouts [ms]"
     )
     rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take", needs=("order",))] = (
-        Field(None, description="with --order: time between heartbeats [ms]")
+        Field(None, gt=0, description="with --order: time between heartbeats [ms]")
     )
     force: bool = Field(False, description="overwrite existing files")
 
@@ -179,9 +179,12 @@ def draw_mask(
 
 def mask(options: MaskOptions) -> None:
     """Draw the mask, write it, and print its acceleration."""
+    from cinerecon.io.mask import MaskFile
     from cinerecon.physics.sampling import parse_sampling
 
     sampling = parse_sampling(options.full_pattern())
+    if isinstance(sampling, MaskFile) and "seed" in options.model_fields_set:
+        raise ConfigError("--seed has no effect on the mask of a file", where="--seed", hint="leave it out")
     sizes = options.n_frames, options.ky, options.kx
     order = options.line_order()
     drawn = draw_mask(sampling, *sizes, seed=options.seed, output=options.output, force=options.force, order=order)

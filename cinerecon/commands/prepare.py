@@ -23,6 +23,9 @@ from cinerecon.options import (
     with_preprocessing,
 )
 
+FIELDS = {"readout": "crop_readout", "frames": "n_frames"}
+"""Settings of the preparation whose option has another name, and the fields of these options."""
+
 if TYPE_CHECKING:
     from cinerecon.preparation.config import PrepareConfig
 
@@ -125,7 +128,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
                 "split": parse_split(self.split),
                 "strict": self.strict,
             },
-            where="prepare",
+            option_of=lambda name: self.option_of(FIELDS.get(name, name)),
         )
 
 

@@ -136,6 +136,25 @@ def _require_one_stream(options: ReconOptions) -> None:
         raise ConfigError("standard output receives the images of one scan by one method", where="-o -", hint="-o out/")
 
 
+def _refuse_verdict(options: ReconOptions) -> None:
+    """Refuse a verdict that is requested of methods that have none.
+
+    Raises
+    ------
+    ConfigError
+        Naming the methods that have one.
+    """
+    from cinerecon.errors import ConfigError
+    from cinerecon.methods.model_file import model_label
+    from cinerecon.reconstruction.trust.calibration import calibrated_methods
+
+    is_requested = options.verdict and "verdict" in options.model_fields_set
+    known, labels = calibrated_methods(), list(map(model_label, options.models))
+    if is_requested and not set(labels) & set(known):
+        what = f"--verdict has no effect: {', '.join(labels)} has no verdict"
+        raise ConfigError(what, where="--verdict", hint=f"methods with a verdict: {', '.join(known)}")
+
+
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     from cinerecon.commands.console import announce_models, run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
@@ -145,6 +164,7 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     scans, is_listed = scans_of(options.scans, options.lists)
     options = options.model_copy(update={"scans": scans})
     request = options.request()
+    _refuse_verdict(options)
     with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
         announce_models(options.models)
         if shard or is_listed or options.is_batch:

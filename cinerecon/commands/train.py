@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
-from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag
+from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag, Loss
 
 if TYPE_CHECKING:
     from cinerecon.training import DataPaths, Estimate, Recipe, Step
@@ -37,7 +37,7 @@ class TrainOptions(DeviceOptions):
     cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
     workers: int = Field(TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
     weights: Path | None = Field(None, description="fine-tune these weights instead of starting at random")
-    loss: str | None = Field(
+    loss: Loss | None = Field(
         None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.config import Config
+from cinerecon.config import Config, SettingsError
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
 from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES, CsmMethod
@@ -53,15 +53,16 @@ class PrepareConfig(Config):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Self:
-        sizes = [*self.patches, *([self.stride] if self.stride else []), *([self.crop] if self.crop else [])]
-        if any(size < 1 for part in sizes for size in part):
-            raise ValueError("sizes and strides must be at least 1")
+        sizes = {"patches": self.patches, "stride": (self.stride or (),), "crop": (self.crop or (),)}
+        for name, parts in sizes.items():
+            if any(size < 1 for part in parts for size in part):
+                raise SettingsError("sizes and strides must be at least 1", name)
         if min(self.split) < 0 or sum(self.split) <= 0:
-            raise ValueError("shares must not be negative, and not all zero")
+            raise SettingsError("shares must not be negative, and not all zero", "split")
         if self.stride and not self.patches:
-            raise ValueError("a stride needs a patch")
+            raise SettingsError("a stride needs a patch", "stride")
         if self.crop and self.readout:
-            raise ValueError("the image is cut by crop or by readout, not by both")
+            raise SettingsError("the image is cut by crop or by readout, not by both", "crop", "readout")
         return self
 
     @property

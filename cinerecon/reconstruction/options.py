@@ -78,7 +78,9 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     n_variants: Annotated[int, Flag(("--variants",), needs=("uncertainty",))] = Field(
         8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
     )
-    seed: int = Field(SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants")
+    seed: Annotated[int, Flag(needs=("undersample", "snr", "uncertainty"))] = Field(
+        SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants"
+    )
     force: bool = Field(False, description="overwrite existing files, except those that are read")
     resume: bool = Field(
         False,

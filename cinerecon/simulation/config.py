@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from cinerecon.config import SettingsError
 from cinerecon.options import Flag, Options
 
 
@@ -65,15 +66,17 @@ class SimulateConfig(Options):
     @model_validator(mode="after")
     def _require_beats(self) -> Self:
         if self.segments is not None and self.beats is not None:
-            raise ValueError("a scan has either segments or, in real time, beats")
-        if not self.is_timed and (self.rr_variation or self.ectopic or self.ecg):
-            raise ValueError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats")
+            raise SettingsError("a scan has either segments or, in real time, beats", "segments", "beats")
+        rhythm = [name for name in ("rr_variation", "ectopic", "ecg") if getattr(self, name)]
+        if rhythm and not self.is_timed:
+            raise SettingsError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats", *rhythm)
         if self.phase == "measured" and self.venc is not None:
-            raise ValueError("venc belongs to a smooth phase: the velocities would be lost in a measured one")
+            what = "venc belongs to a smooth phase: the velocities would be lost in a measured one"
+            raise SettingsError(what, "venc", "phase")
         if self.venc is not None and self.is_timed:
-            raise ValueError("venc belongs to scans without segments and beats")
+            raise SettingsError("venc belongs to scans without segments and beats", "venc")
         if self.segments is not None and self.segments > self.ky:
-            raise ValueError(f"{self.segments} segments of {self.ky} lines")
+            raise SettingsError(f"{self.segments} segments of {self.ky} lines", "segments", "ky")
         return self
 
     @property

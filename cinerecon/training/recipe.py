@@ -10,6 +10,7 @@ from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
 from cinerecon.methods.table import METHODS
+from cinerecon.options import Loss
 from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
 
 
@@ -60,7 +61,7 @@ class TrainConfig(Config):
         "float32", description="of convolutions in training; transforms and shrinkage stay in float32"
     )
 
-    loss: Literal["mse", "rmse", "log", "ssdu"] = Field(
+    loss: Loss = Field(
         "mse",
         description="mean squared error; per patch its square root, or its logarithm, which is the PSNR; or of samples "
         "held back, without truth",

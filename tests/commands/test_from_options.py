@@ -62,9 +62,10 @@ def test_help_is_that_of_the_model(run):
     assert "--force Overwrite" in text  # a switch: without a type
 
 
-def test_a_wrong_value_names_the_setting(run):
-    with pytest.raises(ConfigError, match=r"n_frames.*greater than or equal to 1"):
+def test_a_wrong_value_names_the_setting_and_its_option(run):
+    with pytest.raises(ConfigError, match=r"n_frames.*greater than or equal to 1") as error:
         run("a", "--frames", "0")
+    assert error.value.where == "--frames"
 
 
 def test_a_missing_argument_is_an_error(run):

@@ -36,6 +36,8 @@ def call(monkeypatch, tmp_path, capsys):
     [
         ("recon SCAN -m zerofilled -o out.npz --replicas 4", "--replicas"),
         ("recon SCAN -m zerofilled -o out.npz --variants 4", "--variants"),
+        ("recon SCAN -m zerofilled -o out.npz --seed 4", "--seed"),
+        ("recon SCAN -m zerofilled -m cgsense -o out/ --verdict", "--verdict"),
         ("recon SCAN -m zerofilled -o out.npz --shards 4", "--shards"),
         ("recon SCAN -m zerofilled -o out.npz --job mem_gb=4", "--job"),
         ("recon SCAN -m zerofilled -o out.npz --no-wait", "--no-wait"),
@@ -45,6 +47,7 @@ def call(monkeypatch, tmp_path, capsys):
         ("recon SCAN -m zerofilled -o out.npz --venc 150", "--venc"),
         ("prepare SCAN -o out --csm walsh --combine espirit", "--csm"),
         ("prepare SCAN -o out --shards 3", "--shards"),
+        ("prepare SCAN -o out --stride 4x4x4", "--stride"),
         ("evaluate SCAN -m zerofilled --undersample gaussian:4 --pictures 5", "--pictures"),
         ("mask gaussian:4 -o out.npz --segments 4", "--segments"),
         ("mask gaussian:4 -o out.npz --rr 900", "--rr"),
@@ -57,6 +60,47 @@ def test_an_option_without_effect_is_refused(call, tmp_path, command, option):
     assert code == 2
     assert option in printed
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("recon SCAN -m zerofilled -o out.npz --snr --replicas 1", "--replicas"),
+        ("train slrnet -o out --minutes -1", "--minutes"),
+        ("train slrnet -o out --workers -1", "--workers"),
+        ("simulate -o out.h5 --coils 0", "--coils"),
+        ("simulate -o out.h5 --segments 4 --beats 3", "--segments, --beats"),
+        ("simulate -o out.h5 --rr-variation 0.1 --ecg", "--rr-variation, --ecg"),
+        ("simulate -o out.h5 --venc 100 --phase measured", "--venc, --phase"),
+        ("prepare SCAN -o out --stride 4x4x4", "--stride"),
+        ("prepare SCAN -o out --frames 0", "--frames"),
+        ("prepare SCAN -o out --crop-readout -2", "--crop-readout"),
+        ("prepare SCAN -o out --crop 4x4 --crop-readout 4", "--crop, --crop-readout"),
+        ("prepare SCAN -o out --patch 0x4x4", "--patch"),
+        ("prepare SCAN -o out --split -1,0,0", "--split"),
+        ("mask gaussian:4 -o out.npz --frames 0", "--frames"),
+        ("mask gaussian:4 -o out.npz --order linear --tr 0", "--tr"),
+    ],
+)
+def test_a_wrong_value_is_reported_with_its_option(call, tmp_path, command, option):
+    code, printed = call(command)
+    assert code == 2
+    assert f"where  {option}\n" in printed
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_loss_is_reported_with_its_option(call):
+    code, printed = call("train slrnet -o out --loss foo")
+    assert code == 2
+    assert "Invalid value for '--loss'" in printed
+
+
+def test_the_mask_of_a_file_has_no_seed(call, tmp_path):
+    assert call("mask gaussian:4 --frames 4 --ky 16 --kx 16 -o drawn.npz")[0] == 0
+    code, printed = call("mask drawn.npz --frames 4 --ky 16 --kx 16 --seed 4 -o out.npz")
+    assert code == 2
+    assert "--seed has no effect on the mask of a file" in printed
+    assert not (tmp_path / "out.npz").exists()
 
 
 def test_a_way_of_compression_without_compression_is_marked(call):

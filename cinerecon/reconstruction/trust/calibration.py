@@ -235,8 +235,17 @@ class Calibration(Config):
 
 def calibration_of(method: str) -> Calibration | None:
     """The numbers of a method by its name; None if it was not calibrated."""
+    return _calibrations().get(method)
+
+
+def calibrated_methods() -> tuple[str, ...]:
+    """The methods that have a verdict."""
+    return tuple(_calibrations())
+
+
+def _calibrations() -> dict[str, Calibration]:
     path = models_folder() / FILE_NAME
-    return _read(path).get(method) if path.is_file() else None
+    return _read(path) if path.is_file() else {}
 
 
 @cache
