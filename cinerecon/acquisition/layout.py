@@ -15,6 +15,7 @@ from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, plan_grid
+from cinerecon.acquisition.image_space import require_kspace_readouts
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import (
     Matrix,
@@ -119,6 +120,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     noise = open_noise(raw, noise_path, whiten=config.whiten)
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
+    require_kspace_readouts(raw, selection.image)
     gating = plan_gating(raw, selection.image, config, warn)
     raw, config = gating.set_counters(raw, config, warn)
     raw = standardise(raw, selection, config, warn)

@@ -28,11 +28,10 @@ from cinerecon.acquisition.coherence import (
     coherence_warnings,
     displacement_warnings,
 )
+from cinerecon.acquisition.image_space import transformed_axes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index
-from cinerecon.physics.fourier import is_image_along
 
-AXES = {-2: "ky", -1: "kx"}
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 """Correlation of adjacent coils above which axes may be exchanged, and by how much more than that of frames."""
 
@@ -54,9 +53,8 @@ def require_kspace(kspace: Tensor, where: str) -> None:
     """
     require_complex(bool(kspace.real.any()), bool(kspace.imag.any()), where)
     frame = kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())]
-    transformed = [name for dim, name in AXES.items() if is_image_along(frame, dim)]
-    if transformed:
-        axes = " and ".join(transformed)
+    axes = transformed_axes(frame.numpy())
+    if axes:
         what = f"the array is not k-space along {axes}: a transform concentrates its energy in the middle"
         hint = "k-space is np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes), axes=axes), axes) of coil images"
         raise DataError(what, where=where, hint=hint)

@@ -132,37 +132,3 @@ def _one_axis(signal: Tensor, dim: int, inverse: bool) -> Tensor:
         return image
     spectrum: Tensor = torch.fft.fft(signal * before, dim=dim, norm="ortho") * after
     return spectrum
-
-
-PEAK_PART = 1 / 16
-"""Part of an axis on each side of its strongest point in which the energy of k-space is concentrated."""
-CONCENTRATION_RATIO = 1.5
-"""Energy around the peak after a transform over that before it, from which an array was an image; 0.9 in k-space."""
-MIN_AXIS_LENGTH = 48
-"""Points of an axis from which k-space and images differ clearly."""
-
-
-def is_image_along(array: Tensor, dim: int) -> bool:
-    """Whether an array holds an image along an axis and not k-space: a transform concentrates its energy in a peak.
-
-    Short axes count as k-space.
-
-    Parameters
-    ----------
-    array
-        Complex.
-    dim
-        The axis.
-    """
-    if array.shape[dim] < MIN_AXIS_LENGTH:
-        return False
-    transformed = torch.fft.fft(array, dim=dim)
-    return _peak_energy(transformed, dim) > CONCENTRATION_RATIO * _peak_energy(array, dim)
-
-
-def _peak_energy(array: Tensor, dim: int) -> float:
-    """Share of the energy around the strongest point of an axis, which is taken as periodic; 0 if there is none."""
-    power = torch.view_as_real(array.movedim(dim, 0)).square().flatten(1).sum(1)
-    width, total = max(int(PEAK_PART * len(power)), 1), float(power.sum())
-    around = (int(power.argmax()) + torch.arange(-width, width + 1)) % len(power)
-    return float(power[around].sum()) / total if total else 0.0

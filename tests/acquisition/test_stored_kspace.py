@@ -7,7 +7,7 @@ from conftest import beating_cine, coil_maps
 
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.errors import DataError
-from cinerecon.physics.fourier import fft2c, is_image_along
+from cinerecon.physics.fourier import fft2c
 
 
 @pytest.fixture
@@ -39,12 +39,6 @@ def test_images_are_refused(kspace, dims, words):
     image = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(kspace, dims), dim=dims), dims)
     with pytest.raises(DataError, match=f"not k-space {words}:"):
         require_kspace(image, "x")
-
-
-@pytest.mark.parametrize("dim", [-2, -1])
-def test_noise_is_not_called_an_image(dim):
-    noise = torch.randn(3, 64, 64, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
-    assert not is_image_along(noise, dim)
 
 
 def test_lines_that_run_backwards_are_reported(kspace):
