@@ -180,6 +180,7 @@ def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str
     yield from incomplete_frame_warnings(lines, n_frames, grid)
     yield from missing_line_warnings(raw, lines, n_frames, grid)
     yield from implausible_size_warnings(raw.header, grid)
+    yield from _vendor_warnings(raw, config)
     yield from _receiver_warnings(raw, lines)
     yield from _measurement_warnings(raw, lines)
     if len(layout.coils) > 1:
@@ -319,6 +320,16 @@ def _measurement_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
                     f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: of two "
                     "measurements? if these are different scans, do not trust the image"
                 )
+
+
+def _vendor_warnings(raw: RawScan, config: AcquisitionConfig) -> Iterator[str]:
+    """A warning if the sign of the Fourier transform, which depends on the vendor, is assumed."""
+    if config.transform == "auto" and not raw.header.vendor:
+        yield (
+            "the header has no systemVendor, so that the sign of the Fourier transform is unknown: the inverse one is "
+            "used; images of a Siemens scan are then rotated by 180 degrees, and --set preprocessing.transform=fft "
+            "corrects them"
+        )
 
 
 def _receiver_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
