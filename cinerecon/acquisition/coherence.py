@@ -36,6 +36,12 @@ MIN_OTHERS = 2
 MIN_DIFFERENCE = 0.05
 """Difference of the correlations with the adjacent and with the same line above which the number of a line is wrong; at
 least 0.2 if it is, at most -0.1 in intact scans."""
+MIRROR_SUMS = (-1, 0, 1)
+"""Sums of the numbers, counted from the centre, of two lines that are exchanged: 0 mirrors about the centre, the others
+about the middle of a grid with an even number of lines."""
+MIRRORED_DIFFERENCE = 0.15
+"""Difference of the correlations with the mirrored and with the same line of other frames above which a frame is
+mirrored: about 0.5 if it is, 0 in noise, at most -0.1 in intact scans."""
 NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
 """Largest correlation of a line with the next frame in a coil with only noise, and smallest median of all coils."""
 NOISE_AMPLITUDE = 0.8
@@ -82,6 +88,13 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     samples, frames, ky = samples[near], frames[near], ky[near]
     yield from _noisy_coils(samples, frames, ky, coils)
     yield from _changing_coils(samples, frames, ky, coils)
+    mirrored = mirrored_frames(samples, frames, ky)
+    if mirrored:
+        yield (
+            f"{name_frames(mirrored)}: lines are numbered in the opposite direction to those of the other frames, so "
+            "that ky is mirrored: the image is not to be trusted"
+        )
+        return  # displaced lines and changes of phase have the same cause
     displaced = displaced_frames(samples, frames, ky)
     if displaced:
         yield (
@@ -124,6 +137,69 @@ def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
         if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
             displaced.append(int(frame))
     return displaced
+
+
+def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
+    """The frames whose lines are numbered in the opposite direction to those of the majority.
+
+    Each pair of frames is compared as it is and with one of the two mirrored. If some frames are mirrored, this
+    improves the agreement between two groups of frames, and reduces it within them.
+
+    Parameters
+    ----------
+    samples, frames, ky
+        As for `coherence_warnings`.
+    """
+    numbers, position = np.unique(frames, return_inverse=True)
+    readouts = np.full((len(numbers), 2 * PHASE_DISTANCE + 1), -1)
+    readouts[position.ravel(), ky + PHASE_DISTANCE] = np.arange(len(ky))
+    vectors = samples.reshape(len(samples), -1)
+    products = np.abs(vectors @ vectors.conj().T)
+    for line_sum in MIRROR_SUMS:
+        gain = _gain_of_mirroring(products, readouts, line_sum)
+        if not np.isfinite(gain).any():
+            continue
+        is_mirrored = np.linalg.eigh(np.nan_to_num(gain))[1][:, 0] > 0  # the signs maximise the gain between groups
+        if 2 * is_mirrored.sum() > len(numbers) or (2 * is_mirrored.sum() == len(numbers) and is_mirrored[0]):
+            is_mirrored = ~is_mirrored
+        between = np.ma.masked_invalid(gain[:, ~is_mirrored]).mean(1).filled(-1.0)
+        mirrored = numbers[is_mirrored & (between > MIRRORED_DIFFERENCE)]
+        if mirrored.size:
+            return [int(frame) for frame in mirrored]
+    return []
+
+
+def _gain_of_mirroring(products: NDArray[np.floating], readouts: Index, line_sum: int) -> NDArray[np.float64]:
+    """Correlation of each frame with the mirrored lines of each other frame minus that with the same lines.
+
+    Parameters
+    ----------
+    products
+        ``(readouts, readouts)`` magnitudes of inner products.
+    readouts
+        ``(frames, lines)`` the readout of each line of a frame; -1 if it was not measured.
+    line_sum
+        The sum of the numbers of two lines that are exchanged; a line that stays in place is not compared.
+
+    Returns
+    -------
+    ``(frames, frames)``; NaN for frames without common lines.
+    """
+    norms = np.sqrt(products.diagonal())
+    sums = np.zeros((2, 2, len(readouts), len(readouts)))
+    for line in range(-PHASE_DISTANCE, PHASE_DISTANCE + 1):
+        other = line_sum - line
+        if other == line or abs(other) > PHASE_DISTANCE:
+            continue
+        own, mirrored = readouts[:, line + PHASE_DISTANCE], readouts[:, other + PHASE_DISTANCE]
+        is_common = (own >= 0)[:, None] & ((own >= 0) & (mirrored >= 0))
+        for i, target in enumerate((own, mirrored)):
+            sums[i, 0] += np.where(is_common, products[own[:, None], target], 0.0)
+            sums[i, 1] += np.where(is_common, norms[own][:, None] * norms[target], 0.0)
+    same, exchanged = sums[:, 0] / np.where(sums[:, 1] > 0, sums[:, 1], np.nan)
+    gain = exchanged - same
+    np.fill_diagonal(gain, np.nan)
+    return np.asarray(np.where(np.isnan(gain), gain.T, np.where(np.isnan(gain.T), gain, (gain + gain.T) / 2)))
 
 
 def _agreement(pairs: list[tuple[Samples, Samples]]) -> float:

@@ -12,11 +12,20 @@ from cinerecon.acquisition.coherence import Displacement, find_displacement
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings
+from cinerecon.frames import name_frames
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
-REPORTED = ("line numbers", "phase of the central lines", "seems", "no signal", "signs of", "edges of")
+REPORTED = (
+    "line numbers",
+    "opposite direction",
+    "phase of the central lines",
+    "seems",
+    "no signal",
+    "signs of",
+    "edges of",
+)
 
 
 @pytest.fixture
@@ -78,6 +87,20 @@ def test_a_frame_whose_lines_have_wrong_numbers_is_reported(scan, tmp_path, step
     scan.keep(~own | ((lines + step >= 0) & (lines + step < 32)))
     (text,) = reported(scan, tmp_path)
     assert text.startswith("frame 2: the central lines resemble adjacent ones")
+
+
+@pytest.mark.parametrize("line_sum", [32, 31])
+@pytest.mark.parametrize("mirrored", [[2], [1, 3, 5], [4, 5]])
+@pytest.mark.parametrize("step", [1, 3])
+def test_frames_whose_lines_are_numbered_backwards_are_reported(scan, tmp_path, mirrored, line_sum, step):
+    """Mirrored about the centre or about the middle of the grid, also if every third line was measured."""
+    lines, frames = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+    own = np.isin(frames, mirrored)
+    is_measured = (lines + frames) % step == 0
+    scan.heads["idx"]["kspace_encode_step_1"] = np.where(own, (line_sum - lines) % 32, lines)
+    scan.keep(is_measured | (abs(lines - 16) < 4))
+    (text,) = reported(scan, tmp_path)
+    assert text.startswith(f"{name_frames(mirrored)}: lines are numbered in the opposite direction")
 
 
 @pytest.mark.parametrize("n_samples", [1, -2])
