@@ -99,15 +99,17 @@ def test_the_centre_of_reversed_readouts_may_be_counted_as_stored(tmp_path):
         assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
 
 
-def test_an_asymmetric_echo_whose_centre_is_the_middle_is_refused(tmp_path):
+@pytest.mark.parametrize(("n_samples", "peak"), [(40, 8), (48, 16), (52, 20)])
+def test_an_asymmetric_echo_whose_centre_is_the_middle_is_refused(tmp_path, n_samples, peak):
     """It would otherwise be a matrix of fewer columns. The centre can be set."""
     scan = small_scan(matrix=(48, 64), oversampling=1, vendor="GE")
-    scan.samples = [samples[:, 16:] for samples in scan.samples]
-    scan.heads["number_of_samples"], scan.heads["center_sample"] = 48, 24
+    scan.samples = [samples[:, 64 - n_samples :] for samples in scan.samples]
+    scan.heads["number_of_samples"], scan.heads["center_sample"] = n_samples, n_samples // 2
     path = scan.write(tmp_path / "scan.h5")
-    with pytest.raises(HeaderError, match="center_sample is 24 of 48 samples, the echo is at sample 1"):
+    with pytest.raises(HeaderError, match=f"center_sample is {n_samples // 2} of {n_samples} samples") as caught:
         open_scan(path, PLAIN)
-    data = open_scan(path, AcquisitionConfig(csm="walsh", center_sample=16)).read_slice(0)
+    assert f"center_sample={peak} follows the data" in caught.value.hint
+    data = open_scan(path, AcquisitionConfig(csm="walsh", center_sample=peak)).read_slice(0)
     assert relative_error(data.kspace, scan.kspace[0] * data.mask) < 1e-5
 
 

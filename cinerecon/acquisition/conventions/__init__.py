@@ -16,12 +16,11 @@ from cinerecon.acquisition.conventions.counters import (
     require_whole_images,
     restore_counter,
 )
+from cinerecon.acquisition.conventions.echo import correct_echo_centre, require_echo_in_middle, set_echo_centre
 from cinerecon.acquisition.conventions.encoding import (
-    correct_echo_centre,
     correct_encoded_space,
     count_lines_from_zero,
     discard_zero_samples,
-    set_echo_centre,
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
@@ -71,6 +70,8 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
         set_echo_centre(raw, image, config.center_sample)
     raw = correct_removed_oversampling(raw, image, warn)
     zeros = zero_samples(raw, image)
+    if config.center_sample is None:
+        require_echo_in_middle(raw, image)
     raw = correct_encoded_space(raw, image, zeros, warn)
     if config.center_sample is None:
         correct_echo_centre(raw, image, warn)

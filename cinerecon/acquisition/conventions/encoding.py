@@ -1,24 +1,20 @@
-"""Correction of the encoded grid, the centre of the readouts and the line numbers.
+"""Correction of the encoded grid and of the line numbers.
 
 The following deviations of files from the ISMRMRD standard are corrected:
 
 - The header describes a grid that was not measured: several partitions of a 2-D scan, a matrix without the readout
   oversampling, or the zero-filled matrix of the image.
 - Samples that were not measured are stored as zeros at the ends of readouts (asymmetric echoes, zero-filled matrices).
-- The sample at the centre of k-space is missing in the headers of the readouts or contradicts their samples.
 - Line numbers begin at 1, as MATLAB programs write them, or are counted from the centre.
 """
 
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, anisotropy
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
-from cinerecon.acquisition.probe import PEAK_POWER_RATIO
-from cinerecon.errors import ConfigError, HeaderError
+from cinerecon.errors import HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Heads, Index, RawScan, has_flag
 
@@ -192,144 +188,6 @@ def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index],
 def _kinds(heads: Heads) -> Index:
     """Length, number of channels and direction of each readout, ``(readouts, 3)``."""
     return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, REVERSE)], 1).astype(np.intp)
-
-
-N_ECHO_PROBES = 16
-"""Number of readouts, those with the largest samples, that determine the position of the echo."""
-ECHO_TOLERANCE = 1 / 8
-"""Largest distance of echo and centre of k-space as fraction of the readout; field inhomogeneity shifts the echo."""
-
-
-def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
-    """Set the centre of all readouts to the one that the user gives.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    centre
-        The sample at the centre of k-space.
-
-    Raises
-    ------
-    ConfigError
-        If it is not a sample of the readouts.
-    """
-    n_samples = int(raw.heads["number_of_samples"][image].min())
-    if centre >= n_samples:
-        what = f"the requested centre is sample {centre}, the readouts hold {n_samples}"
-        raise ConfigError(what, where="--set preprocessing.center_sample")
-    raw.heads["center_sample"][image] = centre
-
-
-def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Set ``center_sample`` if it is missing, or impossible for a readout of all columns.
-
-    The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    warn
-        Called with each correction.
-
-    Raises
-    ------
-    HeaderError
-        If the echo is far from the centre in the header.
-    """
-    n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
-    centre = raw.heads["center_sample"]
-    kx = raw.header.encodings[0].encoded.matrix[0]
-    whole = image[n_samples == kx]
-    missing = whole[centre[whole] == 0] if kx > 1 else whole[:0]
-    if missing.size:
-        warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is used")
-        centre[missing] = kx // 2
-    _count_reversed_forward(raw, image, kx, warn)
-    for length in np.unique(n_samples):
-        rows = image[n_samples == length]
-        for claimed in np.unique(centre[rows]):
-            alike = rows[centre[rows] == claimed]
-            if claimed < length and len(alike) == len(rows):
-                centre[alike] = _checked_centre(raw, alike, int(claimed), kx, warn)
-
-
-def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> None:
-    """Convert ``center_sample`` of reversed readouts to the order of forward ones, if it counts samples as stored."""
-    heads = raw.heads[image]
-    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
-    is_reverse = has_flag(heads, REVERSE)
-    for length, claimed in np.unique(kinds[is_reverse], axis=0).tolist():
-        rows = image[is_reverse & (kinds == (length, claimed)).all(1)]
-        forward = length - 1 - claimed
-        if length == kx or not 0 <= forward < length:
-            continue
-        peak, _ = _echo(raw, rows, claimed)
-        if abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed):
-            warn(
-                f"center_sample of reversed readouts is {claimed} of {length} as stored, {forward} as forward readouts"
-            )
-            raw.heads["center_sample"][rows] = forward
-
-
-def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn) -> int:
-    """The centre of readouts of equal length and equal ``center_sample``."""
-    length = int(raw.heads["number_of_samples"][rows[0]])
-    if raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any():
-        return claimed
-    peak, is_clear = _echo(raw, rows, claimed)
-    is_far = is_clear and abs(peak - claimed) > ECHO_TOLERANCE * length
-    if length == kx and claimed == kx // 2 and not is_far:
-        return claimed
-    possible = np.array([kx // 2, length - kx // 2, length // 2])
-    nearest = int(possible[np.abs(possible - peak).argmin()])
-    is_near = abs(nearest - peak) <= ECHO_TOLERANCE * length and 0 < nearest < length
-    if length == kx and claimed != kx // 2:
-        if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= ECHO_TOLERANCE * kx:
-            warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is used")
-            return kx // 2
-    elif claimed == 0 and is_near:
-        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is used")
-        return nearest
-    if not is_far:
-        return claimed
-    what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
-    by_data = nearest if is_near else peak
-    if length == kx and min(peak, length - peak) <= 1:
-        hint = "the samples are in the order of an FFT: write the centre of k-space in their middle (fftshift)"
-        raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
-    hint = f"--set preprocessing.center_sample={by_data} follows the data, center_sample={claimed} the header"
-    raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
-
-
-def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
-    """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
-    channels = raw.heads["active_channels"]
-    rows = rows[channels[rows] == channels[rows[0]]]
-    amplitude = raw.amplitude[rows]
-    amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused when its slice is read
-    strongest = np.sort(rows[np.argsort(amplitude, kind="stable")[-N_ECHO_PROBES:]])
-    samples = raw.samples(strongest)
-    if raw.header.has_pilot_tone:
-        samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
-    power = _power(samples, raw.heads[strongest])
-    around = power[max(claimed - 3, 0) : claimed + 4].max()
-    return int(power.argmax()), bool(power.max() > PEAK_POWER_RATIO * around)
-
-
-def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
-    """Median fraction of the power of a readout in each sample, in the forward direction, ``(samples,)``."""
-    power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
-    is_reverse = has_flag(heads, REVERSE)
-    power[is_reverse] = power[is_reverse, ::-1]
-    total = power.sum(1, keepdims=True)
-    return np.asarray(np.median(power / np.where(total > 0, total, 1.0), axis=0))  # robust against spikes
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING, N_ECHO_PROBES
+from cinerecon.acquisition.conventions.echo import N_ECHO_PROBES
+from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING
 from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import anisotropy
 from cinerecon.acquisition.select import Selection
