@@ -310,7 +310,8 @@ def missing_line_warnings(raw: RawScan, lines: Lines, n_frames: Iterable[int], g
         if encoding.acceleration > 1 or np.median(mask.sum(1)) <= DENSE_FRACTION * (last - first + 1):
             continue
         if limit is not None:
-            begin, end = min(first, limit.minimum), min(max(last, limit.maximum), grid.ky - 1 - grid.first_row)
+            begin = max(min(first, limit.minimum), -grid.first_row)
+            end = min(max(last, limit.maximum), grid.ky - 1 - grid.first_row)
             first = begin if first - begin > MAX_UNUSED_LINES else first
             last = end if end - last > MAX_UNUSED_LINES else last
         missing = np.setdiff1d(np.arange(first, last + 1), measured)

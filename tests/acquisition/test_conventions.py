@@ -414,6 +414,17 @@ class TestEncodedSpace:
         assert result.plan.acceleration == 1
         assert warned(result, "by interpolation while its field of view is not")
 
+    @pytest.mark.parametrize(("x", "y"), [(32, 24), (32, 18), (64, 24), (48, 18)])
+    def test_lines_in_the_middle_of_a_zero_filled_matrix_are_complete(self, opened, x, y):
+        """The limits of the header include the lines of zeros, which were not measured."""
+        scan = small_scan()
+        scan.space["matrix"] = (x, y)
+        scan.space["limits"] |= {"kspace_encoding_step_1": (y - 1, y // 2)}
+        scan.heads["idx"]["kspace_encode_step_1"] += (y - 12) // 2
+        result = opened(scan)
+        assert_slices(result, scan.kspace)
+        assert not warned(result, "measured in no frame")
+
     def test_a_field_of_view_without_its_oversampling(self, opened):
         scan = small_scan()
         scan.space["fov"] = (320.0, 240.0)
