@@ -223,7 +223,7 @@ def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> Coil
     whitening, warnings = read_whitening(raw, layout.lines.row, noise, layout.noise_rows, layout.coils)
     if whitening is None:
         return CoilMatrix(selection, tuple(warnings), has_unit_noise=False)
-    is_scaled = noise_scale(raw, first, noise, int(layout.noise_rows[0])) is not None
+    is_scaled = noise_scale(raw, first, noise, layout.noise_rows) is not None
     return CoilMatrix(whitening, tuple(warnings), has_unit_noise=is_scaled)
 
 

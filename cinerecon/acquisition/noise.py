@@ -102,6 +102,8 @@ def noise_readouts(noise: RawScan) -> Index:
 def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
     """The noise readouts without those that are far louder than others: lines of the image with a wrong flag.
 
+    Amplitudes are compared for equal dwell times, because noise power is proportional to the receiver bandwidth.
+
     Parameters
     ----------
     noise
@@ -111,9 +113,10 @@ def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
     warn
         Called with the readouts that are left out.
     """
-    amplitude = noise.amplitude[rows]
     if rows.size == 0:
         return rows
+    dwell = noise.heads["sample_time_us"][rows].astype(np.float64)
+    amplitude = noise.amplitude[rows] * np.sqrt(np.where(np.isfinite(dwell) & (dwell > 0), dwell, 1.0))
     usual = float(np.quantile(amplitude, QUIET_QUANTILE))
     is_loud = amplitude > LOUD_RATIO * usual
     if usual == 0 or not is_loud.any():
@@ -129,7 +132,7 @@ def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
 def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Matrix, list[str]]:
     """Covariance of the noise of image samples between coils, ``(coils, coils)`` complex128; and warnings.
 
-    Noise power is proportional to the receiver bandwidth, so the covariance is scaled to the image readouts:
+    Noise power is proportional to the receiver bandwidth, so each noise readout is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
 
     Parameters
@@ -156,17 +159,16 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
         what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
         hint = "use the noise scan of the same coils, or --set preprocessing.whiten=false"
         raise DataError(what, where=noise.at(rows[i]), hint=hint)
+    scale = noise_scale(raw, image_row, noise, rows)
+    amplitude = np.ones(len(rows)) if scale is None else np.sqrt(scale)
     parts = []
     for length in np.unique(heads["number_of_samples"]):
-        samples = noise.samples(rows[heads["number_of_samples"] == length])
+        alike = heads["number_of_samples"] == length
+        samples = noise.samples(rows[alike]) * amplitude[alike, None, None]
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
-    joined = np.concatenate(parts, axis=1)
-    covariance = noise_covariance(joined.astype(np.complex128))
-    scale = noise_scale(raw, image_row, noise, int(rows[0]))
-    if scale is None:
-        text = "dwell times are missing: the coils are whitened, but the noise level is unknown"
-        return covariance, [text]
-    return covariance * scale, []
+    covariance = noise_covariance(np.concatenate(parts, axis=1))
+    text = "dwell times are missing: the coils are whitened, but the noise level is unknown"
+    return covariance, [text] if scale is None else []
 
 
 def read_whitening(
@@ -226,13 +228,15 @@ def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
     return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))
 
 
-def noise_scale(raw: RawScan, image_row: int, noise: RawScan, noise_row: int) -> float | None:
-    """Ratio of the noise power of image samples to that of noise samples; None if the dwell times are missing."""
+def noise_scale(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> NDArray[np.float64] | None:
+    """Ratio of the noise power of image samples to that of each noise readout, ``(readouts,)``.
+
+    None if dwell times are missing.
+    """
     dwell = float(raw.heads["sample_time_us"][image_row])
-    dwell_noise = float(noise.heads["sample_time_us"][noise_row])
-    if not (dwell > 0 and dwell_noise > 0 and np.isfinite(dwell) and np.isfinite(dwell_noise)):
+    dwell_noise = noise.heads["sample_time_us"][rows].astype(np.float64)
+    if not (dwell > 0 and np.isfinite(dwell) and (dwell_noise > 0).all() and np.isfinite(dwell_noise).all()):
         return None
-    if dwell == dwell_noise and not raw.header.noise_bandwidth:
-        return 1.0
     fallback = SIEMENS_NOISE_BANDWIDTH if raw.header.is_siemens else 1.0
-    return dwell_noise / (dwell * (raw.header.noise_bandwidth or fallback))
+    bandwidth = raw.header.noise_bandwidth or np.where(dwell_noise == dwell, 1.0, fallback)
+    return np.asarray(dwell_noise / (dwell * bandwidth))

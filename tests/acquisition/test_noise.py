@@ -156,6 +156,23 @@ def test_siemens_noise_is_scaled_by_its_bandwidth_where_dwell_times_differ(read)
     assert float(read(scan).kspace.abs().square().mean()) == pytest.approx(1, rel=0.05)
 
 
+@pytest.mark.parametrize("dwell_us", [4.0, 100.0])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_noise_readouts_of_two_dwell_times_are_scaled_separately(read, dwell_us, is_last):
+    scan = small_scan(matrix=(32, 32), n_frames=6)
+    first, last = (2.0, dwell_us) if is_last else (dwell_us, 2.0)
+    n_image = len(scan.heads)
+    add_noise(scan, 20, MIXING, dwell_us=first)
+    noise = scan.samples[n_image:]
+    scan.keep(list(range(n_image)))
+    add_noise(scan, 60, MIXING, dwell_us=last)
+    for samples in noise:
+        scan.append(len(scan.heads) - 1, samples)["sample_time_us"] = first
+    data = read(scan)
+    assert_white(data)
+    assert not any("noise" in text for text in data.meta.warnings)
+
+
 @pytest.fixture
 def noise():
     return (complex_randn(5, 5, seed=1) @ complex_randn(5, 4000, seed=2)).numpy()
