@@ -42,6 +42,9 @@ MIN_BALANCE = 0.6
 """Smallest ratio of the mean differences of the two directions; readouts that resemble their own mirror image have
 small ones."""
 ALTERNATING = "an RF phase cycle or a shift was not corrected, and the image is at the edges of the field of view"
+MIN_ALTERNATING, ALTERNATING_RATIO = 6, 1.3
+"""Smallest number of frames that may alternate, and smallest ratio of the energy of the highest temporal frequency to
+the smallest energy of all others if they do: 1.5 to 60 for velocity encodings; at most 1.1 in cines and in noise."""
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
@@ -99,6 +102,12 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
         )
     yield from _agreement_warnings(raw, lines, coils, grid, is_aligned=backward.size == 0)
+    if raw.header.venc_cm_s is not None and _alternates(raw, lines, coils, grid):
+        yield (
+            f"the header has a VENC of {raw.header.venc_cm_s:g} cm/s and the readouts are of one set, but every other "
+            "frame differs: are velocity encodings numbered as frames? if so, number them in the counter set, and do "
+            "not trust this image"
+        )
 
 
 def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
@@ -126,6 +135,23 @@ def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *,
     yield from sign_warnings(samples, ky[chosen])
     if is_aligned:  # otherwise the cause has been reported already
         yield from displacement_warnings(samples, ky[chosen], order[chosen])
+
+
+def _alternates(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> bool:
+    """Whether every other frame of the middle slice differs, by the central lines that all of its frames have."""
+    own = lines.of_slice(int(lines.slices.max()) // 2)
+    n_frames = min(int(own.frames.max()) + 1, MAX_PHASE_FRAMES) // 2 * 2
+    own = own.where((np.abs(own.ky - grid.ky // 2) <= PHASE_DISTANCE) & (own.frames < n_frames))
+    order = np.unique(np.stack([own.ky, own.frames], 1), axis=0, return_index=True)[1]
+    own = own.where(order)
+    ky, counts = np.unique(own.ky, return_counts=True)
+    own = own.where(np.isin(own.ky, ky[counts == n_frames]))
+    if n_frames < MIN_ALTERNATING or own.row.size == 0:
+        return False
+    samples = _on_grid(raw, own, grid)[:, coils]
+    power = (np.abs(np.fft.fft(samples.reshape(-1, n_frames, samples[0].size), axis=1)) ** 2).sum((0, 2))
+    half = n_frames // 2
+    return bool(power[half] > ALTERNATING_RATIO * power[1:half].min())
 
 
 def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:

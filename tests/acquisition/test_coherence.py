@@ -74,6 +74,19 @@ def test_a_phase_that_changes_over_frames_is_reported(scan, tmp_path, phase):
     assert len(coherence) == 1 and coherence[0] < 0.6
 
 
+VENC = "<userParameters><userParameterDouble><name>VENC</name><value>150</value></userParameterDouble></userParameters>"
+
+
+@pytest.mark.parametrize(("header", "period", "n_reported"), [(VENC, 2, 1), (VENC, 4, 1), (VENC, 1, 0), ("", 2, 0)])
+@pytest.mark.parametrize("n_frames", [12, 13])
+def test_velocity_encodings_that_are_numbered_as_frames_are_reported(tmp_path, header, period, n_reported, n_frames):
+    scan = small_scan(matrix=(32, 32), n_frames=n_frames, n_coils=4)
+    multiply(scan, lambda frame, _: np.exp(0.3j * (frame % period)))
+    scan.space["extra"] = header
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert sum("VENC of 150 cm/s" in text for text in warnings) == n_reported
+
+
 def test_a_small_change_of_phase_is_not_reported(scan, tmp_path):
     multiply(scan, lambda frame, _: np.exp(0.3j * np.sin(frame)))
     assert reported(scan, tmp_path) == []
