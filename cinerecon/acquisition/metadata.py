@@ -6,6 +6,7 @@ import numpy as np
 
 from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
+from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine_meta import CineMeta, Geometry, vector
@@ -48,6 +49,9 @@ def slice_meta(
     times, time_warnings = gating.frame_times_ms, list[str]()
     if times is None:
         times, time_warnings = _frame_times(raw, lines, n_frames, gating)
+    is_one_beat = gating.is_retro or (not gating.is_real_time and _is_one_beat(raw, lines))
+    if is_one_beat and gating.frame_times_ms is None:
+        time_warnings = [*time_warnings, *_long_beat_warnings(raw.header, n_frames)]
     geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
     thickness_mm, no_thickness = thickness_or_default(raw.header.encodings[0].recon.fov_mm[2])
     return CineMeta(
@@ -59,7 +63,7 @@ def slice_meta(
         geometry=geometry,
         protocol=raw.header.protocol,
         warnings=(*geometry_warnings, *time_warnings, *no_thickness),
-        is_one_beat=gating.is_retro or (not gating.is_real_time and _is_one_beat(raw, lines)),
+        is_one_beat=is_one_beat,
         is_real_time=gating.is_real_time,
     )
 
@@ -112,6 +116,16 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
         return stamped, []
     hint = "the unit of the stamps is probably another, --set preprocessing.tick_ms=..., and frame times are wrong"
     return stamped, [f"frames are {interval_ms:.4g} ms apart by the time stamps, which is long for a cine: {hint}"]
+
+
+def _long_beat_warnings(header: MrdHeader, n_frames: int) -> Iterator[str]:
+    """A warning if the frames of one heartbeat take longer than any heartbeat; longer TR is reported for all scans."""
+    tr_ms = header.tr_ms
+    if tr_ms is not None and tr_ms <= LONGEST_TR_MS and n_frames * tr_ms > LONGEST_MEAN_RR_MS:
+        yield (
+            f"{n_frames} frames of one heartbeat would take {n_frames * tr_ms:.4g} ms by TR in the header, "
+            f"{tr_ms:.3g} ms: TR is probably the R-R interval, and frame times are wrong"
+        )
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[float, ...]:

@@ -66,6 +66,18 @@ def test_frame_times(read, tr_ms, expected):
     assert read(scan).meta.frame_times_ms == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("tr_ms", "n_reported"), [(40, 0), (300, 0), (400, 1), (480, 1)])
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_a_heartbeat_in_place_of_tr_is_reported_if_frames_are_gated(tmp_path, tr_ms, n_reported, is_gated):
+    scan = small_scan(n_frames=8, vendor="GE")
+    frames, lines = (scan.heads["idx"][name].astype(int) for name in ("phase", "kspace_encode_step_1"))
+    beats = lines // 4 if is_gated else 0 * lines
+    scan.heads["acquisition_time_stamp"] = 1000 * beats + 10 * frames + lines % 4
+    scan.space["extra"] = f"<sequenceParameters><TR>{tr_ms}</TR></sequenceParameters>"
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert sum("TR is probably the R-R interval" in text for text in warnings) == (n_reported if is_gated else 0)
+
+
 def test_frame_times_of_a_scan_that_was_stopped(meta_of):
     """Each line is measured in one heartbeat; the last frames lack those of the last beat."""
     scan = small_scan()
