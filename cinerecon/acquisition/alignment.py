@@ -28,7 +28,7 @@ MAX_DISTANCE = 1
 """Largest distance of the examined lines from the centre of k-space."""
 MAX_READOUTS = 24
 """Largest number of readouts that are examined."""
-MAX_PHASE_FRAMES = 24
+MAX_PHASE_FRAMES = 32
 """Largest number of frames whose phases are compared."""
 MAX_PATCH_FRAMES = 4
 """Largest number of readouts of a line that are averaged for the comparison with the next lines."""

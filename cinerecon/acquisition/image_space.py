@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.probe import middle_slice
 from cinerecon.errors import DataError
+from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 Samples = NDArray[np.complexfloating[Any, Any]]
@@ -18,16 +19,18 @@ Samples = NDArray[np.complexfloating[Any, Any]]
 AXES = {-2: "ky", -1: "kx"}
 MAX_COILS = 8
 """Largest number of coils whose readouts are examined."""
-PEAK_PART = 1 / 64
-"""Part of an axis on each side of its strongest point in which the energy of k-space is concentrated."""
-CONCENTRATION_RATIO = 1.5
-"""Energy around the peak after a transform over that before it, from which an array was an image. In k-space it is at
-most 0.9, or 1.3 if readouts of fewer than 50 columns are oversampled; in noise 1; in most images 1.7 to 20."""
-MIN_AXIS_LENGTH = 48
-"""Points of an axis from which k-space and images differ clearly."""
+PEAK_HALF_WIDTH = 3
+"""Points on each side of the strongest one among which the energy of k-space is concentrated, with oversampling too."""
+MIN_PEAK_ENERGY, CONCENTRATION_RATIO = 0.38, 2.0
+"""Smallest share of the energy around the peak after a transform, and its smallest ratio to that before it, from which
+an array was an image: 0.4 to 0.95 and 2.3 to 10 for images; at most 0.5 and 0.9 for k-space, except for narrow objects
+and noise, with less than 0.37."""
+MIN_AXIS_LENGTH, MIN_OVERSAMPLED_LENGTH = 48, 32
+"""Points of an axis from which k-space and images differ clearly; the second is multiplied by the square of the
+oversampling, with which the peak of k-space is wider and the image narrower."""
 
 
-def require_kspace_readouts(raw: RawScan, image: Index) -> None:
+def require_kspace_readouts(raw: RawScan, image: Index, encoding: EncodingSpace) -> None:
     """Refuse readouts that are images along kx, ky or both, as programs write them after a transform.
 
     One readout of each line of the middle slice is examined, in the order of the line numbers, so that the header need
@@ -39,6 +42,8 @@ def require_kspace_readouts(raw: RawScan, image: Index) -> None:
         The scan as stored.
     image
         Row numbers of the image readouts.
+    encoding
+        Their encoding, for the readout oversampling.
 
     Raises
     ------
@@ -57,39 +62,38 @@ def require_kspace_readouts(raw: RawScan, image: Index) -> None:
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))
     unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the others are alike in all lines
     frame = raw.samples(rows)[np.argsort(numbers[rows])][:, coils, unspoiled]  # (ky, coils, kx)
-    axes = transformed_axes(frame.swapaxes(0, 1)) if frame.size else ""
+    ratios = (getattr(encoding.encoded, name)[0] / getattr(encoding.recon, name)[0] for name in ("fov_mm", "matrix"))
+    axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
     if axes:
         what = f"the readouts are not k-space along {axes}: a transform concentrates their energy in the middle"
         hint = "store the readouts as they were measured, before the transform to images"
         raise DataError(what, where=str(raw.path), hint=hint)
 
 
-def transformed_axes(frame: Samples) -> str:
-    """The axes along which a frame ``(coils, ky, kx)`` is an image, as text; empty if it is k-space."""
-    return " and ".join(name for axis, name in AXES.items() if is_image_along(frame, axis))
-
-
-def is_image_along(array: Samples, axis: int) -> bool:
-    """Whether an array is an image along an axis and not k-space: a transform concentrates its energy in a peak.
-
-    Short axes count as k-space.
+def transformed_axes(frame: Samples, oversampling: float = 1.0) -> str:
+    """The axes along which a frame is an image, as text; empty if it is k-space. Short axes count as k-space.
 
     Parameters
     ----------
-    array
-        Complex.
-    axis
-        The axis.
+    frame
+        ``(coils, ky, kx)``
+    oversampling
+        Columns of the frame per column of the image, if known.
     """
-    if array.shape[axis] < MIN_AXIS_LENGTH:
-        return False
-    transformed = np.fft.fft(array, axis=axis)
-    return _peak_energy(transformed, axis) > CONCENTRATION_RATIO * _peak_energy(array, axis)
+    shortest = {"ky": MIN_AXIS_LENGTH, "kx": max(MIN_AXIS_LENGTH, MIN_OVERSAMPLED_LENGTH * oversampling**2)}
+    names = (name for axis, name in AXES.items() if frame.shape[axis] >= shortest[name] and is_image_along(frame, axis))
+    return " and ".join(names)
+
+
+def is_image_along(array: Samples, axis: int) -> bool:
+    """Whether a complex array is an image along an axis, and not k-space: a transform concentrates its energy."""
+    after = _peak_energy(np.fft.fft(array, axis=axis), axis)
+    return after > MIN_PEAK_ENERGY and after > CONCENTRATION_RATIO * _peak_energy(array, axis)
 
 
 def _peak_energy(array: Samples, axis: int) -> float:
     """Share of the energy around the strongest point of an axis, which is taken as periodic; 0 if there is none."""
     power = (np.abs(np.moveaxis(array, axis, 0)) ** 2).reshape(array.shape[axis], -1).sum(1, dtype=np.float64)
-    width, total = max(int(PEAK_PART * len(power)), 1), float(power.sum())
-    around = (int(power.argmax()) + np.arange(-width, width + 1)) % len(power)
+    around = (int(power.argmax()) + np.arange(-PEAK_HALF_WIDTH, PEAK_HALF_WIDTH + 1)) % len(power)
+    total = float(power.sum())
     return float(power[around].sum()) / total if total else 0.0

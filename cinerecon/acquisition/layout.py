@@ -120,7 +120,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     noise = open_noise(raw, noise_path, whiten=config.whiten)
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
-    require_kspace_readouts(raw, selection.image)
+    require_kspace_readouts(raw, selection.image, raw.header.encodings[selection.encoding])
     gating = plan_gating(raw, selection.image, config, warn)
     raw, config = gating.set_counters(raw, config, warn)
     raw = standardise(raw, selection, config, warn)
