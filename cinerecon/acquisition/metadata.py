@@ -121,7 +121,7 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
 def _long_beat_warnings(header: MrdHeader, n_frames: int) -> Iterator[str]:
     """A warning if the frames of one heartbeat take longer than any heartbeat; longer TR is reported for all scans."""
     tr_ms = header.tr_ms
-    if tr_ms is not None and tr_ms <= LONGEST_TR_MS and n_frames * tr_ms > LONGEST_MEAN_RR_MS:
+    if tr_ms is not None and tr_ms <= LONGEST_FRAME_MS and n_frames * tr_ms > LONGEST_MEAN_RR_MS:
         yield (
             f"{n_frames} frames of one heartbeat would take {n_frames * tr_ms:.4g} ms by TR in the header, "
             f"{tr_ms:.3g} ms: TR is probably the R-R interval, and frame times are wrong"
