@@ -1,5 +1,9 @@
 """Commands on another device than the CPU: no array is left on the CPU, and results are those of the CPU."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pretend_gpu import pretended_gpu
@@ -25,6 +29,18 @@ RECONSTRUCTIONS = {
     ),
     "flow": ({"n_coils": 6, "undersample": "gaussian:4", "venc": 150.0}, "ktslr", {}),
 }
+
+TRAINING = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pretend_gpu import pretended_gpu
+from cinerecon.training import TrainOptions, read_recipe, train
+
+with pretended_gpu() as gpu:
+    train(read_recipe(Path(sys.argv[1])), Path(sys.argv[2]), TrainOptions(device=str(gpu), workers=0))
+"""
+"""In a process of its own: the first gradient in a process fixes the devices that gradients can be computed on."""
 
 
 @pytest.mark.parametrize("kind", RECONSTRUCTIONS)
@@ -58,10 +74,9 @@ def test_methods_are_scored_as_on_the_cpu(pattern, tmp_path):
 
 
 def test_a_network_is_trained(tmp_path):
-    recipe = read_recipe(write_recipe(tmp_path, n_steps=2, save_every=1, n_warmup=1))
-    with pretended_gpu() as gpu:
-        train(recipe, tmp_path / "gpu", TrainOptions(device=str(gpu), workers=0))
-    train(recipe, tmp_path / "cpu", TrainOptions(device="cpu", workers=0))
+    recipe = write_recipe(tmp_path, n_steps=2, save_every=1, n_warmup=1)
+    subprocess.run([sys.executable, "-c", TRAINING, recipe, tmp_path / "gpu"], check=True)
+    train(read_recipe(recipe), tmp_path / "cpu", TrainOptions(device="cpu", workers=0))
     curves = [np.genfromtxt(tmp_path / name / "log.csv", delimiter=",", names=True) for name in ("gpu", "cpu")]
     np.testing.assert_allclose(curves[0]["loss"], curves[1]["loss"], rtol=1e-3)
     np.testing.assert_allclose(curves[0]["validation_db"], curves[1]["validation_db"], atol=0.02)
