@@ -58,7 +58,9 @@ def require_kspace_readouts(raw: RawScan, image: Index, encoding: EncodingSpace)
     rows = rows[kind.ravel() == counts.argmax()]
     numbers = raw.heads["idx"]["kspace_encode_step_1"]
     rows = np.sort(rows[np.unique(numbers[rows], return_index=True)[1]])
-    n_coils = int(kinds[counts.argmax(), 0])
+    n_coils, n_samples = map(int, kinds[counts.argmax()])
+    if max(len(rows), n_samples) < MIN_AXIS_LENGTH:
+        return
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))
     unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the others are alike in all lines
     frame = raw.samples(rows)[np.argsort(numbers[rows])][:, coils, unspoiled]  # (ky, coils, kx)
