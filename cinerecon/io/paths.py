@@ -10,7 +10,7 @@ from pathlib import Path
 
 def absolute(path: Path | str) -> Path:
     """The path from the root, without ``..``."""
-    return Path(os.path.normpath(Path(path).absolute()))
+    return Path(os.path.abspath(path))  # noqa: PTH100, as `resolve` follows links
 
 
 def absolute_paths(paths: Iterable[Path | str]) -> set[Path]:

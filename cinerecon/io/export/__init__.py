@@ -45,6 +45,8 @@ VOLUMES = (".nii.gz", ".nii", ".cfl")
 FOLDER = "dicom/"
 MAPS = {"noise": ("snr", "noise"), "uncertainty": ("uncertainty",), "velocity": ("velocity",)}
 """Attributes of an image, and the maps that are written where it has them, keys of `QUANTITIES`."""
+MAP_OR_STACK = re.compile(rf"(\.({'|'.join(quantity for names in MAPS.values() for quantity in names)}))?(\.\d+)?")
+"""Part of the name of a written file between those of its target before and after it."""
 MAPPED = (".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
 """Endings of formats in which maps are series of their own, see `Target.of_map`."""
 
@@ -134,10 +136,10 @@ class Target:
     def includes(self, path: Path) -> bool:
         """Whether a file that was written belongs to this target, by its name: itself, a map or a further stack."""
         stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
-        ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
-        quantities = "|".join(quantity for names in MAPS.values() for quantity in names)
-        pattern = rf"{re.escape(stem)}(\.({quantities}))?(\.\d+)?{re.escape(ending)}"
-        return path.parent == self.path.parent and bool(re.fullmatch(pattern, path.name))
+        ending = self.path.name[len(stem) :]
+        if not (path.name.startswith(stem) and path.name.endswith(ending) and path.parent == self.path.parent):
+            return False
+        return bool(MAP_OR_STACK.fullmatch(path.name[len(stem) : len(path.name) - len(ending)]))
 
     def _is_numbered(self, name: str) -> bool:
         stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
