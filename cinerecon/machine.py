@@ -225,6 +225,7 @@ def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
 
 
 def _work(task: Any) -> Any:
+    """The result of a task in a process that `in_processes` started."""
     return _function(task)
 
 

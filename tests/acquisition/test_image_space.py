@@ -37,7 +37,7 @@ def test_the_pilot_tone_is_not_called_an_image(tmp_path):
         samples[:, :3] = 1e4
     pilot = "<userParameterLong><name>PilotTone</name><value>1</value></userParameterLong>"
     scan.space["extra"] = f"<userParameters>{pilot}</userParameters>"
-    open_scan(scan.write(tmp_path / "scan.h5"))
+    assert open_scan(scan.write(tmp_path / "scan.h5")).n_slices == 1
 
 
 @pytest.mark.parametrize("axis", [-2, -1])
