@@ -37,6 +37,7 @@ from cinerecon.networks.blocks import Convolution
 from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
 from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
+from cinerecon.physics.cg import conjugate_gradients
 from cinerecon.physics.lowrank import shrink_casorati, shrink_patches
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.shrinkage import ShrinkageConfig
@@ -61,26 +62,16 @@ class DataConsistency(nn.Module):
         self.weight = nn.Parameter(torch.tensor([-3.0, *(N_CONDITIONS - 1) * (0.0,)]))
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor, conditions: Tensor) -> Tensor:
-        """``(batch, frames, y, x)`` to the same."""
+        """``(batch, frames, y, x)`` to the same; for several coils (A^H A + lambda) d = r is solved approximately."""
         penalty = functional.softplus(conditions @ self.weight).view(-1, 1, 1, 1)
         residual = zerofilled - encoding.normal(image)
         if encoding.n_coils == 1:
             return residual / (1 + penalty)
-        return self._conjugate_gradients(residual, encoding, penalty)
 
-    def _conjugate_gradients(self, residual: Tensor, encoding: Encoding, penalty: Tensor) -> Tensor:
-        """An approximate solution of (A^H A + lambda) d = r, frame by frame, that can be differentiated everywhere."""
-        tiny = torch.finfo(residual.dtype).tiny
-        solution, direction, power = torch.zeros_like(residual), residual, _power(residual)
-        for step in range(self.n_cg_steps):
-            applied = encoding.normal(direction) + penalty * direction
-            length = power / _inner(direction, applied).clamp(min=tiny)
-            solution = solution + length * direction
-            if step + 1 < self.n_cg_steps:
-                residual = residual - length * applied
-                power, before = _power(residual), power
-                direction = residual + power / before.clamp(min=tiny) * direction
-        return solution
+        def normal(image: Tensor) -> Tensor:
+            return encoding.normal(image) + penalty * image
+
+        return conjugate_gradients(normal, residual, self.n_cg_steps, None, inner=_inner)
 
 
 class LowRankBlocks(nn.Module):
@@ -290,9 +281,5 @@ def _shifted(features: Tensor, n_frames: int, distance: int) -> Tensor:
 
 
 def _inner(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product of each frame, ``(batch, frames, 1, 1)``."""
+    """The real inner product of each frame, ``(batch, frames, 1, 1)``, without products of complex numbers."""
     return (torch.view_as_real(a) * torch.view_as_real(b)).sum((-3, -2, -1)).unsqueeze(-1).unsqueeze(-1)
-
-
-def _power(a: Tensor) -> Tensor:
-    return _inner(a, a)

@@ -7,14 +7,21 @@ import torch
 from torch import Tensor
 
 
+def inner_by_frame(a: Tensor, b: Tensor) -> Tensor:
+    """Real inner product of each frame, ``(*batch, frames, 1, 1)``."""
+    return (a.conj() * b).real.sum((-2, -1), keepdim=True)
+
+
 @dataclass
 class CgSteps:
     """The steps of a run: they determine the polynomial q with which the solution is q(N) b.
 
     Attributes
     ----------
-    lengths, ratios
-        Step length, and weight of the previous direction in the next one, ``(*batch, frames, 1, 1)`` for each step.
+    lengths
+        Length of each step, ``(*batch, frames, 1, 1)``.
+    ratios
+        Weight of the previous direction in that of each further step, ``(*batch, frames, 1, 1)``.
     """
 
     lengths: list[Tensor] = field(default_factory=list)
@@ -24,10 +31,11 @@ class CgSteps:
         """Evaluate q at eigenvalues of N, for a frame of a run without batch axes."""
         solution = torch.zeros_like(eigenvalues)
         residual = direction = torch.ones_like(eigenvalues)
-        for length, weight in zip(self.lengths, self.ratios, strict=True):
+        for step, length in enumerate(self.lengths):
+            if step:
+                direction = residual + float(self.ratios[step - 1][frame]) * direction
             solution = solution + float(length[frame]) * direction
             residual = residual - float(length[frame]) * eigenvalues * direction
-            direction = residual + float(weight[frame]) * direction
         return solution
 
 
@@ -35,11 +43,13 @@ def conjugate_gradients(
     normal: Callable[[Tensor], Tensor],
     target: Tensor,
     n_steps: int,
-    tolerance: float = 0.0,
+    tolerance: float | None = 0.0,
+    *,
     observe: Callable[[int, Tensor, Tensor], None] | None = None,
     steps: CgSteps | None = None,
+    inner: Callable[[Tensor, Tensor], Tensor] = inner_by_frame,
 ) -> Tensor:
-    """Solve N x = b, with separate step sizes and convergence for each frame.
+    """Solve N x = b, with separate step sizes and convergence for each frame; it can be differentiated.
 
     Parameters
     ----------
@@ -50,34 +60,34 @@ def conjugate_gradients(
     n_steps
         Most steps.
     tolerance
-        A frame has converged once its residual is this fraction of b, or a rounding error.
+        A frame has converged once its residual is this fraction of b, or a rounding error. None: all steps are taken.
     observe
         Called after each step with its count, the solution, and the one before.
     steps
         Receives the steps.
+    inner
+        Real inner product of each frame.
     """
-    solution, residual, direction = torch.zeros_like(target), target, target
-    power = inner_by_frame(residual, residual)
-    goal = max(tolerance, torch.finfo(power.dtype).eps) ** 2 * power
-    for step in range(n_steps):
+    tiny = torch.finfo(target.dtype).tiny
+    solution, residual, direction, power = torch.zeros_like(target), target, target, inner(target, target)
+    goal = 0 if tolerance is None else max(tolerance, torch.finfo(power.dtype).eps) ** 2 * power
+    for step in range(1, n_steps + 1):
         image = normal(direction)
         # A converged frame is not changed any more, so that its solution does not depend on the other frames.
-        length = torch.where(power > goal, power / inner_by_frame(direction, image), 0)
+        length = torch.where(power > goal, power / inner(direction, image).clamp(min=tiny), 0)
         before, solution = solution, solution + length * direction
-        residual = residual - length * image
-        power, previous = inner_by_frame(residual, residual), power
-        ratio = torch.where(previous > goal, power / previous, 0)
-        direction = residual + ratio * direction
         if steps is not None:
             steps.lengths.append(length)
-            steps.ratios.append(ratio)
         if observe:
-            observe(step + 1, solution, before)
+            observe(step, solution, before)
+        if step == n_steps:
+            break
+        residual = residual - length * image
+        power, previous = inner(residual, residual), power
         if not (power > goal).any():
             break
+        ratio = torch.where(previous > goal, power / previous.clamp(min=tiny), 0)
+        direction = residual + ratio * direction
+        if steps is not None:
+            steps.ratios.append(ratio)
     return solution
-
-
-def inner_by_frame(a: Tensor, b: Tensor) -> Tensor:
-    """Real inner product of each frame, ``(*batch, frames, 1, 1)``."""
-    return (a.conj() * b).real.sum((-2, -1), keepdim=True)

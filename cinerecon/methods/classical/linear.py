@@ -140,7 +140,7 @@ class CgSense(ClassicalMethod):
             return project(encoding.normal(image)) + config.weight_tikhonov * image
 
         target = project(encoding.adjoint(kspace))
-        return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe, steps)
+        return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe=observe, steps=steps)
 
     def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
         """Record the convergence of all frames together, since they are solved in parallel; the size is ||y||."""
