@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from pages import markdown_table, write_section
 from trust_cases import FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases
+from trust_fit import Example, fit, is_failed
 from trust_measure import Record, measure_all
 
 from cinerecon.io.atomic import write_text
 from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, Calibration, calibration_of
-from cinerecon.reconstruction.trust.fitting import Example, fit, is_failed
 from cinerecon.verdict import Verdict
 
 METHODS = ("ktslr", "slrnet", "stvarnet")

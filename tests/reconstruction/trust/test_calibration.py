@@ -1,14 +1,14 @@
-"""The fit on made-up features of known law: coverage of the intervals, threshold, verdicts, reasons."""
+"""Verdicts by numbers fitted to made-up features of known law: coverage of intervals, threshold, status, reasons."""
 
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from trust_fit import Example, fit, is_failed
 
 from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, UNCLEAR, calibration_of
 from cinerecon.reconstruction.trust.features import FEATURES
-from cinerecon.reconstruction.trust.fitting import Example, conformal_limits, fit, is_failed, logistic, ridge
 from cinerecon.verdict import worst_status
 
 
@@ -34,11 +34,6 @@ def draw(rng, n, *, failed_share=0.3):
 def calibration():
     rng = np.random.default_rng(0)
     return fit(draw(rng, 400), draw(rng, 2000))
-
-
-def test_limits_are_those_of_the_rank():
-    assert conformal_limits(np.arange(1.0, 40.0), 0.9) == (2.0, 38.0)  # rank ceil(40 * 0.95) = 38
-    assert conformal_limits(np.arange(5.0), 0.9) == (0.0, 4.0)
 
 
 def test_intervals_cover_nine_of_ten(calibration):
@@ -101,14 +96,6 @@ def test_no_feature_beyond_its_range_gives_no_particular_reason(calibration):
     ordinary = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -38.0}
     assert calibration.reasons(ordinary) == (UNCLEAR,)
     assert calibration.judge(ordinary).reasons == ()
-
-
-def test_ridge_and_logistic_find_known_weights():
-    rng = np.random.default_rng(4)
-    vectors = np.column_stack([np.ones(4000), rng.normal(size=(4000, 2))])
-    assert ridge(vectors, vectors @ [1.0, 2.0, -3.0], 1e-6) == pytest.approx([1, 2, -3], abs=1e-4)
-    labels = rng.random(4000) < 1 / (1 + np.exp(-vectors @ [0.5, 1.0, -2.0]))
-    assert logistic(vectors, labels.astype(float), 1e-3) == pytest.approx([0.5, 1, -2], abs=0.2)
 
 
 @pytest.mark.parametrize("method", ["ktslr", "slrnet"])

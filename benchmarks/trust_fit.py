@@ -1,6 +1,6 @@
 """Fit the numbers of a verdict to images of known error: ridge and logistic regression, then conformal limits.
 
-``benchmarks/trust.py fit`` makes the images. Those that limits and threshold are calibrated on come from other
+``trust.py fit`` makes the images. Those that limits and threshold are calibrated on come from other
 subjects than those that the models are fitted to; both sets hold intact scans and scans with failures.
 """
 
