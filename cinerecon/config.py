@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cinerecon.errors import ConfigError, nearest_name
 
@@ -31,8 +32,14 @@ class SettingsError(ValueError):
         self.names = names
 
 
+class InvalidSettingError(ConfigError, ValueError):
+    """A setting given to the constructor of its class is unknown or wrong; ``__cause__`` is the error of pydantic."""
+
+
 class Config(BaseModel):
     """Base class of all settings: immutable, unknown keys are errors, the description of a field is its help text.
+
+    The constructor raises `InvalidSettingError`, naming the first wrong setting.
 
     Attributes
     ----------
@@ -41,8 +48,18 @@ class Config(BaseModel):
         read, from files and from ``key=value`` texts; where both names are given, the later one counts.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, str]] = {}
+
+    if not TYPE_CHECKING:  # type checkers derive the parameters from the fields
+
+        def __init__(self, /, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise _described(error, type(self), where=type(self).__name__, kind=InvalidSettingError) from error
+
+        __init__.__pydantic_base_init__ = True  # as in BaseModel: nested settings are validated without it
 
     @classmethod
     def present_name(cls, name: str) -> str:
@@ -65,7 +82,9 @@ class Config(BaseModel):
         for name, value in values.items() if isinstance(values, Mapping) else ():
             types = _alternatives(cls.model_fields[name].annotation) if name in cls.model_fields else []
             if isinstance(value, bool) and bool not in types and not {int, float}.isdisjoint(types):
-                raise ValueError(f"setting '{name}': expected a number, found {value}")
+                kind = PydanticCustomError("bool_as_number", "expected a number")
+                details = InitErrorDetails(type=kind, loc=(name,), input=value)
+                raise ValidationError.from_exception_data(cls.__name__, [details])
         return values
 
     @classmethod
@@ -91,19 +110,7 @@ class Config(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            parts, known = _follow(cls, first["loc"])
-            key = ".".join(parts)
-            if first["type"] == "extra_forbidden":
-                hint = nearest_name(parts[-1], known) if known else "it has no settings"
-                raise ConfigError(f"unknown setting '{key}'", where=where, hint=hint) from None
-            message = first["msg"].lower().removeprefix("value error, ")
-            named = parts[:1] or list(getattr(first.get("ctx", {}).get("error"), "names", ()))
-            if option_of and named:
-                where = ", ".join(map(option_of, named))
-            if key:  # otherwise settings contradict each other
-                message = f"setting '{key}': {message}, found {first['input']!r}"
-            raise ConfigError(message, where=where) from None
+            raise _described(error, cls, where=where, option_of=option_of) from None
 
     def with_settings(self, settings: Sequence[str], *, where: str = "--set") -> Self:
         """A copy with ``key=value`` texts applied; dots reach into nested settings, values are read as YAML.
@@ -131,6 +138,33 @@ class Config(BaseModel):
             except yaml.YAMLError:
                 raise ConfigError(f"the value of '{setting}' is not YAML", where=where) from None
         return type(self).parse(values, where=where)
+
+
+def _described(
+    error: ValidationError,
+    model: type[Config],
+    *,
+    where: str,
+    option_of: Callable[[str], str] | None = None,
+    kind: type[ConfigError] = ConfigError,
+) -> ConfigError:
+    """The first error that pydantic found, as one that names the setting, see `Config.parse`."""
+    first = error.errors()[0]
+    parts, known = _follow(model, first["loc"])
+    key = ".".join(parts)
+    if first["type"] == "extra_forbidden":
+        hint = nearest_name(parts[-1], known) if known else "it has no settings"
+        return kind(f"unknown setting '{key}'", where=where, hint=hint)
+    if first["type"] == "missing":
+        return kind(f"setting '{key}' is missing", where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    named = parts[:1] or list(getattr(first.get("ctx", {}).get("error"), "names", ()))
+    if option_of and named:
+        where = ", ".join(map(option_of, named))
+    if key:  # otherwise settings contradict each other
+        message = f"setting '{key}': {message}, found {first['input']!r}"
+    return kind(message, where=where)
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -144,12 +144,8 @@ class ArrayOptions(Options):
     pixel_size: tuple[float, float] | None = Field(
         None, description="pixel size of an array file along y and x [mm], e.g. 1.5 1.5"
     )
-    frame_time: float | None = Field(
-        None, gt=0, allow_inf_nan=False, description="time between the frames of an array file [ms]"
-    )
-    oversampling: float | None = Field(
-        None, ge=1, allow_inf_nan=False, description="readout oversampling of an array file, e.g. 2"
-    )
+    frame_time: float | None = Field(None, gt=0, description="time between the frames of an array file [ms]")
+    oversampling: float | None = Field(None, ge=1, description="readout oversampling of an array file, e.g. 2")
 
 
 class SetOptions(Options):

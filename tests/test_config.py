@@ -1,9 +1,10 @@
 """Settings as texts: nested ones, and those that are mistyped, named with the nearest."""
 
+import pickle
 from typing import Literal
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config, read_yaml
@@ -159,3 +160,41 @@ def test_a_truth_value_is_no_number(setting):
     with pytest.raises(ConfigError, match=f"setting '{setting.partition('=')[0]}': expected a number, found"):
         Numbers().with_settings([setting])
     assert Numbers().with_settings(["is_on=yes", "n=2", "width=null"]) == Numbers(is_on=True, n=2)
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "what", "hint"),
+    [
+        (SimulateConfig, {"n_frame": 3}, "unknown setting 'n_frame'", "did you mean 'n_frames'?"),
+        (
+            SimulateConfig,
+            {"n_frames": 0},
+            "setting 'n_frames': input should be greater than or equal to 1, found 0",
+            "",
+        ),
+        (SimulateConfig, {"n_frames": True}, "setting 'n_frames': expected a number, found True", ""),
+        (SimulateConfig, {"noise": float("inf")}, "setting 'noise': input should be a finite number, found inf", ""),
+        (SimulateConfig, {"segments": 4, "beats": 2}, "a scan has either segments or, in real time, beats", ""),
+        (DcCnnConfig, {"lowrank": {"rnk": 1}}, "unknown setting 'lowrank.rnk'", "did you mean 'rank'?"),
+        (DcCnnConfig, {"lowrank": {"rank": True}}, "setting 'lowrank.rank': expected a number, found True", ""),
+        (
+            DcCnnConfig,
+            {"lowrank": {"position": "l1"}},
+            "setting 'lowrank.position': input should be 'L1', 'L2' or 'L3', found 'l1'",
+            "",
+        ),
+        (ModelConfig, {}, "setting 'network' is missing", ""),
+    ],
+)
+def test_the_constructor_names_the_wrong_setting_as_the_command_line_does(config, values, what, hint):
+    with pytest.raises(ConfigError) as of_constructor:
+        config(**values)
+    with pytest.raises(ConfigError) as of_command:
+        config.parse(values, where="--set")
+    for caught in of_constructor, of_command:
+        assert caught.value.what == what and caught.value.hint.startswith(hint)
+    assert of_constructor.value.where == config.__name__
+    # also catchable as the error of pydantic is, which is its cause
+    assert isinstance(of_constructor.value, ValueError) and isinstance(of_constructor.value.__cause__, ValidationError)
+    copied = pickle.loads(pickle.dumps(of_constructor.value))
+    assert (copied.what, copied.where, copied.hint) == (what, config.__name__, of_constructor.value.hint)

@@ -23,7 +23,7 @@ class SendOptions(Options):
         "", description="name of the configuration, for cinerecon serve a method; empty for that of the server"
     )
     pace_ms: Annotated[float, Flag(("--pace",))] = Field(
-        0.0, ge=0, allow_inf_nan=False, description="time between readouts [ms]; 0: as fast as possible"
+        0.0, ge=0, description="time between readouts [ms]; 0: as fast as possible"
     )
     force: bool = Field(False, description="overwrite an existing file")
 

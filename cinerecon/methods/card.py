@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from cinerecon.config import Config
 
@@ -18,6 +18,7 @@ Counts = tuple[int, int]
 class Card(Config):
     """Facts about weights, a line each, with details in ``CARD.md``; unknown facts are empty."""
 
+    model_config = ConfigDict(allow_inf_nan=True)  # a measure may be infinite, or not defined
     renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
 
     licence: str = Field("", description="licence of the weights")

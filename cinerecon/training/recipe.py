@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,8 @@ from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_l
 from cinerecon.methods.table import METHODS
 from cinerecon.options import Loss
 from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SsduConfig(Config):
@@ -48,7 +50,7 @@ class TrainConfig(Config):
         description="Adam; with decoupled weight decay; or Muon for the weights of hidden layers, AdamW for all else",
     )
     weight_decay: float = Field(0.0, ge=0, description="decay of the weights")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the optimiser's moments")
+    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="decay of the optimiser's moments")
     epsilon: float = Field(1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
     reset_each_epoch: bool = Field(False, description="forget the moments each epoch, as some published programs do")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
@@ -72,7 +74,9 @@ class TrainConfig(Config):
     high_frequency_weight: float = Field(
         0.0, ge=0, description="weight of the squared error in k-space, in proportion to squared spatial frequency"
     )
-    divergence_factor: float = Field(50.0, gt=1, description="stop when the mean loss is this many times its lowest")
+    divergence_factor: float = Field(
+        50.0, gt=1, allow_inf_nan=True, description="stop when the mean loss is this many times its lowest; .inf: never"
+    )
 
     save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
     n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
