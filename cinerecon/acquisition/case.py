@@ -8,7 +8,6 @@ from cinerecon.acquisition.coil_maps import scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
 from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
-from cinerecon.errors import DataError
 from cinerecon.io.case import CaseFile, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
@@ -69,8 +68,7 @@ class CaseSource(CineSource):
         FileError, DataError, ShapeError
             As `read_case`, and if the number is not 0.
         """
-        if number != 0:
-            raise DataError(f"there is no slice {number}: a prepared case has only slice 0", where=str(self.path))
+        self.require_slice(number)
         data = keep_measured(read_case(self.path)).with_warnings(*self._differences())
         csm = None if data.csm is None else scale_maps(data.csm)
         if csm is not data.csm:

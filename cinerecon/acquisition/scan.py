@@ -21,7 +21,6 @@ from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
 from cinerecon.acquisition.stored_kspace import noise_level_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
@@ -118,7 +117,7 @@ class Scan(CineSource):
             If the slice does not exist, or its samples are not finite, all zero, or not as many as stated in the
             header.
         """
-        self._require_slice(number)
+        self.require_slice(number)
         assembly = self._compressing(number)
         part = self.grid_slice(number, assembly)
         finished = self.finish(number, part.kspace, part.mask, assembly)
@@ -132,7 +131,7 @@ class Scan(CineSource):
 
     def grid_slice(self, number: int, assembly: Assembly | None = None) -> "SliceOnGrid":
         """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
-        self._require_slice(number)
+        self.require_slice(number)
         layout, assembly = self._layout, assembly or self._assembly
         kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), layout.counters.n_frames[number])
         require_signal(bool(kspace.any()), layout, number)
@@ -206,13 +205,6 @@ class Scan(CineSource):
     def warnings(self) -> tuple[str, ...]:
         """Warnings about headers and noise; the noise readouts are read for this."""
         return tuple(dict.fromkeys((*self._layout.all_warnings, *self._assembly.warnings)))
-
-    def _require_slice(self, number: int) -> None:
-        if not 0 <= number < self.n_slices:
-            raise DataError(
-                f"there is no slice {number}, the scan has slices 0 to {self.n_slices - 1}",
-                where=str(self._layout.raw.path),
-            )
 
     def _compressing(self, number: int) -> Assembly:
         """The assembly of a slice, with compression to virtual coils if all positions share one matrix."""

@@ -102,6 +102,18 @@ class CineSource(ABC):
         """
         return self.read_timed(number).data
 
+    def require_slice(self, number: int) -> None:
+        """Check that a slice exists.
+
+        Raises
+        ------
+        DataError
+            If it does not.
+        """
+        if not 0 <= number < self.n_slices:
+            known = "only slice 0" if self.n_slices == 1 else f"slices 0 to {self.n_slices - 1}"
+            raise DataError(f"there is no slice {number}, the file has {known}", where=str(self.files[0]))
+
     @property
     def header_xml(self) -> str | None:
         """The de-identified XML header of a raw scan, which is kept with its images."""
@@ -193,19 +205,6 @@ class GridSource(CineSource):
     def with_virtual_coils(self, n_virtual: int) -> Self:
         """See `CineSource.with_virtual_coils`."""
         return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
-
-    def require_slice(self, number: int) -> None:
-        """Check that a slice exists.
-
-        Raises
-        ------
-        DataError
-            If it does not.
-        """
-        if not 0 <= number < self.n_slices:
-            raise DataError(
-                f"there is no slice {number}, the file has slices 0 to {self.n_slices - 1}", where=str(self.path)
-            )
 
     def keep_measured(
         self, kspace: Tensor, claimed: Tensor | None, where: str

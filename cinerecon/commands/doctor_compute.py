@@ -12,6 +12,7 @@ from cinerecon.metrics.measures import compare
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
+from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom
 
@@ -45,9 +46,7 @@ def _fft_check() -> Check:
 
 def _dft_matrix(n: int) -> torch.Tensor:
     index = torch.arange(n, dtype=torch.float64) - n // 2
-    angle = -2 * torch.pi * torch.outer(index, index) / n
-    matrix: torch.Tensor = (torch.polar(torch.ones_like(angle), angle) / n**0.5).to(torch.complex64)
-    return matrix
+    return phasor(-2 * torch.pi * torch.outer(index, index) / n).div(n**0.5).to(torch.complex64)
 
 
 def _adjoint_check(device: str) -> Check:

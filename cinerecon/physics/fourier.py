@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.axes import centre_slice, mirrored_indices
+from cinerecon.physics.phasors import phasor
 
 
 @lru_cache(maxsize=64)
@@ -21,7 +22,7 @@ def _ramps(n: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Te
     """The image-side and the k-space-side factor of a centred DFT of length n, each ``(n,)``."""
     centre = n // 2
     index = torch.arange(n, dtype=torch.float64)
-    image_side = torch.polar(torch.ones_like(index), 2 * torch.pi * (index * centre % n) / n)
+    image_side = phasor(2 * torch.pi * (index * centre % n) / n)
     kspace_side = image_side * image_side[centre].conj()
     if n % 2 == 0:
         real = dtype.to_real()

@@ -28,6 +28,7 @@ from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
 from cinerecon.options import PartialFourier
 from cinerecon.physics.fourier import fft2c, ifft2c, mirror
+from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import measured_extent
 
 FillMethod = Literal["pocs", "homodyne"]
@@ -144,7 +145,7 @@ def low_resolution_phase(image: Tensor, axes: Axes2D) -> Tensor:
     """Unit phasors ``(*batch, frames, y, x)`` of the symmetric centre of k-space."""
     low_pass = axes[0].low_pass()[:, None] * axes[1].low_pass()
     smooth = ifft2c(fft2c(image) * low_pass.to(image.device))
-    return torch.polar(torch.ones_like(smooth.real), smooth.angle())
+    return phasor(smooth.angle())
 
 
 def _pocs(kspace: Tensor, phase: Tensor, axes: Axes2D) -> Tensor:

@@ -29,6 +29,7 @@ from torch import Tensor
 
 from cinerecon.physics.fourier import fft1c
 from cinerecon.physics.noise import white_noise
+from cinerecon.physics.phasors import phasor_of
 
 SpectralFilter = Callable[[int, Tensor], Tensor]
 """q of a frame: its number and eigenvalues of N, to factors of the same shape."""
@@ -195,7 +196,7 @@ def pseudo_replicas(
     progress
         Called with (replicas done, replicas in all).
     """
-    phase = torch.where(image == 0, 1, torch.sgn(image)).conj()
+    phase = phasor_of(image).conj()
     weight = (mask * noise_std).to(kspace.real.dtype)
     replicas = []
     for number in range(n_replicas):

@@ -31,6 +31,7 @@ from cinerecon.metrics import find_heart
 from cinerecon.options import PartialFourier
 from cinerecon.physics.fourier import mirror
 from cinerecon.physics.partial_fourier import fill_partial_fourier
+from cinerecon.physics.phasors import phasor_of
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
 from cinerecon.reconstruction.request import ReconRequest
@@ -182,7 +183,7 @@ def map_uncertainty(
 
 def spread(images: Tensor, image: Tensor) -> Tensor:
     """Standard deviation of ``(variants, frames, y, x)`` in the direction of the signal of ``(frames, y, x)``."""
-    phase = torch.where(image == 0, 1, torch.sgn(image)).conj()
+    phase = phasor_of(image).conj()
     deviations = ((images - images.mean(0)) * phase).real
     return average_pixels(deviations.square().sum(0) / (len(images) - 1)).sqrt()
 

@@ -22,6 +22,7 @@ from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
+from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import net_acceleration, parse_mask
 from cinerecon.provenance import hashed_name
 from cinerecon.simulation.config import SimulateConfig
@@ -348,7 +349,7 @@ def _both_sets(
     for part in parts:
         assert part.velocity is not None
         phase = part.velocity * (math.pi / config.venc)
-        encoded.append(replace(part, reference=part.reference * torch.polar(torch.ones_like(phase), phase)))
+        encoded.append(replace(part, reference=part.reference * phasor(phase)))
     for first, second in zip(readouts, _readouts(encoded, schedules, mixing, config, rng), strict=True):
         yield first.interleaved(second, repetition_ms)
 

@@ -157,7 +157,7 @@ def test_a_case_warns_of_other_settings(scan, tmp_path):
         "the case was prepared with n_virtual_coils 3 (requested: not set), csm walsh (requested: smooth), "
         "and is used as it is"
     )
-    with pytest.raises(DataError, match="there is no slice 1: a prepared case has only slice 0"):
+    with pytest.raises(DataError, match="there is no slice 1, the file has only slice 0"):
         open_scan(case).read_slice(1)
     with pytest.raises(ConfigError, match="--noise applies to ISMRMRD and Siemens raw scans, this is a prepared case"):
         open_scan(case, noise=scan)

@@ -19,6 +19,7 @@ from torch import Tensor
 from cinerecon.axes import centre_crop
 from cinerecon.errors import DataError
 from cinerecon.physics.coils.walsh import eigenmaps
+from cinerecon.physics.phasors import phasor
 
 
 def espirit(
@@ -140,5 +141,4 @@ def _shifts(k: int, device: torch.device) -> Tensor:
 def _shift_phases(k: int, n: int, like: Tensor) -> Tensor:
     """The factors exp(2 pi i d (q - n // 2) / n), ``(n, 2k - 1)`` over pixels q and shifts d."""
     pixel, shift = torch.arange(n, dtype=torch.float64) - n // 2, torch.arange(1 - k, k, dtype=torch.float64)
-    angle = 2 * torch.pi * pixel[:, None] * shift / n
-    return torch.polar(torch.ones_like(angle), angle).to(like)
+    return phasor(2 * torch.pi * pixel[:, None] * shift / n).to(like)

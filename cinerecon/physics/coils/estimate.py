@@ -30,6 +30,7 @@ from cinerecon.options import CsmMethod
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.walsh import walsh
 from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import frame_phases, time_average, windowed_averages
 
@@ -226,7 +227,7 @@ def _shift_phase(n: int, n_full: int) -> Tensor:
     """The linear phase along n samples, complex128, that aligns the borders of n and of n_full pixels."""
     first_border, first_border_full = -(n // 2 + 0.5) / n, -(n_full // 2 + 0.5) / n_full
     frequency = torch.arange(n, dtype=torch.float64) - n // 2
-    return torch.polar(torch.ones_like(frequency), 2 * torch.pi * (first_border_full - first_border) * frequency)
+    return phasor(2 * torch.pi * (first_border_full - first_border) * frequency)
 
 
 def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from cinerecon.physics.phasors import phasor_of
+
 NUMBERS_AT_ONCE = 2**20
 """Complex numbers in the matrices of pixels that are decomposed together: 8 MB in single precision."""
 
@@ -94,7 +96,7 @@ def eigenmaps(
         all_values, all_vectors = torch.linalg.eigh(correlation(rows))
         vectors = all_vectors[..., -n_maps:].flip(-1)
         product = combination.mH @ vectors
-        vectors = vectors * torch.where(product == 0, 1, torch.sgn(product)).conj()
+        vectors = vectors * phasor_of(product).conj()
         maps[..., rows, :] = vectors.permute(0, 4, 3, 1, 2)
         values[..., rows, :] = all_values[..., -n_maps:].flip(-1).permute(0, 3, 1, 2)
     return maps, values

@@ -12,6 +12,7 @@ import torch
 
 from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
+from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import sampling_kind
 from cinerecon.reconstruction.trust.hold_out import power
 
@@ -57,7 +58,7 @@ def displacement_values(data: CineData) -> Values:
     counted = (energy > MIN_LINE_ENERGY * energy.max()) & (y != 0)
     if not counted.any():
         return {"line_displacement": math.nan}
-    rest = (product * torch.polar(torch.ones_like(slope), -slope)[..., None] ** x).sum(-1).angle()
+    rest = (product * phasor(-slope)[..., None] ** x).sum(-1).angle()
     along_x = (slope * n_x / (2 * math.pi))[counted].abs().median()
     along_y = (rest * n_y / (2 * math.pi * y))[counted].abs().median()
     distance = max(math.hypot(float(along_x), float(along_y)), MIN_DISPLACEMENT)

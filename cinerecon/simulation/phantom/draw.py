@@ -11,6 +11,7 @@ from torch import Tensor
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
+from cinerecon.physics.phasors import phasor
 from cinerecon.simulation.phantom.coil_simulation import draw_phase
 from cinerecon.simulation.phantom.fields import Points, Texture, smooth_field
 from cinerecon.simulation.phantom.heart import Heart
@@ -77,7 +78,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     rng = np.random.default_rng([seed, 1])
     signal, plane = _draw_signal(seed, config, offset_mm)
     signal = _perhaps_in_phase(signal, rng)
-    image = torch.polar(torch.ones_like(signal), draw_phase(rng, config.n_frames, config.matrix)) * signal
+    image = phasor(draw_phase(rng, config.n_frames, config.matrix)) * signal
     if config.noise:
         image = image + config.noise * white_noise(rng, image.shape, parts_axis=0)
     return image / image.abs().max(), plane

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.physics.phasors import phasor
+
 PEAK_FRACTION, REVERSE_FRACTION = 0.75, 0.12
 """Largest forward velocity and largest velocity of early diastolic backflow, over the velocity range."""
 EDGE_PIXELS = 0.7
@@ -126,7 +128,7 @@ def add_vessel(image: Tensor, seed: int, venc_cm_s: float) -> tuple[Tensor, Tens
     centre = ny / 2 + distance * math.sin(angle), nx / 2 + distance * math.cos(angle)
     y, x = torch.meshgrid(torch.arange(ny), torch.arange(nx), indexing="ij")
     inside = ((radius - torch.hypot(y - centre[0], x - centre[1])) / (2 * EDGE_PIXELS) + 0.5).clamp(0, 1)
-    phase = torch.polar(torch.ones(n_frames), image.sum((-2, -1)).angle())[:, None, None]
+    phase = phasor(image.sum((-2, -1)).angle())[:, None, None]
     bright = 0.8 * float(image.abs().max())
     velocity = velocity_course(n_frames, venc_cm_s)[:, None, None] * (inside > 0)
     return (1 - inside) * image + inside * bright * phase, velocity

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from cinerecon.config import Config
 from cinerecon.metrics.temporal import phase_change
+from cinerecon.physics.phasors import phasor
 from cinerecon.simulation.phantom.fields import smooth_field
 from cinerecon.simulation.phantom.tissues import balanced_signal, susceptibility_field
 
@@ -78,7 +79,7 @@ def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None)
     moving = moving * per_frame
     still = _mixture([*means, *(make(scene)[None] for make in STATIC_PHASE)], scene, _change_per_pixel)
     phase = _with_change(moving, still, per_pixel, scene) + rng.uniform(-math.pi, math.pi)
-    return image * torch.polar(torch.ones_like(phase), phase)
+    return image * phasor(phase)
 
 
 def _draw_changes(image: Tensor, config: PhaseConfig, rng: Generator) -> tuple[float, float]:

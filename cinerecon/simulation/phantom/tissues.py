@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.physics.phasors import phasor
+
 
 @dataclass(frozen=True)
 class Tissues:
@@ -91,6 +93,6 @@ def balanced_signal(precession: Tensor, e1: float, e2: float, flip_angle: float)
     d = 1 - e1 * math.cos(flip_angle) - (e1 - math.cos(flip_angle)) * e2**2
     on_resonance = (1 + e2) / (d - c)
     turned = precession + math.pi
-    half = torch.polar(torch.ones_like(turned), turned / 2)
+    half = phasor(turned / 2)
     transverse = half - e2 * half.conj()
     return -1j * transverse / (c * turned.cos() + d) / on_resonance

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from cinerecon.config import Config
 from cinerecon.physics.fourier import fft1c, ifft1c
+from cinerecon.physics.phasors import phasor
 
 MIN_GAIN_MAGNITUDE = 0.01
 """Magnitude below which the gain of the gamma augmentation is constant."""
@@ -92,7 +93,7 @@ def _displace(image: Tensor, pixels: Tensor, dim: int) -> Tensor:
     n = image.shape[dim]
     frequency = (torch.arange(n, dtype=torch.float64) - n // 2) / n
     turns = (frequency[:, None] if dim == -2 else frequency) * pixels
-    ramp = torch.polar(torch.ones_like(turns), -2 * torch.pi * turns).to(image.device, image.dtype)
+    ramp = phasor(-2 * torch.pi * turns).to(image.device, image.dtype)
     return ifft1c(fft1c(image, dim) * ramp, dim)
 
 
