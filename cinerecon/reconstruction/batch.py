@@ -80,9 +80,8 @@ class Batch:
 
     def identity(self) -> dict[str, Any]:
         """All settings that decide the images."""
-        left_out = {"scan", "model", "outputs", "patient", "force", "resume", "verbose"}
         return {
-            **self.common.model_dump(mode="json", exclude=left_out),
+            **self.common.batch_settings(),
             "models": self.models,
             "formats": self.formats,
             "version": __version__,

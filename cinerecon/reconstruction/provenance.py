@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
@@ -31,7 +30,7 @@ def provenance_of(
     """
     content = content or (_hash_data(scan) if isinstance(scan, CineData) else scan.checksums[0])
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)
-    settings = _settings(request)
+    settings = request.image_settings()
     pattern = fingerprint_pattern(request.undersample) if request.undersample else ""
     values = (__version__, content, request.label, fingerprint(method), settings, pattern)
     return Provenance(
@@ -62,31 +61,3 @@ def _hash_data(data: CineData) -> str:
     for array in (data.kspace, data.mask):
         digest.update(repr(tuple(array.shape)).encode() + array.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _settings(request: ReconRequest) -> tuple[str, ...]:
-    """The settings that change the image, as texts; files without their folder, which may contain names of people."""
-    values = {
-        "csm": request.csm,
-        "compress_coils": request.compress_coils,
-        "memory": request.memory,
-        "dataset": request.dataset,
-        "measurement": request.measurement,
-        "noise": request.noise and request.noise.name,
-        "undersample": Path(request.undersample or "").name,
-        "seed": request.seed if request.undersample else None,
-        "frames": request.frames,
-        "gating": request.gating,
-        "partial_fourier": request.partial_fourier if request.partial_fourier != "auto" else "",
-        "set": request.set_index,
-        "venc": request.venc,
-        "axes": request.axes,
-        "maps": request.maps and Path(request.maps).name,
-        "pattern": request.pattern and Path(request.pattern).name,
-        "pixel_size": request.pixel_size and "x".join(map(str, request.pixel_size)),
-        "frame_time": request.frame_time,
-        "oversampling": request.oversampling,
-        "slices": ",".join(map(str, request.slices)),
-    }
-    given = (f"{name}={value}" for name, value in values.items() if value not in (None, ""))
-    return (*request.settings, *given)

@@ -30,6 +30,20 @@ VIRTUAL_FOLDERS = ("/dev", "/proc")
 """Folders of devices and processes: a scan may be given by a link in them, but no image is written there."""
 
 
+IMAGE_SETTINGS = (
+    *("csm", "compress_coils", "memory", "dataset", "measurement", "noise", "undersample", "seed", "frames", "gating"),
+    *("partial_fourier", "set_index", "venc", "axes", "maps", "pattern", "pixel_size", "frame_time", "oversampling"),
+    "slices",
+)
+"""Settings, in addition to ``settings``, that change the images, in the order in which they are written to files."""
+FILE_SETTINGS = ("noise", "undersample", "maps", "pattern")
+"""Those that may be files, which are identified by their content."""
+RESULT_SETTINGS = ("settings", "device", "snr", "n_replicas", "verdict", "uncertainty", "n_variants")
+"""Settings that change the results of a slice in another way."""
+RUN_SETTINGS = ("weights", "strict")
+"""Settings in which all reconstructions of a batch agree, and that do not change the results of a slice."""
+
+
 class ReconRequest(ReconSettings):
     """The reconstruction of one scan by one method."""
 
@@ -47,6 +61,27 @@ class ReconRequest(ReconSettings):
     def with_values(self, **values: Any) -> "ReconRequest":
         """A copy with other values."""
         return ReconRequest(**{name: getattr(self, name) for name in type(self).model_fields} | values)
+
+    def image_settings(self) -> tuple[str, ...]:
+        """The settings that change the images, as texts; files without folders, which may contain names of people."""
+        values = {name: getattr(self, name) for name in IMAGE_SETTINGS}
+        values |= {name: Path(values[name]).name for name in FILE_SETTINGS if values[name]}
+        values |= {
+            "seed": self.seed if self.undersample else None,
+            "partial_fourier": self.partial_fourier if self.partial_fourier != "auto" else None,
+            "pixel_size": self.pixel_size and "x".join(map(str, self.pixel_size)),
+            "slices": ",".join(map(str, self.slices)),
+        }
+        given = {name.removesuffix("_index"): value for name, value in values.items() if value not in (None, "")}
+        return (*self.settings, *(f"{name}={value}" for name, value in given.items()))
+
+    def slice_settings(self) -> str:
+        """The settings that change the results of a slice, as JSON, without files."""
+        return self.model_dump_json(include={*IMAGE_SETTINGS, *RESULT_SETTINGS} - {*FILE_SETTINGS, "slices"})
+
+    def batch_settings(self) -> dict[str, Any]:
+        """The settings in which all reconstructions of a batch agree, as plain values."""
+        return self.model_dump(mode="json", include={*IMAGE_SETTINGS, *RESULT_SETTINGS, *RUN_SETTINGS})
 
     @property
     def label(self) -> str:

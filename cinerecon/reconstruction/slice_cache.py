@@ -31,11 +31,6 @@ from cinerecon.version import __version__
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
 ENDING, WITH_CONVERGENCE, OUTPUTS = ".slices-", "-convergence", "outputs.jsonl"
-NOT_OF_AN_IMAGE = {
-    *("scan", "noise", "model", "weights", "outputs", "patient", "slices", "force", "resume", "strict", "verbose"),
-    *("maps", "pattern", "undersample"),
-}
-"""Parts of a request that do not change the image of a slice, or that are identified by content."""
 
 
 class SliceCache:
@@ -165,7 +160,7 @@ def checksum_of(request: ReconRequest, method: str, folder: Path) -> str:
     values = (
         __version__,
         method,
-        request.model_dump_json(exclude=NOT_OF_AN_IMAGE),
+        request.slice_settings(),
         *(text and Path(text).name for text in patterns),
         request.undersample and fingerprint_pattern(request.undersample),
         *(_state(path, folder) for path in (*request.scan_files, request.noise)),
