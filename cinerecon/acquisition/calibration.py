@@ -159,7 +159,7 @@ def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn:
     is_flagged = np.isin(lines.row, calibration)
     if not is_flagged.any() or is_flagged.all():
         return lines
-    keys = np.stack([lines.slices, lines.frames, lines.ky, lines.start, lines.n_samples], 1)
+    keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
     first = {
         tuple(key): i for i, key in reversed(list(zip(np.flatnonzero(~is_flagged), keys[~is_flagged], strict=True)))
     }

@@ -86,7 +86,7 @@ def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
 
 
 def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
-    """Pairs of measurements of the repeated lines with the most signal, if both cover the same columns.
+    """Pairs of measurements of the repeated lines with the most signal.
 
     The first is compared with the last, or with that of the most different amplitude if the difference is too large for
     repeats: it may be another kind of readout, such as a navigator that is not flagged.
@@ -99,16 +99,12 @@ def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index
         readouts = measurements[i]
         gain = np.abs(np.log(amplitude[readouts] / amplitude[readouts[0]]))
         is_other = gain.max() > np.log(LARGEST_GAIN)
-        initial, compared = int(readouts[0]), int(readouts[gain.argmax() if is_other else -1])
-        covers_same = (
-            lines.start[initial] == lines.start[compared] and lines.n_samples[initial] == lines.n_samples[compared]
-        )
-        if covers_same and largest[i] > SIGNAL_TO_NOISE * weakest:
-            yield initial, compared
+        if largest[i] > SIGNAL_TO_NOISE * weakest:
+            yield int(readouts[0]), int(readouts[gain.argmax() if is_other else -1])
 
 
 def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, float]:
-    """Compare pairs of readouts of the same columns.
+    """Compare pairs of readouts in the columns that both cover, among them the centre.
 
     Parameters
     ----------
@@ -126,10 +122,13 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> tuple[float, f
     """
     product = energy = 0.0
     gains = []
-    samples = line_samples(raw, lines.where(pairs.ravel()))
-    for first_samples, second_samples in zip(samples[::2], samples[1::2], strict=True):
-        norms = [float(np.linalg.norm(readout)) for readout in (first_samples, second_samples)]
-        product += float(np.vdot(first_samples, second_samples).real)
+    both = lines.where(pairs.ravel())
+    samples = line_samples(raw, both)
+    for i in range(0, len(samples), 2):
+        begin, end = both.start[i : i + 2].max(), (both.start + both.n_samples)[i : i + 2].min()
+        first, second = (samples[k][:, begin - both.start[k] : end - both.start[k]] for k in (i, i + 1))
+        norms = [float(np.linalg.norm(readout)) for readout in (first, second)]
+        product += float(np.vdot(first, second).real)
         energy += norms[0] * norms[1]
         gains.append(norms[1] / norms[0])
     return product / energy if energy else 1.0, float(np.median(gains))

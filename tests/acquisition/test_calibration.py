@@ -171,10 +171,13 @@ def test_central_lines_flagged_as_calibration_only_belong_to_the_image(tmp_path)
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
 
 
-def test_calibration_and_imaging_lines_of_another_contrast_are_for_maps_only(tmp_path):
+@pytest.mark.parametrize("n_samples", [32, 16])
+def test_calibration_and_imaging_lines_of_another_contrast_are_for_maps_only(tmp_path, n_samples):
+    """Also if their readouts are shorter than those of the image."""
     scan = small_scan(vendor="GE")
     for row in central(scan, 2)[:5]:
-        scan.append(row, 4 * scan.samples[row])
+        head = scan.append(row, 4 * scan.samples[row][:, 16 - n_samples // 2 : 16 + n_samples // 2])
+        head["center_sample"] = n_samples // 2
         scan.flag(len(scan.heads) - 1, 21)
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5

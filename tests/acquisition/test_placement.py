@@ -211,6 +211,15 @@ def test_navigators_in_place_of_repeats_are_refused(tmp_path, position):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
 
 
+def test_shorter_readouts_of_another_contrast_are_refused(tmp_path):
+    """Calibration lines that lost their flag, of half the resolution along x."""
+    scan = small_scan(matrix=(32, 32), vendor="GE")
+    for row in range(12, 20):
+        scan.append(row, 3 * np.roll(scan.samples[row], 2, axis=1)[:, 16:48])["center_sample"] = 16
+    with pytest.raises(DataError, match="8 lines were measured more than once, and the measurements differ"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
 @pytest.mark.parametrize(
     ("lost", "words"),
     [

@@ -110,12 +110,12 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     if measured.size == 0:
         times, flags = np.empty(0), np.empty(0, bool)
         return Beats(times, times, flags, flags, times)
-    last_ms = np.array([time_ms[number == beat].max() for beat in measured])
     start = r_waves_ms[measured]
-    span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)
     following = np.append(r_waves_ms, np.nan)[measured + 1]
     length = following - start
     usual = float(np.nanmedian(length)) if np.isfinite(length).any() else np.nan
+    last_ms = _last_before_pause(number, time_ms, GAP_FRACTION * usual)
+    span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)
     is_known = np.isfinite(length)
     if not is_continuous:
         is_known &= ~(following - last_ms > GAP_FRACTION * usual)
@@ -125,8 +125,21 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     is_typical = is_typical if is_typical.any() else is_known
     usual = _middle_mean(length[is_typical]) if is_typical.any() else float(span.max())
     length = np.where(is_known, length, np.where(span >= (1 - window) * usual, span, usual))
-    whole = np.where(is_cut, 0.5 * (length + np.append(length[1:], 0.0)), length)
+    with_pause = 0.5 * (length + np.append(length[1:], 0.0))
+    is_cut &= np.abs(with_pause / usual - 1) <= window  # otherwise an R wave was missed after a beat of usual length
+    whole = np.where(is_cut, with_pause, length)
     return Beats(start, length, is_known, (np.abs(whole / usual - 1) <= window) & ~is_pause, whole)
+
+
+def _last_before_pause(number: NDArray[np.intp], time_ms: Numbers, longest_ms: float) -> Numbers:
+    """Time of the last readout of each beat before the first pause longer than ``longest_ms``, ``(beats,)``.
+
+    Readouts after a pause belong to the next R wave: inexact time stamps put them just before it.
+    """
+    order = np.argsort(time_ms, kind="stable")
+    own, times = number[order], time_ms[order]
+    is_last = np.append((np.diff(own) != 0) | (np.diff(times) > longest_ms), True) & (own >= 0)
+    return np.asarray(times[is_last][np.unique(own[is_last], return_index=True)[1]])
 
 
 def _middle_mean(length: Numbers) -> float:

@@ -27,6 +27,8 @@ REPETITION_PER_READOUT = 2.2
 """Typical ratio of the time between balanced SSFP readouts to the duration of one."""
 MAX_UNIT_ERROR = 0.2
 """Largest relative difference of the unit of a trigger time stamp from a known unit."""
+RESET_FRACTION = 0.25
+"""A trigger time stamp that decreases by more than this fraction of the largest one starts again at an R wave."""
 MAX_SPACING_ERROR = 0.1
 """Largest relative difference between the times between readouts from time stamps and header."""
 CLOSEST_QUANTILE, CLOSEST_RATIO = 0.1, 1.5
@@ -95,6 +97,7 @@ def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
     for day_ms, tick_ms in ((86_400_000, 2.5), (86_400_000, 1.0)):
         day = int(day_ms / tick_ms)
         steps = np.where((steps >= -day) & (steps < -0.9 * day), steps + day, steps)
+        steps = np.where((steps <= day) & (steps > 0.9 * day), steps - day, steps)  # in another order than that of time
     ticks: NDArray[np.int64] = stamps[0] + np.concatenate([[0], np.cumsum(steps)])
     return ticks
 
@@ -181,8 +184,8 @@ def _trigger_unit(stamps: Numbers, time_ms: Numbers, tick_ms: float) -> float | 
     """The unit of the physiological time stamps [ms] from their rate between R waves; None if it is unknown."""
     order = np.argsort(time_ms, kind="stable")
     steps, times = np.diff(stamps[order]), np.diff(time_ms[order])
-    advances = (steps >= 0) & (times > 0) & (times < 1000)
-    if not advances.any() or steps[advances].sum() == 0:
+    advances = (steps > -RESET_FRACTION * stamps.max()) & (times < 1000)
+    if steps[advances].sum() <= 0 or times[advances].sum() <= 0:
         return None
     unit_ms = float(times[advances].sum() / steps[advances].sum())
     nearest = min((tick_ms, *TICKS_MS), key=lambda unit: abs(np.log(unit / unit_ms)))

@@ -13,7 +13,7 @@ from cinerecon.acquisition.counters import Counters, Warn, require_within_limit
 from cinerecon.acquisition.gating.beats import Beats, find_beats, is_consecutive, r_waves_of_stamps
 from cinerecon.acquisition.gating.clock import Clock, read_clock, unit_warnings
 from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
-from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
+from cinerecon.acquisition.gating.r_waves import ecg_interval_ms, r_waves_of_ecg
 from cinerecon.acquisition.gating.real_time import number_frames
 from cinerecon.acquisition.gating.report import GatingReport, Usage, describe_beats
 from cinerecon.acquisition.placement import Lines
@@ -27,6 +27,8 @@ REPLACED = ("phase", "repetition", "average", "segment")
 """Counters that number parts of the frames of a gated scan."""
 RESTART_FRACTION = 0.9
 """Smallest fraction of beats in which a counter that counts from the R wave begins at its smallest value."""
+COVERED_FRACTION = 0.95
+"""Smallest fraction of the readouts during which an ECG is expected; the scan may begin before the first R wave."""
 COMMON_FRACTION = 0.5
 """Smallest fraction of beats that end at the same value of a counter of final frames."""
 
@@ -165,6 +167,9 @@ class Gating:
         if empty.size:
             what = f"gating leaves no line for frame {empty[0]} of {self.n_frames} of slice {number}"
             hint = "fewer frames, or a wider --set preprocessing.rr_window"
+            if used.row.size == 0:
+                what = f"slice {number} was measured outside of the heartbeats that are used"
+                hint = f"were R waves recorded during it? their source is {self.source}"
             n_used, n_beats = (0, 0) if self.beats is None else (int(self.beats.is_used.sum()), len(self.beats))
             raise DataError(what, where=f"{n_used} of {n_beats} beats used", hint=hint)
         missing = np.setdiff1d(own.ky, used.ky)
@@ -215,6 +220,8 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
         if reason:
             warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter as it is")
     if mode == "retro":
+        if clock is not None and (source == "ECG" or beats is None):
+            _require_ecg_during_scan(raw, clock, warn)
         beats = _require_beats(raw, rows, beats, source)
         _warn_of_rejected(beats, config, warn)
     if mode != "counter":
@@ -236,6 +243,28 @@ def _r_waves(raw: RawScan, clock: Clock, config: AcquisitionConfig) -> tuple[str
     if config.r_waves in ("auto", "ecg"):
         return "ECG", r_waves_of_ecg(raw.waveforms, clock)
     return "", np.empty(0)
+
+
+def _require_ecg_during_scan(raw: RawScan, clock: Clock, warn: Warn) -> None:
+    """Check that the ECG was recorded during the readouts by its time stamps, and warn if this is a part of them.
+
+    Raises
+    ------
+    DataError
+        If the ECG and the readouts do not overlap.
+    """
+    start_ms, end_ms = ecg_interval_ms(raw.waveforms, clock)
+    covered = float(((clock.time_ms >= start_ms) & (clock.time_ms <= end_ms)).mean())
+    if start_ms == end_ms or covered >= COVERED_FRACTION:
+        return
+    what = (
+        f"by the time stamps the ECG lasts from {1e-3 * start_ms:.1f} to {1e-3 * end_ms:.1f} s, the readouts from 0 to "
+        f"{1e-3 * clock.time_ms.max():.1f} s"
+    )
+    if covered == 0:
+        hint = "time stamps of waveforms have the unit and the origin of acquisition_time_stamp"
+        raise DataError(f"the R waves are unknown: {what}", where=str(raw.path), hint=hint)
+    warn(f"{what}: only {covered:.0%} of the readouts are gated")
 
 
 def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) -> Beats:

@@ -5,7 +5,7 @@ band-pass filter, slope, square, moving mean, and thresholds that follow the hei
 
 Departs from the paper in: zero-phase filters, since the whole recording is known; all leads, each scaled by its noise;
 half the threshold in the search back for missed beats; and the R wave is the maximum of the filtered leads, which the
-shape of ectopic beats shifts by a few ms.
+shape of ectopic beats shifts by a few ms. The triggers of the scanner replace R waves of disturbed leads.
 """
 
 from collections.abc import Sequence
@@ -31,6 +31,9 @@ SEARCH_BACK = 1.66
 """Ratio of an interval to the mean of the last ones above which it is searched for a weaker QRS complex."""
 N_RECENT = 8
 """Number of intervals in that mean."""
+IRREGULAR, MORE_REGULAR = 0.35, 0.1
+"""Relative difference from the median above which an interval is irregular, and difference of the fractions of such
+intervals above which the triggers of the scanner are more reliable than the leads."""
 
 
 def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
@@ -38,8 +41,7 @@ def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
     waveforms = ecg_of(waveforms)
     if not waveforms:
         return np.empty(0)
-    stamps = unwrap(np.array([clock.origin, *(block.time_stamp for block in waveforms)], np.int64))[1:]
-    starts_ms = (stamps - clock.origin).astype(np.float64) * clock.tick_ms
+    starts_ms = _starts_ms(waveforms, clock)
     order = np.argsort(starts_ms, kind="stable")
     step_ms = 1e-3 * float(np.median([block.sample_time_us for block in waveforms]))
     n_channels = min(len(block.values) for block in waveforms)
@@ -48,6 +50,22 @@ def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
         signal = np.concatenate([waveforms[i].values[:n_channels] for i in group], axis=1).astype(np.float64)
         waves.append(starts_ms[group[0]] + detect_r_waves(signal, step_ms))
     return np.concatenate(waves)
+
+
+def _starts_ms(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
+    """Time of the first sample of each block [ms] in the time of the readouts."""
+    stamps = unwrap(np.array([clock.origin, *(block.time_stamp for block in waveforms)], np.int64))[1:]
+    return (stamps - clock.origin).astype(np.float64) * clock.tick_ms
+
+
+def ecg_interval_ms(waveforms: Sequence[Waveform], clock: Clock) -> tuple[float, float]:
+    """First and last time of the ECG of a scan [ms] in the time of the readouts; both 0 without an ECG."""
+    waveforms = ecg_of(waveforms)
+    if not waveforms:
+        return 0.0, 0.0
+    starts_ms = _starts_ms(waveforms, clock)
+    lengths_ms = np.array([1e-3 * block.sample_time_us * block.values.shape[1] for block in waveforms])
+    return float(starts_ms.min()), float((starts_ms + lengths_ms).max())
 
 
 def _continuous(
@@ -73,7 +91,8 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
     Parameters
     ----------
     ecg
-        ``(channels, samples)`` leads and channels of triggers; triggers are used only without leads.
+        ``(channels, samples)`` leads and channels of triggers; triggers are used without leads, and if their intervals
+        are clearly more regular.
     step_ms
         Time between samples [ms].
 
@@ -90,18 +109,38 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
     if not is_lead.any():
         return _triggers(ecg) * step_ms
     sections = butter(2, QRS_BAND_HZ, "bandpass", fs=1e3 / step_ms, output="sos")
-    leads = sosfiltfilt(sections, ecg[is_lead], axis=1, padtype="even")
+    leads = sosfiltfilt(sections, np.stack([_signed(lead) for lead in ecg[is_lead]]), axis=1, padtype="even")
     leads = leads / np.maximum(np.median(np.abs(leads), axis=1, keepdims=True), 1e-9)
     slope = np.gradient(leads, axis=1)
     energy = uniform_filter1d((slope**2).sum(0), max(round(QRS_WIDTH_MS / step_ms), 1))
     peaks = _qrs_complexes(energy, step_ms)
     strength, half = (leads**2).sum(0), max(round(0.5 * QRS_WIDTH_MS / step_ms), 1)
     r_waves = [max(peak - half, 0) + int(strength[max(peak - half, 0) : peak + half + 1].argmax()) for peak in peaks]
-    return np.array(r_waves, np.float64) * step_ms
+    found = np.array(r_waves, np.float64)
+    triggers = _triggers(ecg[~is_lead])
+    is_disturbed = _irregularity(triggers) < _irregularity(found) - MORE_REGULAR
+    return (triggers if is_disturbed else found) * step_ms
+
+
+def _signed(lead: Numbers) -> Numbers:
+    """A lead without the jumps of negative samples that were stored as unsigned integers of 32 or 16 bits."""
+    for modulus in (2.0**32, 2.0**16):
+        if modulus / 2 <= lead.max() < modulus:
+            signed = (lead + modulus / 2) % modulus - modulus / 2
+            return signed if np.abs(np.diff(signed)).sum() < np.abs(np.diff(lead)).sum() else lead
+    return lead
+
+
+def _irregularity(r_waves: Numbers) -> float:
+    """Fraction of irregular intervals; 1 with fewer than two intervals."""
+    intervals = np.diff(r_waves)
+    return float((np.abs(intervals / np.median(intervals) - 1) > IRREGULAR).mean()) if len(intervals) > 1 else 1.0
 
 
 def _triggers(channels: Numbers) -> Numbers:
-    """Samples at which a channel of triggers leaves its baseline."""
+    """Samples at which a channel of triggers leaves its baseline; empty without channels."""
+    if not len(channels):
+        return np.empty(0)
     baseline = np.median(channels, axis=1, keepdims=True)
     is_high = (channels != baseline).any(0)
     return np.flatnonzero(is_high & ~np.concatenate([[False], is_high[:-1]])).astype(np.float64)

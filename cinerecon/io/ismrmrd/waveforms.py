@@ -58,6 +58,8 @@ class Waveform:
         names = head.dtype.names or ()
         counters = {name: int(head[name]) for name in COUNTERS if name in names}
         number, time_stamp = int(head["waveform_id"]), int(head["time_stamp"])
+        if values.dtype.kind == "f":  # the conversion of negative numbers to unsigned ones is not defined
+            values = np.nan_to_num(values).astype(np.int64)
         return cls(number, time_stamp, float(head["sample_time_us"]), values.astype(np.uint32, copy=False), **counters)
 
     @property

@@ -74,6 +74,23 @@ def test_a_pause_of_the_scan_is_not_a_long_beat():
     assert beats.is_used.all()
 
 
+def test_a_readout_just_before_the_r_wave_after_a_pause_does_not_bridge_it():
+    """Rounded stamps put an R wave after the first readout of its beat; the beat before the pause has no known end."""
+    time = np.concatenate([every(10, 0, 1600), every(10, 4000, 5600)])
+    beats = find_beats(np.array([0.0, 800.0, 4000.5, 4800.0, 5600.0]), time, 0.25, is_continuous=False)
+    assert beats.length_ms == pytest.approx([800, 800, 799.5, 800])
+    assert beats.is_known.tolist() == [True, False, True, True]
+    assert beats.is_used.all()
+
+
+def test_the_beat_before_a_missed_r_wave_is_used():
+    """An interval of twice the usual length is no pause after an ectopic beat: the one before has the usual length."""
+    waves = np.cumsum([0.0, 800, 800, 1600, 800, 800])
+    beats = find_beats(waves, every(10, 0, waves[-1]), 0.35, is_continuous=False)
+    assert beats.is_used.tolist() == [True, True, False, True, True]
+    assert beats.whole_ms[1] == 800
+
+
 def test_a_single_beat_ends_with_its_last_readout():
     beats = find_beats(np.array([0.0]), every(10, 0, 895), 0.25, is_continuous=False)
     assert beats.length_ms == pytest.approx([900])

@@ -36,6 +36,7 @@ def test_counters_that_start_again_at_midnight_continue():
 
 def test_order_of_the_file_does_not_matter():
     assert unwrap(np.array([100, 90, 110])).tolist() == [100, 90, 110]
+    assert unwrap(np.array([3, 34_559_998, 5])).tolist() == [3, -2, 5]
 
 
 def test_wrapped_stamps_give_the_same_times(scan, tmp_path):
@@ -71,6 +72,22 @@ def test_physiological_stamps_may_count_another_unit(scan, tmp_path):
     (found, notes), (expected, _) = clock_of(changed(scan, tmp_path / "ms.h5", milliseconds)), clock_of(scan)
     assert notes == ["physiology_time_stamp counts 1 ms, acquisition_time_stamp 2.5 ms"]
     assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 1
+
+
+@pytest.mark.parametrize("name", ["acquisition_time_stamp", "physiology_time_stamp"])
+def test_inexact_stamps_keep_the_unit(scan, tmp_path, name):
+    """Stamps of one value per 20 ms, or with an error of a few ms, which also makes them decrease within a beat."""
+
+    def change(heads):
+        values = heads[name][:, 0] if heads[name].ndim == 2 else heads[name]
+        if values.max() < 1000:
+            values[:] = np.maximum(values.astype(int) + np.random.default_rng(0).integers(-3, 4, len(values)), 0)
+        else:
+            values[:] = values // 8 * 8
+
+    (found, notes), (expected, _) = clock_of(changed(scan, tmp_path / "inexact.h5", change)), clock_of(scan)
+    assert notes == []
+    assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 7.5
 
 
 def test_requested_unit_is_taken(scan):

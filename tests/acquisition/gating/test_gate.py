@@ -172,6 +172,28 @@ def test_waveforms_alone_give_the_r_waves(arrhythmic, tmp_path):
     assert read(arrhythmic, r_waves="ecg")[1].gating.source == "ECG"
 
 
+def test_an_ecg_that_ends_before_the_scan_is_reported(tmp_path):
+    def unset(heads):
+        heads["physiology_time_stamp"] = 0
+
+    config = ARRHYTHMIC.model_copy(update={"n_slices": 2, "ectopic": 0.0})
+    path = changed(simulated(tmp_path, config), tmp_path / "ecg.h5", unset)
+    with h5py.File(path, "r+") as file:
+        n_blocks = len(file["dataset/waveforms"]) // 2
+        file["dataset/waveforms"].resize((n_blocks,))
+    with pytest.raises(DataError, match="slice 1 was measured outside of the heartbeats that are used"):
+        read(path)
+    with h5py.File(path, "r+") as file:
+        is_first = file["dataset/data"]["head"]["idx"]["slice"] == 0
+        kept = file["dataset/data"][:][is_first]
+        file["dataset/data"].resize((len(kept),))
+        file["dataset/data"][:] = kept
+        file["dataset/waveforms"].resize((n_blocks // 2,))
+    data, _ = read(path)
+    text = r"by the time stamps the ECG lasts from 0\.0 to .* s: only \d\d% of the readouts are gated"
+    assert any(re.fullmatch(text, warning) for warning in data.meta.warnings)
+
+
 def test_a_single_beat_is_gated_with_a_note(tmp_path):
     path = simulated(tmp_path, REGULAR.model_copy(update={"segments": 1}))
     data, plan = read(path)

@@ -60,6 +60,21 @@ def test_trigger_channel_is_used_without_leads():
     assert detect_r_waves(ecg[4:], 2.5)[1:] == pytest.approx(expected, abs=2.5)
 
 
+@pytest.mark.parametrize("bits", [16, 32])
+def test_negative_samples_that_were_stored_unsigned_do_not_matter(bits):
+    ecg, expected = recording(8)
+    ecg[:4] = (ecg[:4] - 2048) % 2**bits
+    assert matched(detect_r_waves(ecg, 2.5), expected) == ([], [])
+
+
+def test_triggers_replace_leads_with_gradient_noise():
+    ecg, expected = recording(8)
+    rng = np.random.default_rng(1)
+    ecg[:4, rng.integers(0, ecg.shape[1], ecg.shape[1] // 100)] += 2000
+    assert len(matched(detect_r_waves(ecg[:4], 2.5), expected)[1]) > 5
+    assert detect_r_waves(ecg, 2.5)[1:] == pytest.approx(expected, abs=2.5)
+
+
 def test_flat_and_short_recordings_have_no_r_waves():
     assert detect_r_waves(np.full((5, 1000), 2048.0), 2.5).size == 0
     assert detect_r_waves(np.random.default_rng(0).normal(size=(2, 50)), 2.5).size == 0
