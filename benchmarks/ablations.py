@@ -16,6 +16,7 @@ from statistics import mean
 from pages import markdown_table, write_section
 from quality import ScanOptions, make_scans
 
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.metrics.statistics import bootstrap_interval
 
@@ -54,7 +55,7 @@ COMPARISONS = (
 def means_of(scans: Sequence[Path], models: Sequence[str], output: Path, workers: int) -> Means:
     """Score models on scans."""
     values: dict[str, dict[str, list[float]]] = {}
-    for score in evaluate(scans, models, [SAMPLING], output=output, workers=workers).complete():
+    for score in evaluate(scans, EvaluationRequest(models, [SAMPLING], output=output), workers=workers).complete():
         values.setdefault(score.method, {}).setdefault(score.subject, []).append(score.psnr)
     return {method: {name: mean(group) for name, group in subjects.items()} for method, subjects in values.items()}
 

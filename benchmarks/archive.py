@@ -25,9 +25,9 @@ from pathlib import Path
 from pages import machine, markdown_table, write_section
 
 from cinerecon.evaluation.jobs import JobList, Listing
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import append_scores, read_scores
-from cinerecon.evaluation.score_slice import Plan
 from cinerecon.io.atomic import file_state, write_text
 from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.shards import Shard
@@ -182,13 +182,14 @@ def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
 
 def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:
     """Record the first scans as scored, each with the score of the first one."""
-    evaluate(scans[:1], ["zerofilled"], ["gaussian:2"], output=output, shard=Shard(), seed=0)
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], output=output)
+    evaluate(scans[:1], request, shard=Shard())
     records = Shard().folder(output, "evaluate")
     (score,) = read_scores(records)
-    plan = Plan(("zerofilled",), ("gaussian:2",), output=output, device=pick_device())
+    request = replace(request, device=pick_device())
     listing = Listing(records)
     first = listing.find(scans[0])
-    jobs = JobList(scans, plan, plan.load_methods(), listing)
+    jobs = JobList(scans, request, request.load_methods(), listing)
     for scan in scans[1:finished]:
         files = [[str(scan), *file_state(scan)]]
         entry = {"files": files, "n_slices": 1, "content": first.content, "subject": first.subject}

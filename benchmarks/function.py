@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from pages import machine, markdown_table, write_section
 
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.ventricle import AREA_QUANTITIES, limits_of, slice_functions
@@ -89,7 +90,9 @@ def main() -> None:
     folder = arguments.output / "scans"
     folder.mkdir(parents=True, exist_ok=True)
     scans = make_scans(arguments.report, arguments.series, folder, arguments.pattern)
-    scores = evaluate(scans, METHODS, SAMPLINGS, output=arguments.output / "scores", workers=1, pictures=0).complete()
+    scores = evaluate(
+        scans, EvaluationRequest(METHODS, SAMPLINGS, output=arguments.output / "scores"), workers=1, pictures=0
+    ).complete()
     scores = [replace(score, sampling=score.sampling.partition(" ")[0]) for score in scores]
     rates = rate_table(scores)
     ventricle = ventricle_table([score for score in scores if score.sampling == SAMPLINGS[1]])

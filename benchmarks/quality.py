@@ -16,6 +16,7 @@ from pathlib import Path
 from pages import machine, write_section
 from quality_tables import describe_losses, gain_table, time_table, value_table
 
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
@@ -113,9 +114,7 @@ def score_group(group: str, paths: list[Path], arguments: argparse.Namespace) ->
     """Score all methods and samplings on the scans of a group; the volunteer is one subject."""
     scores = evaluate(
         paths,
-        arguments.model,
-        arguments.undersample,
-        output=arguments.output,
+        EvaluationRequest(arguments.model, arguments.undersample, output=arguments.output),
         workers=arguments.workers,
         pictures=2 if group == SUBJECTS else 1,
     ).complete()

@@ -9,6 +9,7 @@ import pytest
 from pretend_gpu import pretended_gpu
 from small_recipe import write_recipe
 
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
@@ -66,8 +67,12 @@ def test_methods_are_scored_as_on_the_cpu(pattern, tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(**SIZES, n_coils=3))
     scores = {}
     with pretended_gpu() as gpu:
-        scores["gpu"] = evaluate([tmp_path / "scan.h5"], ["ktslr", "slrnet"], [pattern], device=str(gpu)).complete()
-    scores["cpu"] = evaluate([tmp_path / "scan.h5"], ["ktslr", "slrnet"], [pattern], device="cpu").complete()
+        scores["gpu"] = evaluate(
+            [tmp_path / "scan.h5"], EvaluationRequest(["ktslr", "slrnet"], [pattern], device=str(gpu))
+        ).complete()
+    scores["cpu"] = evaluate(
+        [tmp_path / "scan.h5"], EvaluationRequest(["ktslr", "slrnet"], [pattern], device="cpu")
+    ).complete()
     for on_gpu, on_cpu in zip(scores["gpu"], scores["cpu"], strict=True):
         assert on_gpu.psnr == pytest.approx(on_cpu.psnr, abs=0.02)
         assert on_gpu.frc_rate == pytest.approx(on_cpu.frc_rate, abs=0.5)

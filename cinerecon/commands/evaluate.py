@@ -123,47 +123,52 @@ def _evaluate_scans(
     from cinerecon.commands.console import announce_models
     from cinerecon.commands.scans import shard_of
     from cinerecon.evaluation import run
-    from cinerecon.evaluation.failures import Failure
-    from cinerecon.evaluation.request import complete_request, why_left_out
+    from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
     from cinerecon.io.scan_list import with_lists
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
-    def report(outcome: "Score | Failure") -> None:
-        if isinstance(outcome, Failure):
-            console.print(f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}")
-            return
-        case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
-        console.print(f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s")
 
     def report_existing(number: int) -> None:
         if number:
             console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
 
     models, patterns = options.models, options.undersample
-    request = complete_request(models, patterns, options.profile, layouts, options.baseline)
-    for name in request.left_out:
+    selected = select_with_tables(models, patterns, options.profile, layouts, options.baseline)
+    for name in selected.left_out:
         console.print(f"left out  {name}: {why_left_out(name)}")
-    announce_models(request.models)
-    evaluation = run.evaluate(
-        with_lists(options.scans, options.lists),
-        request.models,
-        request.patterns,
+    announce_models(selected.models)
+    request = EvaluationRequest(
+        selected.models,
+        selected.patterns,
+        settings=options.settings,
         seed=options.seed,
         device=options.device,
-        settings=options.settings,
-        profile=request.profile,
-        workers=options.workers,
-        memory=None if options.memory is None else parse_size(options.memory),
+        profile=selected.profile,
         output=options.output,
-        pictures=options.pictures if options.output else 0,
         subject=options.subject,
         config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
+        memory=None if options.memory is None else parse_size(options.memory),
+    )
+    evaluation = run.evaluate(
+        with_lists(options.scans, options.lists),
+        request,
+        workers=options.workers,
+        pictures=options.pictures if options.output else 0,
         shard=shard_of(options),
-        report=report,
+        report=lambda outcome: console.print(_text_of(outcome)),
         report_existing=report_existing,
     )
-    return evaluation.scores, evaluation.failures, request.named
+    return evaluation.scores, evaluation.failures, selected.named
+
+
+def _text_of(outcome: "Score | Failure") -> str:
+    """A line on a score or a failure."""
+    from cinerecon.evaluation.failures import Failure
+
+    if isinstance(outcome, Failure):
+        return f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}"
+    case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
+    return f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s"
 
 
 app = app_of(EvaluateOptions, evaluate)

@@ -16,8 +16,9 @@ from cinerecon.acquisition.open import ScanOpener, find_cines
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, location_of, read_failures, rewrite_failures
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
-from cinerecon.evaluation.score_slice import Job, Plan
+from cinerecon.evaluation.score_slice import Job
 from cinerecon.io.atomic import file_state, hash_unchanged
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
@@ -110,7 +111,7 @@ class JobList:
     ----------
     scans
         All scans, those of other shards included.
-    plan
+    request
         How they are scored.
     methods
         The loaded methods.
@@ -125,21 +126,22 @@ class JobList:
     def __init__(
         self,
         scans: Sequence[Path],
-        plan: Plan,
+        request: EvaluationRequest,
         methods: Mapping[str, Reconstructor],
         listing: Listing | None = None,
         pictures: int = 0,
         shard: Shard | None = None,
     ) -> None:
-        self.plan, self.methods, self.listing = plan, methods, listing or Listing(None, ScanOpener(plan.config))
+        self.request, self.methods = request, methods
+        self.listing = listing or Listing(None, ScanOpener(request.config))
         self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
         self.scans = (shard or Shard()).part(scans)
         self._order = {path: number for number, path in enumerate(scans)}
         self._fingerprints = {name: fingerprint(method) for name, method in methods.items()}
-        self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in plan.patterns}
+        self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in request.patterns}
         self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
-        self._rules: tuple[str, ...] = (str(plan.seed), plan.profile, plan.device, __version__)
-        self._rules += (_settings_text(plan.config),) if _settings_text(plan.config) else ()
+        self._rules: tuple[str, ...] = (str(request.seed), request.profile, request.device, __version__)
+        self._rules += (_settings_text(request.config),) if _settings_text(request.config) else ()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -170,7 +172,7 @@ class JobList:
             If the pattern of subjects is no regular expression, or the path does not fit it.
         """
         label = self.labels[path]
-        subject = (subject_in_path(self.plan.subject, path) if self.plan.subject else scan.subject) or label
+        subject = (subject_in_path(self.request.subject, path) if self.request.subject else scan.subject) or label
         pictured = self._pictured(self._order[path], scan.n_slices)
         return [
             Job(path, label, number, subject, self._tasks(label, scan.content, number), number in pictured)
@@ -180,7 +182,7 @@ class JobList:
     def failures(self, path: Path, error: CineReconError) -> Iterator[Failure]:
         """The tasks of a scan that cannot be opened."""
         reason = (error.what, location_of(error, path, None), _hint_of_images(path) or error.hint)
-        for pattern in self.plan.patterns:
+        for pattern in self.request.patterns:
             yield from (Failure(self.labels[path], None, pattern, model_label(n), *reason) for n in self.methods)
 
     def _tasks(self, label: str, content: str, number: int) -> dict[tuple[str, str], str]:
@@ -237,9 +239,9 @@ def _hash(*parts: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:20]
 
 
-def identity_of(plan: Plan, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+def identity_of(request: EvaluationRequest, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """All settings that decide the scores, with the fingerprints of the methods."""
-    values = asdict(plan)
+    values = asdict(request)
     return {**values, "output": None, "weights": dict(fingerprints), "version": __version__}
 
 

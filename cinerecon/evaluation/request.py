@@ -1,21 +1,68 @@
-"""Completion of an evaluation request by the methods, patterns and profile of a paper's table."""
+"""The request of an evaluation, and its completion by the methods, patterns and profile of a paper's table."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.evaluation.paper_tables import PaperTable
 from cinerecon.evaluation.summary import require_baseline
+from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import model_label
 from cinerecon.methods.table import METHODS, load_method
 from cinerecon.metrics import DEFAULT_PROFILE
+from cinerecon.options import DEVICE, SEED
 
 
 @dataclass(frozen=True)
-class Request:
-    """Methods, sampling patterns and rules of measuring.
+class EvaluationRequest:
+    """Methods, sampling patterns and settings, as plain values that can be sent to other processes.
+
+    Attributes
+    ----------
+    models, patterns
+        Names of methods or folders of trained networks; sampling patterns, see `physics.sampling`.
+    settings
+        ``key=value`` texts for every method.
+    seed
+        Seed of the patterns; each slice of each scan has its own mask.
+    device
+        Where methods run.
+    profile
+        Name of the rules of measuring, see `metrics.PROFILES`.
+    output
+        Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again. None: scores
+        are returned only.
+    subject
+        Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
+        tests count subjects.
+    config
+        How scans are read.
+    memory
+        Most memory of all processes [bytes]; None without a limit. Methods that need more on a slice fail on it.
+    """
+
+    models: Sequence[str]
+    patterns: Sequence[str]
+    settings: Sequence[str] = ()
+    seed: int = SEED
+    device: str = DEVICE
+    profile: str = DEFAULT_PROFILE
+    output: Path | None = None
+    subject: str = ""
+    config: AcquisitionConfig = field(default_factory=AcquisitionConfig)
+    memory: int | None = None
+
+    def load_methods(self) -> dict[str, Reconstructor]:
+        """The methods by their requested names."""
+        return {name: load_method(name, self.settings, device=self.device) for name in self.models}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Methods, sampling patterns and rules of measuring, those of tables included.
 
     Attributes
     ----------
@@ -34,14 +81,14 @@ class Request:
     left_out: tuple[str, ...] = ()
 
 
-def complete_request(
+def select_with_tables(
     models: Sequence[str],
     patterns: Sequence[str],
     profile: str | None,
     layouts: Sequence[PaperTable],
     baseline: str | None = None,
-) -> Request:
-    """Complete a request by the methods, patterns and profile of tables.
+) -> Selection:
+    """Complete methods, patterns and profile by those of tables.
 
     Raises
     ------
@@ -75,7 +122,7 @@ def complete_request(
     if baseline is not None:
         require_baseline(baseline, list(labels))
     rules = profile or (profiles[0] if profiles else DEFAULT_PROFILE)
-    return Request(tuple(chosen), tuple(patterns), rules, tuple(map(model_label, models)), tuple(left_out))
+    return Selection(tuple(chosen), tuple(patterns), rules, tuple(map(model_label, models)), tuple(left_out))
 
 
 def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[str]) -> tuple[list[Path], Path]:

@@ -6,22 +6,22 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import ScanOpener
 from cinerecon.errors import CineReconError, ConfigError, StorageError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, list_scans
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
-from cinerecon.evaluation.score_slice import Job, Plan, score_slice_tasks
+from cinerecon.evaluation.score_slice import Job, score_slice_tasks
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.lock import sole_writer
-from cinerecon.io.shards import Shard, finish_shard, start_shard
+from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import model_label
-from cinerecon.metrics import DEFAULT_PROFILE, find_profile
-from cinerecon.options import DEVICE, EVALUATION_WORKERS, SEED
+from cinerecon.metrics import find_profile
+from cinerecon.options import EVALUATION_WORKERS
 
 MEMORY_RESERVE = 1.5
 """Factor on the memory that the first slice needed, since others may be larger."""
@@ -51,20 +51,11 @@ class Evaluation:
 
 def evaluate(
     scans: Iterable[Path],
-    models: Iterable[str],
-    patterns: Iterable[str],
+    request: EvaluationRequest,
     *,
-    seed: int = SEED,
-    device: str = DEVICE,
-    settings: tuple[str, ...] = (),
-    profile: str = DEFAULT_PROFILE,
-    output: Path | None = None,
     workers: int = EVALUATION_WORKERS,
     pictures: int = 0,
-    subject: str = "",
-    config: AcquisitionConfig | None = None,
     shard: Shard | None = None,
-    memory: int | None = None,
     report: Report = lambda _: None,
     report_existing: Callable[[int], None] = lambda _: None,
 ) -> Evaluation:
@@ -74,33 +65,19 @@ def evaluate(
     ----------
     scans
         Raw scans, prepared cases, CMRxRecon files, or folders of them.
-    models
-        Names of methods or folders of trained networks.
-    patterns
-        Sampling patterns, see `physics.sampling`.
-    seed, device, settings, profile
-        Seed of the patterns, of which each slice of each scan has its own; device to run on; ``key=value`` texts for
-        every method; rules of measuring, see `metrics.PROFILES`.
-    output
-        Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again.
+    request
+        Methods, sampling patterns and settings.
     workers
         Processes that score slices at the same time; they share the cores, so that reconstructions take longer. 0: as
         many as cores and memory allow.
     pictures
-        Number of slices, evenly chosen among all, whose images are stored in ``output`` for figures.
-    subject
-        Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
-        tests count subjects.
-    config
-        How scans are read; None: by default.
+        Number of slices, evenly chosen among all, whose images are stored in the output folder for figures.
     shard
-        Score this part of the scans; its scores are in ``output`` after `merge_scores`, and none are returned.
-    memory
-        Most memory of all processes [bytes]; None without a limit. Methods that need more on a slice fail on it.
+        Score this part of the scans; its scores are in the output folder after `merge_scores`, and none are returned.
     report
         Called with each score and each failure.
     report_existing
-        Called, before the work, with the number of scores that an earlier run left in ``output``.
+        Called, before the work, with the number of scores that an earlier run left in the output folder.
 
     Raises
     ------
@@ -111,49 +88,36 @@ def evaluate(
     DataError
         If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
     """
-    find_profile(profile)
-    if output:
-        require_folder(output)
+    find_profile(request.profile)
+    if request.output:
+        require_folder(request.output)
     elif shard:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
-    plan = Plan(tuple(models), tuple(patterns), settings=settings, seed=seed, profile=profile, subject=subject)
-    plan = replace(plan, device=pick_device(device), output=output, config=config or AcquisitionConfig(), memory=memory)
-    return _evaluate_plan(plan, scans, workers, pictures, shard, report, report_existing)
-
-
-def _evaluate_plan(
-    plan: Plan,
-    scans: Iterable[Path],
-    workers: int,
-    pictures: int,
-    shard: Shard | None,
-    report: Report,
-    report_existing: Callable[[int], None],
-) -> Evaluation:
-    """The scores of a plan on scans, for the arguments and errors of `evaluate`."""
-    methods, output = plan.load_methods(), plan.output
+    request = replace(request, device=pick_device(request.device))
+    methods, output = request.load_methods(), request.output
     records = shard.folder(output, COMMAND) if shard and output else output
     with sole_writer(records) if records else nullcontext():
-        opener = ScanOpener(plan.config)
+        opener = ScanOpener(request.config)
         listing = Listing(records, opener)
-        jobs = JobList(list_scans(scans, listing, output), plan, methods, listing, pictures, shard)
-        record = None
-        if shard and output:
-            record = start_shard(
-                output, COMMAND, shard, list(jobs.labels.values()), identity_of(plan, jobs.fingerprints)
-            )
+        jobs = JobList(list_scans(scans, listing, output), request, methods, listing, pictures, shard)
+        shard_record = _start_shard(jobs, shard)
         run = _Run(jobs, records, report)
         report_existing(run.count_done())
-        for outcome in _score_jobs(run.remaining(), plan, methods, opener, workers):
+        for outcome in _score_jobs(run.remaining(), request, methods, opener, workers):
             run.add(outcome)
         run.update_subjects()
-        if record is not None and output:
-            finish_shard(output, record, tasks=run.tasks_by_scan)
+        if shard_record is not None and output:
+            finish_shard(output, shard_record, tasks=run.tasks_by_scan)
             return Evaluation([], run.failures)
-        scores = run.scores()
-        if run.failures and not scores:
-            raise_first(run.failures)
-        return Evaluation(scores, run.failures)
+        return run.result()
+
+
+def _start_shard(jobs: JobList, shard: Shard | None) -> ShardRecord | None:
+    """The record of a shard that begins; None for a run of all scans."""
+    output = jobs.request.output
+    if shard is None or output is None:
+        return None
+    return start_shard(output, COMMAND, shard, list(jobs.labels.values()), identity_of(jobs.request, jobs.fingerprints))
 
 
 class _Run:
@@ -178,10 +142,10 @@ class _Run:
         self._changed_subjects: dict[str, str] = {}
         self.tasks_by_scan: dict[str, list[tuple[str, int, str, str]]] = {}
         self.failures: list[Failure] = []
-        if records is None or jobs.plan.output is None:
+        if records is None or jobs.request.output is None:
             return
         repair_scores(records)
-        for folder in dict.fromkeys((jobs.plan.output, records)):
+        for folder in dict.fromkeys((jobs.request.output, records)):
             self._subject_of_done |= {score.task: score.subject for score in iterate_scores(folder)}
         (records / FAILURES).unlink(missing_ok=True)
 
@@ -235,16 +199,25 @@ class _Run:
             ]
             rewrite_scores(self._records, changed)
 
-    def scores(self) -> list[Score]:
-        """The scores of all tasks of this run, in the order of scans, slices, patterns and methods."""
+    def result(self) -> Evaluation:
+        """The scores of all tasks of this run, in the order of scans, slices, patterns and methods, and the failures.
+
+        Raises
+        ------
+        DataError
+            If all tasks failed.
+        """
         tasks = dict.fromkeys(task for tasks in self.tasks_by_scan.values() for task, *_ in tasks)
         if self._records:
             self._scores = {score.task: score for score in iterate_scores(self._records) if score.task in tasks}
-        return [self._scores[task] for task in tasks if task in self._scores]
+        scores = [self._scores[task] for task in tasks if task in self._scores]
+        if self.failures and not scores:
+            raise_first(self.failures)
+        return Evaluation(scores, self.failures)
 
     def _rest(self, job: Job) -> Job:
         """The job without the tasks that have a score, and stored images if these are requested."""
-        output = self._jobs.plan.output
+        output = self._jobs.request.output
 
         def is_done(task: str) -> bool:
             has_image = output is None or not job.stores_images or image_file(output, task).exists()
@@ -254,48 +227,52 @@ class _Run:
 
 
 def _score_jobs(
-    jobs: Iterator[Job], plan: Plan, methods: Mapping[str, Reconstructor], opener: ScanOpener, workers: int
+    jobs: Iterator[Job],
+    request: EvaluationRequest,
+    methods: Mapping[str, Reconstructor],
+    opener: ScanOpener,
+    workers: int,
 ) -> Iterator[Score | Failure]:
     """Scores one after the other, computed in this process or in several."""
     if workers == 0:
         memory_mb: float | None = None  # of the first slice, the largest of all methods
         for job in jobs:
-            for outcome in score_slice_tasks(job, plan, methods, opener):
+            for outcome in score_slice_tasks(job, request, methods, opener):
                 if isinstance(outcome, Score):
                     memory_mb = max(memory_mb or 0.0, outcome.memory_mb)
                 yield outcome
             if memory_mb is not None:
                 break
-        workers = _n_workers(plan, memory_mb or 0.0)
+        workers = _n_workers(request, memory_mb or 0.0)
     if workers > 1:
-        plan = plan if plan.memory is None else replace(plan, memory=plan.memory // workers)
-        for outcomes in in_processes(_SliceScorer(plan), jobs, workers):
+        request = request if request.memory is None else replace(request, memory=request.memory // workers)
+        for outcomes in in_processes(_SliceScorer(request), jobs, workers):
             yield from outcomes
         return
     for job in jobs:
-        yield from score_slice_tasks(job, plan, methods, opener)
+        yield from score_slice_tasks(job, request, methods, opener)
 
 
 class _SliceScorer:
     """Scores slices in a process of its own, which loads the methods and keeps the last scan open."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self.opener = ScanOpener(plan.config)
+    def __init__(self, request: EvaluationRequest) -> None:
+        self.request = request
+        self.opener = ScanOpener(request.config)
 
     @cached_property
     def methods(self) -> Mapping[str, Reconstructor]:
         """The methods, loaded at the first slice."""
-        return self.plan.load_methods()
+        return self.request.load_methods()
 
     def __call__(self, job: Job) -> list[Score | Failure]:
-        return list(score_slice_tasks(job, self.plan, self.methods, self.opener))
+        return list(score_slice_tasks(job, self.request, self.methods, self.opener))
 
 
-def _n_workers(plan: Plan, reconstruction_mb: float) -> int:
+def _n_workers(request: EvaluationRequest, reconstruction_mb: float) -> int:
     """Number of processes for which cores and memory suffice, by the memory of the first slice; 1 on a GPU."""
-    if plan.device != "cpu":
+    if request.device != "cpu":
         return 1
     each = MEMORY_RESERVE * (process_memory_mb() + reconstruction_mb)
-    free_mb = free_memory_mb() if plan.memory is None else min(free_memory_mb(), plan.memory / 2**20)
+    free_mb = free_memory_mb() if request.memory is None else min(free_memory_mb(), request.memory / 2**20)
     return int(min(n_cores(), max(1.0, free_mb // each))) if each > 0 else 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import ScanOpener
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.source import CineSource
@@ -17,6 +16,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, StorageError
 from cinerecon.evaluation.failures import Failure, location_of
 from cinerecon.evaluation.images import InitialImages, store_image
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
@@ -24,9 +24,7 @@ from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.methods.memory_plan import Task as MemoryTask
 from cinerecon.methods.memory_plan import make_plan
 from cinerecon.methods.model_file import model_label
-from cinerecon.methods.table import load_method
 from cinerecon.metrics import (
-    DEFAULT_PROFILE,
     Heart,
     area_agreement,
     compare_frames,
@@ -44,46 +42,6 @@ from cinerecon.metrics import (
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
 from cinerecon.physics.sampling import acceleration_of
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Settings of an evaluation, as plain values that can be sent to other processes.
-
-    Attributes
-    ----------
-    models, patterns, settings
-        Names of methods, sampling patterns, ``key=value`` texts for every method.
-    seed
-        Seed of the patterns; each slice of each scan has its own mask.
-    device
-        Where methods run.
-    profile
-        Name of the rules of measuring.
-    output
-        Folder of the results; None: images are not stored.
-    subject
-        Regular expression that finds the subject in the path of a scan; empty: by the header.
-    config
-        How scans are read.
-    memory
-        Most memory of each process [bytes]; None without a limit.
-    """
-
-    models: tuple[str, ...]
-    patterns: tuple[str, ...]
-    settings: tuple[str, ...] = ()
-    seed: int = 0
-    device: str = "cpu"
-    profile: str = DEFAULT_PROFILE
-    output: Path | None = None
-    subject: str = ""
-    config: AcquisitionConfig = field(default_factory=AcquisitionConfig)
-    memory: int | None = None
-
-    def load_methods(self) -> dict[str, Reconstructor]:
-        """The methods by their requested names."""
-        return {name: load_method(name, self.settings, device=self.device) for name in self.models}
 
 
 @dataclass(frozen=True)
@@ -142,7 +100,7 @@ class Truth:
 
 
 def score_slice_tasks(
-    job: Job, plan: Plan, methods: Mapping[str, Reconstructor], opener: ScanOpener
+    job: Job, request: EvaluationRequest, methods: Mapping[str, Reconstructor], opener: ScanOpener
 ) -> Iterator[Score | Failure]:
     """Score the tasks of a job, pattern by pattern, then method by method.
 
@@ -151,13 +109,13 @@ def score_slice_tasks(
     where, hint = f"{job.path}, slice {job.number}", "--workers 1, or a machine with more memory"
     try:
         source = opener.open(job.path)
-        limits, refused = plan_methods(source, job, plan, methods)
+        limits, refused = plan_methods(source, job, request, methods)
         yield from (job.failed(refused[name], pattern, name) for pattern, name in job.tasks if name in refused)
         if not limits:
             return
         job = replace(job, tasks={key: task for key, task in job.tasks.items() if key[1] in limits})
         with report_out_of_memory(where, hint):
-            data = source.read_slice(job.number).to(plan.device)
+            data = source.read_slice(job.number).to(request.device)
         if data.reference is None:
             raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
     except CineReconError as error:
@@ -171,15 +129,15 @@ def score_slice_tasks(
         requested = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
             with report_out_of_memory(where, hint):
-                sampled = undersample(data, pattern, seed=pattern_seed(data, plan.seed))
+                sampled = undersample(data, pattern, seed=pattern_seed(data, request.seed))
         except CineReconError as error:
             yield from (job.failed(error, pattern, name) for name in requested)
             continue
-        images = InitialImages(sampled, plan.device)
+        images = InitialImages(sampled, request.device)
         for name, method in requested.items():
             try:
                 with report_out_of_memory(where, hint), limited_to(limits[name]):
-                    outcome: Score | Failure = _judge(job, plan, truth, images, pattern, name, method)
+                    outcome: Score | Failure = _judge(job, request, truth, images, pattern, name, method)
             except StorageError:  # of the stored images; the method is not at fault
                 raise
             except CineReconError as error:
@@ -188,7 +146,7 @@ def score_slice_tasks(
 
 
 def plan_methods(
-    source: CineSource, job: Job, plan: Plan, methods: Mapping[str, Reconstructor]
+    source: CineSource, job: Job, request: EvaluationRequest, methods: Mapping[str, Reconstructor]
 ) -> tuple[dict[str, Workspace], dict[str, CineReconError]]:
     """Limits of temporary arrays of each method, and the errors of methods that would exceed the limit of memory.
 
@@ -200,17 +158,23 @@ def plan_methods(
     for name, method in methods.items():
         where = f"{job.path}, slice {job.number}: {size}, {model_label(name)}"
         task = MemoryTask(
-            size, size.n_frames, is_undersampled=True, is_compressible=False, device=plan.device, where=where
+            size, size.n_frames, is_undersampled=True, is_compressible=False, device=request.device, where=where
         )
         try:
-            limits[name] = make_plan(task, method, plan.memory).workspace
+            limits[name] = make_plan(task, method, request.memory).workspace
         except CineReconError as error:
             refused[name] = error
     return limits, refused
 
 
 def _judge(
-    job: Job, plan: Plan, truth: Truth, images: InitialImages, pattern: str, name: str, method: Reconstructor
+    job: Job,
+    request: EvaluationRequest,
+    truth: Truth,
+    images: InitialImages,
+    pattern: str,
+    name: str,
+    method: Reconstructor,
 ) -> Score:
     data, sampled, label = truth.data, images.data, model_label(name)
     with torch.inference_mode():
@@ -224,15 +188,15 @@ def _judge(
         truth.reference,
         truth.heart,
         n_coils=data.n_coils,
-        profile=plan.profile,
+        profile=request.profile,
         kspace_peak=truth.kspace_peak,
         is_cyclic=not data.meta.is_real_time,
     )
     if truth.ventricle is not None:
         measures |= measure_ventricle(image, truth.ventricle, data.meta)
     task = job.tasks[pattern, name]
-    if plan.output and job.stores_images and task:
-        store_image(plan.output, task, image, truth.reference, data.meta)
+    if request.output and job.stores_images and task:
+        store_image(request.output, task, image, truth.reference, data.meta)
     return Score(
         scan=job.label,
         slice=data.meta.slice,
@@ -243,11 +207,11 @@ def _judge(
         memory_mb=usage.memory_mb,
         n_parameters=method.n_parameters,
         n_threads=torch.get_num_threads(),
-        device=plan.device,
+        device=request.device,
         marks="; ".join((*truth.source.marks, *method_warnings(name, method, sampled, pattern, truth.source))),
         subject=job.subject or job.label,
         acceleration=acceleration_of(sampled)[0],
-        profile=plan.profile,
+        profile=request.profile,
         task=task,
         **measures,  # type: ignore[arg-type]
     )

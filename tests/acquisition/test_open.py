@@ -8,6 +8,7 @@ from cinerecon.acquisition import open as module
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import ScanOpener, find_cines
 from cinerecon.evaluation.jobs import list_scans
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.preparation.sources import find_sources
 from cinerecon.reconstruction.request import ReconRequest
@@ -52,5 +53,7 @@ def test_an_evaluation_opens_a_scan_once_for_all_slices_patterns_and_methods(tmp
     path = tmp_path / "scan.h5"
     simulate_scan(path, SimulateConfig(n_slices=3, n_frames=2, ky=16, kx=16, n_coils=2))
     with counted((module, "open_scan")) as counts:
-        scores = evaluate([path], ["zerofilled", "viewshared"], ["gaussian:2", "gaussian:4"], output=tmp_path).scores
+        scores = evaluate(
+            [path], EvaluationRequest(["zerofilled", "viewshared"], ["gaussian:2", "gaussian:4"], output=tmp_path)
+        ).scores
     assert len(scores) == 12 and counts == {"open_scan": 1}

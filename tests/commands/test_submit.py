@@ -11,6 +11,7 @@ from cinerecon.commands import submit as module
 from cinerecon.commands.evaluate import EvaluateOptions
 from cinerecon.commands.recon import ReconOptions
 from cinerecon.errors import ConfigError, DataError
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
 from cinerecon.io.scan_list import read_scan_list
@@ -39,7 +40,7 @@ def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypa
     code, out, _ = command(monkeypatch, capsys, *arguments, "-o", tmp_path / "out", *jobs)
     assert code == 2, "one scan is damaged"
     assert "submitted  2 shards" in out
-    expected = evaluate(read_scan_list(archive / "list.txt"), ["zerofilled"], ["gaussian:2"]).scores
+    expected = evaluate(read_scan_list(archive / "list.txt"), EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores
     assert [(s.scan, s.psnr) for s in read_scores(tmp_path / "out")] == [(s.scan, s.psnr) for s in expected]
     assert (tmp_path / "out/report.html").exists()
 

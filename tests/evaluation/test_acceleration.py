@@ -6,6 +6,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.reference import undersample
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training
@@ -44,7 +45,7 @@ def test_partial_measurement_does_not_accelerate(partial_scan, tmp_path):
 
 def test_retrospective_points_count_the_same_everywhere(partial_scan, checkered, tmp_path):
     """In four frames every point is sampled once, so the acceleration is 4 within any extent."""
-    (score,) = evaluate([partial_scan], ["zerofilled"], [checkered]).scores
+    (score,) = evaluate([partial_scan], EvaluationRequest(["zerofilled"], [checkered])).scores
     assert recon(partial_scan, tmp_path, checkered) == score.acceleration == 4
     data = undersample(open_scan(partial_scan).read_slice(0), checkered)
     assert 4 * 24 * 32 / int(data.mask.sum()) > 7  # over the whole grid, which was not measured

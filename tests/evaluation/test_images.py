@@ -9,6 +9,7 @@ from helpers import complex_randn
 from cinerecon.cine import CineData
 from cinerecon.evaluation.figures import draw_movies
 from cinerecon.evaluation.images import InitialImages, read_image
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.base import Reconstruction, Reconstructor, fingerprint
 from cinerecon.methods.classical.linear import ZeroFilled
@@ -73,7 +74,7 @@ def test_fingerprints_contain_the_initial_method():
 @pytest.fixture(scope="module")
 def evaluated(full_scan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return folder, evaluate([full_scan], MODELS, ["gaussian:4"], output=folder, pictures=1).scores
+    return folder, evaluate([full_scan], EvaluationRequest(MODELS, ["gaussian:4"], output=folder), pictures=1).scores
 
 
 def correlation(tile, image):

@@ -15,7 +15,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.evaluation import charts
 from cinerecon.evaluation.failures import Failure
 from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, left_over
-from cinerecon.evaluation.request import complete_request, why_left_out
+from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
 from cinerecon.evaluation.results import BRIEF, tables_of, write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.summary import summarise
@@ -168,23 +168,23 @@ def test_what_a_paper_lacks_is_not_dropped(make_scores):
 
 
 def test_a_table_states_the_commands():
-    request = complete_request([], [], None, [find_paper_table("slr-1")])
-    assert request.patterns == ("gaussian:8",)
-    assert request.profile == "paper-slr"
-    assert set(request.models) | set(request.left_out) == {"ktslr", "dccnn", "crnn", "slrnet"}
-    assert "ktslr" in request.models
-    assert request.named == ()
-    ablations = complete_request(["zerofilled"], ["vds:4"], "cine", [find_paper_table("pass-3")])
+    selected = select_with_tables([], [], None, [find_paper_table("slr-1")])
+    assert selected.patterns == ("gaussian:8",)
+    assert selected.profile == "paper-slr"
+    assert set(selected.models) | set(selected.left_out) == {"ktslr", "dccnn", "crnn", "slrnet"}
+    assert "ktslr" in selected.models
+    assert selected.named == ()
+    ablations = select_with_tables(["zerofilled"], ["vds:4"], "cine", [find_paper_table("pass-3")])
     assert (ablations.models, ablations.patterns, ablations.profile) == (("zerofilled",), ("vds:4",), "cine")
     assert ablations.named == ("zerofilled",)
     assert "models/train.py --ablations" in why_left_out("passnet-relative")
     assert why_left_out("crnn") == "no weights yet"
     with pytest.raises(ConfigError, match="different rules"):
-        complete_request([], [], None, [find_paper_table("slr-1"), find_paper_table("pass-1")])
+        select_with_tables([], [], None, [find_paper_table("slr-1"), find_paper_table("pass-1")])
     with pytest.raises(ConfigError, match="no method"):
-        complete_request([], ["gaussian:8"], None, [])
+        select_with_tables([], ["gaussian:8"], None, [])
     with pytest.raises(ConfigError, match="no sampling pattern"):
-        complete_request(["ktslr"], [], None, [])
+        select_with_tables(["ktslr"], [], None, [])
 
 
 def test_files_hold_mean_and_spread(make_scores, tmp_path):
@@ -219,7 +219,7 @@ class Links(html.parser.HTMLParser):
 @pytest.mark.slow
 def test_the_page_is_complete_and_self_contained(full_scan, tmp_path):
     models, patterns = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
-    scores = evaluate([full_scan], models, patterns, output=tmp_path, pictures=1).scores
+    scores = evaluate([full_scan], EvaluationRequest(models, patterns, output=tmp_path), pictures=1).scores
     extra = lay_out(find_paper_table("slr-1"), scores)
     *paths, page = write_results(scores, tmp_path, baseline="cgsense", extra_tables=extra)
     assert all(path.exists() for path in paths)

@@ -15,6 +15,7 @@ from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import run as module
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import JobList, Listing
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import tables_of, write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
@@ -40,17 +41,17 @@ def same(some, others):
 
 
 def test_methods_are_judged_on_the_same_undersampled_scan(full_scan):
-    scores = evaluate([full_scan.parent], MODELS, PATTERNS).scores
+    scores = evaluate([full_scan.parent], EvaluationRequest(MODELS, PATTERNS)).scores
     assert [(s.sampling, s.method) for s in scores] == [(p, m) for p in PATTERNS for m in MODELS]
     by_case = {(s.sampling, s.method): s.psnr for s in scores}
     for pattern in PATTERNS:
         assert by_case[pattern, "cgsense"] > by_case[pattern, "zerofilled"] + 1
     assert by_case["gaussian:2", "cgsense"] > by_case["gaussian:4", "cgsense"]
-    assert same(evaluate([full_scan], MODELS, PATTERNS).scores, scores)
+    assert same(evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS)).scores, scores)
 
 
 def test_a_score_holds_all_settings(full_scan):
-    (score,) = evaluate([full_scan], ["cgsense"], ["gaussian:2"], profile="paper-slr").scores
+    (score,) = evaluate([full_scan], EvaluationRequest(["cgsense"], ["gaussian:2"], profile="paper-slr")).scores
     assert score.mse == pytest.approx(10 ** (-score.psnr / 10), rel=1e-6)  # the truth has the maximum 1
     assert len(score.frame_psnr) == len(score.frame_ssim) == 8
     assert np.mean(10 ** (-np.array(score.frame_psnr) / 10)) == pytest.approx(score.mse, rel=1e-5)
@@ -66,7 +67,7 @@ def test_a_score_holds_all_settings(full_scan):
 
 
 def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_path):
-    whole = evaluate([full_scan], MODELS, PATTERNS).scores
+    whole = evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS)).scores
     seen = []
 
     def stop_after_three(score):
@@ -75,15 +76,18 @@ def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=stop_after_three)
+        evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS, output=tmp_path), report=stop_after_three)
     with (tmp_path / "scores.csv").open("a") as file:
         file.write("full,0,3,gauss")  # the power failed here
     assert len(read_scores(tmp_path)) == 3
     again = []
-    scores = evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores
+    scores = evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS, output=tmp_path), report=again.append).scores
     assert same(scores, whole)
     assert [(s.sampling, s.method) for s in again] == [("gaussian:4", "cgsense")]
-    assert evaluate([full_scan], MODELS, PATTERNS, output=tmp_path, report=again.append).scores is not None
+    assert (
+        evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS, output=tmp_path), report=again.append).scores
+        is not None
+    )
     assert len(again) == 1
     assert len(read_scores(tmp_path)) == 4
 
@@ -91,8 +95,8 @@ def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_pat
 def test_what_decides_a_result_is_computed_again(full_scan, tmp_path):
     def n_computed(**changes):
         done = []
-        given = {"models": ["cgsense"], "patterns": ["gaussian:2"], **changes}
-        evaluate([full_scan], output=tmp_path, report=done.append, **given)
+        given = {"models": ["cgsense"], "patterns": ["gaussian:2"], "output": tmp_path, **changes}
+        evaluate([full_scan], EvaluationRequest(**given), report=done.append)
         return len(done)
 
     assert [n_computed(), n_computed()] == [1, 0]
@@ -109,7 +113,7 @@ def test_another_mask_in_the_same_file_is_another_task(full_scan, tmp_path):
         lines = np.random.default_rng(seed).random((8, 1, 48, 1)) < 0.5
         lines[:, :, 22:26] = True
         np.savez(path, mask=lines)
-        evaluate([full_scan], ["zerofilled"], [str(path)], output=tmp_path, report=done.append)
+        evaluate([full_scan], EvaluationRequest(["zerofilled"], [str(path)], output=tmp_path), report=done.append)
     assert len(done) == 2
     assert done[0].psnr != done[1].psnr
 
@@ -120,29 +124,31 @@ def test_other_processes_give_the_same(full_scan, tmp_path):
     for seed in (1, 2):
         paths.append(tmp_path / f"scan{seed}.h5")
         simulate_scan(paths[-1], SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3, seed=seed))
-    alone = evaluate(paths, MODELS, PATTERNS).scores
+    alone = evaluate(paths, EvaluationRequest(MODELS, PATTERNS)).scores
     reported = []
-    together = evaluate(paths, MODELS, PATTERNS, workers=2, output=tmp_path / "out", report=reported.append).scores
+    together = evaluate(
+        paths, EvaluationRequest(MODELS, PATTERNS, output=tmp_path / "out"), workers=2, report=reported.append
+    ).scores
     assert same(together, alone)
     assert len(reported) == len(alone) == len(read_scores(tmp_path / "out"))
 
 
 def test_memory_bounds_the_processes(monkeypatch):
-    plan = module.Plan(("zerofilled",), ("gaussian:2",))
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu")
     monkeypatch.setattr(module, "n_cores", lambda: 64)
     monkeypatch.setattr(module, "process_memory_mb", lambda: 500.0)
     monkeypatch.setattr(module, "free_memory_mb", lambda: 9000.0)
-    assert module._n_workers(plan, 1000.0) == 4
-    assert module._n_workers(plan, 100_000.0) == 1
-    assert module._n_workers(replace(plan, device="cuda"), 1.0) == 1
+    assert module._n_workers(request, 1000.0) == 4
+    assert module._n_workers(request, 100_000.0) == 1
+    assert module._n_workers(replace(request, device="cuda"), 1.0) == 1
 
 
 def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
-    (score,) = evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path).scores
+    (score,) = evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path)).scores
     assert not image_file(tmp_path, score.task).exists()
     done = []
     (score,) = evaluate(
-        [full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path, pictures=1, report=done.append
+        [full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path), pictures=1, report=done.append
     ).scores
     assert len(done) == 1
     with np.load(image_file(tmp_path, score.task)) as kept:
@@ -156,7 +162,7 @@ def test_equal_names_are_distinguished(full_scan, tmp_path):
     for folder in ("training/anna", "training/ben", "validation/anna"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
-    scores = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out").scores
+    scores = evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out")).scores
     assert [score.scan for score in scores] == ["training/anna/full", "ben/full", "validation/anna/full"]
     assert len({score.task for score in scores}) == len({score.subject for score in scores}) == 3
 
@@ -167,16 +173,19 @@ def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
     sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat", "d": "other/alone.mat"}
     for name, source in sources.items():
         write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)), {"subject": name})
-    together = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
-    alone = [evaluate([tmp_path / f"{name}.h5"], ["zerofilled"], ["gaussian:2"]).scores[0] for name in sources]
+    together = evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores
+    alone = [
+        evaluate([tmp_path / f"{name}.h5"], EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores[0]
+        for name in sources
+    ]
     assert [score.psnr for score in together] == [score.psnr for score in alone]
     assert len({score.psnr for score in together}) == 3
 
 
 def test_an_earlier_score_is_found_again(full_scan, tmp_path):
     """What decides the hash of a scan of a name of its own must not change, or all results are computed again."""
-    plan = module.Plan(("zerofilled",), ("gaussian:2",), output=tmp_path)
-    jobs = JobList([full_scan], plan, plan.load_methods(), Listing(tmp_path))
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu", output=tmp_path)
+    jobs = JobList([full_scan], request, request.load_methods(), Listing(tmp_path))
     (job,) = jobs.jobs(full_scan, jobs.read(full_scan))
     parts = [hash_file(full_scan), "0", "gaussian:2", fingerprint(load_method("zerofilled")), "0", "cine", "cpu"]
     text = "\n".join(["full", *parts, version("cinerecon")])
@@ -192,7 +201,11 @@ def test_failures_are_reported_and_the_rest_continues(full_scan, tmp_path):
     )
     simulate_scan(tmp_path / "scans/d.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2))
     patterns, messages = ["gaussian:2", "gaussian:8"], []
-    found = evaluate([tmp_path / "scans"], ["zerofilled"], patterns, output=tmp_path / "out", report=messages.append)
+    found = evaluate(
+        [tmp_path / "scans"],
+        EvaluationRequest(["zerofilled"], patterns, output=tmp_path / "out"),
+        report=messages.append,
+    )
     assert [(s.scan, s.sampling) for s in found.scores] == [("a", patterns[0]), ("a", patterns[1]), ("d", patterns[0])]
     assert [(f.scan, f.slice, f.sampling) for f in found.failures] == [
         *(("b", None, pattern) for pattern in patterns),
@@ -209,7 +222,7 @@ def test_failures_are_reported_and_the_rest_continues(full_scan, tmp_path):
     assert "failed, and so missing in these means: zerofilled 2" in notes
     page = write_results(found.scores, tmp_path / "out", failures=found.failures)[-1].read_text(encoding="utf-8")
     assert "failed: 5 of 8 reconstructions" in page
-    evaluate([full_scan], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out")
+    evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out"))
     assert not (tmp_path / "out/failures.csv").exists()
 
 
@@ -219,8 +232,8 @@ def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
             return super().__call__(data, progress) * float("nan")
 
     methods = {"zerofilled": Broken(), "cgsense": load_method("cgsense")}
-    monkeypatch.setattr(module.Plan, "load_methods", lambda _: methods)
-    found = evaluate([full_scan], ["zerofilled", "cgsense"], ["gaussian:2"])
+    monkeypatch.setattr(EvaluationRequest, "load_methods", lambda _: methods)
+    found = evaluate([full_scan], EvaluationRequest(["zerofilled", "cgsense"], ["gaussian:2"]))
     assert [score.method for score in found.scores] == ["cgsense"]
     assert "zerofilled returned an image with NaN or infinite values" in found.failures[0].what
 
@@ -228,7 +241,9 @@ def test_an_image_that_is_not_finite_stops_no_other(full_scan, monkeypatch):
 def test_stored_scores_are_counted_before_the_work(full_scan, tmp_path):
     counts = []
     for patterns in (["gaussian:2"], ["gaussian:2", "gaussian:3"]):
-        evaluate([full_scan], ["zerofilled"], patterns, output=tmp_path, report_existing=counts.append)
+        evaluate(
+            [full_scan], EvaluationRequest(["zerofilled"], patterns, output=tmp_path), report_existing=counts.append
+        )
     assert counts == [0, 1]
 
 
@@ -236,41 +251,46 @@ def test_an_undersampled_scan_is_refused(tmp_path):
     path = tmp_path / "fast.h5"
     simulate_scan(path, SimulateConfig(n_frames=8, ky=48, kx=40, n_coils=3, undersample="gaussian:4"))
     with pytest.raises(DataError, match="already undersampled"):
-        evaluate([path], ["zerofilled"], ["gaussian:4"])
+        evaluate([path], EvaluationRequest(["zerofilled"], ["gaussian:4"]))
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(FileError, match="no scan"):
-        evaluate([tmp_path], ["zerofilled"], ["gaussian:4"])
+        evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:4"]))
 
 
 def test_wrong_names_are_errors_before_any_work(full_scan):
     with pytest.raises(ConfigError, match="unknown profile"):
-        evaluate([full_scan], ["zerofilled"], ["gaussian:4"], profile="cin")
+        evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:4"], profile="cin"))
     with pytest.raises(ConfigError, match="unknown sampling pattern"):
-        evaluate([full_scan], ["zerofilled"], ["gauss:4"])
+        evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gauss:4"]))
     with pytest.raises(FileError, match="no such mask"):
-        evaluate([full_scan], ["zerofilled"], ["gaussian:4", "missing.npz"])
+        evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:4", "missing.npz"]))
 
 
 def test_each_scan_has_a_mask_of_its_own(tmp_path):
     """The same image, measured with the same noise, under another name: only the mask differs."""
     for name in ("a", "b"):
         simulate_scan(tmp_path / f"{name}.h5", SimulateConfig(n_frames=4, ky=32, kx=24, n_coils=2))
-    one, two = evaluate([tmp_path], ["zerofilled"], ["gaussian:4"]).scores
+    one, two = evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:4"])).scores
     assert one.psnr != two.psnr
 
 
 def test_images_next_to_a_scan_are_skipped(tmp_path):
     simulate_scan(tmp_path / "a.h5", SimulateConfig(n_frames=3, ky=16, kx=16, n_coils=2))
     reconstruct_scan(ReconRequest(tmp_path / "a.h5", "zerofilled", (str(tmp_path / "a.zerofilled.h5"),)))
-    (score,) = evaluate([tmp_path], ["zerofilled"], ["gaussian:2"]).scores
+    (score,) = evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores
     assert score.scan == "a"
 
 
 def test_a_scan_that_is_named_twice_counts_once(full_scan):
     respelled = full_scan.parent / ".." / full_scan.parent.name / full_scan.name
-    assert len(evaluate([full_scan.parent, full_scan, respelled], ["zerofilled"], ["gaussian:2"]).scores) == 1
+    assert (
+        len(
+            evaluate([full_scan.parent, full_scan, respelled], EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores
+        )
+        == 1
+    )
 
 
 def test_the_card_of_a_network_does_not_change_its_result():
@@ -285,15 +305,15 @@ def test_the_card_of_a_network_does_not_change_its_result():
 
 def test_a_scan_unlike_the_training_is_marked(full_scan):
     """The networks that come with the program were trained on 96 lines and more; this scan has 48."""
-    _, score = evaluate([full_scan], ["zerofilled", "dccnn"], ["gaussian:2"]).scores
+    _, score = evaluate([full_scan], EvaluationRequest(["zerofilled", "dccnn"], ["gaussian:2"])).scores
     assert "dccnn: the scan has 48 lines, the network was trained on" in score.marks
 
 
 @pytest.mark.parametrize(("n_pictures", "chosen"), [(0, []), (1, [1]), (3, [0, 1, 2])])
 def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, n_slices=3))
-    plan = module.Plan(("zerofilled",), ("gaussian:2",), (), 0, "cpu", "cine", None)
-    jobs = JobList([tmp_path / "scan.h5"], plan, plan.load_methods(), pictures=n_pictures)
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu")
+    jobs = JobList([tmp_path / "scan.h5"], request, request.load_methods(), pictures=n_pictures)
     jobs = jobs.jobs(tmp_path / "scan.h5", jobs.read(tmp_path / "scan.h5"))
     assert [job.number for job in jobs if job.stores_images] == chosen
 
@@ -309,7 +329,9 @@ def two_series(full_scan, tmp_path):
 
 def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
     def subjects(**options):
-        scores = evaluate([two_series], ["zerofilled"], ["gaussian:2"], output=tmp_path / "out", **options).scores
+        scores = evaluate(
+            [two_series], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out", **options)
+        ).scores
         assert [row.subject for row in read_scores(tmp_path / "out")][-2:] == [score.subject for score in scores]
         return [score.subject for score in scores]
 

@@ -4,6 +4,7 @@ import pytest
 from raw_scan import small_scan
 from small_recipe import RECIPE
 
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.methods.model_file import read_model
 from cinerecon.preparation.config import PrepareConfig, parse_split
@@ -54,7 +55,7 @@ def test_what_a_network_was_trained_on_is_marked(folder, run):
     assert (len(card.cases), len(card.subjects)) == (1, 1)
     known = [folder / "first/anna/cine.h5", folder / "data/train/anna/cine_slice00.h5"]
     others = [folder / "others/test/anna/cine_slice00.h5", folder / "second/bert/cine.h5"]
-    scores = evaluate([*known, *others], [str(folder / run)], [MASK]).scores
+    scores = evaluate([*known, *others], EvaluationRequest([str(folder / run)], [MASK])).scores
     words = [
         [part for part in score.marks.split("; ") if "trained on a" in part or "this scan" in part] for score in scores
     ]

@@ -9,9 +9,10 @@ from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition import open as acquisition
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.evaluation import jobs, score, score_slice
+from cinerecon.evaluation import jobs, score
 from cinerecon.evaluation.failures import read_failures
 from cinerecon.evaluation.jobs import merge_scores
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
 from cinerecon.io.scan_list import read_scan_list
@@ -27,8 +28,8 @@ def archive(tmp_path_factory):
 
 
 def run(archive, output, shard=None, models=MODELS, **options):
-    scans = read_scan_list(archive / "list.txt")
-    return evaluate(scans, models, ["gaussian:2"], output=output, shard=shard, pictures=2, **options)
+    request = EvaluationRequest(models, ["gaussian:2"], output=output)
+    return evaluate(read_scan_list(archive / "list.txt"), request, shard=shard, pictures=2, **options)
 
 
 def without_usage(scores):
@@ -118,11 +119,11 @@ def test_a_scan_that_changed_is_scored_again(archive, tmp_path):
 
 
 def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):
-    plan = score_slice.Plan(("zerofilled",), ("gaussian:2",))
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu")
     scans = [archive / f"P{n}/cine.h5" for n in (0, 1, 2, 4)]
     pictured = []
     for number in (1, 2):
-        listed = jobs.JobList(scans, plan, plan.load_methods(), pictures=3, shard=Shard(number, N))
+        listed = jobs.JobList(scans, request, request.load_methods(), pictures=3, shard=Shard(number, N))
         of_shard = [job for path in listed.scans for job in listed.jobs(path, listed.read(path))]
         pictured += [job.label for job in of_shard if job.stores_images]
     assert sorted(pictured) == ["P0/cine", "P2/cine", "P4/cine"]

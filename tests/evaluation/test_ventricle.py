@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cinerecon.evaluation.files import compare_files
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
@@ -73,7 +74,9 @@ def test_an_evaluation_reports_volumes_of_a_stack(tmp_path):
     sizes = {"n_frames": 12, "ky": 96, "kx": 96, "n_coils": 4, "n_slices": 4, "view": "short", "noise": 0.005}
     simulate_scan(tmp_path / "stack.h5", SimulateConfig(**sizes))
     out = tmp_path / "out"
-    done = evaluate([tmp_path / "stack.h5"], ["zerofilled", "viewshared"], ["gaussian:4,acs=4"], output=out)
+    done = evaluate(
+        [tmp_path / "stack.h5"], EvaluationRequest(["zerofilled", "viewshared"], ["gaussian:4,acs=4"], output=out)
+    )
     write_results(done.complete(), out)
     summary = json.loads((out / "summary.json").read_text())
     stacks = {f["method"]: f["pairs"] for f in summary["ventricle"] if f["is_volume"]}

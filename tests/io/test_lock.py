@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from cinerecon.errors import FileError
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard
@@ -50,7 +51,9 @@ def _recon(output, shard):
         ("prepare", lambda output, shard: prepare([SCAN], output, shard=shard)),
         (
             "evaluate",
-            lambda output, shard: evaluate([SCAN], ["zerofilled"], ["gaussian:4"], output=output, shard=shard),
+            lambda output, shard: evaluate(
+                [SCAN], EvaluationRequest(["zerofilled"], ["gaussian:4"], output=output), shard=shard
+            ),
         ),
         ("recon", _recon),
     ],

@@ -13,6 +13,7 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
@@ -138,14 +139,14 @@ def test_recon_of_scan_and_case_is_the_same_image(scan, tmp_path):
 
 def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
     prepared(scan, tmp_path / "data", split=(0, 0, 1))
-    raw = evaluate([scan], ["zerofilled"], ["gaussian:3"]).scores
-    stored = evaluate([tmp_path / "data"], ["zerofilled"], ["gaussian:3"]).scores
+    raw = evaluate([scan], EvaluationRequest(["zerofilled"], ["gaussian:3"])).scores
+    stored = evaluate([tmp_path / "data"], EvaluationRequest(["zerofilled"], ["gaussian:3"])).scores
     assert [(s.slice, s.psnr, s.ssim, s.nmse) for s in stored] == [(s.slice, s.psnr, s.ssim, s.nmse) for s in raw]
     assert {score.marks for score in stored} == {"simulated"}
     prepared(scan, tmp_path / "all", split=(1, 0, 0))
     with pytest.raises(FileError, match="no case of the split 'test'"):
-        evaluate([tmp_path / "all"], ["zerofilled"], ["gaussian:3"])
-    assert len(evaluate([tmp_path / "all" / "train"], ["zerofilled"], ["gaussian:3"]).scores) == 2
+        evaluate([tmp_path / "all"], EvaluationRequest(["zerofilled"], ["gaussian:3"]))
+    assert len(evaluate([tmp_path / "all" / "train"], EvaluationRequest(["zerofilled"], ["gaussian:3"])).scores) == 2
 
 
 def test_a_case_warns_of_other_settings(scan, tmp_path):

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from cinerecon.errors import StorageError
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case_index import read_index
 from cinerecon.io.shards import Shard
@@ -101,7 +102,7 @@ def test_an_evaluation_and_a_reconstruction_of_many_scans_stop(scans, tmp_path, 
     paths = sorted(scans.iterdir())
     disk(1)  # the record of the scan, but not its score
     with pytest.raises(StorageError, match="No space left"):
-        evaluate(paths, ["zerofilled"], ["gaussian:2"], output=tmp_path / "scores")
+        evaluate(paths, EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "scores"))
     disk(1)
     outcomes = []
     folder = tmp_path / "images"
@@ -110,4 +111,6 @@ def test_an_evaluation_and_a_reconstruction_of_many_scans_stop(scans, tmp_path, 
         run_batch(batch, report=outcomes.append)
     assert outcomes == []
     disk(1000)
-    assert len(evaluate(paths, ["zerofilled"], ["gaussian:2"], output=tmp_path / "scores").scores) == 2
+    assert (
+        len(evaluate(paths, EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "scores")).scores) == 2
+    )

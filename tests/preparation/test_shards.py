@@ -9,6 +9,7 @@ from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition.open import find_cines
 from cinerecon.errors import ConfigError, FileError
+from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.case_index import read_index
@@ -70,7 +71,7 @@ def whole(archive, tmp_path_factory):
 
 def test_merged_shards_are_the_preparation(archive, whole, tmp_path):
     run(archive, tmp_path, Shard(2, N))
-    for use in (find_cines, lambda folder: evaluate([folder], ["zerofilled"], ["gaussian:2"])):
+    for use in (find_cines, lambda folder: evaluate([folder], EvaluationRequest(["zerofilled"], ["gaussian:2"]))):
         with pytest.raises(FileError, match="prepared in shards, which are not merged"):
             use(tmp_path)
     with pytest.raises(FileError, match="1 of 2 shards is missing: 1"):
