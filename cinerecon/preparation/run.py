@@ -2,8 +2,9 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cinerecon.errors import FileError, StorageError
 from cinerecon.io.case_index import INDEX, PREPARE, append_rows, keep_existing_rows, remove_cases
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
-from cinerecon.machine import in_processes, n_cores
+from cinerecon.machine import Result, Task, in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import ExistingCases, PrepareRecords, finish_index, read_existing_cases, start_folder
 from cinerecon.preparation.prepare_slice import (
@@ -83,14 +84,12 @@ def prepare(
         known, n_processes = PrepareRecords(folder, records, config), workers or n_cores()
         limit = memory and memory // n_processes
         sources, passed = find_sources(paths, folder, listed, known.knows)
-        before = read_existing_cases(folder, config, force=force, records=records if shard else None)
-        run = partial(
-            _prepare_sources,
-            folder=folder,
-            config=config,
-            before=before,
-            known=known,
-            n_processes=n_processes,
+        run = _Preparation(
+            folder,
+            config,
+            known,
+            read_existing_cases(folder, config, force=force, records=records if shard else None),
+            n_processes,
             make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
             report=progress or (lambda *_: None),
         )
@@ -103,95 +102,122 @@ def prepare(
     return result
 
 
-def _prepare_sources(
-    sources: list[Source],
-    passed: dict[str, int],
-    *,
-    folder: Path,
-    config: PrepareConfig,
-    before: ExistingCases,
-    known: PrepareRecords,
-    n_processes: int,
-    make_job: Callable[..., SliceJob],
-    report: Progress,
-) -> PrepareReport:
-    """Survey sources and prepare their slices; the index of the records lists the cases."""
-    is_shard = known.folder != folder
-    report("reading headers", 0.0)
-    items, refused, left_out = _survey_all(sources, config, n_processes, known)
-    if left_out and not (items or refused or is_shard):
-        what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
-        raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
-    items.sort(key=lambda item: item.name)
-    if items:
-        before = start_folder(folder, config, before, known.folder if is_shard else None)
-    items, clashing = _without_clashes(items, before)
-    refused += clashing
-    items, contradicting = _without_other_split(items, config, before)
-    refused += contradicting
-    items, n_copies = _without_copies(items, before)
-    passed |= _counted(left_out)
-    passed |= {"copies of other files, under another name": n_copies} if n_copies else {}
-    jobs = [_job(item, number, config, before, known, make_job) for item in items for number in range(item.n_slices)]
-    try:
-        prepared, rejected = _prepare_slices(jobs, n_processes, report, known, folder)
-    except StorageError as error:
-        with suppress(FileError):  # no space for it; rows without cases are removed when the preparation continues
-            n = keep_existing_rows(known.folder, folder)
-            error.hint = f"free space and repeat the command, which continues: {n} cases are in the index"
-        raise
-    refused = sorted([*refused, *rejected], key=lambda refusal: (str(refusal.path), refusal.where))
-    rows = tuple(row for cases in prepared for row in cases.rows)
-    finish_index(folder, rows, refused, known.folder)
-    n_new = sum(len(cases.rows) for cases in prepared if cases.is_new)
-    n_unknown = sum(not item.is_subject_known for item in items)
-    warnings = Counter(text for cases in prepared for text in cases.warnings)
-    return PrepareReport(rows, n_new, tuple(refused), passed, n_unknown, dict(warnings), known.folder / INDEX)
+@dataclass(eq=False)
+class _Preparation:
+    """A run that surveys sources and prepares their slices; the index of the records lists the cases.
 
+    Attributes
+    ----------
+    folder, config
+        Folder of the cases, and settings.
+    known
+        Records of this run and of earlier ones.
+    existing
+        Cases that the folder contains.
+    n_processes
+        Number of processes.
+    make_job
+        Makes the job of a slice.
+    report
+        Called with the step and the fraction completed.
+    """
 
-def _prepare_slices(
-    jobs: list[SliceJob], n_processes: int, report: Progress, known: PrepareRecords, folder: Path
-) -> tuple[list[PreparedSlice], list[Rejection]]:
-    """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
-    prepared: list[PreparedSlice] = []
-    rejected: list[Rejection] = []
-    for n, outcome in enumerate(in_processes(SlicePreparer(), jobs, _processes_for(len(jobs), n_processes))):
-        report(f"slice {n + 1} of {len(jobs)}", (n + 1) / len(jobs))
-        if isinstance(outcome, Rejection):
-            rejected.append(outcome)
-            continue
-        if outcome.is_new:
+    folder: Path
+    config: PrepareConfig
+    known: PrepareRecords
+    existing: ExistingCases
+    n_processes: int
+    make_job: Callable[..., SliceJob]
+    report: Progress
+
+    def __call__(self, sources: list[Source], passed: dict[str, int]) -> PrepareReport:
+        """Prepare sources; ``passed`` counts the files that were excluded before, by reason."""
+        records, is_shard = self.known.folder, self.known.folder != self.folder
+        self.report("reading headers", 0.0)
+        items, refused, left_out = self._survey(sources)
+        if left_out and not (items or refused or is_shard):
+            what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
+            raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
+        if items:
+            self.existing = start_folder(self.folder, self.config, self.existing, records if is_shard else None)
+        items, clashing = _without_clashes(sorted(items, key=lambda item: item.name), self.existing)
+        items, contradicting = _without_other_split(items, self.config, self.existing)
+        items, n_copies = _without_copies(items, self.existing)
+        prepared, rejected = self._prepare([self._job(item, n) for item in items for n in range(item.n_slices)])
+        refused += [*clashing, *contradicting, *rejected]
+        refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
+        rows = tuple(row for cases in prepared for row in cases.rows)
+        finish_index(self.folder, rows, refused, records)
+        copies = {"copies of other files, under another name": n_copies} if n_copies else {}
+        return PrepareReport(
+            rows,
+            sum(len(cases.rows) for cases in prepared if cases.is_new),
+            tuple(refused),
+            passed | _counted(left_out) | copies,
+            sum(not item.is_subject_known for item in items),
+            dict(Counter(text for cases in prepared for text in cases.warnings)),
+            records / INDEX,
+        )
+
+    def _survey(self, sources: list[Source]) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
+        """Open the sources that are not recorded: scans, rejections, and the files of folders that hold no cine."""
+        content: list[Item | Rejection | ExcludedFile] = []
+        others: list[Source] = []
+        for source in sources:
+            items = self.known.find(source)
+            if items is None:
+                others.append(source)
+            else:
+                content += items
+        for survey in self._in_processes(partial(survey_source, config=self.config), others):
+            self.known.add_survey(survey)
+            content += survey.found
+        return (
+            [item for item in content if isinstance(item, Item)],
+            [item for item in content if isinstance(item, Rejection)],
+            [item for item in content if isinstance(item, ExcludedFile)],
+        )
+
+    def _job(self, item: Item, number: int) -> SliceJob:
+        """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
+        split = self.existing.splits.get(item.subject) or split_of(item.subject, self.config.split)
+        rows = self.existing.find(item, number)
+        is_unchanged = self.known.are_unchanged(rows)
+        return self.make_job(item=item, slice=number, split=split, known=rows, is_unchanged=is_unchanged)
+
+    def _prepare(self, jobs: list[SliceJob]) -> tuple[list[PreparedSlice], list[Rejection]]:
+        """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
+        prepared: list[PreparedSlice] = []
+        rejected: list[Rejection] = []
+        try:
+            for n, outcome in enumerate(self._in_processes(SlicePreparer(), jobs), 1):
+                self.report(f"slice {n} of {len(jobs)}", n / len(jobs))
+                if isinstance(outcome, Rejection):
+                    rejected.append(outcome)
+                else:
+                    self._record(outcome)
+                    prepared.append(outcome)
+        except StorageError as error:
+            with suppress(FileError):  # no space for it; rows without cases are removed when the preparation continues
+                n = keep_existing_rows(self.known.folder, self.folder)
+                error.hint = f"free space and repeat the command, which continues: {n} cases are in the index"
+            raise
+        return prepared, rejected
+
+    def _record(self, cases: PreparedSlice) -> None:
+        """Add the cases of a slice to the index and the records."""
+        if cases.is_new:
             try:
-                append_rows(known.folder, outcome.rows)
+                append_rows(self.known.folder, cases.rows)
             except StorageError:
-                remove_cases(folder, outcome.rows)
+                remove_cases(self.folder, cases.rows)
                 raise
-        if outcome.is_new or not known.are_unchanged(outcome.rows):
-            known.add_cases(outcome.rows)
-        prepared.append(outcome)
-    return prepared, rejected
+        if cases.is_new or not self.known.are_unchanged(cases.rows):
+            self.known.add_cases(cases.rows)
 
-
-def _survey_all(
-    sources: list[Source], config: PrepareConfig, n_processes: int, known: PrepareRecords
-) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
-    """Open all sources that are not recorded: the scans, the rejections, and the files of folders that hold no cine."""
-    content: list[Item | Rejection | ExcludedFile] = []
-    others: list[Source] = []
-    for source in sources:
-        items = known.find(source)
-        if items is None:
-            others.append(source)
-        else:
-            content += items
-    for survey in in_processes(partial(survey_source, config=config), others, _processes_for(len(others), n_processes)):
-        known.add_survey(survey)
-        content += survey.found
-    return (
-        [item for item in content if isinstance(item, Item)],
-        [item for item in content if isinstance(item, Rejection)],
-        [item for item in content if isinstance(item, ExcludedFile)],
-    )
+    def _in_processes(self, work: Callable[[Task], Result], tasks: list[Task]) -> Iterator[Result]:
+        """The results of tasks, computed in this process if they are few."""
+        return in_processes(work, tasks, 1 if len(tasks) <= MAX_SERIAL_TASKS else self.n_processes)
 
 
 def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
@@ -210,26 +236,12 @@ def split_of(subject: str, shares: Sequence[float]) -> str:
     return next(split for split, share in zip(SPLITS, shares, strict=True) if share > 0)
 
 
-def _job(
-    item: Item,
-    number: int,
-    config: PrepareConfig,
-    before: ExistingCases,
-    known: PrepareRecords,
-    make_job: Callable[..., SliceJob],
-) -> SliceJob:
-    """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
-    split = before.splits.get(item.subject) or split_of(item.subject, config.split)
-    rows = before.find(item, number)
-    return make_job(item=item, slice=number, split=split, known=rows, is_unchanged=known.are_unchanged(rows))
-
-
-def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Item], list[Rejection]]:
+def _without_clashes(items: list[Item], existing: ExistingCases) -> tuple[list[Item], list[Rejection]]:
     """Scans that would not overwrite the cases of another scan; and those that would."""
     accepted, refused = [], []
     for item in items:
         path = str(item.source.path)
-        rows = (row for number in range(item.n_slices) for row in before.find(item, number))
+        rows = (row for number in range(item.n_slices) for row in existing.find(item, number))
         other = next((row for row in rows if row.source != path and row.source_sha256 != item.sha256), None)
         if other is not None:
             what = f"its cases would overwrite those of another scan, {other.source}"
@@ -241,7 +253,7 @@ def _without_clashes(items: list[Item], before: ExistingCases) -> tuple[list[Ite
 
 
 def _without_other_split(
-    items: list[Item], config: PrepareConfig, before: ExistingCases
+    items: list[Item], config: PrepareConfig, existing: ExistingCases
 ) -> tuple[list[Item], list[Rejection]]:
     """Scans whose subjects may be in the only split that is requested; and those whose subjects are in another one.
 
@@ -251,7 +263,7 @@ def _without_other_split(
     requested = [name for name, share in zip(SPLITS, config.split, strict=True) if share > 0]
     accepted, refused = [], []
     for item in items:
-        split = before.splits.get(item.subject)
+        split = existing.splits.get(item.subject)
         if split is None or len(requested) > 1 or split == requested[0]:
             accepted.append(item)
         else:
@@ -261,16 +273,11 @@ def _without_other_split(
     return accepted, refused
 
 
-def _without_copies(items: list[Item], before: ExistingCases) -> tuple[list[Item], int]:
+def _without_copies(items: list[Item], existing: ExistingCases) -> tuple[list[Item], int]:
     """Each content under one name, its former one if it has any: copies could put one subject into two splits."""
-    subjects = {(row.source_sha256, row.slice): row.subject for row in before.rows}
+    subjects = {(row.source_sha256, row.slice): row.subject for row in existing.rows}
     first: dict[tuple[str, str], Item] = {}
     for item in items:
         if subjects.get((item.sha256, 0), item.subject) == item.subject:
             first.setdefault((item.sha256, item.series), item)
     return list(first.values()), len(items) - len(first)
-
-
-def _processes_for(n_tasks: int, n_processes: int) -> int:
-    """Number of processes for a number of tasks."""
-    return 1 if n_tasks <= MAX_SERIAL_TASKS else n_processes
