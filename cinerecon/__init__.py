@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cinerecon import metrics, networks
-    from cinerecon.acquisition.open import intake, open_scan
+    from cinerecon.acquisition.open import open_scan, read_slices
     from cinerecon.cine import CineData
     from cinerecon.errors import CineReconError, CineReconWarning
     from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
@@ -25,12 +25,12 @@ __all__ = [
     "ReconstructedSlice",
     "__version__",
     "export",
-    "intake",
     "load_method",
     "metrics",
     "networks",
     "open_scan",
     "read_mrd",
+    "read_slices",
     "reconstruct",
     "simulate_cine",
 ]
@@ -44,16 +44,19 @@ if not TYPE_CHECKING:
         "ReconstructedSlice": "reconstruction.slices",
         "__version__": "version",
         "export": "reconstruction.public",
-        "intake": "acquisition.open",
         "load_method": "methods.table",
         "open_scan": "acquisition.open",
         "read_mrd": "io.ismrmrd.hdf5_scan",
+        "read_slices": "acquisition.open",
         "reconstruct": "reconstruction.public",
         "simulate_cine": "simulation.scan",
     }
 
     def __getattr__(name: str) -> Any:
         """Import a public name at first use (PEP 562), so that importing the package takes no time."""
+        if name == "intake":
+            import_module("warnings").warn("cinerecon.intake is now read_slices", DeprecationWarning, stacklevel=2)
+            name = "read_slices"
         if name in ("metrics", "networks"):
             return import_module(f"{__name__}.{name}")
         if name not in _MODULES:

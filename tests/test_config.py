@@ -1,6 +1,9 @@
 """Settings as texts: nested ones, and those that are mistyped, named with the nearest."""
 
+import ast
 import pickle
+import re
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -13,6 +16,8 @@ from cinerecon.methods.classical.config import LpsConfig
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.networks.config import DcCnnConfig, IstaNetConfig, SlrNetConfig
 from cinerecon.simulation.config import SimulateConfig
+
+PACKAGE = Path(__file__).parents[1] / "cinerecon"
 
 
 def test_settings_reach_into_nested_settings_that_are_null():
@@ -198,3 +203,18 @@ def test_the_constructor_names_the_wrong_setting_as_the_command_line_does(config
     assert isinstance(of_constructor.value, ValueError) and isinstance(of_constructor.value.__cause__, ValidationError)
     copied = pickle.loads(pickle.dumps(of_constructor.value))
     assert (copied.what, copied.where, copied.hint) == (what, config.__name__, of_constructor.value.hint)
+
+
+def descriptions():
+    """The descriptions of all fields of settings and options, from the sources."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "description" and isinstance(node.value, ast.Constant):
+                yield node.value.value
+
+
+def test_descriptions_are_phrases_without_capital_and_period():
+    texts = list(descriptions())
+    assert len(texts) > 200
+    names = ("Adam", "Python", "TensorFlow", "Siemens")
+    assert [t for t in texts if t.endswith(".") or (re.match("[A-Z][a-z]", t) and not t.startswith(names))] == []

@@ -19,92 +19,92 @@ class AcquisitionConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
-    whiten: bool = Field(True, description="Decorrelate the noise of the coils if the scan has noise readouts.")
+    whiten: bool = Field(True, description="decorrelate the noise of the coils if the scan has noise readouts")
     n_virtual_coils: int | Literal["auto"] | None = Field(
         None,
-        description="Compress to this many virtual coils; auto keeps 99 % of the signal energy with as few as"
-        " possible; null keeps all.",
+        description="compress to this many virtual coils; auto keeps 99 % of the signal energy with as few as"
+        " possible; null keeps all",
     )
     compression: Literal["pca", "geometric"] = Field(
-        COMPRESSION, description="Principal components of all samples, or of each position along the readout."
+        COMPRESSION, description="principal components of all samples, or of each position along the readout"
     )
-    csm: CsmMethod = Field("smooth", description="Method for the coil maps.")
+    csm: CsmMethod = Field("smooth", description="method for the coil maps")
     remove_oversampling: bool = Field(
-        True, description="Crop the image along the readout to the prescribed field of view."
+        True, description="crop the image along the readout to the prescribed field of view"
     )
     transform: Literal["auto", "fft", "ifft"] = Field(
         "auto",
-        description="Transform from the stored k-space to the image; auto is fft for Siemens, ifft for the others.",
+        description="transform from the stored k-space to the image; auto is fft for Siemens, ifft for the others",
     )
     select: dict[Counter, int] = Field(
-        default_factory=dict, description="Keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan."
+        default_factory=dict, description="keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan"
     )
     time_counter: TimeCounter = Field(
-        "auto", description="Counter of the frames; auto is phase, or repetition if there is only one phase."
+        "auto", description="counter of the frames; auto is phase, or repetition if there is only one phase"
     )
     combine: list[Counter] = Field(
         default_factory=list,
-        description="Counters of parts of one image, e.g. [repetition] if it counts heartbeats.",
+        description="counters of parts of one image, e.g. [repetition] if it counts heartbeats",
     )
     gating: GatingMode = Field(
         "auto",
-        description="Frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
-        " time (none); auto uses the counters unless they clearly do not number frames.",
+        description="frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
+        " time (none); auto uses the counters unless they clearly do not number frames",
     )
-    gated_frames: int = Field(25, ge=2, le=1000, description="Frames of a retrospectively gated cine.")
+    gated_frames: int = Field(25, ge=2, le=1000, description="frames of a retrospectively gated cine")
     rr_window: float = Field(
         0.35,
         gt=0,
         le=1,
-        description="Largest relative difference of an R-R interval from the mean of the middle half of all.",
+        description="largest relative difference of an R-R interval from the mean of the middle half of all",
     )
     r_waves: Literal["auto", "stamps", "ecg"] = Field(
         "auto",
-        description="R waves from the physiological time stamps or from the ECG in the file; auto prefers stamps.",
+        description="R waves from the physiological time stamps or from the ECG in the file; auto prefers stamps",
     )
     tick_ms: float | None = Field(
         None,
         gt=0,
-        description="Unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, otherwise it is determined.",
+        description="unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, otherwise it is determined",
     )
     real_time_lines: int | None = Field(
         None,
         ge=1,
-        description="Readouts of each frame in real time; null follows the counters, or ends before a line recurs.",
+        description="readouts of each frame in real time; null follows the counters, or ends before a line recurs",
     )
     repeats: Uncounted = Field(
         "auto",
-        description="Meaning of repeated measurements of a line that no counter distinguishes: average, or the counter"
-        " that was not written; auto averages those that agree.",
+        description="meaning of repeated measurements of a line that no counter distinguishes: average, or the counter"
+        " that was not written; auto averages those that agree",
     )
     positions: Literal["auto", "slices", "one"] = Field(
         "auto",
-        description="Readouts of one slice at several positions: separate slices, or one slice that follows the motion;"
-        " auto reads several full sets of lines as slices, and refuses others.",
+        description="readouts of one slice at several positions: separate slices, or one slice that follows the motion;"
+        " auto reads several full sets of lines as slices, and refuses others",
     )
     encoding: int | None = Field(
         None,
         ge=0,
-        description="Encoding of the header to reconstruct; null is the first encoding that has image lines.",
+        description="encoding of the header to reconstruct; null is the first encoding that has image lines",
     )
     center_sample: int | None = Field(
         None,
         ge=0,
-        description="Sample at the centre of k-space; null is that in the readout headers, which is checked.",
+        description="sample at the centre of k-space; null is that in the readout headers, which is checked",
     )
     ky_centre: int | None = Field(
         None,
         ge=0,
-        description="Line at the centre of k-space; null is that in the header, which is compared with the data.",
+        description="line at the centre of k-space; null is that in the header, which is compared with the data",
     )
     exclude_coils: list[int] = Field(
-        default_factory=list, description="Coils to leave out, counted from 0, e.g. [2] if coil 2 is broken."
+        default_factory=list, description="coils to leave out, counted from 0, e.g. [2] if coil 2 is broken"
     )
     arrays: ArrayOptions = Field(
-        ArrayOptions(), description="Description of k-space in plain array files, as by --axes and similar options."
+        ArrayOptions(), description="description of k-space in plain array files, as by --axes and similar options"
     )
     memory_limit_gb: float = Field(
-        16.0, gt=0, description="Refuse a scan whose slices need more than this for k-space [GB]."
+        16.0, gt=0, description="refuse a scan whose slices need more than this for k-space [GB]"
     )
 
     @field_validator("n_virtual_coils", mode="before")

@@ -98,7 +98,7 @@ class ScanOpener:
         return source
 
 
-def intake(
+def read_slices(
     path: str | Path,
     config: AcquisitionConfig | None = None,
     *,

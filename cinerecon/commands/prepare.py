@@ -104,7 +104,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         from cinerecon.preparation.config import COMBINING_MAPS, PrepareConfig, parse_sizes, parse_split
 
         preprocessing = (
-            with_preprocessing(PrepareConfig().intake, self.settings).with_arrays(self).with_set(self.set_index)
+            with_preprocessing(PrepareConfig().preprocessing, self.settings).with_arrays(self).with_set(self.set_index)
         )
         if self.csm and self.combine and self.csm != COMBINING_MAPS.get(self.combine, self.combine):
             what = f"the coils are combined by {self.combine} maps, --csm {self.csm} would have no effect"
@@ -115,7 +115,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
             preprocessing = preprocessing.with_settings(settings, where=option)
         return PrepareConfig.parse(
             {
-                "intake": preprocessing.model_dump(),
+                "preprocessing": preprocessing.model_dump(),
                 "combine": self.combine,
                 "readout": self.crop_readout,
                 "crop": self.crop and parse_sizes(self.crop, "rows x columns", "--crop"),
@@ -146,7 +146,7 @@ def prepare(options: PrepareOptions) -> None:
         return
     scans_of(options.sources, options.lists)
     files = [path for path in options.sources if not is_list(path)]
-    if options.compression and not options.config().intake.n_virtual_coils:
+    if options.compression and not options.config().preprocessing.n_virtual_coils:
         print("warning  --compression has no effect without --compress-coils", file=sys.stderr)
     with progress_bar() as progress:
         report = run(

@@ -23,23 +23,23 @@ COMBINING_MAPS: dict[str, CsmMethod] = {"adaptive": "walsh", "espirit": "espirit
 class PrepareConfig(Config):
     """Settings of the preparation of cases."""
 
-    renamed: ClassVar[Mapping[str, str]] = {"person": "subject"}
+    renamed: ClassVar[Mapping[str, str]] = {"person": "subject", "intake": "preprocessing"}
 
-    intake: AcquisitionConfig = Field(AcquisitionConfig(), description="How raw readouts become a cine.")
+    preprocessing: AcquisitionConfig = Field(AcquisitionConfig(), description="how raw readouts become a cine")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
-        None, description="Combine the coils by these maps, and sample the one image: the papers' single-coil setting."
+        None, description="combine the coils by these maps, and sample the one image: the papers' single-coil setting"
     )
-    frames: int | None = Field(None, ge=1, description="Keep this many frames, the first ones; null keeps all.")
-    readout: int | None = Field(None, ge=1, description="Keep this many columns, those in the middle.")
-    crop: tuple[int, int] | None = Field(None, description="Keep this many rows and columns, those in the middle.")
-    patches: tuple[Patch, ...] = Field((), description="Cut patches of these sizes (frames, y, x), each size in turn.")
-    stride: Patch | None = Field(None, description="Steps from patch to patch (frames, y, x); null: half a patch.")
-    simulated_coils: int = Field(N_SIMULATED_COILS, ge=1, le=128, description="Coils simulated for magnitude images.")
-    seed: int = Field(SEED, ge=0, description="Seed of everything that is simulated.")
-    subject: str = Field("", description="Pattern (regular expression) that finds the name of the subject in the path.")
-    split: tuple[float, float, float] = Field(SPLIT_SHARES, description="Shares of train, val and test.")
+    frames: int | None = Field(None, ge=1, description="keep this many frames, the first ones; null keeps all")
+    readout: int | None = Field(None, ge=1, description="keep this many columns, those in the middle")
+    crop: tuple[int, int] | None = Field(None, description="keep this many rows and columns, those in the middle")
+    patches: tuple[Patch, ...] = Field((), description="cut patches of these sizes (frames, y, x), each size in turn")
+    stride: Patch | None = Field(None, description="steps from patch to patch (frames, y, x); null: half a patch")
+    simulated_coils: int = Field(N_SIMULATED_COILS, ge=1, le=128, description="coils simulated for magnitude images")
+    seed: int = Field(SEED, ge=0, description="seed of everything that is simulated")
+    subject: str = Field("", description="pattern (regular expression) that finds the name of the subject in the path")
+    split: tuple[float, float, float] = Field(SPLIT_SHARES, description="shares of train, val and test")
     strict: bool = Field(
-        REFUSES_UNREALISTIC, description="Refuse what is easier to reconstruct than measured data, not only mark it."
+        REFUSES_UNREALISTIC, description="refuse what is easier to reconstruct than measured data, not only mark it"
     )
 
     @field_validator("subject")
@@ -67,10 +67,10 @@ class PrepareConfig(Config):
 
     @property
     def maps(self) -> AcquisitionConfig:
-        """Settings of intake, with the maps that combine the coils where they are combined."""
+        """Settings of the preprocessing, with the maps that combine the coils where they are combined."""
         if self.combine is None:
-            return self.intake
-        return self.intake.model_copy(update={"csm": COMBINING_MAPS[self.combine]})
+            return self.preprocessing
+        return self.preprocessing.model_copy(update={"csm": COMBINING_MAPS[self.combine]})
 
     @property
     def sha256(self) -> str:
@@ -82,7 +82,7 @@ class PrepareConfig(Config):
 
     def as_attributes(self) -> dict[str, dict[str, str | int | float | bool]]:
         """The settings as attributes of a case: groups ``intake`` and ``preparation``."""
-        values = self.model_dump(mode="json", exclude={"intake"})
+        values = self.model_dump(mode="json", exclude={"preprocessing"})
         return {"intake": _flat(self.maps.model_dump(mode="json")), "preparation": _flat(values)}
 
 

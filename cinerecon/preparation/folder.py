@@ -18,7 +18,6 @@ from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, file_state, refuse_existing, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
 from cinerecon.io.journal import Journal
-from cinerecon.options import PREPROCESSING
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.report import Rejection, write_refused
@@ -93,7 +92,6 @@ def read_existing_cases(
         return ExistingCases(rows, is_compatible=stored == config)
     name, here, asked = next(differences(stored.model_dump(mode="json"), config.model_dump(mode="json")))
     words = ["not set" if value is None else value for value in (here, asked)]
-    name = name.replace("intake.", PREPROCESSING)
     what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
     hint = "choose another folder" + (", or --force, which removes the cases that are there" if records is None else "")
     raise ConfigError(what, where=str(folder), hint=hint)

@@ -8,7 +8,7 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import intake, open_scan
+from cinerecon.acquisition.open import open_scan, read_slices
 from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import ifft2c
@@ -70,7 +70,7 @@ def test_truth_in_the_units_of_the_image(tmp_path, n_virtual_coils):
         with h5py.File(scan.write(path), "r+") as file:
             file["truth/reference"] = (7 * scan.images).numpy().astype(np.complex64)
             file["truth/csm"] = scan.csm.expand(2, -1, -1, -1).numpy().astype(np.complex64)
-        for number, data in enumerate(intake(path, config)):
+        for number, data in enumerate(read_slices(path, config)):
             mixed = ifft2c(scan.kspace[number])
             if n_virtual_coils is None:
                 expected = (data.csm.conj() * mixed).sum(-3)

@@ -6,7 +6,7 @@ from helpers import relative_error
 from raw_scan import PHASE, READ, SLICE, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import intake, open_scan
+from cinerecon.acquisition.open import open_scan, read_slices
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -16,7 +16,7 @@ def test_slices_by_position(tmp_path):
     scan = small_scan(n_slices=3)
     order = np.array([2, 0, 1])
     scan.heads["position"][:, 2] = 10.0 * order[scan.heads["idx"]["slice"]]
-    slices = list(intake(scan.write(tmp_path / "scan.h5"), PLAIN))
+    slices = list(read_slices(scan.write(tmp_path / "scan.h5"), PLAIN))
     for number, data in enumerate(slices):
         assert relative_error(data.kspace, scan.kspace[list(order).index(number)]) < 1e-5
         assert data.meta.slice == number

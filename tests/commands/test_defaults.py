@@ -31,4 +31,4 @@ def test_compression_is_set_by_either_option():
     """The default of ``--compression`` does not replace the value of ``--set``."""
     required = {"sources": (Path("scans"),), "output": Path("data")}
     for options in ({"settings": ("preprocessing.compression=geometric",)}, {"compression": "geometric"}):
-        assert PrepareOptions(**required, **options).config().intake.compression == "geometric"
+        assert PrepareOptions(**required, **options).config().preprocessing.compression == "geometric"

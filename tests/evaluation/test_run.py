@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cinerecon.acquisition.open import intake
+from cinerecon.acquisition.open import read_slices
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import run as module
 from cinerecon.evaluation.images import image_file
@@ -169,7 +169,7 @@ def test_equal_names_are_distinguished(full_scan, tmp_path):
 
 def test_a_scan_has_the_same_mask_alone_and_among_others(full_scan, tmp_path):
     """Subjects of an archive, whose files bear one name, have masks of their own."""
-    (data,) = intake(full_scan)
+    (data,) = read_slices(full_scan)
     sources = {"a": "P001/cine_sax.mat", "b": "P002/cine_sax.mat", "c": "alone.mat", "d": "other/alone.mat"}
     for name, source in sources.items():
         write_case(tmp_path / f"{name}.h5", replace(data, meta=replace(data.meta, source=source)), {"subject": name})

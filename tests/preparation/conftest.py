@@ -23,7 +23,7 @@ def run(tmp_path):
     """Prepare into a folder, in this process, without pictures."""
 
     def run(*sources, to="data", draws=False, workers=1, force=False, **settings):
-        values = {"intake": {"csm": "walsh"}} | settings
+        values = {"preprocessing": {"csm": "walsh"}} | settings
         config = PrepareConfig.parse(values)
         return prepare(list(sources), tmp_path / to, config, workers=workers, force=force, draws=draws)
 

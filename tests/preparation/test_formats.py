@@ -150,7 +150,7 @@ def test_evaluate_on_cases_gives_the_scores_of_the_scan(scan, tmp_path):
 
 
 def test_a_case_warns_of_other_settings(scan, tmp_path):
-    case, _ = prepared(scan, tmp_path / "data", intake={"csm": "walsh", "n_virtual_coils": 3})
+    case, _ = prepared(scan, tmp_path / "data", preprocessing={"csm": "walsh", "n_virtual_coils": 3})
     config = AcquisitionConfig(csm="walsh", n_virtual_coils=3)
     assert open_scan(case, config).read_slice(0).meta.warnings == ("the scan is simulated",)
     *_, warning = open_scan(case).read_slice(0).meta.warnings

@@ -51,7 +51,7 @@ def test_one_case_per_slice_with_index_and_settings(archive, run, tmp_path):
             assert case.attributes["subject"] == row.subject
             assert case.attributes["source_sha256"] == row.source_sha256
             assert case.attributes["intake"]["csm"] == "walsh"
-    assert yaml.safe_load((tmp_path / "data/settings.yaml").read_text())["intake"]["csm"] == "walsh"
+    assert yaml.safe_load((tmp_path / "data/settings.yaml").read_text())["preprocessing"]["csm"] == "walsh"
 
 
 def test_a_second_run_touches_nothing(archive, run, tmp_path):
@@ -280,7 +280,7 @@ def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, t
 def test_the_setting_that_differs_is_named(archive, run):
     run(archive)
     with pytest.raises(ConfigError) as error:
-        run(archive, intake={"csm": "walsh", "n_virtual_coils": 2})
+        run(archive, preprocessing={"csm": "walsh", "n_virtual_coils": 2})
     what = "the folder was prepared with preprocessing.n_virtual_coils not set, the requested value is 2"
     assert error.value.what == what
 

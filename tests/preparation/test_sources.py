@@ -72,7 +72,7 @@ def test_archive_with_files_of_every_kind(run, tmp_path, cine):
 @pytest.mark.parametrize("coils", [1, 3])
 def test_magnitude_images_become_a_scan_that_says_so(run, tmp_path, cine, coils):
     write_nifti(tmp_path / "cine.nii", [cine])
-    (row,) = run(tmp_path / "cine.nii", simulated_coils=coils, intake={}).rows
+    (row,) = run(tmp_path / "cine.nii", simulated_coils=coils, preprocessing={}).rows
     assert row.marks == "magnitude only; simulated phase and coils"
     data = read_case(tmp_path / "data" / row.case)
     assert (data.n_coils, data.csm is None) == (coils, coils == 1)
@@ -115,7 +115,7 @@ def test_combined_coils_are_marked(run, archive, tmp_path):
 
 def test_coils_are_compressed(run, archive, tmp_path):
     whole, pca, geometric = (
-        run(archive, to=name, intake={"csm": "walsh", "n_virtual_coils": n, "compression": kind})
+        run(archive, to=name, preprocessing={"csm": "walsh", "n_virtual_coils": n, "compression": kind})
         for name, n, kind in (("whole", None, "pca"), ("pca", 2, "pca"), ("geometric", 2, "geometric"))
     )
     images = []
@@ -137,12 +137,12 @@ def test_a_pattern_finds_the_subject(run, tmp_path, pattern, expected):
     assert row.subject == expected
 
 
-def test_settings_with_the_former_name_of_the_pattern_are_the_same():
-    """Cases prepared when the setting was called ``person`` keep the hash of their settings."""
-    config = PrepareConfig.parse({"person": "(anna)"})
-    assert config == PrepareConfig(subject="(anna)")
+def test_settings_with_former_names_are_the_same():
+    """Cases prepared when settings were called ``person`` and ``intake`` keep the hash of their settings."""
+    config = PrepareConfig.parse({"person": "(anna)", "intake": {"csm": "walsh"}})
+    assert config == PrepareConfig(subject="(anna)", preprocessing={"csm": "walsh"})
     values = config.model_dump(mode="json", exclude={"split"})
-    values["person"] = values.pop("subject")
+    values |= {"person": values.pop("subject"), "intake": values.pop("preprocessing")}
     text = json.dumps([VERSION, values], sort_keys=True)
     assert config.sha256 == hashlib.sha256(text.encode()).hexdigest()
 
@@ -208,7 +208,7 @@ def test_a_twin_is_the_truth_of_an_undersampled_file(run, tmp_path):
     write_v73(root / "AccFactor03/P001/cine_sax_mask.mat", mask03=mask + 0j)
     table = "FOVx,300\nFOVy,320\nReadOutOversample,2\nSliceThickness,8\n"
     (root / "FullSample/P001/cine_sax_info.csv").write_text(table)
-    rows = run(root, intake={"csm": "smooth"}).rows
+    rows = run(root, preprocessing={"csm": "smooth"}).rows
     assert {row.subject for row in rows} == {"TrainingSet-P001"}
     full, fast = (read_case(tmp_path / "data" / row.case) for row in sorted(rows, key=lambda row: row.acceleration))
     expected = simulated.reference.abs()[..., 15 - 7 : 15 - 7 + 15]

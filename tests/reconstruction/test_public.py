@@ -65,7 +65,9 @@ def test_retrospective_undersampling_is_that_of_the_command(tmp_path):
 
 
 def test_open_scan_reads_raw_scans_and_arrays_of_kspace(scan, tmp_path):
-    slices = list(cinerecon.intake(scan))
+    slices = list(cinerecon.read_slices(scan))
+    with pytest.warns(DeprecationWarning, match="intake is now read_slices"):
+        assert cinerecon.intake is cinerecon.read_slices
     source = cinerecon.open_scan(scan)
     assert source.n_slices == len(slices)
     data = source.read_slice(0)
@@ -78,7 +80,7 @@ def test_open_scan_reads_raw_scans_and_arrays_of_kspace(scan, tmp_path):
 
 
 def test_a_slice_of_an_open_scan_gives_the_slice_that_the_command_writes(scan, written):
-    images = [cinerecon.reconstruct(cine, method="cgsense").image for cine in cinerecon.intake(scan)]
+    images = [cinerecon.reconstruct(cine, method="cgsense").image for cine in cinerecon.read_slices(scan)]
     assert np.array_equal(np.stack(images), written())
 
 
@@ -87,7 +89,7 @@ def plain(tmp_path_factory):
     """A scan whose coils are taken as they are, for which arrays and file hold the same numbers."""
     path = tmp_path_factory.mktemp("plain") / "plain.h5"
     simulate_scan(path, SimulateConfig(**SIZES | {"n_slices": 1}))
-    (cine,) = cinerecon.intake(path, AcquisitionConfig(whiten=False))
+    (cine,) = cinerecon.read_slices(path, AcquisitionConfig(whiten=False))
     return path, cine
 
 

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from typer.testing import CliRunner
 
-from cinerecon.acquisition.open import intake
+from cinerecon.acquisition.open import read_slices
 from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, FileError
@@ -163,14 +163,14 @@ def test_noise_is_estimated_with_a_warning_where_it_is_not_known(quiet_scan, tmp
         (part,) = reconstruct(scan, method="zerofilled", snr=True, settings=["preprocessing.whiten=false"])
     assert any("no noise scan was used" in text for text in part.warnings)
     assert part.snr["median"] == pytest.approx(known.snr["median"], rel=0.2)
-    data = next(intake(scan))
+    data = next(read_slices(scan))
     still = data.kspace[:1].expand_as(data.kspace)  # the same in all frames: measured noise would differ
     with pytest.raises(DataError, match="the noise is not known"):
         reconstruct(CineData(still, data.mask, data.csm), method="zerofilled", snr=True)
 
 
 def test_options_of_snr_belong_to_scans_and_slices(quiet_scan):
-    data = next(intake(quiet_scan))
+    data = next(read_slices(quiet_scan))
     assert reconstruct(data, method="cgsense", snr=True).cine.snr.shape == tuple(
         data.kspace.shape[i] for i in (0, 2, 3)
     )

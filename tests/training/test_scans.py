@@ -8,7 +8,7 @@ from helpers import relative_error
 from small_recipe import RECIPE, ZeroFilled
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import intake
+from cinerecon.acquisition.open import read_slices
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows
@@ -54,7 +54,7 @@ def test_a_folder_of_scans_is_taken_as_its_scans(make_recipe, scan):
 
 
 def test_a_folder_gives_its_training_cases(scan, make_recipe, tmp_path):
-    for data, split in zip(intake(scan), ("train", "test"), strict=True):
+    for data, split in zip(read_slices(scan), ("train", "test"), strict=True):
         write_case(tmp_path / f"{split}.h5", replace(data, reference=None))
         sizes = (data.n_frames, data.n_coils, *data.matrix)
         append_rows(tmp_path, [IndexRow(f"{split}.h5", split, split, "sim", 0, 0, 1, *sizes, 3.0, "", *["0" * 64] * 3)])
@@ -72,7 +72,7 @@ def test_a_batch_holds_what_was_measured_at_the_scale_of_the_scan(make_batches, 
     batch = batches[0]
     assert batch.target is None
     seen = batch.kspace + batch.loss_samples[0]
-    slices = list(intake(scan))
+    slices = list(read_slices(scan))
     frames = [
         torch.stack([torch.roll(cine.kspace / scale_of(cine, "kspace_max"), -first, 0) for first in range(8)])
         for cine in slices

@@ -11,7 +11,7 @@ import pydicom
 import pytest
 from PIL import Image
 
-from cinerecon import export, intake, reconstruct
+from cinerecon import export, read_slices, reconstruct
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.export.dicom_patient import make_patient, read_patient, require_same_patient
 from cinerecon.provenance import hashed_identifier, hashed_subject
@@ -256,7 +256,7 @@ def test_the_folder_of_a_mask_is_not_written(scan, tmp_path):
 
 
 def test_slices_from_python_have_a_provenance(scan, tmp_path):
-    (data, _) = intake(scan)
+    (data, _) = read_slices(scan)
     part = reconstruct(data, method="zerofilled")
     export(part, tmp_path / "dicom")
     image = headers(tmp_path)[0]
