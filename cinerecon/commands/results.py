@@ -42,6 +42,7 @@ def report_results(
     from cinerecon.evaluation.failures import failure_table
     from cinerecon.evaluation.paper_tables import lay_out, left_over
     from cinerecon.evaluation.results import BRIEF, tables_of, write_results
+    from cinerecon.evaluation.score import SCORES, count_earlier_scores
     from cinerecon.evaluation.ventricle import function_tables
 
     extra = [laid_out for layout in layouts for laid_out in lay_out(layout, scores, names)]
@@ -54,6 +55,10 @@ def report_results(
         results = write_results(scores, output, baseline=baseline, extra_tables=extra, failures=failures)
         for path in results:
             print(f"wrote    {path}")
+        n_earlier = count_earlier_scores(output, scores)
+        if n_earlier:
+            scores_text = "an earlier score" if n_earlier == 1 else f"{n_earlier} earlier scores"
+            print(f"note     {SCORES} also has {scores_text} of another seed, setting or image, not in the tables")
 
 
 def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:

@@ -18,6 +18,7 @@ from cinerecon.evaluation.charts import draw_bland_altman, draw_boxes, draw_curv
 from cinerecon.evaluation.images import TRUTH, image_file, read_image
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
+from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export.movie import write_mp4
 from cinerecon.metrics import Heart, find_heart
@@ -118,8 +119,8 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     series = [reference, *(image.magnitude for image, _ in pairs)]
     heart = find_heart(torch.from_numpy(reference)) or _middle(reference)
     y, x = reference.shape[1:]
-    rows = _rows(heart, reference)
-    heights = [row.height(y, x, heart) for row in rows]
+    rows, ratio = _rows(heart, reference), _pixel_ratio(pairs[0][1])
+    heights = [row.height(y, x, heart, ratio) for row in rows]
     figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
     ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
     axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
@@ -130,7 +131,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
             _bare(axis)
         for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the truth has no error
             shown = np.abs(image - reference) if row.is_error else image
-            drawn = axis.imshow(row.cut(shown, heart), **row.style(white))
+            drawn = axis.imshow(row.cut(shown, heart), **row.style(white, ratio))
         if row.is_error:
             figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
     for axis, title in zip(axes[0], [TRUTH, *map(_title, scores)], strict=False):
@@ -161,18 +162,24 @@ class _Row:
         window: Array = frame[top:bottom, left:right] if self.is_zoom else frame
         return window
 
-    def style(self, white: float) -> dict[str, Any]:
-        """Keyword arguments of the drawing function."""
+    def style(self, white: float, ratio: float) -> dict[str, Any]:
+        """Keyword arguments of the drawing function, for pixels of a height over width."""
         colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
-        aspect = "auto" if self.is_profile else "equal"
+        aspect = "auto" if self.is_profile else ratio
         return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
 
-    def height(self, y: int, x: int, heart: Heart) -> float:
-        """Height over width."""
+    def height(self, y: int, x: int, heart: Heart, ratio: float) -> float:
+        """Height over width of the view, for pixels of a height over width."""
         top, bottom, left, right = heart.box
         if self.is_profile:
             return 0.6
-        return (bottom - top) / (right - left) if self.is_zoom else y / x
+        return ratio * ((bottom - top) / (right - left) if self.is_zoom else y / x)
+
+
+def _pixel_ratio(image: CineImage) -> float:
+    """Height of a pixel over its width."""
+    dy, dx = image.meta.pixel_size_mm
+    return dy / dx
 
 
 def _rows(heart: Heart, reference: Array) -> list[_Row]:
@@ -259,18 +266,19 @@ def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
     if len(scans) < len(maps):
         return None
     frame = int(torch.stack([scan.candidates.sum((1, 2)) for scan in scans]).sum(0).argmax())
-    y, x = reference.shape[1:]
-    figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * y / x + 0.6)
+    (y, x), ratio = reference.shape[1:], _pixel_ratio(pairs[0][1])
+    figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * ratio * y / x + 0.6)
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
     white = float(np.percentile(reference, WHITE_PERCENTILE))
-    axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white)
+    axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
     axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)
     for (above, below), score, (image, _), scan in zip(axes.T[1:], scores, pairs, scans, strict=True):
-        above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white)
+        above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
         above.set_title(f"{score.method}\n{scan.rate():.2f} % candidates", fontsize=9)
         _mark_patches(above, scan, frame)
         lowest = np.nan_to_num(scan.at_pixels((y, x)).numpy(), nan=np.inf).min(0)
-        colours = below.imshow(np.where(np.isinf(lowest), np.nan, lowest), cmap="magma_r", vmin=0, vmax=0.5)
+        known = np.where(np.isinf(lowest), np.nan, lowest)
+        colours = below.imshow(known, cmap="magma_r", vmin=0, vmax=0.5, aspect=ratio)
         below.set_facecolor("black")
     for axis in axes.ravel():
         axis.set_xticks([])

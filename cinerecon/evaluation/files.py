@@ -15,7 +15,7 @@ from torch import Tensor
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
-from cinerecon.evaluation.images import store_image
+from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
@@ -29,6 +29,10 @@ SAME_PLANE_MM = 4.0
 """Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
 CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
+NEGATIVE_POWER = 0.01
+"""Part of the power in negative pixels above which real images are no magnitudes."""
+SQUARE = (1.0, 1.0)
+"""Pixel size [mm] of figures where none is known."""
 AS_GIVEN = "as given"
 """Value of the sampling pattern, which is unknown for image files."""
 
@@ -148,7 +152,7 @@ def compare_files(
     output
         Folder whose ``scores.csv`` gets the scores.
     pictures
-        Number of slices whose images are stored there, for figures.
+        Number of slices, evenly distributed, whose images are stored there, for figures.
     report
         Called with each score.
 
@@ -165,6 +169,7 @@ def compare_files(
     hearts = [find_heart(slice_truth.image) for slice_truth in truth]
     ventricles = [_ventricle(slice_truth) for slice_truth in truth]
     known = {score.task for score in read_scores(output)} if output else set()
+    pictured = slices_in_figures(len(truth), pictures)
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
         numbers, series = _matched(read_series(path), truth, path)
@@ -186,8 +191,9 @@ def compare_files(
                 task=task,
                 **measures,  # type: ignore[arg-type]
             )
-            if output and number < pictures:
-                store_image(output, task, image, truth[number].image, CineMeta())
+            if output and number in pictured:
+                meta = CineMeta(pixel_size_mm=truth[number].pixel_size_mm or own.pixel_size_mm or SQUARE)
+                store_image(output, task, image, truth[number].image, meta)
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)
@@ -241,6 +247,9 @@ def _matched(
 
 def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
     """Marks of the score of a slice: departures of the images from the reference in position or orientation."""
+    for name, series in (("", image), ("the truth has ", truth[number].image)):
+        if _is_signed(series):
+            yield f"{name}negative values, compared by their magnitude: the real part of complex images, or a velocity?"
     empty = [n for n, frame in enumerate(image) if not frame.any()]
     if empty:
         yield "all frames are empty" if len(empty) == len(image) else f"empty frames: {', '.join(map(str, empty))}"
@@ -252,6 +261,13 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
         yield f"slice {number} looks like slice {other} of the truth?"
     else:
         yield from orientation_warnings(image.abs(), magnitudes[number], sees_scale=find_profile(profile).sees_scale)
+
+
+def _is_signed(image: Tensor) -> bool:
+    """Whether images are real with negative values that are more than the errors of an interpolation."""
+    if image.is_complex():
+        return False
+    return float(image.clamp(max=0).square().sum()) > NEGATIVE_POWER * float(image.square().sum())
 
 
 def _hash(path: Path) -> str:

@@ -53,6 +53,11 @@ class InitialImages:
         return self._computed[key]
 
 
+def slices_in_figures(n_slices: int, n_pictures: int) -> set[int]:
+    """Numbers of the slices that are shown in figures, evenly distributed."""
+    return {(2 * i + 1) * n_slices // (2 * n_pictures) for i in range(n_pictures)}
+
+
 def image_file(folder: Path, task: str) -> Path:
     """The file of the images of a task."""
     return folder / IMAGES / f"{task}.npz"

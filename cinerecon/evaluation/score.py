@@ -165,6 +165,19 @@ def iterate_scores(folder: Path) -> Iterator[Score]:
         raise FileError(f"cannot read the scores: {error}", where=str(path)) from None
 
 
+def count_earlier_scores(folder: Path, scores: Iterable[Score]) -> int:
+    """Number of scores in a folder that have the scan, slice, sampling and method of the given ones, but not the task.
+
+    These are results of another seed, other settings or weights, another profile, or of images that have changed since.
+    """
+    tasks, results = set(), set()
+    for score in scores:
+        tasks.add(score.task)
+        results.add((*score.case, score.method))
+    others = (score for score in iterate_scores(folder) if score.task not in tasks)
+    return sum((*score.case, score.method) in results for score in others)
+
+
 def append_scores(folder: Path, scores: Iterable[Score]) -> None:
     """Append rows to ``scores.csv``; complete lines are on the disk when this returns."""
     append_csv(folder / SCORES, [*NAMES, HASH], [[*row, _hash(row)] for row in map(_texts, scores)])

@@ -95,7 +95,18 @@ def test_failures_are_reported_and_the_rest_is_shown(monkeypatch, capsys, scan, 
     assert "failed: 1 of 2 reconstructions" in printed.out
     assert f"wrote    {tmp_path / 'out/failures.csv'}" in printed.out
     assert call(monkeypatch, scan, *options) == 0
-    assert "kept     1 score of an earlier run" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "kept     1 score of an earlier run" in printed.err
+    assert "scores.csv also has" not in printed.out
+
+
+def test_scores_of_another_seed_in_the_folder_are_announced(monkeypatch, capsys, scan, tmp_path):
+    options = ["-m", "zerofilled", "--undersample", "gaussian:4", "-o", tmp_path / "out", "--pictures", 0]
+    assert call(monkeypatch, scan, *options) == 0
+    assert call(monkeypatch, scan, *options[:3], "gaussian:2", *options[4:]) == 0
+    assert "scores.csv also has" not in capsys.readouterr().out
+    assert call(monkeypatch, scan, *options, "--seed", 1) == 0
+    assert "scores.csv also has an earlier score of another seed, setting or image" in capsys.readouterr().out
 
 
 def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):

@@ -4,18 +4,21 @@ from dataclasses import replace
 
 import h5py
 import numpy as np
+import pydicom
 import pytest
 import torch
 from conftest import beating_cine
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
+from cinerecon.errors import ConfigError, DataError, FileError, NotACineError, ShapeError
+from cinerecon.evaluation.figures import draw_candidates, draw_images
 from cinerecon.evaluation.files import compare_files, match_slices
 from cinerecon.evaluation.image_files import read_series, read_truth
+from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.request import require_files
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.score import read_scores
-from cinerecon.image import CineImage
+from cinerecon.image import CineImage, as_map
 from cinerecon.io.bart import write_cfl
 from cinerecon.io.export import FOLDER, FORMATS, Target, export
 from cinerecon.io.export.dicom import write_dicom
@@ -218,23 +221,67 @@ def test_slices_of_different_sizes_are_all_read(tmp_path):
 
 
 def test_nifti_and_dicom_are_read_in_their_own_units(truth, tmp_path):
-    """DICOM holds stored values; their factor to the magnitude is printed under the table."""
+    """The factor of DICOM of this package is that of its real world values; that of other programs is unknown."""
     path, images = truth
     write_nifti(tmp_path / "ours.nii.gz", cines(images))
-    place = Geometry((0.0, 0, 0), (1.0, 0, 0), (0.0, 1, 0), (0.0, 0, 1))
-    placed = [
-        CineImage(one, meta=CineMeta(slice=n, geometry=replace(place, position_mm=(0.0, 0, 8 * n))))
-        for n, one in enumerate(images)
-    ]
-    write_dicom(tmp_path / "dicom", placed)
-    scores = compare_files([tmp_path / "ours.nii.gz"], path)
-    assert len(scores) == 2
-    assert all(s.nmse < 1e-6 and not s.marks for s in scores)
+    write_dicom(tmp_path / "dicom", placed(images))
+    for name in ("ours.nii.gz", "dicom"):
+        scores = compare_files([tmp_path / name], path)
+        assert len(scores) == 2
+        assert all(s.nmse < 1e-6 and not s.marks for s in scores)
+    for file in (tmp_path / "dicom").iterdir():
+        image = pydicom.dcmread(file)
+        image.Manufacturer = "another"
+        image.save_as(file)
     scores = compare_files([tmp_path / "dicom"], path)
-    assert len(scores) == 2
     assert all("brighter" in s.marks and "flipped" not in s.marks for s in scores)
     with pytest.raises(DataError, match="no DICOM cines"):
         compare_files([tmp_path], path)
+
+
+def test_maps_in_dicom_are_no_images(truth, tmp_path):
+    path, images = truth
+    maps = [as_map(replace(cine, noise=np.ones(cine.image.shape, np.float32)), "snr") for cine in placed(images)]
+    write_dicom(tmp_path / "dicom", maps)
+    with pytest.raises(NotACineError, match="image type snr"):
+        compare_files([tmp_path / "dicom"], path)
+
+
+def test_real_images_with_negative_values_are_marked(truth, tmp_path):
+    path, images = truth
+    np.save(tmp_path / "real.npy", images.real)
+    ringing = np.abs(images) - 0.05 * (np.abs(images) < 0.04)
+    assert ringing.min() < 0
+    np.save(tmp_path / "interpolated.npy", ringing)
+    np.save(tmp_path / "complex.npy", images)
+    of_real, *others = (compare_files([tmp_path / f"{n}.npy"], path) for n in ("real", "interpolated", "complex"))
+    assert all("real: negative values, compared by their magnitude" in score.marks for score in of_real)
+    assert not any(score.marks for scores in others for score in scores)
+    scores = compare_files([tmp_path / "complex.npy"], tmp_path / "real.npy")
+    assert all("the truth has negative values" in score.marks for score in scores)
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_empty_truth_is_a_short_error(truth, tmp_path):
+    _, images = truth
+    np.save(tmp_path / "empty.npy", 0 * images)
+    np.save(tmp_path / "ours.npy", images)
+    with pytest.raises(DataError, match="frames 0 to 3 of 4: empty"):
+        compare_files([tmp_path / "ours.npy"], tmp_path / "empty.npy")
+
+
+def test_figures_show_slices_evenly_distributed_with_the_shape_of_their_pixels(tmp_path):
+    image = beating_cine(4, (40, 48)).numpy().astype(np.complex64)
+    meta = CineMeta(pixel_size_mm=(3.0, 1.0))
+    whole = [CineImage(image, image, replace(meta, slice=number)) for number in range(3)]
+    write_npz(tmp_path / "truth.npz", whole)
+    scores = compare_files([tmp_path / "truth.npz"], tmp_path / "truth.npz", output=tmp_path / "results", pictures=1)
+    stored = [score for score in scores if image_file(tmp_path / "results", score.task).exists()]
+    assert [score.slice for score in stored] == [1]
+    for figure in (draw_images(stored, tmp_path / "results"), draw_candidates(stored, tmp_path / "results")):
+        figure.canvas.draw()
+        box = figure.axes[0].get_window_extent()
+        assert box.height / box.width == pytest.approx(40 * 3 / 48, rel=0.02)
 
 
 @pytest.mark.filterwarnings("error")

@@ -16,9 +16,10 @@ from cinerecon.io.plausibility import UNKNOWN_TIMES
 
 @pytest.fixture
 def cines(tmp_path):
-    """Two slices of four frames, written to the folder of the test."""
+    """Two slices of four frames, written to the folder of the test as by another program."""
     cines = series()
     write_dicom(tmp_path, cines)
+    edit(tmp_path, set_all(Manufacturer="another"))
     return cines
 
 

@@ -32,6 +32,9 @@ MIN_PARALLEL = 1 - 1e-4
 SAME_LOCATION_MM = 0.1
 """Distance below which parallel slices are at the same location."""
 
+MAGNITUDE, NO_UNIT = "magnitude", ("1", "no units")
+"""Name of the quantity of an image, and the UCUM code and meaning of its unit."""
+
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0071, "CINERECON VERDICT"
@@ -84,8 +87,8 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 _pixels(dataset, stored[frame], white)
                 if cine.quantity == "velocity":
                     _velocity_values(dataset, cine.venc_cm_s)
-                elif cine.quantity:
-                    _map_values(dataset, QUANTITIES[cine.quantity], scale)
+                else:
+                    _real_world_values(dataset, QUANTITIES.get(cine.quantity, MAGNITUDE), NO_UNIT, scale, 0.0)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
 
 
@@ -173,7 +176,7 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     settings = () if provenance is None else provenance.settings  # viewers show series by their description
     dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
     dataset.SoftwareVersions = provenance.software if provenance else MANUFACTURER
-    stored = f"{quantity or 'magnitude'} = stored value x {scale:.9g}"
+    stored = f"{quantity or MAGNITUDE} = stored value x {scale:.9g}"
     if cine.quantity == "velocity":
         dataset.ImageType = ["DERIVED", "SECONDARY", "VELOCITY MAP", "P"]
         stored = "velocity = stored value x rescale slope + intercept [cm/s]"
@@ -332,15 +335,13 @@ def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
     _real_world_values(dataset, "velocity", ("cm/s", "centimeter per second"), venc_cm_s / ZERO_VELOCITY, -venc_cm_s)
 
 
-def _map_values(dataset: "Dataset", name: str, scale: float) -> None:
-    """Set the real world values of a map, which viewers show in place of the stored values."""
-    _real_world_values(dataset, name, ("1", "no units"), scale, 0.0)
-
-
 def _real_world_values(
     dataset: "Dataset", name: str, unit_code: tuple[str, str], slope: float, intercept: float
 ) -> None:
-    """Set slope and intercept of a quantity, with its unit as a UCUM code and its meaning."""
+    """Set slope and intercept of a quantity, with its unit as a UCUM code and its meaning.
+
+    Viewers show these real world values in place of the stored ones.
+    """
     from pydicom.dataset import Dataset
 
     unit, item = Dataset(), Dataset()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
+from cinerecon.io.export.dicom import MANUFACTURER
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
 from cinerecon.io.magnitude.dicom_order import Slice
 from cinerecon.io.magnitude.dicom_slices import split_into_slices
@@ -134,15 +135,24 @@ def _pixels(file: Path) -> NDArray[np.float32]:
             image.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             if not image.original_encoding[0]:
                 image.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        slope, intercept = (
-            float(getattr(image, name, default) or default)
-            for name, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
-        )
+        slope, intercept = _slope_and_intercept(image)
         return image.pixel_array.astype(np.float32) * slope + intercept
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         reason = " ".join(str(error).split())
         hint = "decompress the file first, e.g. with gdcmconv --raw" if "decompress" in reason.lower() else ""
         raise FileError(f"cannot read the pixels: {reason[:200]}", where=str(file), hint=hint) from None
+
+
+def _slope_and_intercept(image: Any) -> tuple[float, float]:
+    """The factor on stored values and the value of zero.
+
+    Images of this package have real world values, the magnitude that was reconstructed. Those of other programs may be
+    in any unit, and are not used.
+    """
+    if image.get("Manufacturer") == MANUFACTURER and "RealWorldValueMappingSequence" in image:
+        (item,) = image.RealWorldValueMappingSequence
+        return float(item.RealWorldValueSlope), float(item.RealWorldValueIntercept)
+    return float(image.get("RescaleSlope") or 1), float(image.get("RescaleIntercept") or 0)
 
 
 def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> CineMeta:

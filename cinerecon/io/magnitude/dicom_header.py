@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError
+from cinerecon.image import QUANTITIES
 from cinerecon.io.plausibility import are_orthonormal, thickness_or_default
 
 DICM = b"DICM"
@@ -22,6 +23,7 @@ NOT_MAGNITUDE = {"P", "PHASE", "VELOCITY", "REAL", "R", "IMAGINARY", "I", "PHASE
 NOT_ORIGINAL = {
     *("LOCALIZER", "MOSAIC", "MPR", "MIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "REFORMATTED", "SUBTRACTION"),
     *("T1 MAP", "T2 MAP", "T2_STAR MAP", "PARAMETRIC MAP", "SCREEN SAVE", "CSA REPORT", "PERFUSION", "SEGMENTATION"),
+    *map(str.upper, QUANTITIES),
 }
 """Values of ImageType of images that are not frames of a cine."""
 TIME_OF_DAY = re.compile(r"(\d\d):?(\d\d):?(\d\d(?:\.\d*)?)")

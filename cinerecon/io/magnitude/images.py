@@ -84,6 +84,8 @@ def _empty(values: NDArray[Any]) -> list[int]:
 def _incomplete(values: NDArray[Any]) -> list[int]:
     """Frames with rows or columns of zeros that hold signal in most of the frames that are not empty."""
     filled = np.flatnonzero(values.any((1, 2)))
+    if not len(filled):
+        return []
     is_incomplete = np.zeros(len(filled), bool)
     for axis in (1, 2):
         is_zero = ~values[filled].any(axis)
