@@ -95,16 +95,14 @@ def find_heart(reference: Tensor) -> Heart | None:
     Lin et al., Automated detection of left ventricle in 4D MR images, MICCAI 2006, for step 1;
     Otsu, A threshold selection method from gray-level histograms (1979), DOI 10.1109/TSMC.1979.4310076
     """
-    from scipy import ndimage
-
     magnitude = reference.abs().double().cpu().numpy()
     n_frames, y, x = magnitude.shape
     if n_frames < 2:
         return None
-    motion = ndimage.gaussian_filter(np.abs(np.fft.fft(magnitude, axis=0)[1]), min(y, x) / 60)
+    motion = motion_of(magnitude)
     if not motion.max() > 1e-9 * magnitude.max() * n_frames:
         return None
-    centre, deviation, _ = _locate_motion(motion, HEART_RADIUS_SD)
+    centre, deviation, _ = locate_motion(motion)
     if deviation > MAX_MOTION_SPREAD * min(y, x):
         return None
     half = max(MIN_BOX_SIZE / 2, min(BOX_HALF_WIDTH_SD * deviation, MAX_BOX_HALF_WIDTH * min(y, x)))
@@ -118,7 +116,17 @@ def find_heart(reference: Tensor) -> Heart | None:
     return Heart(box, column, 0, int(((inside - inside[0]) ** 2).sum((1, 2)).argmax()))
 
 
-def _locate_motion(motion: Array, reach: float) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
+def motion_of(magnitude: Array) -> Array:
+    """Magnitude ``(y, x)`` of the first temporal harmonic of ``(frames, y, x)``, smoothed."""
+    from scipy import ndimage
+
+    harmonic: Array = np.abs(np.fft.fft(magnitude, axis=0)[1])
+    return np.asarray(ndimage.gaussian_filter(harmonic, min(magnitude.shape[1:]) / 60))
+
+
+def locate_motion(
+    motion: Array, reach: float = HEART_RADIUS_SD
+) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
     """Centre (y, x) and standard deviation of the motion, and the pixels within ``reach`` deviations of the centre."""
     rows, columns = np.mgrid[: motion.shape[0], : motion.shape[1]]
     near = np.ones(motion.shape, bool)
@@ -137,7 +145,7 @@ def _locate_motion(motion: Array, reach: float) -> tuple[tuple[float, float], fl
 def _find_blood_pool(magnitude: Array, motion: Array) -> BloodPool | None:
     from scipy import ndimage
 
-    _, _, near = _locate_motion(motion, VENTRICLE_RADIUS_SD)
+    _, _, near = locate_motion(motion, VENTRICLE_RADIUS_SD)
     strong = near & (motion >= VENTRICLE_MOTION_FRACTION * motion[near].max())
     region = ndimage.binary_fill_holes(ndimage.binary_closing(strong, iterations=2))
     threshold, separability = otsu(magnitude[:, region].ravel())

@@ -15,12 +15,13 @@ references in it, for the distance over which an edge rises from 20 % to 80 % as
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.metrics.heart import find_heart, otsu
+from cinerecon.metrics.heart import find_heart, locate_motion, motion_of, otsu
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -40,8 +41,11 @@ MAX_JUMP = 0.35
 N_SECTORS, MUSCLE_MM, DARK_FRACTION, MIN_ENCLOSURE = 24, 6.0, 0.6, 0.8
 """Directions, distance behind the border [mm], brightness over that of blood, and part of the directions, by which a
 ventricle is enclosed by muscle."""
+MIN_MOTION_SHARE = 0.07
+"""Part of the motion of the heart, in squares of its amplitude, that a ventricle covers. It was at least 0.08 in
+short-axis slices, and at most 0.06 in vessels that would be taken for a ventricle, most of them in long-axis views."""
 N_RAYS, RAY_STEP = 48, 0.25
-"""Rays from the centre over the border, and steps along them [pixels]."""
+"""Rays from the centre over the border, and steps along them [square pixels]."""
 BORDER_MM = 6.0
 """Distance to each side of the border within which its edge is measured [mm]."""
 
@@ -50,12 +54,14 @@ BORDER_MM = 6.0
 class Seed:
     """Location of the ventricle.
 
+    Distances in the plane have the unit of a square pixel of the same area as the pixels.
+
     Attributes
     ----------
     centre
         (y, x) of its centre [pixels].
     radius
-        Radius of a circle of its largest area [pixels].
+        Radius of a circle of its largest area [square pixels].
     pixel_size_mm
         Distance of pixels along (y, x) [mm].
     """
@@ -63,6 +69,21 @@ class Seed:
     centre: tuple[float, float]
     radius: float
     pixel_size_mm: tuple[float, float]
+
+    @property
+    def square_mm(self) -> float:
+        """Side of a square pixel of the same area [mm]."""
+        return math.sqrt(self.pixel_size_mm[0] * self.pixel_size_mm[1])
+
+    @property
+    def steps(self) -> tuple[float, float]:
+        """Distance of pixels along (y, x) [square pixels]; 1 if pixels are square."""
+        return self.pixel_size_mm[0] / self.square_mm, self.pixel_size_mm[1] / self.square_mm
+
+    def offset(self, y: NDArray[Any], x: NDArray[Any]) -> tuple[Array, Array]:
+        """Offset of pixels from the centre along y and along x [square pixels]."""
+        (cy, cx), (sy, sx) = self.centre, self.steps
+        return (y - cy) * sy, (x - cx) * sx
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +145,9 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
 
     1. Inside of the box around the motion of the heart, Otsu's threshold separates blood from the rest, in each frame.
     2. Regions of the first frame, of diastole and of systole are candidates; each is segmented in all frames.
-    3. Those that are round, of the size of a ventricle, enclosed by darker muscle and change their area smoothly by at
-       least `MIN_CHANGE` remain. The score of a candidate is the product of its change, roundness, squared enclosure
-       and the root of its radius.
+    3. Those that are round, of the size of a ventricle, enclosed by darker muscle, cover a part of the motion of the
+       heart and change their area smoothly by at least `MIN_CHANGE` remain. The score of a candidate is the product of
+       its change, roundness, squared enclosure and the root of its radius.
     """
     from scipy import ndimage
 
@@ -138,6 +159,8 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     inside = np.zeros(magnitude.shape[1:], bool)
     inside[top:bottom, left:right] = True
     otsus, _ = otsu(magnitude[:, inside].ravel())
+    motion = motion_of(magnitude)
+    power = motion**2 * locate_motion(motion)[2]
     best, best_score = None, 0.0
     tried: list[Seed] = []
     for frame in dict.fromkeys((0, heart.diastole, heart.systole)):
@@ -149,14 +172,14 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
                 if seed is None or any(_is_alike(seed, other) for other in tried):
                     continue
                 tried.append(seed)
-                score = _quality(reference, seed)
+                score = _quality(reference, seed, power / power.sum())
                 if score > best_score:
                     best, best_score = seed, score
     return best
 
 
 def _is_alike(a: Seed, b: Seed) -> bool:
-    shift = math.hypot(a.centre[0] - b.centre[0], a.centre[1] - b.centre[1])
+    shift = math.hypot(*a.offset(*map(np.asarray, b.centre)))
     return shift < 0.15 * a.radius and abs(a.radius - b.radius) < 0.15 * a.radius
 
 
@@ -166,37 +189,45 @@ def _seed_of(region: Mask, pixel_size_mm: tuple[float, float]) -> Seed | None:
 
     region = ndimage.binary_fill_holes(region)
     area = float(region.sum())
-    radius, size = math.sqrt(area / math.pi), math.sqrt(pixel_size_mm[0] * pixel_size_mm[1])
-    if not MIN_RADIUS_MM <= radius * size <= MAX_RADIUS_MM:
+    y, x = ndimage.center_of_mass(region) if area else (0.0, 0.0)
+    seed = Seed((y, x), math.sqrt(area / math.pi), pixel_size_mm)
+    if not MIN_RADIUS_MM <= seed.radius * seed.square_mm <= MAX_RADIUS_MM:
         return None
-    y, x = ndimage.center_of_mass(region)
-    if _roundness(region, (y, x)) < MIN_ROUNDNESS or not region[round(y), round(x)]:
-        return None
-    return Seed((y, x), radius, pixel_size_mm)
+    return seed if _roundness(region, seed) >= MIN_ROUNDNESS and region[round(y), round(x)] else None
 
 
-def _roundness(region: Mask, centre: tuple[float, float]) -> float:
+def _roundness(region: Mask, seed: Seed) -> float:
     rows, columns = region.nonzero()
-    distance = np.hypot(rows - centre[0], columns - centre[1])
+    distance = np.hypot(*seed.offset(rows, columns))
     return float(len(rows) / (math.pi * max(np.quantile(distance, 0.95), 0.5) ** 2))
 
 
-def _enclosure(frame: Array, mask: Mask, centre: tuple[float, float], width: float) -> float:
-    """Part of the directions in which a border is followed by darker muscle within a distance [pixels]."""
+def _enclosure(frame: Array, mask: Mask, seed: Seed) -> float:
+    """Part of the directions in which a border is followed by darker muscle within `MUSCLE_MM`."""
     from scipy import ndimage
 
     blood = float(frame[mask].mean())
-    distance = ndimage.distance_transform_edt(~mask)
-    y, x = np.indices(mask.shape)
-    ring = (distance > 0) & (distance <= width)
-    sector = (np.arctan2(y - centre[0], x - centre[1]) / (2 * np.pi) * N_SECTORS).astype(int) % N_SECTORS
+    distance = ndimage.distance_transform_edt(~mask, sampling=seed.steps)
+    y, x = seed.offset(*np.indices(mask.shape))
+    ring = (distance > 0) & (distance <= MUSCLE_MM / seed.square_mm)
+    sector = (np.arctan2(y, x) / (2 * np.pi) * N_SECTORS).astype(int) % N_SECTORS
     darkest = np.full(N_SECTORS, np.inf)
     np.minimum.at(darkest, sector[ring], frame[ring])
     return float((darkest < DARK_FRACTION * blood).mean())
 
 
-def _quality(reference: Tensor, seed: Seed) -> float:
-    """How much a followed region behaves like a ventricle; 0 if it does not."""
+def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
+    """How much a followed region behaves like a ventricle; 0 if it does not.
+
+    Parameters
+    ----------
+    reference
+        ``(frames, y, x)``
+    seed
+        The region.
+    motion
+        ``(y, x)`` part of the motion of the heart in each pixel.
+    """
     masks = segment(reference, seed)
     magnitude = reference.abs().double().cpu().numpy()
     areas = masks.sum((1, 2)).astype(float)
@@ -204,14 +235,14 @@ def _quality(reference: Tensor, seed: Seed) -> float:
         return 0.0
     change = 1 - areas.min() / areas.max()
     jump = np.abs(np.diff(areas, append=areas[:1])).max() / areas.max()
-    roundness = float(np.mean([_roundness(mask, seed.centre) for mask in masks]))
+    roundness = float(np.mean([_roundness(mask, seed) for mask in masks]))
     power = np.abs(np.fft.rfft(areas)[1:]) ** 2
     is_regular = power[0] >= 0.5 * power.sum()
-    width = MUSCLE_MM / math.sqrt(seed.pixel_size_mm[0] * seed.pixel_size_mm[1])
     frames = (int(areas.argmax()), int(areas.argmin()))
-    enclosure = min(_enclosure(magnitude[frame], masks[frame], seed.centre, width) for frame in frames)
+    enclosure = min(_enclosure(magnitude[frame], masks[frame], seed) for frame in frames)
     is_ventricle = change >= MIN_CHANGE and jump <= MAX_JUMP and roundness >= MIN_ROUNDNESS and is_regular
     is_ventricle = is_ventricle and enclosure >= MIN_ENCLOSURE
+    is_ventricle = is_ventricle and float(motion[masks.any(0)].sum()) >= MIN_MOTION_SHARE
     return change * roundness * enclosure**2 * math.sqrt(seed.radius) if is_ventricle else 0.0
 
 
@@ -223,8 +254,7 @@ def segment(image: Tensor, seed: Seed) -> Mask:
     """
     box = _box(seed, image.shape[-2:])
     magnitude = image[..., *box].abs().double().cpu().numpy()
-    y, x = np.mgrid[box]
-    distance = np.hypot(y - seed.centre[0], x - seed.centre[1])
+    distance = np.hypot(*seed.offset(*np.mgrid[box]))
     disc = distance <= SEARCH_RADIUS_RATIO * seed.radius
     threshold, _ = otsu(magnitude[:, disc].ravel())
     masks = np.zeros(tuple(image.shape), bool)
@@ -237,8 +267,8 @@ def _box(seed: Seed, matrix: Sequence[int]) -> tuple[slice, slice]:
     """The part of an image that the disc around the seed covers."""
     reach = SEARCH_RADIUS_RATIO * seed.radius + 1
     y, x = (
-        slice(max(0, math.floor(middle - reach)), min(size, math.ceil(middle + reach) + 1))
-        for middle, size in zip(seed.centre, matrix, strict=True)
+        slice(max(0, math.floor(middle - reach / step)), min(size, math.ceil(middle + reach / step) + 1))
+        for middle, step, size in zip(seed.centre, seed.steps, matrix, strict=True)
     )
     return y, x
 
@@ -293,24 +323,21 @@ def border_sharpness(image: Tensor, mask: Mask, seed: Seed) -> float:
     if not mask.any():
         return math.nan
     centre = ndimage.center_of_mass(mask)
-    size = math.sqrt(seed.pixel_size_mm[0] * seed.pixel_size_mm[1])
-    margin = BORDER_MM / size
+    margin = BORDER_MM / seed.square_mm
     falls = []
     for angle in np.linspace(0, 2 * np.pi, N_RAYS, endpoint=False):
-        direction = (math.sin(angle), math.cos(angle))
+        direction = (math.sin(angle) / seed.steps[0], math.cos(angle) / seed.steps[1])
         border = _border_distance(mask, centre, direction)
         distance = np.arange(max(0.0, border - margin), border + margin, RAY_STEP)
         points = [c + d * distance for c, d in zip(centre, direction, strict=True)]
         profile = ndimage.map_coordinates(magnitude, points, order=1, mode="nearest")
-        falls.append(
-            _fall(profile) * math.hypot(direction[0] * seed.pixel_size_mm[0], direction[1] * seed.pixel_size_mm[1])
-        )
+        falls.append(_fall(profile) * seed.square_mm)
     known = [fall for fall in falls if not math.isnan(fall)]
     return float(1 / np.median(known)) if len(known) >= N_RAYS // 3 else math.nan
 
 
 def _border_distance(mask: Mask, centre: tuple[float, float], direction: tuple[float, float]) -> float:
-    """Distance from the centre at which a ray leaves the mask for the last time [pixels]."""
+    """Distance from the centre at which a ray leaves the mask for the last time [square pixels]."""
     distance = np.arange(0, sum(mask.shape), RAY_STEP)
     y, x = (np.round(c + d * distance).astype(int) for c, d in zip(centre, direction, strict=True))
     inside = (y >= 0) & (y < mask.shape[0]) & (x >= 0) & (x < mask.shape[1])
@@ -319,7 +346,7 @@ def _border_distance(mask: Mask, centre: tuple[float, float], direction: tuple[f
 
 
 def _fall(profile: Array) -> float:
-    """Distance over which the steepest fall of a profile goes from 80 % to 20 % of its step [pixels]; NaN without."""
+    """Distance over which the steepest fall of a profile goes from 80 % to 20 % of its step [square pixels]; or NaN."""
     steepest = int(np.diff(profile).argmin())
     high = steepest
     while high > 0 and profile[high - 1] > profile[high]:

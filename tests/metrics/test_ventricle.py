@@ -7,6 +7,7 @@ import pytest
 import torch
 from helpers import SHARED_DATA
 
+from cinerecon.metrics import ventricle
 from cinerecon.metrics.ventricle import (
     areas_mm2,
     border_sharpness,
@@ -88,17 +89,62 @@ def test_a_bright_disc_without_muscle_around_it_is_no_ventricle():
     assert find_ventricle(torch.from_numpy(np.stack(frames)).float(), PIXEL_MM) is None
 
 
-@pytest.mark.parametrize(
-    ("name", "low", "high"), [("sax_mid", 2000, 2700), ("sax_d", 1500, 2100), ("sax_apex", 700, 1000)]
-)
-def test_ventricles_of_a_volunteer(name, low, high):
+def long_axis(vessel_motion=0.6):
+    """A long chamber that shortens, which is no disc, and a vessel whose wall moves a little."""
+    frames = []
+    for radius in beating_radii():
+        y, x = np.indices((96, 90))
+        chamber = (np.abs(x - 30) < 8) & (np.abs(y - 45) < 2.4 * radius)
+        vessel = disc((60, 52), 6 + vessel_motion * (radius - 11.5) / 2.5, (96, 90))
+        wall = disc((60, 52), 10, (96, 90))
+        frames.append(0.25 * disc((48, 45), 44, (96, 90)) * (1 - wall) + 0.65 * chamber + 0.15 * wall + 0.65 * vessel)
+    return torch.from_numpy(np.stack(frames)).float()
+
+
+def test_a_vessel_in_a_long_axis_view_is_no_ventricle(monkeypatch):
+    assert find_ventricle(long_axis(), PIXEL_MM) is None
+    monkeypatch.setattr(ventricle, "MIN_MOTION_SHARE", 0.0)
+    assert find_ventricle(long_axis(), PIXEL_MM).centre == pytest.approx((60, 52), abs=1)
+
+
+@pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
+def test_long_axis_views_of_a_volunteer_show_no_ventricle(view):
+    assert locate_ventricle(*volunteer(f"lax_{view}")) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2)])
+def test_pixels_that_are_not_square_do_not_change_areas_and_borders(shape):
+    fine, size_mm = heart(beating_radii()), tuple(1.5 * n for n in shape)
+    square = locate_ventricle(fine, PIXEL_MM)
+    found = locate_ventricle(torch.nn.functional.avg_pool2d(fine[None], shape)[0], size_mm)
+    centres_mm = [np.multiply(v.seed.centre, v.seed.pixel_size_mm) for v in (found, square)]
+    assert centres_mm[0] == pytest.approx(centres_mm[1], abs=3)
+    areas, expected = areas_mm2(found.masks, found.seed), areas_mm2(square.masks, square.seed)
+    assert np.allclose(areas, expected, rtol=0.08)
+
+
+def volunteer(name):
+    """A measured series and its pixel size."""
     path = SHARED_DATA / f"real/{name}.npz"
     if not path.exists():
         pytest.skip("the measured series are not available")
     with np.load(path) as arrays:
         image = torch.from_numpy(arrays["magnitude"].astype(np.float32))
-        pixel = tuple(map(float, arrays["pixel_spacing_mm"]))
-    truth = locate_ventricle(image, pixel)
+        return image, tuple(map(float, arrays["pixel_spacing_mm"]))
+
+
+def test_rows_of_twice_the_height_show_the_same_ventricle():
+    image, (dy, dx) = volunteer("sax_mid")
+    whole, halved = locate_ventricle(image, (dy, dx)), locate_ventricle(image[:, ::2], (2 * dy, dx))
+    assert halved.seed.centre[0] * 2 == pytest.approx(whole.seed.centre[0], abs=3)
+    assert np.allclose(areas_mm2(halved.masks, halved.seed), areas_mm2(whole.masks, whole.seed), rtol=0.12)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("sax_mid", 2000, 2700), ("sax_d", 1500, 2100), ("sax_apex", 700, 1000)]
+)
+def test_ventricles_of_a_volunteer(name, low, high):
+    truth = locate_ventricle(*volunteer(name))
     areas = areas_mm2(truth.masks, truth.seed)
     assert truth.seed.centre == pytest.approx((103.5, 131.5), abs=3)
     assert low < max(areas) < high
