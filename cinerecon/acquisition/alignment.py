@@ -14,6 +14,7 @@ from cinerecon.acquisition.coherence import (
     PATCH_DISTANCE,
     PHASE_DISTANCE,
     Samples,
+    are_coils_exchanged,
     coherence_warnings,
     displacement_warnings,
 )
@@ -107,6 +108,39 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             f"the header has a VENC of {raw.header.venc_cm_s:g} cm/s and the readouts are of one set, but every other "
             "frame differs: are velocity encodings numbered as frames? if so, number them in the counter set, and do "
             "not trust this image"
+        )
+
+
+def calibration_warnings(raw: RawScan, lines: Lines, calibration: Lines, coils: Index, grid: Grid) -> Iterator[str]:
+    """A warning if the coils of the calibration lines are in another order than those of the image lines.
+
+    Parameters
+    ----------
+    raw
+        The scan.
+    lines, calibration
+        Its image readouts, and the lines for the coil maps, located on the grid. Those of the first slice with
+        calibration lines are compared.
+    coils
+        Numbers of the coils that are not left out.
+    grid
+        The encoded grid.
+    """
+    separate = calibration.where(~np.isin(calibration.row, lines.row))
+    if separate.row.size == 0:
+        return
+    number = int(separate.slices.min())
+    parts = (separate.of_slice(number), lines.of_slice(number))
+    common = np.intersect1d(parts[0].ky, parts[1].ky)
+    common = common[np.abs(common - grid.ky // 2) <= PHASE_DISTANCE]
+    if common.size == 0:
+        return
+    first = (np.unique(part.ky, return_index=True) for part in parts)
+    rows = [part.where(index[np.searchsorted(ky, common)]) for part, (ky, index) in zip(parts, first, strict=True)]
+    if are_coils_exchanged([*zip(*(_on_grid(raw, part, grid)[:, coils] for part in rows), strict=True)]):
+        yield (
+            "the coils of the calibration lines are in another order than those of the image lines, or others: coil "
+            "maps and image are not to be trusted"
         )
 
 

@@ -50,6 +50,9 @@ less, with the noise of the others."""
 COIL_GAIN = 2.0
 """Ratio of the amplitude of a coil in a frame to its median in all frames, or the inverse, from which the coil was lost
 or has a different gain; motion changes it by less than 1.2."""
+EXCHANGED_DIFFERENCE = 0.1
+"""Difference of the correlations with another and with the same coil of a frame above which coils are exchanged: 0 in
+intact scans, 0.2 to 0.6 if coils are exchanged whose sensitivities differ."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
 
@@ -87,6 +90,13 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     near = np.abs(ky) <= PHASE_DISTANCE
     samples, frames, ky = samples[near], frames[near], ky[near]
     yield from _noisy_coils(samples, frames, ky, coils)
+    exchanged = frames_with_exchanged_coils(samples, frames, ky)
+    if exchanged:
+        yield (
+            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or others: the image "
+            "is not to be trusted"
+        )
+        return  # gain and phase of a coil change for the same reason
     yield from _changing_coils(samples, frames, ky, coils)
     mirrored = mirrored_frames(samples, frames, ky)
     if mirrored:
@@ -112,6 +122,40 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.83 to "
             "1): an RF phase or a frequency drift was not corrected; do not trust images that combine frames"
         )
+
+
+def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> list[int]:
+    """The frames whose coils are in another order than those of the majority.
+
+    Parameters
+    ----------
+    samples, frames, ky
+        As for `coherence_warnings`.
+    """
+    numbers, n_lines = np.unique(frames, return_counts=True)
+    reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
+    exchanged, n_compared = [], 0
+    for frame in numbers:
+        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
+        pairs = [(own[line], reference[line]) for line in own]
+        n_compared += bool(pairs)
+        if pairs and are_coils_exchanged(pairs):
+            exchanged.append(int(frame))
+    if 2 * len(exchanged) > n_compared:
+        return [int(frame) for frame in numbers if int(frame) not in exchanged]
+    return exchanged
+
+
+def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
+    """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second ones."""
+    from scipy.optimize import linear_sum_assignment
+
+    products = sum(np.abs(line @ other.conj().T) for line, other in pairs)
+    norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
+    correlation = products / np.where(norms > 0, norms, 1.0)
+    own, other = linear_sum_assignment(-correlation)
+    gain = (correlation[own, other] - correlation[own, own])[own != other]
+    return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
 
 
 def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinerecon.acquisition.alignment import alignment_warnings
+from cinerecon.acquisition.alignment import alignment_warnings, calibration_warnings
 from cinerecon.acquisition.amplitudes import gain_warnings, without_spikes
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -177,6 +177,7 @@ def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str
         yield from check_repeated_lines(raw, lines, layout.counters.n_averages, is_requested=is_average)
         yield from gain_warnings(raw, lines, layout.selection.calibration, grid)
     yield from alignment_warnings(raw, lines, layout.coils, grid)
+    yield from calibration_warnings(raw, lines, layout.calibration, layout.coils, grid)
     yield from incomplete_frame_warnings(lines, n_frames, grid)
     yield from missing_line_warnings(raw, lines, n_frames, grid)
     yield from implausible_size_warnings(raw.header, grid)

@@ -31,6 +31,14 @@ def undersampled_with_calibration(n_acs: int = 12, vendor: str = "GE") -> RawFil
     return scan
 
 
+def test_calibration_lines_with_coils_in_another_order_are_reported(tmp_path):
+    scan = undersampled_with_calibration()
+    for row in np.flatnonzero(scan.heads["flags"] & (1 << 19)):
+        scan.samples[row] = scan.samples[row][[2, 0, 1]]
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert any("the coils of the calibration lines are in another order" in text for text in warnings)
+
+
 @pytest.mark.parametrize("is_filled", [False, True])
 def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     """They make no image; what the image measures of their lines may be left out of them."""
@@ -55,7 +63,7 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     assert relative_error(data.csm, estimate_csm(calibration, mask, "walsh")) < 1e-3
     assert plan.n_calibration == (8 if is_filled else 12)
     assert plan.steps[-1] == f"estimate coil maps by walsh from {len(rows)} calibration lines"
-    assert not plan.dropped
+    assert not plan.dropped and not any("another order" in text for text in plan.warnings)
     assert not any("coil maps" in text for text in data.meta.warnings)
     compressed = open_scan(path, AcquisitionConfig(csm="walsh", n_virtual_coils=2)).read_slice(0)
     assert compressed.csm.shape == (2, 48, 16)

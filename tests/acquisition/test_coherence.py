@@ -25,6 +25,7 @@ REPORTED = (
     "no signal",
     "signs of",
     "edges of",
+    "another order",
 )
 
 
@@ -90,6 +91,16 @@ def test_velocity_encodings_that_are_numbered_as_frames_are_reported(tmp_path, h
 def test_a_small_change_of_phase_is_not_reported(scan, tmp_path):
     multiply(scan, lambda frame, _: np.exp(0.3j * np.sin(frame)))
     assert reported(scan, tmp_path) == []
+
+
+@pytest.mark.parametrize("step", [1, 2])
+@pytest.mark.parametrize("frames", [[2], [3, 4, 5]])
+def test_frames_with_coils_in_another_order_are_reported(scan, tmp_path, frames, step):
+    scan.keep(scan.heads["idx"]["kspace_encode_step_1"] % step == 0)
+    for row in np.flatnonzero(np.isin(scan.heads["idx"]["phase"], frames)):
+        scan.samples[row] = scan.samples[row][[1, 2, 0, 3]]
+    texts = reported(scan, tmp_path)
+    assert [text.partition(":")[0] for text in texts if "another order" in text] == [name_frames(frames)]
 
 
 @pytest.mark.parametrize("step", [1, -1])
