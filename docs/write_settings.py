@@ -5,15 +5,15 @@ python docs/write_settings.py
 
 import json
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from pydantic_core import PydanticUndefined
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config
+from cinerecon.methods.catalogue import type_in_words
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.methods.table import METHODS
 from cinerecon.networks import NETWORKS
@@ -34,27 +34,6 @@ PREPROCESSING = """How the readouts of a raw scan become coil images: `--set pre
 MODEL = (
     "The keys of `model.yaml`: for `--set` of `recon`, `evaluate` and, together with those of `training`, of `train`."
 )
-
-
-def type_text(annotation: Any) -> str:
-    """A type in words."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return type_text(inner[0])
-    if origin is Literal:
-        return ", ".join(map(str, inner))
-    if origin in (Union, types.UnionType):
-        texts = dict.fromkeys("null" if part is types.NoneType else type_text(part) for part in inner)
-        return " or ".join(texts)
-    if origin is dict:
-        return "mapping"
-    if origin in (tuple, list):
-        return "list"
-    if isinstance(annotation, type) and issubclass(annotation, Config):
-        return "settings"
-    return {"str": "text", "int": "integer", "float": "number", "bool": "true or false", "Any": "any"}.get(
-        getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)).lower()
-    )
 
 
 def value_text(value: Any) -> str:
@@ -90,7 +69,7 @@ def rows_of(config: type[Config], prefix: str = "") -> Iterator[str]:
         )
         text = "see there" if is_nested else value_text(default)
         description = " ".join((field.description or "").split()).replace("|", "\\|")
-        yield f"| `{prefix}{name}` | {type_text(inner)} | {text} | {description} |"
+        yield f"| `{prefix}{name}` | {type_in_words(field)} | {text} | {description} |"
 
 
 def table(config: type[Config], prefix: str = "") -> str:

@@ -198,17 +198,18 @@ class ReconRequest(ReconSettings):
         """The preprocessing that a network was trained with, or the defaults; then the settings of the request."""
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
-        config = config.with_arrays(self)
-        if self.csm is not None:
-            config = config.with_settings([f"csm={self.csm}"], where="--csm")
-        if self.compress_coils is not None:
-            config = config.with_settings([f"n_virtual_coils={self.compress_coils}"], where="--compress-coils")
-        if self.gating is not None:
-            config = config.with_settings([f"gating={self.gating}"], where="--gating")
-        config = config.with_set(self.set_index)
-        return (
-            config.with_settings([f"gated_frames={self.frames}"], where="--frames") if self._counts_frames else config
-        )
+        config = config.with_arrays(self).with_set(self.set_index)
+        n_frames = self.frames if self._counts_frames else None
+        settings = {
+            "csm": ("csm", self.csm),
+            "compress_coils": ("n_virtual_coils", self.compress_coils),
+            "gating": ("gating", self.gating),
+            "frames": ("gated_frames", n_frames),
+        }
+        for name, (key, value) in settings.items():
+            if value is not None:
+                config = config.with_settings([f"{key}={value}"], where=self.option_of(name))
+        return config
 
     @property
     def memory_limit(self) -> int | None:

@@ -85,8 +85,29 @@ def predict_held_out(data: CineData, noise_std: float | None = None, seed: int =
     measured = data.kspace * held_out
     error = power(make_encoding(replace(data, mask=held_out)).forward(image) - measured).sum(1)  # (frames, ky, kx)
     energy = power(measured).sum(1)
-    counted, sampled = (mask[:, 0].expand(error.shape) for mask in (held_out, data.mask))
-    return _compare(image, error, energy, counted, sampled, rings, noise_std, data.n_coils)
+    count, errors = _sums_by_ring(held_out[:, 0].expand(error.shape), rings), _sums_by_ring(error, rings)
+    total, noise = count.sum(0), noise_std**2 * data.n_coils
+    mean_error, mean_energy = errors.sum(0) / total, _sums_by_ring(energy, rings).sum(0) / total
+    error_by_ring = (mean_error - noise).clamp(min=0)
+    expected = (count * torch.nan_to_num(mean_error)).sum(1)
+    sampled = data.mask[:, 0].expand(error.shape)
+    n_missing = _sums_by_ring(~sampled, rings).sum(0)
+    total_error = (_filled(error_by_ring) * n_missing).sum() + noise_std**2 * sampled.sum()
+    return Prediction(
+        image,
+        error_by_ring,
+        share_by_ring=error_by_ring / (mean_energy - noise).clamp(min=0.1 * noise + 1e-12 * float(energy.max())),
+        error_by_frame=torch.where(expected > 0, errors.sum(1) / expected, torch.nan),
+        mean_square_error=float(total_error) / error.numel(),
+        noise_std=noise_std,
+    )
+
+
+def _sums_by_ring(values: Tensor, rings: Tensor) -> Tensor:
+    """Sums of values ``(frames, ky, kx)`` over the points of each ring, ``(frames, rings)``."""
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    of_ring = torch.nn.functional.one_hot(rings, len(RADII) - 1).to(dtype)  # (ky, kx, rings)
+    return torch.einsum("tyx,yxr->tr", values.to(dtype), of_ring)
 
 
 def n_central(n_columns: int) -> int:
@@ -151,32 +172,6 @@ def _central_columns(data: CineData) -> CineData:
     kspace, mask = (centre_crop(values, (n_y, n)) for values in (data.kspace, data.mask))
     csm = None if data.csm is None else data.csm[..., pixels]
     return CineData(kspace.contiguous(), mask, csm, meta=data.meta)
-
-
-def _compare(
-    image: Tensor,
-    error: Tensor,
-    energy: Tensor,
-    held_out: Tensor,
-    sampled: Tensor,
-    rings: Tensor,
-    noise_std: float,
-    n_coils: int,
-) -> Prediction:
-    """Errors by ring and by frame, and what they add up to; all arrays ``(frames, ky, kx)``, rings ``(ky, kx)``."""
-    noise, n_rings = noise_std**2 * n_coils, len(RADII) - 1
-    of_ring = torch.nn.functional.one_hot(rings, n_rings).to(error)  # (ky, kx, rings)
-    count = torch.einsum("tyx,yxr->tr", held_out.to(error), of_ring)
-    errors, energies = (torch.einsum("tyx,yxr->tr", values, of_ring) for values in (error, energy))
-    total = count.sum(0)
-    mean_error, mean_energy = errors.sum(0) / total, energies.sum(0) / total
-    by_ring = (mean_error - noise).clamp(min=0)
-    expected = (count * torch.nan_to_num(mean_error)).sum(1)
-    by_frame = torch.where(expected > 0, errors.sum(1) / expected, torch.nan)
-    n_missing = torch.einsum("tyx,yxr->r", (~sampled).to(error), of_ring)
-    missing_error = (_filled(by_ring) * n_missing).sum() + noise_std**2 * sampled.sum()
-    share = by_ring / (mean_energy - noise).clamp(min=0.1 * noise + 1e-12 * float(energy.max()))
-    return Prediction(image, by_ring, share, by_frame, float(missing_error) / error.numel(), noise_std)
 
 
 def _filled(values: Tensor) -> Tensor:
