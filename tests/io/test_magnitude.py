@@ -51,6 +51,29 @@ def test_nifti_with_time_before_slices_is_refused(tmp_path):
         open_nifti(tmp_path / "exchanged.nii.gz").read_slice(1)
 
 
+@pytest.mark.parametrize("n_slices", [1, 2])
+@pytest.mark.parametrize("order", [(0, 2, 1), (2, 0, 1), (2, 1, 0)])
+def test_nifti_with_slices_along_another_axis(tmp_path, order, n_slices):
+    """Reorientation to the axes of the patient exchanges the axes of oblique and of long-axis views."""
+    cines = series(n_slices)
+    write_nifti(tmp_path / "cine.nii", cines)
+    image = nibabel.load(tmp_path / "cine.nii").as_reoriented([[axis, 1] for axis in order])
+    assert image.shape[order[2]] == n_slices
+    nibabel.save(image, tmp_path / "turned.nii")
+    opened = open_nifti(tmp_path / "turned.nii")
+    assert opened.n_slices == n_slices
+    for number, cine in enumerate(cines):
+        pixels, meta = opened.read_slice(number)
+        magnitude = cine.magnitude / cine.magnitude.max()
+        is_swapped = order[0] > order[1]
+        np.testing.assert_allclose(pixels, magnitude.swapaxes(1, 2) if is_swapped else magnitude, atol=1e-6)
+        directions = (cine.meta.geometry.phase_dir, cine.meta.geometry.read_dir)
+        assert np.allclose((meta.geometry.phase_dir, meta.geometry.read_dir), directions[:: -1 if is_swapped else 1])
+        assert np.allclose(meta.geometry.position_mm, cine.meta.geometry.position_mm, atol=1e-4)
+        assert meta.pixel_size_mm == pytest.approx(cine.meta.pixel_size_mm[:: -1 if is_swapped else 1])
+        assert meta.frame_times_ms == pytest.approx(cine.meta.frame_times_ms)
+
+
 @pytest.mark.parametrize("column", [1, 2])
 def test_nifti_with_a_sheared_affine(tmp_path, column):
     """Pixels that are not rectangular have no orientation; slices may be shifted in their plane."""

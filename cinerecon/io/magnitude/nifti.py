@@ -1,5 +1,6 @@
 """Magnitude cines in NIfTI files."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ from cinerecon.io.untrusted import refuse_pipe
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+THICKER = 1.5
+"""Ratio of the distance of slices to the pixel size above which an axis of few voxels is that of the slices."""
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 
 
 def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     """Open a NIfTI file (x, y, slice, time) with real pixels.
+
+    The slices may be along another of the first three axes, as after a reorientation to the axes of the patient.
 
     Parameters
     ----------
@@ -59,15 +64,37 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     if dtype.kind not in "iuf":
         raise UnsupportedError(f"the pixels are {dtype}, expected magnitudes", where=str(path))
 
+    slice_axis = _slice_axis(shape, image.header.get_zooms())
+
     @cache
-    def require_order() -> None:
-        _require_order(path, image)
+    def ordered() -> Any:
+        result = image if slice_axis == 2 else _with_slices_third(path, image, slice_axis)
+        _require_order(path, result)
+        return result
 
     def read(number: int) -> tuple[NDArray[Any], CineMeta]:
-        require_order()
-        return _pixels(path, image, number), _nifti_meta(path, image, number)
+        return _pixels(path, ordered(), number), _nifti_meta(path, ordered(), number)
 
-    return MagnitudeImages(path, "", shape[2], "", False, (path,), read)
+    return MagnitudeImages(path, "", shape[slice_axis], "", False, (path,), read)
+
+
+def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
+    """The axis of the slices: the third, unless another one has fewer and clearly larger voxels, or only one."""
+    for axis in (0, 1):
+        others = [float(sizes[other]) for other in range(3) if other != axis]
+        is_thick = shape[axis] == 1 or float(sizes[axis]) > THICKER * max(others)
+        if shape[axis] < shape[2] and is_thick:
+            return axis
+    return 2
+
+
+def _with_slices_third(path: Path, image: Any, axis: int) -> Any:
+    """The image with the axis of the slices after the other two, whose order stays."""
+    order = [number for number in range(3) if number != axis] + [axis]
+    try:
+        return image.as_reoriented([[order.index(number), 1] for number in range(3)])
+    except Exception as error:  # as in `open_nifti`
+        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
 
 
 def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) -> NDArray[np.float32]:
