@@ -144,10 +144,14 @@ class Summary:
     device: str = "cpu"
 
     def distance(self, name: str) -> float:
-        """Distance of a measure from the ideal; for measures with a target value, the mean absolute error."""
-        if name in self.agreement:
-            return self.agreement[name].absolute_error
-        return MEASURES[name].distance(self.measures[name].mean)
+        """Distance of a measure from the ideal as tables show it; with a target value, the mean absolute error.
+
+        It is rounded like the numbers, so that methods with the same ones are equally good.
+        """
+        measure = MEASURES[name]
+        error = self.agreement[name].absolute_error if name in self.agreement else None
+        distance = measure.distance(self.measures[name].mean) if error is None else error
+        return round(measure.factor * distance, measure.digits)
 
 
 def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summary]:

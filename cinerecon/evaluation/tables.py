@@ -86,13 +86,14 @@ class Table:
 
 
 def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:
-    """Mark the cell with the smallest distance from the ideal, if at least two rows have a value."""
-    known = [(distance, row) for row, distance in enumerate(distances) if distance == distance]
-    if len(known) < 2:
+    """Mark the cells with the smallest distance from the ideal, if a row with a value has a larger one."""
+    known = [distance for distance in distances if distance == distance]
+    best = min(known, default=math.nan)
+    if not known or max(known) == best:
         return
-    _, best = min(known)
-    cell = rows[best][column]
-    rows[best][column] = Cell(cell.text, True, cell.is_foreign)
+    for row, distance in zip(rows, distances, strict=True):
+        if distance == best:
+            row[column] = Cell(row[column].text, True, row[column].is_foreign)
 
 
 def show_count(number: int) -> str:

@@ -93,6 +93,15 @@ def test_errors_of_both_signs_do_not_cancel(make_scores):
     assert cells[1].text == "2.0 ± 1.0, |error| 2.0 (n 3)"
 
 
+def test_methods_with_the_same_numbers_are_equally_good(make_scores):
+    """In shown digits: a difference of rounding is no rank; where all are equal, none is the best."""
+    psnr = {"a": 30.0, "b": 31.001, "c": 31.002}
+    scores = [replace(s, psnr=psnr[s.method], ssim=0.9, mse=4e-5) for s in make_scores(1, methods=tuple(psnr))]
+    (table,) = tables_of(scores)
+    assert [cell.is_best for cell in column(table, "PSNR")] == [False, True, True]
+    assert [cell.is_best for cell in column(table, "SSIM")] == [False] * 3
+
+
 def test_means_over_fewer_slices_are_seen(make_scores):
     scores = [s for s in make_scores(4) if (s.method, s.scan) != ("ktslr", "scan3")]
     (table,) = tables_of(scores)
