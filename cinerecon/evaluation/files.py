@@ -205,7 +205,8 @@ def _measure(
     image: Tensor, truth: ImageSeries, heart: Heart | None, ventricle: Ventricle | None, profile: str
 ) -> dict[str, float | str | tuple[float, ...]]:
     """The measures of the images of a slice, by the names of `Score`."""
-    measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile)
+    is_cyclic = not truth.is_real_time
+    measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile, is_cyclic=is_cyclic)
     if ventricle is None:
         return measures
     meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth.geometry)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
-from cinerecon.cine_meta import Geometry
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.bart import open_cfl_images
 from cinerecon.io.case import read_case
@@ -48,11 +48,14 @@ class ImageSeries:
         Position of the slice; None if unknown.
     pixel_size_mm
         Distance of neighbouring pixels along (y, x) [mm]; None if unknown.
+    is_real_time
+        Whether the frames are known not to be one heart beat, see `CineMeta`.
     """
 
     image: Tensor
     geometry: Geometry | None = None
     pixel_size_mm: tuple[float, float] | None = None
+    is_real_time: bool = False
 
 
 def read_truth(path: Path) -> list[ImageSeries]:
@@ -78,7 +81,9 @@ def read_truth(path: Path) -> list[ImageSeries]:
         if data.reference is None:
             hint = "a fully sampled scan, or images"
             raise DataError("the scan is undersampled and carries no truth", where=str(path), hint=hint)
-        truth.append(ImageSeries(finish_image(data.reference, data), data.meta.geometry, data.meta.pixel_size_mm))
+        meta = data.meta
+        image = finish_image(data.reference, data)
+        truth.append(ImageSeries(image, meta.geometry, meta.pixel_size_mm, meta.is_real_time))
     return truth
 
 
@@ -117,7 +122,7 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     for image, _ in series:
         refuse_segmentation(np.abs(image), path)
     return [
-        ImageSeries(_single_precision(image), placement.geometry, placement.pixel_size_mm)
+        ImageSeries(_single_precision(image), placement.geometry, placement.pixel_size_mm, placement.is_real_time)
         for image, placement in series
     ]
 
@@ -145,7 +150,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
         case = read_case(path)
         if case.reference is None:
             raise DataError("the case holds no truth", where=str(path))
-        return [(case.reference.numpy(), Placement(case.meta.geometry, case.meta.pixel_size_mm))]
+        return [(case.reference.numpy(), _placement(case.meta))]
     if is_cfl(path):
         return [(pixels, Placement()) for pixels in open_cfl_images(path)]
     if path.name.lower().endswith(PICTURES):
@@ -158,7 +163,11 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
 
 def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
     slices = (images.read_pixels(number) for number in range(images.n_slices))
-    return [(pixels, Placement(meta.geometry, meta.pixel_size_mm)) for pixels, meta in slices]
+    return [(pixels, _placement(meta)) for pixels, meta in slices]
+
+
+def _placement(meta: CineMeta) -> Placement:
+    return Placement(meta.geometry, meta.pixel_size_mm, meta.is_real_time)
 
 
 def _open_dicom(path: Path) -> MagnitudeImages:

@@ -28,7 +28,7 @@ NOT_SHOWN = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Placement:
-    """Position and pixel size of a slice, each None if unknown.
+    """Position and pixel size of a slice, each None if unknown, and the kind of its frames.
 
     Attributes
     ----------
@@ -36,10 +36,13 @@ class Placement:
         Position and orientation.
     pixel_size_mm
         Distance of adjacent pixels along (y, x) [mm].
+    is_real_time
+        Whether the frames are known not to be one heart beat.
     """
 
     geometry: Geometry | None = None
     pixel_size_mm: tuple[float, float] | None = None
+    is_real_time: bool = False
 
 
 def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:

@@ -28,7 +28,7 @@ from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.io.mrd_stream.error_image import error_image
 from cinerecon.io.mrd_stream.messages import message_bytes
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
-from cinerecon.metrics import psnr
+from cinerecon.metrics import find_heart, psnr, xt_ssim
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -303,6 +303,19 @@ def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
     simulate_scan(tmp_path / "fast.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2"))
     assert read_truth(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"
+
+
+def test_the_ends_of_a_real_time_scan_are_not_adjacent(tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=10, ky=48, kx=48, n_coils=1, beats=3))
+    (truth,) = read_truth(tmp_path / "scan.h5")
+    assert truth.is_real_time
+    image = (truth.image + 0.2 * truth.image.roll(1, 0)) / 1.2
+    np.save(tmp_path / "blurred.npy", image.numpy())
+    (score,) = compare_files([tmp_path / "blurred.npy"], tmp_path / "scan.h5")
+    heart, peak = find_heart(truth.image), float(truth.image.abs().max())
+    cropped = heart.crop(image), heart.crop(truth.image), peak
+    assert score.xt_ssim == pytest.approx(xt_ssim(*cropped, is_cyclic=False), abs=1e-6)
+    assert score.xt_ssim != pytest.approx(xt_ssim(*cropped), abs=1e-5)
 
 
 def test_a_fully_sampled_scan_of_any_format_is_a_truth(tmp_path):
