@@ -21,6 +21,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from helpers import formats_folder
+from timed_scan import ARRHYTHMIC, changed, simulated
 
 from cinerecon.cli import load_command
 from cinerecon.errors import CineReconError, FileError
@@ -48,8 +50,6 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.server import Server
 from cinerecon.reconstruction.session import REPEATED_SERIES
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
-from tests.helpers import formats_folder
-from tests.timed_scan import ARRHYTHMIC, changed, simulated
 
 BAD = formats_folder() / "bad"
 MANIFEST = json.loads((BAD / "manifest.json").read_text()) if BAD.exists() else {}
