@@ -33,12 +33,9 @@ def keep_freed_memory() -> None:
     k-t SLR with one coil and a third with eight, a sixth of that of SLR-Net, half that of T2LR-Net with eight coils.
     Peak memory may grow by a fifth.
     """
-    libc = _c_library()
-    if libc is None or not hasattr(libc, "mallopt"):
-        return
     # versions that hold to the limit they document refuse more
-    if libc.mallopt(_MMAP_THRESHOLD, 2**30) or libc.mallopt(_MMAP_THRESHOLD, _DOCUMENTED_LIMIT):
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    if _set_allocator(_MMAP_THRESHOLD, 2**30) or _set_allocator(_MMAP_THRESHOLD, _DOCUMENTED_LIMIT):
+        _set_allocator(_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def share_freed_memory() -> None:
@@ -46,17 +43,13 @@ def share_freed_memory() -> None:
 
     Otherwise each thread keeps what it has freed, and the memory of a server grows with the number of its connections.
     """
-    libc = _c_library()
-    if libc is not None and hasattr(libc, "mallopt"):
-        libc.mallopt(_ARENA_MAX, 1)
+    _set_allocator(_ARENA_MAX, 1)
 
 
 def release_freed_memory() -> None:
     """Return freed memory now and, from now on, that of arrays above 1 MB as soon as they are freed."""
-    libc = _c_library()
-    if libc is not None and hasattr(libc, "mallopt"):
-        libc.mallopt(_MMAP_THRESHOLD, _SMALL)
-        libc.mallopt(_TRIM_THRESHOLD, _SMALL)
+    _set_allocator(_MMAP_THRESHOLD, _SMALL)
+    _set_allocator(_TRIM_THRESHOLD, _SMALL)
     return_freed_memory()
 
 
@@ -72,6 +65,12 @@ def release_pages(values: object) -> None:
     mapped = getattr(values, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _set_allocator(parameter: int, value: int) -> bool:
+    """Set a parameter of the allocator; whether it has it and accepts the value."""
+    libc = _c_library()
+    return libc is not None and hasattr(libc, "mallopt") and bool(libc.mallopt(parameter, value))
 
 
 def _c_library() -> ctypes.CDLL | None:

@@ -84,8 +84,8 @@ def _level(kspace: Tensor, mask: Tensor) -> Tensor:
         return kspace.real.new_zeros(())
     generator = torch.Generator().manual_seed(0)
     white = torch.randn(samples.shape, dtype=torch.complex64, generator=generator).to(samples.device) * (samples != 0)
-    found, expected = quiet_power(samples), quiet_power(white)
-    return (found / expected.clamp(min=torch.finfo(torch.float32).tiny)).sqrt().to(kspace.real.dtype)
+    measured, expected = quiet_power(samples), quiet_power(white)
+    return (measured / expected.clamp(min=torch.finfo(torch.float32).tiny)).sqrt().to(kspace.real.dtype)
 
 
 def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

@@ -58,8 +58,9 @@ class Llr(AdmmMethod):
 
     References
     ----------
-    Trzasko and Manduca, Local versus global low-rank promotion in dynamic MRI series reconstruction, ISMRM 2011, p.
-    4371 Zhang et al., Accelerating parameter mapping with a locally low rank constraint (2015), DOI 10.1002/mrm.25161
+    Trzasko and Manduca, Local versus global low-rank promotion in dynamic MRI series reconstruction, ISMRM 2011, 4371
+
+    Zhang et al., Accelerating parameter mapping with a locally low rank constraint (2015), DOI 10.1002/mrm.25161
 
     Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nuclear norm); the weight begins larger
     (``continuation=1``), and the image is the mean of the last iterates (``n_averaged=1``).

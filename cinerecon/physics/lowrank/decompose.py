@@ -33,16 +33,23 @@ from torch import Tensor
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 N_ROWS_SMALL = 64
+"""Most rows of a matrix whose Gram matrix is decomposed in double precision."""
 _CHUNK_COLUMNS = 8192
-_RESOLUTION_CHUNKED = 1e-3
-_RESOLUTION_SINGLE = 2e-2
+"""Columns whose products are accumulated in single precision before they are added in double precision."""
+_RESOLUTION_CHUNKED, _RESOLUTION_SINGLE = 1e-3, 2e-2
+"""Smallest singular values, relative to the largest, from Gram matrices in chunks and in single precision."""
 _MIN_SIZE_FOR_THREADS = 2**18
+"""Size of a batch (elements times rows) from which it is computed in two threads."""
 _THREAD_NAME = "half-of-a-batch"
 
 _VECTORS_RATIO = 1 / 6
+"""Leading vectors that are tried, as a share of the rows."""
 _MIN_CUTOFF_RATIO = 0.02
+"""Cutoff of a rule, relative to the largest value or its bound, below which the leading vectors would not suffice."""
 _TOLERANCE = 5e-6
+"""Largest relative error of a matrix that is shrunk by its leading vectors."""
 _RIDGE = 1e-13
+"""Added to the diagonal of a normalised Gram matrix before its Cholesky factorisation."""
 
 Tensors = tuple[Tensor, ...]
 Full = Callable[[Tensor, Shrinkage], Tensor]
@@ -229,10 +236,10 @@ def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, full_method: F
     cutoff = relative_cutoff(size, rule)
     if (cutoff is not None and cutoff < _MIN_CUTOFF_RATIO) or not bool(torch.isfinite(size).all()):
         return full_method(matrix, rule)
-    found = leading_vectors(gram_single_precision(matrix), n_vectors, matrix.shape[-1], rule)
-    result = apply_shares(found.vectors, torch.where(found.is_reliable[:, None], found.shares, 0), matrix)
-    if not bool(found.is_reliable.all()):
-        result[~found.is_reliable] = full_method(matrix[~found.is_reliable], rule)
+    leading = leading_vectors(gram_single_precision(matrix), n_vectors, matrix.shape[-1], rule)
+    result = apply_shares(leading.vectors, torch.where(leading.is_reliable[:, None], leading.shares, 0), matrix)
+    if not bool(leading.is_reliable.all()):
+        result[~leading.is_reliable] = full_method(matrix[~leading.is_reliable], rule)
     return result
 
 
@@ -336,10 +343,9 @@ def _is_complete(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> T
 
     The basis Q is orthonormal, and `inner` is Q^H G Q.
     """
-    found = (energy(gram) - energy(inner))[:, 0] <= limit.square()
-    if bool(found.all()):
-        return found
+    is_below: Tensor = (energy(gram) - energy(inner))[:, 0] <= limit.square()
+    if bool(is_below.all()):
+        return is_below
     rest = basis @ inner @ basis.mH - gram
     rest.diagonal(dim1=-2, dim2=-1).add_(limit[:, None])
-    is_below: Tensor = found | (torch.linalg.cholesky_ex(rest)[1] == 0)
-    return is_below
+    return is_below | (torch.linalg.cholesky_ex(rest)[1] == 0)

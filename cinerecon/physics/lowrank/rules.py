@@ -34,6 +34,7 @@ from torch import Tensor
 Measured = tuple[Tensor, ...]
 Number = Tensor | float
 _TIE = 1e-9
+"""Relative distance of squared singular values below which they count as equal."""
 
 
 @dataclass(frozen=True)

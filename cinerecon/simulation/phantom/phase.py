@@ -97,8 +97,8 @@ def _with_change(moving: Tensor, still: Tensor, change: float, scene: _Scene) ->
     """The sum of both, with as much of the still part as gives the requested change per pixel."""
     part = change
     for _ in range(3):
-        found = _change_per_pixel(moving + part * still, scene)
-        part = max(part * change / max(found, 1e-6), 0.2 * change)
+        present = _change_per_pixel(moving + part * still, scene)
+        part = max(part * change / max(present, 1e-6), 0.2 * change)
     return moving + part * still
 
 
