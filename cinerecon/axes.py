@@ -1,5 +1,6 @@
 """Names and order of the axes, checks that report them by name, and the centre of an axis, index n // 2."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +34,31 @@ def require_axes(name: str, array: "Tensor", axes: tuple[str, ...], dtype: "torc
     Raises
     ------
     ShapeError
-        If axes are missing or the dtype differs.
+        If it is no tensor, axes are missing or the dtype differs.
     """
+    if not hasattr(array, "is_complex"):  # without importing PyTorch
+        raise ShapeError(f"{name} is of type {type(array).__name__}, expected a tensor")
     if array.ndim < len(axes):
         raise ShapeError(f"{name} has {array.ndim} axes, expected at least ({', '.join(axes)})")
     if dtype is not None and array.dtype != dtype:
         raise ShapeError(f"{name} is {array.dtype}, expected {dtype}")
+
+
+def require_last_sizes(
+    name: str, array: "Tensor", axes: tuple[str, ...], sizes: Iterable[tuple[int, ...] | None]
+) -> None:
+    """Check that an array has the named axes as its last ones, each of an allowed size; None allows any.
+
+    Raises
+    ------
+    ShapeError
+        If axes are missing or a size differs, naming the axis and all sizes of the array.
+    """
+    require_axes(name, array, axes)
+    for axis, size, allowed in zip(axes, array.shape[-len(axes) :], sizes, strict=True):
+        if allowed is not None and size not in allowed:
+            expected = " or ".join(map(str, dict.fromkeys(allowed)))
+            raise ShapeError(f"{name} has {size} {axis}, expected {expected}     {name} {describe(array, axes)}")
 
 
 def centre_slice(n: int, size: int) -> slice:

@@ -45,7 +45,7 @@ class CineData:
     ShapeError
         If axes are missing, sizes disagree, or a dtype is wrong.
     DataError
-        If k-space holds NaN or infinite values.
+        If an array holds NaN or infinite values, or k-space is not zero outside of the mask.
     """
 
     kspace: Tensor
@@ -60,6 +60,8 @@ class CineData:
         for name in ("kspace", "mask", "csm", "reference", "shading", "noise_std"):
             if isinstance(getattr(self, name), np.ndarray):
                 object.__setattr__(self, name, as_tensor(getattr(self, name)))
+        if not isinstance(self.meta, CineMeta):
+            raise ShapeError(f"meta is of type {type(self.meta).__name__}, expected CineMeta")
         require_axes("kspace", self.kspace, KSPACE)
         require_axes("mask", self.mask, MASK, torch.bool)
         if not self.kspace.is_complex():
@@ -79,7 +81,10 @@ class CineData:
             require_sizes("noise_std", self.noise_std, MASK, ((frames,), (1,), (1, ky), (1, kx)), self.kspace)
         if self.shading is not None:
             require_sizes("shading", self.shading, IMAGE[1:], ((ky,), (kx,)), self.kspace)
-        require_finite(self.kspace, self.where)
+        _require_sampled(self.kspace, self.mask, self.where)
+        for name in ("csm", "reference", "shading", "noise_std"):
+            if getattr(self, name) is not None:
+                require_finite(getattr(self, name), self.where, name)
 
     @property
     def where(self) -> str:
@@ -171,19 +176,40 @@ def as_tensor(array: Any) -> Tensor:
         raise ShapeError(f"expected an array of numbers, found {type(array).__name__} of {values.dtype}") from None
 
 
-def require_finite(kspace: Tensor, where: str = "") -> None:
-    """Check that k-space holds numbers.
+def require_finite(array: Tensor, where: str = "", name: str = "k-space") -> None:
+    """Check that k-space or another array holds numbers.
 
     Raises
     ------
     DataError
         Naming the number of values that are NaN or infinite.
     """
-    if bool(torch.isfinite(kspace.sum())):  # one pass without a temporary array; a sum may overflow
+    if bool(torch.isfinite(array.sum())):  # one pass without a temporary array; a sum may overflow
         return
-    n_bad = int((~torch.isfinite(kspace)).sum())
+    n_bad = int((~torch.isfinite(array)).sum())
     if n_bad:
-        raise DataError(f"k-space holds {n_bad} values that are NaN or infinite", where=where)
+        raise DataError(f"{name} holds {n_bad} values that are NaN or infinite", where=where)
+
+
+def _require_sampled(kspace: Tensor, mask: Tensor, where: str) -> None:
+    """Check that k-space ``(*batch, frames, coils, ky, kx)`` holds numbers, and zeros outside of the mask.
+
+    Raises
+    ------
+    DataError
+        Naming the number of values that are NaN or infinite, or of samples outside of the mask.
+    """
+    if mask.shape[-1] == 1:  # one pass without a temporary array
+        signal = torch.linalg.vector_norm(torch.view_as_real(kspace), dim=(-1, -2)).amax(-2, keepdim=True).unsqueeze(-1)
+        part = "lines"
+    else:
+        signal, part = kspace.sum(-3, keepdim=True), "samples"
+    if not bool(torch.isfinite(signal.sum())):
+        require_finite(kspace, where)
+    n_outside = int(((signal != 0) & ~mask).sum())
+    if n_outside:
+        what = f"kspace has signal in {n_outside} {part} outside of the mask, where a method may use it"
+        raise DataError(what, where=where, hint="kspace * mask, or a mask that contains all samples")
 
 
 def require_sizes(

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
@@ -88,6 +88,21 @@ class Config(BaseModel):
         return values
 
     @classmethod
+    def or_default(cls, config: Self | None) -> Self:
+        """The settings, or the defaults for None.
+
+        Raises
+        ------
+        ConfigError
+            If they are of another type.
+        """
+        if not isinstance(config, cls | None):
+            example = next(iter(cls.model_fields), "")
+            what = f"settings are of type {type(config).__name__}, expected {cls.__name__}"
+            raise ConfigError(what, where="config", hint=f"{cls.__name__}({example and example + '=...'})")
+        return cls() if config is None else config
+
+    @classmethod
     def parse(
         cls, values: Mapping[str, Any], *, where: str = "", option_of: Callable[[str], str] | None = None
     ) -> Self:
@@ -125,10 +140,10 @@ class Config(BaseModel):
         Raises
         ------
         ConfigError
-            If a text is not ``key=value``, or the key or the value is wrong.
+            If a text is not ``key=value``, or the key or the value is wrong, or this is no list of texts.
         """
         values, defaults = self.model_dump(exclude_unset=True), self.model_dump()
-        for setting in settings:
+        for setting in as_settings(settings, where):
             key, sign, text = setting.partition("=")
             if not sign:
                 raise ConfigError(f"'{setting}' is not key=value", where=where)
@@ -165,6 +180,23 @@ def _described(
     if key:  # otherwise settings contradict each other
         message = f"setting '{key}': {message}, found {first['input']!r}"
     return kind(message, where=where)
+
+
+def as_settings(settings: Sequence[str], where: str = "settings") -> tuple[str, ...]:
+    """Settings as ``key=value`` texts.
+
+    Raises
+    ------
+    ConfigError
+        If it is a single text or a mapping, or holds something else than texts.
+    """
+    wrong = settings if isinstance(settings, str | Mapping) or not isinstance(settings, Iterable) else None
+    wrong = next((item for item in settings if not isinstance(item, str)), None) if wrong is None else wrong
+    if wrong is not None:
+        example = next((f"{key}={value}" for key, value in wrong.items()), "") if isinstance(wrong, Mapping) else wrong
+        hint = f"[{example!r}]" if isinstance(example, str) and "=" in example else "['n_iterations=20']"
+        raise ConfigError(f"settings are a list of key=value texts, found {wrong!r}", where=where, hint=hint)
+    return tuple(settings)
 
 
 def differences(before: Any, now: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

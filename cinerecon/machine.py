@@ -26,7 +26,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def pick_device(name: str = "auto") -> str:
+def pick_device(name: str | torch.device = "auto") -> str:
     """Resolve ``auto`` to a GPU if there is one, and check any other name.
 
     Raises
@@ -34,6 +34,7 @@ def pick_device(name: str = "auto") -> str:
     ConfigError
         If there is no such device, or it lacks double precision, which low-rank methods need.
     """
+    name = str(name)
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     hint = f"available: auto, cpu{', cuda' * torch.cuda.is_available()}"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from cinerecon.config import Config
+from cinerecon.config import Config, as_settings
 from cinerecon.errors import ConfigError
 
 PREPROCESSING = "preprocessing."
@@ -180,7 +180,14 @@ class ArchiveOptions(Options):
 
 
 def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Settings of the method, and settings of the preprocessing without their prefix."""
+    """Settings of the method, and settings of the preprocessing without their prefix.
+
+    Raises
+    ------
+    ConfigError
+        If this is no list of texts.
+    """
+    settings = as_settings(settings)
     method = tuple(setting for setting in settings if not setting.startswith(PREPROCESSING))
     preprocessing = (setting for setting in settings if setting.startswith(PREPROCESSING))
     return method, tuple(setting.removeprefix(PREPROCESSING) for setting in preprocessing)

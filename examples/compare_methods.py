@@ -5,8 +5,6 @@ python examples/compare_methods.py
 
 from pathlib import Path
 
-import torch
-
 import cinerecon
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -22,8 +20,7 @@ def main() -> None:
     for pattern in PATTERNS:
         for method in METHODS:
             (part,) = cinerecon.reconstruct(scan, method=method, undersample=pattern, seed=0)
-            image, reference = torch.from_numpy(part.image), torch.from_numpy(part.reference)
-            scores = cinerecon.metrics.compare(image, reference)  # of magnitudes
+            scores = cinerecon.metrics.compare(part.image, part.reference)  # of magnitudes
             seconds = part.seconds["reconstruct"]
             print(f"{pattern:17}{method:12}{scores['psnr']:10.2f}{scores['ssim']:8.4f}{seconds:10.2f}")
 

@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +48,11 @@ def formats_folder() -> Path:
 def complex_randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.complex128) -> Tensor:
     """Seeded complex Gaussian numbers."""
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def with_mask(data, mask):
+    """The data as if only the samples of a mask had been measured."""
+    return replace(data, kspace=data.kspace * mask, mask=mask)
 
 
 def relative_error(actual: Tensor, expected: Tensor) -> float:

@@ -12,10 +12,16 @@ from pydantic import Field, ValidationError
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError
+from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.classical.config import LpsConfig
+from cinerecon.methods.classical.linear import CgSense
 from cinerecon.methods.model_file import ModelConfig
+from cinerecon.methods.table import load_method
 from cinerecon.networks.config import DcCnnConfig, IstaNetConfig, SlrNetConfig
+from cinerecon.networks.dccnn import DcCnn
+from cinerecon.options import split_settings
 from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_cine
 
 PACKAGE = Path(__file__).parents[1] / "cinerecon"
 
@@ -218,3 +224,26 @@ def test_descriptions_are_phrases_without_capital_and_period():
     assert len(texts) > 200
     names = ("Adam", "Python", "TensorFlow", "Siemens")
     assert [t for t in texts if t.endswith(".") or (re.match("[A-Z][a-z]", t) and not t.startswith(names))] == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "hint"),
+    [
+        ("n_iterations=7", "['n_iterations=7']"),
+        ({"n_iterations": 7}, "['n_iterations=7']"),
+        ([7], "['n_iterations=20']"),
+        (7, "['n_iterations=20']"),
+    ],
+)
+def test_settings_are_a_list_of_texts(settings, hint):
+    for apply in (LpsConfig().with_settings, lambda values: load_method("lps", values), split_settings):
+        with pytest.raises(ConfigError, match="settings are a list of key=value texts") as caught:
+            apply(settings)
+        assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize("make", [simulate_cine, KtSlr, CgSense, DcCnn])
+@pytest.mark.parametrize("config", [{}, {"n_frames": 3}, 3, LpsConfig()])
+def test_settings_of_another_type_are_named(make, config):
+    with pytest.raises(ConfigError, match=f"settings are of type {type(config).__name__}, expected"):
+        make(config)

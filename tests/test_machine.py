@@ -16,6 +16,7 @@ from cinerecon.machine import (
     pick_device,
     process_memory_mb,
 )
+from cinerecon.methods.table import load_method
 
 
 def test_peak_memory_counts_what_was_held():
@@ -34,8 +35,11 @@ def test_systems_without_peak_memory(monkeypatch):
 
 def test_a_missing_device_is_named():
     assert pick_device("cpu") == "cpu"
+    assert pick_device(torch.device("cpu")) == "cpu"
     with pytest.raises(ConfigError, match="no device 'mars'"):
         pick_device("mars")
+    with pytest.raises(ConfigError, match="no device 'mars'"):
+        load_method("dccnn", device="mars")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peak memory since a reset exists on Linux alone")

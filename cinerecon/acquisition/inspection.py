@@ -254,7 +254,7 @@ def inspect_scan(
     FileError, HeaderError, DataError, UnsupportedError
         If the scan cannot be read correctly.
     """
-    config = config or AcquisitionConfig()
+    config = AcquisitionConfig.or_default(config)
     layout = lay_out(read_raw_scan(path, dataset, measurement), config, noise)
     plan = describe(layout, config)
     for number in range(plan.n_slices):

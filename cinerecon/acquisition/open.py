@@ -9,22 +9,22 @@ from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_opti
 from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
-from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import file_state
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
+from cinerecon.io.paths import as_path
 from cinerecon.io.raw_file import holds_images_only, read_raw_scan
 from cinerecon.io.recognise import is_twix
 from cinerecon.io.untrusted import is_pipe
 
 
 def open_scan(
-    path: str | Path,
+    path: str | os.PathLike[str],
     config: AcquisitionConfig | None = None,
     *,
-    noise: str | Path | None = None,
+    noise: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> CineSource:
@@ -52,12 +52,8 @@ def open_scan(
     ConfigError
         If options are given that apply to another format.
     """
-    if not isinstance(config, AcquisitionConfig | None):
-        hint = "AcquisitionConfig(csm='walsh'), from cinerecon.acquisition.config"
-        raise ConfigError(
-            f"settings are an AcquisitionConfig, found {type(config).__name__}", where="config", hint=hint
-        )
-    path, config = Path(path), config or AcquisitionConfig()
+    path, config = as_path(path), AcquisitionConfig.or_default(config)
+    noise = None if noise is None else as_path(noise, "noise")
     entry = gridded_format(path)
     kind = RAW_SCAN if entry is None else entry.name
     require_options(path, kind, config, noise=noise, dataset=dataset, measurement=measurement)
@@ -76,7 +72,7 @@ class ScanOpener:
     """
 
     def __init__(self, config: AcquisitionConfig | None = None) -> None:
-        self.config = config or AcquisitionConfig()
+        self.config = AcquisitionConfig.or_default(config)
         self._last: tuple[Path, CineSource, list[list[int] | None]] | None = None
 
     def open(self, path: Path) -> CineSource:
@@ -99,10 +95,10 @@ class ScanOpener:
 
 
 def read_slices(
-    path: str | Path,
+    path: str | os.PathLike[str],
     config: AcquisitionConfig | None = None,
     *,
-    noise: str | Path | None = None,
+    noise: str | os.PathLike[str] | None = None,
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> Iterator[CineData]:

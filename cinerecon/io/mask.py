@@ -1,6 +1,7 @@
 """Sampling masks in files of this package and of others: ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
 
 import itertools
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import open_hdf5
 from cinerecon.io.matlab import open_matlab
+from cinerecon.io.paths import as_path
 from cinerecon.io.untrusted import refuse_pipe
 
 Mask = NDArray[np.bool_]
@@ -96,9 +98,9 @@ class MaskFile:
         return mask.copy()
 
 
-def write_mask(path: Path, mask: Mask, pattern: str, seed: int) -> None:
+def write_mask(path: str | os.PathLike[str], mask: Mask, pattern: str, seed: int) -> None:
     """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the pattern and the seed it was drawn from."""
-    with moved_into_place(path) as temporary, temporary.open("wb") as file:
+    with moved_into_place(as_path(path)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, mask=mask, pattern=np.array(pattern), seed=np.array(seed))
 
 

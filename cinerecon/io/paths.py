@@ -1,4 +1,4 @@
-"""Paths in records, relative to the folder of the record, so that they do not depend on the working folder.
+"""Paths from callers, and paths in records, relative to the folder of the record, not to the working folder.
 
 No function follows links or requires that a file exists, except `located`.
 """
@@ -6,6 +6,21 @@ No function follows links or requires that a file exists, except `located`.
 import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from cinerecon.errors import ConfigError
+
+
+def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+    """A path from a caller.
+
+    Raises
+    ------
+    ConfigError
+        If it is of another type.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(f"expected a path, found {type(path).__name__}", where=name)
+    return Path(path)
 
 
 def absolute(path: Path | str) -> Path:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.machine import pick_device
 from cinerecon.methods.base import (
     Progress,
     Reconstruction,
@@ -151,6 +152,7 @@ class NetworkMethod(Reconstructor):
         device: torch.device | str = "cpu",
     ) -> None:
         self.initial_method = initial_method
+        device = pick_device(device)
         self.net = net.to(device).eval()
         self.config = config
         self.device = torch.device(device)

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.io.paths import as_path
 from cinerecon.methods.classical import config
 from cinerecon.methods.model_file import ModelConfig, find_model, imported_models
 from cinerecon.networks import NETWORKS
 
 if TYPE_CHECKING:
+    import torch
+
     from cinerecon.methods.base import Reconstructor
 
 Builder = Callable[..., "Reconstructor"]
@@ -143,7 +146,11 @@ METHODS = {
 
 
 def load_method(
-    name: str, settings: Sequence[str] = (), *, device: str = "cpu", weights: Path | None = None
+    name: str,
+    settings: Sequence[str] = (),
+    *,
+    device: "str | torch.device" = "cpu",
+    weights: str | os.PathLike[str] | None = None,
 ) -> "Reconstructor":
     """Build a method.
 
@@ -166,6 +173,7 @@ def load_method(
     """
     method = find_method(name)
     build = method.load()
+    weights = None if weights is None else as_path(weights, "weights")
     if method.kind == "deep":
         return build(name, settings, load=load_method, device=device, weights=weights)
     if weights is not None:

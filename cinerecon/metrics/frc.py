@@ -25,6 +25,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from cinerecon.metrics.measures import Array, as_pair
+
 PATCH_SIZE = 24
 """Side of a patch [pixels]; smaller images have patches of a third of their side."""
 MIN_PATCH_SIZE = 12
@@ -91,7 +93,7 @@ class FrcMap:
         return torch.where(lowest.isinf(), torch.nan, lowest)
 
 
-def scan_correlation(image: Tensor, reference: Tensor) -> FrcMap | None:
+def scan_correlation(image: Array, reference: Array) -> FrcMap | None:
     """Scan an image series for patches that do not follow the reference.
 
     Parameters
@@ -104,7 +106,7 @@ def scan_correlation(image: Tensor, reference: Tensor) -> FrcMap | None:
     FrcMap or None
         None if the image is too small for patches.
     """
-    a, b = image.abs().float(), reference.abs().float()
+    a, b = (x.float() for x in as_pair(image, reference, magnitude=True))
     y, x = a.shape[-2:]
     size = min(PATCH_SIZE, min(y, x) // 3 // 2 * 2)
     peak = float(b.max())

@@ -1,11 +1,15 @@
 """The heart in a cine, located in the reference: a box around it, and the blood pool of the ventricle."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from cinerecon.axes import IMAGE, require_axes
+from cinerecon.cine import as_tensor
 
 Array = NDArray[np.float64]
 
@@ -79,7 +83,7 @@ class Heart:
         return image[..., top:bottom, left:right]
 
 
-def find_heart(reference: Tensor) -> Heart | None:
+def find_heart(reference: Tensor | NDArray[Any]) -> Heart | None:
     """Locate the heart in a reference series ``(frames, y, x)``; None if nothing moves like a heart.
 
     1. The magnitude of the first temporal harmonic (one per cardiac cycle) is smoothed and squared to weights.
@@ -90,11 +94,18 @@ def find_heart(reference: Tensor) -> Heart | None:
 
     The result serves to compare images; it is not a measurement of cardiac function.
 
+    Raises
+    ------
+    ShapeError
+        If the reference has fewer axes.
+
     References
     ----------
     Lin et al., Automated detection of left ventricle in 4D MR images, MICCAI 2006, for step 1;
     Otsu, A threshold selection method from gray-level histograms (1979), DOI 10.1109/TSMC.1979.4310076
     """
+    reference = as_tensor(reference)
+    require_axes("reference", reference, IMAGE)
     magnitude = reference.abs().double().cpu().numpy()
     n_frames, y, x = magnitude.shape
     if n_frames < 2:

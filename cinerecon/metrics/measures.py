@@ -1,16 +1,22 @@
 """Measures of image quality against a reference: MSE, NMSE, PSNR, SSIM and HFEN.
 
-Every measure is called as ``measure(image, reference)``. Both are ``(..., y, x)``, usually ``(frames, y, x)``; complex
-inputs are compared by their complex error, real ones by theirs. Sums run over the whole volume in double precision.
+Every measure is called as ``measure(image, reference)``. Both are arrays of NumPy or PyTorch ``(..., y, x)``, usually
+``(frames, y, x)``; complex inputs are compared by their complex error, real ones by theirs, integers as real numbers.
+Sums run over the whole volume in double precision.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.cine import as_tensor
 from cinerecon.errors import ShapeError
+
+Array = Tensor | NDArray[Any]
 
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 HFEN_SIZE, HFEN_SIGMA = 15, 1.5
@@ -50,7 +56,7 @@ UNIFORM = Window(7, is_sample=True)
 SSIM_WINDOW = GAUSSIAN.size
 
 
-def mse(image: Tensor, reference: Tensor) -> float:
+def mse(image: Array, reference: Array) -> float:
     """Mean squared error, the mean of |image - reference|^2 over all pixels of all frames.
 
     Parameters
@@ -65,19 +71,20 @@ def mse(image: Tensor, reference: Tensor) -> float:
     ShapeError
         If the sizes differ, or only one of the two is complex.
     """
-    _require_alike(image, reference)
+    image, reference = as_pair(image, reference)
     return float((image - reference).abs().double().square().mean())
 
 
-def nmse(image: Tensor, reference: Tensor) -> float:
+def nmse(image: Array, reference: Array) -> float:
     """Normalised mean squared error, ||image - reference||^2 / ||reference||^2. Parameters as in `mse`."""
+    image, reference = as_pair(image, reference)
     error, power = mse(image, reference), float(reference.abs().double().square().mean())
     if power == 0:
         return math.inf if error else 0.0
     return error / power
 
 
-def psnr(image: Tensor, reference: Tensor, data_range: float | None = None) -> float:
+def psnr(image: Array, reference: Array, data_range: float | None = None) -> float:
     """Peak signal-to-noise ratio over the whole volume [dB], 10 log10(data_range^2 / MSE).
 
     Parameters
@@ -87,6 +94,7 @@ def psnr(image: Tensor, reference: Tensor, data_range: float | None = None) -> f
     data_range
         The peak; None means max |reference|.
     """
+    image, reference = as_pair(image, reference)
     peak = float(reference.abs().max()) if data_range is None else data_range
     error = mse(image, reference)
     if error == 0:
@@ -94,7 +102,7 @@ def psnr(image: Tensor, reference: Tensor, data_range: float | None = None) -> f
     return 20 * math.log10(peak) - 10 * math.log10(error) if peak > 0 else -math.inf
 
 
-def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, window: Window = GAUSSIAN) -> float:
+def ssim(image: Array, reference: Array, data_range: float | None = None, *, window: Window = GAUSSIAN) -> float:
     """Structural similarity, the mean over valid windows of all frames, each frame a 2-D image.
 
     Magnitudes are compared under an 11x11 Gaussian window of sigma 1.5 with K1 = 0.01, K2 = 0.03 and population
@@ -120,7 +128,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, w
     Wang et al., Image quality assessment: from error visibility to structural similarity (2004),
     DOI 10.1109/TIP.2003.819861
     """
-    _require_alike(image, reference)
+    image, reference = as_pair(image, reference)
     _require_size("SSIM", reference, window.size)
     peak = float(reference.abs().max()) if data_range is None else data_range
     frames, of_reference = (x.reshape(-1, *x.shape[-2:]) for x in (image, reference))
@@ -159,7 +167,7 @@ def ssim_map(moments: Tensor, peak: Tensor | float, correction: float = 1.0) -> 
     return result
 
 
-def hfen(image: Tensor, reference: Tensor) -> float:
+def hfen(image: Array, reference: Array) -> float:
     """High-frequency error norm, ||LoG(image) - LoG(reference)|| / ||LoG(reference)||, over all frames.
 
     LoG is the rotationally symmetric Laplacian of Gaussian, 15x15 with sigma 1.5 pixels, of the magnitude, for windows
@@ -180,7 +188,7 @@ def hfen(image: Tensor, reference: Tensor) -> float:
     Ravishankar and Bresler, MR image reconstruction from highly undersampled k-space data by dictionary learning
     (2011), DOI 10.1109/TMI.2010.2090538
     """
-    _require_alike(image, reference)
+    image, reference = as_pair(image, reference)
     _require_size("HFEN", reference, HFEN_SIZE)
     edges = [_laplacian_of_gaussian(x.abs().double()) for x in (image, reference)]
     error, power = (float(torch.linalg.vector_norm(x)) for x in (edges[0] - edges[1], edges[1]))
@@ -189,7 +197,7 @@ def hfen(image: Tensor, reference: Tensor) -> float:
     return error / power
 
 
-def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict[str, float]:
+def compare(image: Array, reference: Array, *, magnitude: bool = True) -> dict[str, float]:
     """Summary of a reconstruction: ``psnr`` [dB], ``ssim`` and ``nmse``.
 
     Parameters
@@ -200,8 +208,7 @@ def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict
         Measure PSNR and NMSE on magnitudes. With several coils the phase of an image depends on the choice of the coil
         maps, so only magnitudes can be compared; with one coil the complex error is the stricter measure.
     """
-    if magnitude:
-        image, reference = image.abs(), reference.abs()
+    image, reference = as_pair(image, reference, magnitude=magnitude)
     return {
         "psnr": psnr(image, reference),
         "ssim": ssim(image, reference),
@@ -209,7 +216,7 @@ def compare(image: Tensor, reference: Tensor, *, magnitude: bool = True) -> dict
     }
 
 
-def compare_frames(image: Tensor, reference: Tensor) -> dict[str, tuple[float, ...]]:
+def compare_frames(image: Array, reference: Array) -> dict[str, tuple[float, ...]]:
     """``psnr`` [dB], ``ssim`` and ``nmse`` of each frame's magnitude, with the data range of the whole series.
 
     Parameters
@@ -217,7 +224,7 @@ def compare_frames(image: Tensor, reference: Tensor) -> dict[str, tuple[float, .
     image, reference
         ``(frames, y, x)`` as in `ssim`.
     """
-    image, reference = image.abs(), reference.abs()
+    image, reference = as_pair(image, reference, magnitude=True)
     peak = float(reference.max())
     pairs = list(zip(image, reference, strict=True))
     return {
@@ -258,8 +265,27 @@ def _require_size(name: str, reference: Tensor, size: int) -> None:
         raise ShapeError(f"{name} needs frames of at least {size} x {size} pixels, found {sizes}")
 
 
-def _require_alike(image: Tensor, reference: Tensor) -> None:
+def as_pair(image: Array, reference: Array, *, magnitude: bool = False) -> tuple[Tensor, Tensor]:
+    """Two arrays that are to be compared, as tensors of floating point numbers; optionally their magnitudes.
+
+    Raises
+    ------
+    ShapeError
+        If one is not an array of numbers, the sizes differ or are zero, or only one of the two is complex.
+    """
+    image, reference = as_floating(image, magnitude=magnitude), as_floating(reference, magnitude=magnitude)
     if image.shape != reference.shape:
         raise ShapeError(f"image has sizes {tuple(image.shape)}, the reference {tuple(reference.shape)}")
+    if image.ndim < 2 or image.numel() == 0:
+        raise ShapeError(f"image has sizes {tuple(image.shape)}, expected at least one pixel along y and x")
     if image.is_complex() != reference.is_complex():
         raise ShapeError(f"image is {image.dtype}, the reference {reference.dtype}", hint="compare magnitudes")
+    return image, reference
+
+
+def as_floating(array: Array, *, magnitude: bool = False) -> Tensor:
+    """An array as a tensor in single or double precision; differences of whole numbers would wrap around."""
+    tensor = as_tensor(array)
+    if tensor.dtype not in (torch.float32, torch.float64, torch.complex64, torch.complex128):
+        tensor = tensor.to(torch.complex64 if tensor.is_complex() else torch.float64)
+    return tensor.abs() if magnitude else tensor

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cinerecon.axes import centre_crop
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Window, mse, nmse, psnr, ssim
+from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Array, Window, as_pair, mse, nmse, psnr, ssim
 
 DEFAULT_PROFILE = "cine"
 
@@ -180,7 +180,7 @@ def find_profile(name: str) -> Profile:
 
 
 def measure(
-    profile: Profile, image: Tensor, reference: Tensor, *, n_coils: int = 1, kspace_peak: float | None = None
+    profile: Profile, image: Array, reference: Array, *, n_coils: int = 1, kspace_peak: float | None = None
 ) -> dict[str, float]:
     """``mse``, ``nmse``, ``psnr`` [dB], ``ssim``, and the numerical ``data_range`` they were measured with.
 
@@ -200,9 +200,8 @@ def measure(
     ShapeError
         If sizes differ, or what the crop leaves is smaller than the window of SSIM.
     """
+    image, reference = as_pair(image, reference, magnitude=not (profile.is_complex and n_coils == 1))
     image, reference = (_crop(x, profile) for x in (image, reference))
-    if not (profile.is_complex and n_coils == 1):
-        image, reference = image.abs(), reference.abs()
     if not profile.sees_scale:
         image, reference = (torch.stack([_own_scale(frame, profile.scale) for frame in x]) for x in (image, reference))
     elif profile.scale != "none":

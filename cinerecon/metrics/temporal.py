@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from cinerecon.metrics.heart import Heart
-from cinerecon.metrics.measures import SSIM_WINDOW, ssim
+from cinerecon.metrics.measures import SSIM_WINDOW, Array, as_pair, ssim
 
 STEEP_FRACTION = 0.1
 """Fraction of pixels that `temporal_sharpness` uses: those with the steepest temporal edges."""
 
 
-def xt_ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *, is_cyclic: bool = True) -> float:
+def xt_ssim(image: Array, reference: Array, data_range: float | None = None, *, is_cyclic: bool = True) -> float:
     """SSIM of the planes (y, time) and (x, time), the mean of both; parameters as in `measures.ssim`.
 
     Time is extended by half a window at both ends, periodically or by mirror images, so that every frame has the same
     weight.
     """
-    a, b = image.abs(), reference.abs()
+    a, b = as_pair(image, reference, magnitude=True)
     peak = float(b.max()) if data_range is None else data_range
     n, half = len(b), SSIM_WINDOW // 2
     around = torch.arange(-half, n + half)
@@ -35,14 +35,14 @@ def xt_ssim(image: Tensor, reference: Tensor, data_range: float | None = None, *
     return sum(ssim(plane, reference_plane, peak) for plane, reference_plane in zip(*planes, strict=True)) / 2
 
 
-def temporal_sharpness(image: Tensor, reference: Tensor, *, is_cyclic: bool = True) -> float:
+def temporal_sharpness(image: Array, reference: Array, *, is_cyclic: bool = True) -> float:
     """Steepness of temporal edges relative to the reference: 1 is ideal, less means temporal blur.
 
     At each pixel, the steepest step of the reference from one frame to the next is compared with the same step of the
     image, with its sign, so that noise does not count as sharpness. Summed over the 10 % of pixels with the largest
     steps.
     """
-    series = [x.abs().double() for x in (image, reference)]
+    series = [x.double() for x in as_pair(image, reference, magnitude=True)]
     steps = [torch.diff(x, dim=0, append=x[:1] if is_cyclic else None) for x in series]
     where = steps[1].abs().argmax(0, keepdim=True)
     ours, truth = (step.gather(0, where)[0].flatten() for step in steps)
@@ -52,7 +52,7 @@ def temporal_sharpness(image: Tensor, reference: Tensor, *, is_cyclic: bool = Tr
     return float((ours * truth.sign()).sum()) / total if total > 0 else math.nan
 
 
-def area_agreement(image: Tensor, reference: Tensor, heart: Heart) -> dict[str, float]:
+def area_agreement(image: Array, reference: Array, heart: Heart) -> dict[str, float]:
     """Errors of the area of the ventricular blood pool at diastole and systole.
 
     Parameters
@@ -71,6 +71,7 @@ def area_agreement(image: Tensor, reference: Tensor, heart: Heart) -> dict[str, 
     """
     if heart.pool is None:
         return dict.fromkeys(("diastolic_area", "systolic_area", "area_change"), math.nan)
+    image, reference = as_pair(image, reference, magnitude=True)
     ours, truth = heart.pool.areas(image), heart.pool.areas(reference)
     d, s = heart.diastole, heart.systole
 

@@ -79,7 +79,7 @@ class Unrolled(nn.Module, Generic[C]):
 
     def __init__(self, config: C | None = None) -> None:
         super().__init__()
-        self.config: C = config or self.config_class()
+        self.config: C = self.config_class.or_default(config)
 
     def output_convolutions(self) -> list[Convolution]:
         """The convolutions whose output becomes an image or is added to one; `output_weight_scale` applies to them."""

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, require_axes, require_last_sizes
 from cinerecon.cine import as_tensor
 from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import image_factor, kspace_factor
@@ -55,12 +56,12 @@ class Encoding(LinearOperator):
     folded into the coil maps and the k-space-side factor into the mask, so that no array is shifted; in A^H A the
     k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
 
-    Arrays may be NumPy arrays, which become tensors.
+    Arrays may be NumPy arrays, which become tensors. Batch axes of mask, maps and arguments are broadcast.
 
     Parameters
     ----------
     mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of 1 means whole readouts.
+        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of 1 means whole readouts. One frame stands for all.
     csm
         ``(*batch, coils, y, x)`` complex; None means one coil of unit sensitivity.
     matrix
@@ -73,7 +74,8 @@ class Encoding(LinearOperator):
     Raises
     ------
     ShapeError
-        If the image size is unknown.
+        If the image size is unknown, axes are missing, sizes disagree, or the mask is not bool. `forward`, `adjoint`
+        and `normal` raise it for arguments of other sizes.
     """
 
     def __init__(
@@ -86,10 +88,19 @@ class Encoding(LinearOperator):
         coils_at_once: int | None = None,
     ) -> None:
         mask, csm = as_tensor(mask), None if csm is None else as_tensor(csm)
+        require_axes("mask", mask, MASK, torch.bool)
+        if csm is not None:
+            require_axes("csm", csm, CSM)
         if matrix is None and csm is None and mask.shape[-1] == 1:
             raise ShapeError("coil maps and mask do not determine the image size", hint="matrix=(y, x)")
         if matrix is None:
             matrix = (mask.shape[-2], mask.shape[-1]) if csm is None else (csm.shape[-2], csm.shape[-1])
+        if coils_at_once is not None and coils_at_once < 1:
+            raise ShapeError(f"coils_at_once is {coils_at_once}, expected at least 1 or None")
+        y, x = matrix
+        require_last_sizes("mask", mask, MASK, (None, (1,), (y,), (1, x)))
+        if csm is not None:
+            require_last_sizes("csm", csm, CSM, (None, (y,), (x,)))
         self.mask = mask
         self.csm = csm
         self.matrix = matrix
@@ -126,6 +137,7 @@ class Encoding(LinearOperator):
 
     def forward_in_parts(self, x: Tensor) -> Iterator[Tensor]:
         """K-space of `coils_at_once` coils at a time, so that it is never in memory as a whole."""
+        self._require("image", x, IMAGE, ())
         factor = self._sampling * self._kspace_factor
         for weights in self._coil_weights():
             yield torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor)
@@ -139,6 +151,7 @@ class Encoding(LinearOperator):
 
     def adjoint(self, y: Tensor) -> Tensor:
         """K-space ``(*batch, frames, coils, ky, kx)`` to image ``(*batch, frames, y, x)``."""
+        self._require("kspace", y, KSPACE, ((self.n_coils,),))
         return self.adjoint_of_parts(y.split(self.coils_at_once, -3))
 
     def adjoint_of_parts(self, parts: Iterable[Tensor]) -> Tensor:
@@ -152,12 +165,29 @@ class Encoding(LinearOperator):
 
         On a processor a few frames at a time, if no gradient is needed, so that the coil images stay in its cache.
         """
+        self._require("image", x, IMAGE, ())
         n_frames = self._n_frames_in_cache
         is_whole = self.mask.shape[-4] == 1 or n_frames >= x.shape[-3]
         if is_whole or x.device.type != "cpu" or torch.is_grad_enabled():
             return self._normal(x).contiguous()
         pieces = zip(self.split(n_frames), x.split(n_frames, -3), strict=True)
         return torch.cat([piece._normal(part) for piece, part in pieces], -3)
+
+    def _require(self, name: str, array: Tensor, axes: tuple[str, ...], coils: tuple[tuple[int], ...]) -> None:
+        """Check the sizes of an argument, and its batch axes, which are broadcast against those of mask and maps.
+
+        Raises
+        ------
+        ShapeError
+            Naming the argument and the axis.
+        """
+        n_frames, (y, x) = self.mask.shape[-4], self.matrix
+        require_last_sizes(name, array, axes, (None if n_frames == 1 else (n_frames,), *coils, (y,), (x,)))
+        batch = array.shape[: -len(axes)]
+        for own in self.mask.shape[:-4], () if self.csm is None else self.csm.shape[:-3]:
+            pairs = zip(reversed(batch), reversed(own), strict=False)
+            if any(size not in (1, own_size) and own_size != 1 for size, own_size in pairs):
+                raise ShapeError(f"{name} has batch axes {tuple(batch)}, those of the operator are {tuple(own)}")
 
     @property
     def _n_frames_in_cache(self) -> int:

@@ -78,7 +78,7 @@ def prepare(
     DataError
         If a process dies, most often for lack of memory.
     """
-    config = config or PrepareConfig()
+    config = PrepareConfig.or_default(config)
     records = shard.folder(folder, PREPARE) if shard else folder
     with sole_writer(records):
         known, n_processes = PrepareRecords(folder, records, config), workers or n_cores()

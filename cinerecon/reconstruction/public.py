@@ -19,10 +19,12 @@ from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta
+from cinerecon.config import as_settings
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
 from cinerecon.image import CineImage, collect_warnings
 from cinerecon.io.export import FOLDER, Target
 from cinerecon.io.export import export as export_images
+from cinerecon.io.paths import as_path
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions, split_settings
@@ -57,7 +59,7 @@ def reconstruct(
     *,
     method: str | Reconstructor = METHOD,
     csm: str | Array | Tensor | None = None,
-    device: str = DEVICE,
+    device: str | torch.device = DEVICE,
     weights: str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
     **options: Any,
@@ -102,7 +104,7 @@ def reconstruct(
         If the scan, the arrays or the options do not fit, or k-space holds NaN or infinite values.
     """
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
-    settings = (*settings, *_former_settings(options))
+    settings = (*as_settings(settings), *_former_settings(options))
     method = os.fspath(method) if isinstance(method, os.PathLike) else method
     _check_arguments(scan, mask, csm, options)
     _check_settings(scan, method, settings, weights)
@@ -150,11 +152,18 @@ def export(
     Raises
     ------
     ConfigError
-        If no format has this ending, or a patient is given and this is no DICOM folder.
+        If these are no slices, no format has this ending, or a patient is given and this is no DICOM folder.
     FileError
         If a file exists already, or the file system refuses.
     """
     parts = [slices] if isinstance(slices, ReconstructedSlice | CineImage) else list(slices)
+    other = next((part for part in parts if not isinstance(part, ReconstructedSlice | CineImage)), None)
+    if other is not None:
+        what = (
+            f"slices are what `cinerecon.reconstruct` returns of a scan, or a CineImage, found {type(other).__name__}"
+        )
+        raise ConfigError(what, where="slices", hint="CineImage(image), from cinerecon.image, of an array")
+    as_path(path)
     if not parts:
         raise ConfigError("there are no slices to write", where=str(path))
     is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
@@ -309,7 +318,7 @@ def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
     maps = as_tensor(csm).detach().to(kspace)
     _, coils, y, x = kspace.shape
     if maps.shape != (coils, y, x):
-        sizes = " x ".join(map(str, maps.shape))
+        sizes = " x ".join(map(str, maps.shape)) or "a single number"
         raise ShapeError(f"the coil maps are {sizes}, expected ({coils} coils, {y} y, {x} x)", where="csm")
     if not bool(torch.isfinite(torch.view_as_real(maps)).all()) or not bool(maps.any()):
         raise DataError("the coil maps are not finite, or all zero", where="csm")
@@ -332,7 +341,9 @@ def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:
     frames, _, ky, kx = kspace.shape
     if values.ndim != len(MASK) or values.shape[:-1] != (frames, 1, ky) or values.shape[-1] not in (1, kx):
         sizes = " x ".join(map(str, as_tensor(mask).shape))
-        raise ShapeError(f"the mask is {sizes}, expected ({frames} frames, 1, {ky} ky, {kx} or 1 kx)")
+        raise ShapeError(
+            f"the mask is {sizes or 'a single number'}, expected ({frames} frames, 1, {ky} ky, {kx} or 1 kx)"
+        )
     if values.dtype != torch.bool and bool(((values != 0) & (values != 1)).any()):
         raise DataError("the mask holds other numbers than 0 and 1")
     return values != 0

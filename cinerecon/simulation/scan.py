@@ -1,6 +1,7 @@
 """Simulate a scan whose truth is known: a phantom or a measured magnitude cine, then phase, coils, noise, sampling."""
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
+from cinerecon.io.paths import as_path
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
@@ -61,7 +63,9 @@ class _Slice:
     velocity: Tensor | None = None
 
 
-def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None = None) -> list[CineData]:
+def simulate_cine(
+    config: SimulateConfig | None = None, *, source: str | os.PathLike[str] | None = None
+) -> list[CineData]:
     """Simulate a scan in memory: one `CineData` per slice, with white noise, true coil maps and reference.
 
     Parameters
@@ -78,7 +82,7 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: Path | None =
     DataError
         If the measured cine is smaller than requested, or has no times or no position.
     """
-    images = None if source is None else open_one_magnitude(source)
+    images = None if source is None else open_one_magnitude(as_path(source, "source"))
     config = _complete(config, images)
     if config.venc is not None:
         raise ConfigError("a phase-contrast scan has two sets", where="venc", hint="write it with cinerecon simulate")
@@ -106,7 +110,11 @@ def n_left_out(n: int, fraction: float) -> int:
 
 
 def simulate_scan(
-    path: Path, config: SimulateConfig | None = None, *, source: Path | None = None, force: bool = False
+    path: str | os.PathLike[str],
+    config: SimulateConfig | None = None,
+    *,
+    source: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> tuple[str, ...]:
     """Simulate a scan and write it as a raw ISMRMRD file with its truth.
 
@@ -139,6 +147,7 @@ def simulate_scan(
     DataError
         If the measured cine is smaller than requested, or has no times or no position.
     """
+    path, source = as_path(path), None if source is None else as_path(source, "source")
     if source is not None and is_same_file(path, source):
         raise would_overwrite(source, path)
     require_scan_name(path)
@@ -184,7 +193,7 @@ def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | N
 
 def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
     """The settings with all sizes, those of the images where there are some, which have a view of their own."""
-    config = config or SimulateConfig()
+    config = SimulateConfig.or_default(config)
     if images is not None and config.view is not None:
         raise ConfigError("the view is that of the measured cine", where="--view, --from", hint="leave out --view")
     return config if images is None else sizes_of(images, config)

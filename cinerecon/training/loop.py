@@ -5,6 +5,7 @@ the exponential moving average of those of the steps.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ import torch
 from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.io.lock import sole_writer
+from cinerecon.io.paths import as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
@@ -87,7 +89,10 @@ class TrainCallbacks:
 
 
 def train(
-    recipe: Recipe, run: Path, options: TrainOptions | None = None, callbacks: TrainCallbacks | None = None
+    recipe: Recipe,
+    run: str | os.PathLike[str],
+    options: TrainOptions | None = None,
+    callbacks: TrainCallbacks | None = None,
 ) -> None:
     """Train a network and write its weights into a run folder; under ``torchrun`` in several processes.
 
@@ -113,6 +118,7 @@ def train(
     WeightsError
         If the initial weights do not fit the network.
     """
+    run = as_path(run, "run")
     options, callbacks = options or TrainOptions(), callbacks or TrainCallbacks()
     paths, deadline = options.paths or DataPaths(run / "cases"), time.monotonic() + options.max_seconds
     config, folder = recipe.training, RunFolder(run)

@@ -1,5 +1,6 @@
 """The recipe of a training: network, data, loss and optimizer."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -8,6 +9,7 @@ from pydantic import Field, model_validator
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.io.paths import as_path
 from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
 from cinerecon.methods.table import METHODS
 from cinerecon.options import Loss
@@ -117,7 +119,7 @@ def find_recipe(name: str) -> Path:
     raise ConfigError(what, where="train", hint=hint)
 
 
-def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+def read_recipe(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Recipe:
     """Read ``model.yaml`` and apply ``key=value`` settings.
 
     Its `training` may be the path of another file, relative to its own, that several models share.
@@ -127,6 +129,7 @@ def read_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
     ConfigError
         If the file is missing, a key is unknown or a value is wrong.
     """
+    path = as_path(path)
     values = read_yaml(path)
     if isinstance(values.get("training"), str):
         values["training"] = read_yaml(path.parent / values["training"])

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import with_mask
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
@@ -81,7 +82,7 @@ def test_single_points_are_distinguished_from_whole_readouts(make_cine):
     wide = data.mask.expand(-1, -1, -1, data.matrix[1])
     assert outside_training(card, replace(data, mask=wide)) == []
     points = wide & (torch.rand(wide.shape, generator=torch.Generator().manual_seed(0)) < 0.9)
-    (text,) = outside_training(card, replace(data, mask=points))
+    (text,) = outside_training(card, with_mask(data, points))
     assert "single points" in text
 
 
@@ -118,7 +119,7 @@ def test_single_points_are_distinguished_from_whole_readouts(make_cine):
 def test_another_pattern_is_recognised_by_its_name_or_kind(make_cine, trained, pattern, words):
     data = make_cine(4)
     if pattern and pattern != "mask.npz":
-        data = replace(data, mask=torch.from_numpy(parse_mask(pattern).draw(8, 24, 1)))
+        data = with_mask(data, torch.from_numpy(parse_mask(pattern).draw(8, 24, 1)))
     texts = outside_training(Card(masks=trained), data, pattern)
     assert bool(texts) == bool(words)
     assert all(words in text for text in texts)

@@ -9,6 +9,7 @@ from golden import golden
 from helpers import complex_randn
 
 from cinerecon.errors import ShapeError
+from cinerecon.metrics import scan_correlation, temporal_sharpness, xt_ssim
 from cinerecon.metrics.measures import UNIFORM, compare, compare_frames, hfen, mse, nmse, psnr, ssim
 
 
@@ -139,3 +140,35 @@ def test_what_cannot_be_compared_is_refused(pair):
         ssim(image[..., :8], reference[..., :8])
     with pytest.raises(ShapeError, match="HFEN needs frames of at least 15 x 15 pixels, found 19 x 12"):
         hfen(image[..., :12], reference[..., :12])
+
+
+MEASURES = [mse, nmse, psnr, ssim, hfen, compare, compare_frames, xt_ssim, temporal_sharpness, scan_correlation]
+
+
+@pytest.mark.parametrize("measured", MEASURES)
+def test_arrays_of_numpy_are_measured_as_tensors_are(pair, measured):
+    image, reference = (x.abs() for x in pair)
+    if measured is scan_correlation:
+        image, reference = (x.repeat(1, 4, 4) for x in (image, reference))
+        measure = lambda a, b: scan_correlation(a, b).cutoff.nan_to_num()  # noqa: E731
+        assert torch.equal(measure(image.numpy(), reference.numpy()), measure(image, reference))
+    else:
+        assert measured(image.numpy(), reference.numpy()) == measured(image, reference)
+
+
+@pytest.mark.parametrize("measured", MEASURES[:-1])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.float16])
+def test_differences_of_whole_numbers_do_not_wrap_around(pair, measured, dtype):
+    """Frames of a movie are bytes: 3 - 5 is 254 there."""
+    image, reference = ((100 * x.abs()).clamp(0, 255).to(dtype) for x in pair)
+    assert measured(image, reference) == measured(image.double(), reference.double())
+
+
+@pytest.mark.parametrize("measured", MEASURES)
+def test_series_that_cannot_be_compared_are_refused(pair, measured):
+    image, reference = pair
+    for wrong in (image[:1], image[:, :-1], "image", None, [image]):
+        with pytest.raises(ShapeError):
+            measured(wrong, reference)
+    with pytest.raises(ShapeError, match=r"image has sizes \(0, 19, 24\)"):
+        measured(image[:0], reference[:0])

@@ -129,3 +129,69 @@ def test_relative_residual_is_that_of_double_precision():
     expected = torch.linalg.vector_norm(misfit) / torch.linalg.vector_norm(measured.to(torch.complex128))
     assert encoding.relative_residual(image, measured) == pytest.approx(float(expected), rel=1e-5)
     assert encoding.relative_residual(image, torch.zeros_like(measured)) == 0.0
+
+
+MASK, MAPS, IMAGE = torch.ones(5, 1, 6, 1, dtype=torch.bool), torch.ones(3, 6, 4) + 0j, torch.ones(5, 6, 4) + 0j
+
+
+@pytest.mark.parametrize(
+    ("mask", "csm", "options", "what"),
+    [
+        (MASK.float(), MAPS, {}, "mask is torch.float32, expected torch.bool"),  # weights: not self-adjoint
+        (MASK[:, 0], MAPS, {}, r"mask has 3 axes, expected at least \(frames, 1, ky, kx\)"),
+        (MASK.expand(5, 3, 6, 1), MAPS, {}, "mask has 3 1, expected 1"),
+        (MASK[:, :, :5], MAPS, {}, "mask has 5 ky, expected 6"),
+        (MASK.expand(5, 1, 6, 3), MAPS, {}, "mask has 3 kx, expected 1 or 4"),
+        (MASK, MAPS[0], {}, "csm has 2 axes"),
+        (MASK, MAPS, {"matrix": (6, 5)}, "csm has 4 x, expected 5"),
+        (MASK, MAPS, {"coils_at_once": 0}, "coils_at_once is 0, expected at least 1"),
+        (MASK.tolist(), "maps", {}, "expected an array of numbers"),
+    ],
+)
+def test_mask_and_maps_that_do_not_fit_are_named(mask, csm, options, what):
+    with pytest.raises(ShapeError, match=what):
+        Encoding(mask, csm, **options)
+
+
+@pytest.mark.parametrize(
+    ("image", "what"),
+    [
+        (IMAGE[:4], "image has 4 frames, expected 5"),
+        (IMAGE[:1], "image has 1 frames, expected 5"),
+        (IMAGE[0], "image has 2 axes"),
+        (IMAGE[:, :5], "image has 5 y, expected 6"),
+        (IMAGE[..., :1], "image has 1 x, expected 4"),
+        (IMAGE.expand(4, 5, 6, 4), r"image has batch axes \(4,\), those of the operator are \(2,\)"),
+        (IMAGE.numpy(), "image is of type ndarray, expected a tensor"),
+    ],
+)
+def test_arguments_of_the_operator_that_do_not_fit_are_named(image, what):
+    encoding = Encoding(MASK.expand(2, 5, 1, 6, 1), MAPS)
+    for apply in (encoding.forward, encoding.normal):
+        with pytest.raises(ShapeError, match=what):
+            apply(image)
+
+
+def test_kspace_that_does_not_fit_the_operator_is_named():
+    encoding = Encoding(MASK, MAPS)
+    kspace = encoding.forward(IMAGE)
+    for wrong, what in (
+        (kspace[:, :1], "kspace has 1 coils, expected 3"),
+        (kspace.transpose(0, 1), "kspace has 3 frames, expected 5"),
+    ):
+        with pytest.raises(ShapeError, match=what):
+            encoding.adjoint(wrong)
+
+
+@pytest.mark.parametrize("batch_of", ["mask", "csm", "argument", "all"])
+def test_batch_axes_are_broadcast(batch_of):
+    masks, maps = torch.rand(2, 5, 1, 6, 1, generator=GENERATOR) < 0.5, complex_randn(2, 3, 6, 4)
+    x, y = complex_randn(2, 5, 6, 4, seed=2), complex_randn(2, 5, 3, 6, 4, seed=3)
+    masks = masks if batch_of in ("mask", "all") else masks[0]
+    maps = maps if batch_of in ("csm", "all") else maps[0]
+    encoding = Encoding(masks, maps)
+    for n in range(2):
+        single = Encoding(masks[n] if masks.ndim == 5 else masks, maps[n] if maps.ndim == 4 else maps)
+        assert relative_error(encoding.forward(x)[n], single.forward(x[n])) < 1e-12
+        assert relative_error(encoding.adjoint(y)[n], single.adjoint(y[n])) < 1e-12
+        assert relative_error(encoding.normal(x)[n], single.normal(x[n])) < 1e-12

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers import with_mask
 
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.classical.admm_methods import KtSlr
@@ -47,7 +48,7 @@ def noisy_cine(make_cine):
 
     def make(mask=None, averaged=False, **options):
         data = make_cine(**{"n_frames": 3, "per_frame": 9} | options)
-        data = data if mask is None else replace(data, mask=mask)
+        data = data if mask is None else with_mask(data, mask)
         noise_std = torch.full((data.n_frames, 1, data.matrix[0], 1), NOISE)
         if averaged:
             noise_std[:, :, 8:16] /= 3**0.5
@@ -84,7 +85,7 @@ def test_zero_filling_of_sampled_points_has_a_formula(make_cine):
 def test_the_g_factor_of_least_squares_is_that_of_sense(make_cine):
     data = make_cine(n_frames=2, n_coils=4, matrix=(24, 20))
     mask = regular_mask(2, 24, 2)
-    data = replace(data, mask=mask, noise_std=torch.full((2, 1, 1, 1), NOISE))
+    data = replace(with_mask(data, mask), noise_std=torch.full((2, 1, 1, 1), NOISE))
     config = CgSenseConfig(weight_tikhonov=0, n_iterations=300, tolerance=1e-9)
     data = replace(data, kspace=make_encoding(data).forward(data.reference))
     factor = g_factor(CgSense(config).noise_std(data), mask, data.noise_std)[0]

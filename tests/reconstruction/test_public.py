@@ -242,10 +242,28 @@ def test_wrong_types_are_named(scan, plain):
         cinerecon.load_method(None)
     with pytest.raises(ShapeError, match="takes CineData, found ndarray"):
         cinerecon.load_method("zerofilled")(cine.kspace.numpy())
-    with pytest.raises(ConfigError, match="an AcquisitionConfig, found dict"):
+    with pytest.raises(ConfigError, match="of type dict, expected AcquisitionConfig"):
         cinerecon.open_scan(scan, {"csm": "walsh"})
     with pytest.raises(ConfigError, match="no device 'meta'"):
         cinerecon.reconstruct(cine.kspace, device="meta")
+    for path in (None, 3):
+        with pytest.raises(ConfigError, match=f"expected a path, found {type(path).__name__}"):
+            cinerecon.open_scan(path)
+        with pytest.raises(ConfigError, match=f"expected a path, found {type(path).__name__}"):
+            cinerecon.export(cinerecon.reconstruct(cine, method="zerofilled"), path)
+    for slices in (cine.kspace, [cine.kspace.numpy()], "cine.npz"):
+        with pytest.raises(ConfigError, match="slices are what"):
+            cinerecon.export(slices, "cine.npz")
+    with pytest.raises(ShapeError, match="coil maps are a single number"):
+        cinerecon.reconstruct(cine.kspace, csm=3)
+
+
+def test_devices_and_paths_of_every_type(plain, tmp_path):
+    _, cine = plain
+    device = cinerecon.reconstruct(cine.kspace, method="zerofilled", device=torch.device("cpu"))
+    assert torch.equal(device, cinerecon.reconstruct(cine.kspace, method="zerofilled"))
+    simulate_scan(str(tmp_path / "scan.h5"), SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
+    assert cinerecon.open_scan(str(tmp_path / "scan.h5")).n_slices == 1
 
 
 def test_arrays_of_every_kind_of_complex_numbers(plain):

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from helpers import SHARED_DATA, relative_error
-from pydantic import ValidationError
 
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.metrics.temporal import phase_change
@@ -64,7 +63,7 @@ def test_measured_phase_changes_the_phase_alone(tmp_path):
 
 
 def test_velocities_need_a_smooth_phase():
-    with pytest.raises(ValidationError, match="smooth phase"):
+    with pytest.raises(ConfigError, match="smooth phase"):
         SimulateConfig(phase="measured", venc=150)
 
 

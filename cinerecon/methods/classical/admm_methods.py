@@ -40,7 +40,7 @@ class KtSlr(AdmmMethod):
     n_series = 33.0
 
     def __init__(self, config: KtSlrConfig | None = None) -> None:
-        super().__init__(config or KtSlrConfig())
+        super().__init__(KtSlrConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
         """Low rank and total variation."""
@@ -70,7 +70,7 @@ class Llr(AdmmMethod):
     n_series = 26.0
 
     def __init__(self, config: LlrConfig | None = None) -> None:
-        super().__init__(config or LlrConfig())
+        super().__init__(LlrConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:  # noqa: ARG002
         """Low rank alone."""
@@ -97,7 +97,7 @@ class Ttv(AdmmMethod):
     n_series = 32.0
 
     def __init__(self, config: TtvConfig | None = None) -> None:
-        super().__init__(config or TtvConfig())
+        super().__init__(TtvConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
         """Total variation alone."""

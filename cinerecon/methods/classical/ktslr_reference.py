@@ -58,7 +58,7 @@ class KtSlrReference(ClassicalMethod):
     n_kspace_copies = 3
 
     def __init__(self, config: KtSlrReferenceConfig | None = None) -> None:
-        self.config = config or KtSlrReferenceConfig()
+        self.config = KtSlrReferenceConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""

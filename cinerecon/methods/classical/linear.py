@@ -27,7 +27,7 @@ class ZeroFilled(ClassicalMethod):
     n_series = 6.5
 
     def __init__(self, config: ZeroFilledConfig | None = None) -> None:
-        self.config = config or ZeroFilledConfig()
+        self.config = ZeroFilledConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
         """See `ClassicalMethod.solve`; there are no iterations to record."""
@@ -49,7 +49,7 @@ class ViewShared(ClassicalMethod):
     n_series = 11.0
 
     def __init__(self, config: ViewSharedConfig | None = None) -> None:
-        self.config = config or ViewSharedConfig()
+        self.config = ViewSharedConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
         """See `ClassicalMethod.solve`; there are no iterations to record."""
@@ -84,7 +84,7 @@ class CgSense(ClassicalMethod):
     frames_are_separate = True
 
     def __init__(self, config: CgSenseConfig | None = None) -> None:
-        self.config = config or CgSenseConfig()
+        self.config = CgSenseConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""

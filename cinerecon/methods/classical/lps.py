@@ -53,7 +53,7 @@ class Lps(ClassicalMethod):
     n_series = 17.0
 
     def __init__(self, config: LpsConfig | None = None) -> None:
-        self.config = config or LpsConfig()
+        self.config = LpsConfig.or_default(config)
         make_rule(self.config)  # refuse a rule that only networks have before any work
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:

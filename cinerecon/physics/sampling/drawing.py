@@ -20,6 +20,18 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
+def require_whole(name: str, value: object, least: int, where: str = "") -> None:
+    """Check that a number is whole, and not too small.
+
+    Raises
+    ------
+    ConfigError
+        Naming the number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {least}", where=where)
+
+
 @dataclass(frozen=True)
 class MaskRequest:
     """Sizes and settings of a mask.
@@ -58,7 +70,15 @@ class MaskRequest:
 
 
 def make_rng(seed: int | Generator) -> Generator:
-    """A counter-based generator (Philox) with a seed; a given generator is returned as it is."""
+    """A counter-based generator (Philox) with a seed; a given generator is returned as it is.
+
+    Raises
+    ------
+    ConfigError
+        If the seed is not a whole number of at least 0.
+    """
+    if not isinstance(seed, Generator):
+        require_whole("seed", seed, 0)
     return seed if isinstance(seed, Generator) else Generator(np.random.Philox(seed))
 
 

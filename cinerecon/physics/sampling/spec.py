@@ -15,7 +15,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.mask import MaskFile
 from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
-from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng
+from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, require_whole
 from cinerecon.physics.sampling.golden_ratio import Lines
 from cinerecon.physics.sampling.measure import SamplingKind
 from cinerecon.physics.sampling.vista import vista
@@ -44,6 +44,11 @@ class Pattern:
     n_acs: int | None = None
     flags: tuple[str, ...] = ()
     order: Callable[[Generator, MaskRequest], Lines] | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The options of its text."""
+        return ["fixed", *self.flags, *([] if self.n_acs is None else ["acs"])]
 
 
 PATTERNS: dict[str, Pattern] = {
@@ -81,12 +86,33 @@ class MaskSpec:
         Fully sampled central ky lines; None takes the pattern's own default.
     flags
         Options without a value.
+
+    Raises
+    ------
+    ConfigError
+        If the name or an option is unknown, or a number is out of range.
     """
 
     pattern: str
     acceleration: float
     n_acs: int | None = None
     flags: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.pattern not in PATTERNS:
+            raise ConfigError(f"unknown sampling pattern '{self.pattern}'", hint=_hint_for(str(self.pattern), ""))
+        known, hint = PATTERNS[self.pattern].options, _example(self.pattern)
+        for option in (*self.flags, *["acs"] * (self.n_acs is not None)):
+            if option not in known:
+                raise ConfigError(f"'{self.pattern}' has no option '{option}'", hint=nearest_name(option, known))
+        if not isinstance(self.acceleration, int | float):
+            raise ConfigError(f"the acceleration is {self.acceleration!r}, expected a number", hint=hint)
+        if not 1 <= self.acceleration < float("inf") or (self.n_acs is not None and self.n_acs < 0):
+            raise ConfigError(f"'{self}': the acceleration must be at least 1 and acs at least 0", hint=hint)
+        if self.pattern == "full" and self.acceleration != 1:
+            raise ConfigError(f"'{self}': full is 1")
+        if self.pattern == "radial" and not float(self.acceleration).is_integer():
+            raise ConfigError(f"'{self}': the number of radial is a count of spokes")
 
     def __str__(self) -> str:
         """The text that `parse_mask` reads."""
@@ -142,8 +168,10 @@ class MaskSpec:
         Raises
         ------
         ConfigError
-            If there are more central lines than lines.
+            If there are more central lines than lines, or a size is not a whole number of at least 1.
         """
+        for name, size in (("n_frames", n_frames), ("ky", ky), ("kx", kx)):
+            require_whole(name, size, 1, str(self))
         n_acs = (PATTERNS[self.pattern].n_acs or 0) if self.n_acs is None else self.n_acs
         if n_acs > ky:
             raise ConfigError(f"{n_acs} central lines of {ky}", where=str(self), hint="a smaller acs")
@@ -158,12 +186,13 @@ def parse_mask(text: str) -> MaskSpec:
     ConfigError
         If the text is not of that form, or the name or an option is unknown.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"a sampling pattern is a text, found {text!r}", hint=f"write e.g. {_example('gaussian')}")
     head, *options = (part.strip() for part in text.split(","))
     name, _, number = head.partition(":")
     if name not in PATTERNS:
         raise ConfigError(f"unknown sampling pattern '{name}'", where=text, hint=_hint_for(name, number))
-    pattern, n_acs = PATTERNS[name], None
-    known = ["fixed", *pattern.flags, *([] if pattern.n_acs is None else ["acs"])]
+    known, n_acs = PATTERNS[name].options, None
     flags = set()
     try:
         acceleration = 1.0 if head == "full" else float(number)
@@ -179,12 +208,6 @@ def parse_mask(text: str) -> MaskSpec:
                 flags.add(key)
     except ValueError:
         raise ConfigError(f"'{text}' is not a sampling pattern", hint=f"write e.g. {_example(name)}") from None
-    if not 1 <= acceleration < float("inf") or (n_acs is not None and n_acs < 0):
-        raise ConfigError(f"'{text}': the acceleration must be at least 1 and acs at least 0", hint=_example(name))
-    if name == "full" and acceleration != 1:
-        raise ConfigError(f"'{text}': full is 1")
-    if name == "radial" and not acceleration.is_integer():
-        raise ConfigError(f"'{text}': the number of radial is a count of spokes")
     return MaskSpec(name, acceleration, n_acs, frozenset(flags))
 
 

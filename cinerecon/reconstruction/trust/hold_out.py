@@ -83,7 +83,8 @@ def predict_held_out(data: CineData, noise_std: float | None = None, seed: int =
     rest = data.mask & ~held_out
     image = KtSlr(SETTINGS)(replace(data, kspace=data.kspace * rest, mask=rest))
     measured = data.kspace * held_out
-    error = power(make_encoding(replace(data, mask=held_out)).forward(image) - measured).sum(1)  # (frames, ky, kx)
+    encoding = make_encoding(replace(data, kspace=measured, mask=held_out))
+    error = power(encoding.forward(image) - measured).sum(1)  # (frames, ky, kx)
     energy = power(measured).sum(1)
     count, errors = _sums_by_ring(held_out[:, 0].expand(error.shape), rings), _sums_by_ring(error, rings)
     total, noise = count.sum(0), noise_std**2 * data.n_coils

@@ -74,7 +74,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     -------
         ``(frames, y, x)`` complex64, largest magnitude 1, and the image plane.
     """
-    config = config or PhantomConfig()
+    config = PhantomConfig.or_default(config)
     rng = np.random.default_rng([seed, 1])
     signal, plane = _draw_signal(seed, config, offset_mm)
     signal = _perhaps_in_phase(signal, rng)
@@ -91,7 +91,7 @@ def draw_signal(seed: int, config: PhantomConfig | None = None) -> Tensor:
     -------
         ``(frames, y, x)`` float32, largest magnitude 1; below zero where fat is opposed to water.
     """
-    return _perhaps_in_phase(_draw_signal(seed, config or PhantomConfig())[0], np.random.default_rng([seed, 1]))
+    return _perhaps_in_phase(_draw_signal(seed, PhantomConfig.or_default(config))[0], np.random.default_rng([seed, 1]))
 
 
 def _perhaps_in_phase(signal: Tensor, rng: np.random.Generator) -> Tensor:

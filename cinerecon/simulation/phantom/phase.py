@@ -64,7 +64,7 @@ def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None)
     -------
         ``(frames, y, x)`` complex64, of the magnitude of `signal` except for fat and bands.
     """
-    config = config or PhaseConfig()
+    config = PhaseConfig.or_default(config)
     scene = _scene(signal, rng)
     image = signal.to(torch.complex64)
     if rng.random() < config.fat:

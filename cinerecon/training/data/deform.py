@@ -53,7 +53,7 @@ def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: D
     config
         Largest differences.
     """
-    config = config or DeformConfig()
+    config = DeformConfig.or_default(config)
     magnitude = warp_time(magnitude, rng, config.warp)
     if rng.random() < 0.5:
         magnitude = magnitude.mT

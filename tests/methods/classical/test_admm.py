@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import complex_randn, relative_error
+from helpers import complex_randn, relative_error, with_mask
 from scipy.sparse.linalg import LinearOperator, cg
 
 from cinerecon.methods.base import make_encoding
@@ -122,7 +122,7 @@ def test_the_closed_form_solves_the_equation_in_real_time(frames):
 def test_gradient_steps_reach_the_solution(make_cine, whole_readouts):
     data = make_cine(dtype=torch.complex128)
     if not whole_readouts:
-        data = replace(data, mask=scattered_mask(data.n_frames, data.matrix))
+        data = with_mask(data, scattered_mask(data.n_frames, data.matrix))
     encoding, b = make_encoding(data), complex_randn(*data.reference.shape)
     update = GradientUpdate(encoding, COUPLING, torch.complex128, 60)
     u = update(b, torch.zeros_like(b))
@@ -191,7 +191,7 @@ def test_the_preconditioner_speeds_it_up(make_cine):
 def test_the_effective_sampling_is_the_diagonal_in_kspace(make_cine, whole_readouts):
     data = make_cine(n_frames=2, matrix=(6, 5), per_frame=2, dtype=torch.complex128)
     if not whole_readouts:
-        data = replace(data, mask=scattered_mask(2, data.matrix))
+        data = with_mask(data, scattered_mask(2, data.matrix))
     encoding, transform = (
         make_encoding(data),
         Encoding(torch.ones(2, 1, 6, 5, dtype=torch.bool), dtype=torch.complex128),

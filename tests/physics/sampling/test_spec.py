@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import PATTERNS, parse_mask, sampling_kind
+from cinerecon.physics.sampling import PATTERNS, MaskSpec, parse_mask, sampling_kind
 
 TEXTS = [f"{name}:{16 if 'radial' in name else 4}" for name in PATTERNS if name != "full"]
 FIRST_DRAWS = {
@@ -109,3 +109,48 @@ def test_a_hint_says_what_to_write(text, hint):
 def test_the_text_of_a_pattern_is_read_back():
     for text in ("vds:8.1234567", "gaussian:8,acs=4", "kt-equispaced:3"):
         assert str(parse_mask(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("gauss", 8), "unknown sampling pattern 'gauss'"),
+        (("gaussian", 0.5), "acceleration must be at least 1"),
+        (("gaussian", "8"), "the acceleration is '8', expected a number"),
+        (("radial", 16.5), "count of spokes"),
+        (("radial", 16, 4), "'radial' has no option 'acs'"),
+        (("gaussian", 8, None, frozenset({"shifted"})), "no option 'shifted'"),
+    ],
+)
+def test_wrong_patterns_are_named(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        MaskSpec(*arguments)
+
+
+@pytest.mark.parametrize("text", [None, 8, ["gaussian:8"]])
+def test_a_pattern_is_a_text(text):
+    with pytest.raises(ConfigError, match="a sampling pattern is a text, found"):
+        parse_mask(text)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "seed", "name"),
+    [
+        ((0, 32, 32), 0, "n_frames"),
+        ((-1, 32, 32), 0, "n_frames"),
+        ((4.0, 32, 32), 0, "n_frames"),
+        ((4, 0, 32), 0, "ky"),
+        ((4, 32, True), 0, "kx"),
+        ((4, 32, 32), -1, "seed"),
+        ((4, 32, 32), 0.5, "seed"),
+        ((4, 32, 32), None, "seed"),
+    ],
+)
+def test_wrong_sizes_and_seeds_are_named(sizes, seed, name):
+    with pytest.raises(ConfigError, match=f"{name} is .*, expected a whole number of at least"):
+        parse_mask("gaussian:2").draw(*sizes, seed)
+
+
+def test_sizes_and_seeds_of_numpy_are_whole_numbers():
+    drawn = parse_mask("gaussian:4").draw(np.int64(4), np.int32(32), np.uint8(32), np.int64(3))
+    np.testing.assert_array_equal(drawn, parse_mask("gaussian:4").draw(4, 32, 32, 3))
