@@ -254,10 +254,10 @@ def read_case(path: Path) -> "CineData":
         arrays = {name: None if array is None else as_tensor(array) for name, array in stored.items()}
         kspace, mask = arrays.pop("kspace"), arrays.pop("mask")
         assert kspace is not None and mask is not None
-        data = CineData(kspace, mask, meta=case.meta, **arrays)
-    if any(bool((coil * ~data.mask[:, 0]).any()) for coil in data.kspace.unbind(1)):
-        raise DataError("k-space is not zero where the mask says that it was not sampled", where=str(path))
-    return data
+        try:
+            return CineData(kspace, mask, meta=case.meta, **arrays)
+        except DataError as error:
+            raise DataError(error.what, where=str(path), hint="prepare the scan again") from None
 
 
 def _describe(meta: CineMeta) -> dict[str, Any]:
