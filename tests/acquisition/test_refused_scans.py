@@ -164,7 +164,7 @@ def test_errors_are_ours(tmp_path):
     with pytest.raises(CineReconError):
         open_scan(tmp_path / "missing.h5")
     opened = open_scan(small_scan().write(tmp_path / "scan.h5"), PLAIN)
-    with pytest.raises(DataError, match="slices 0 to 0"):
+    with pytest.raises(DataError, match="only slice 0"):
         opened.read_slice(1)
 
 
