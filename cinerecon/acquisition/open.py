@@ -14,17 +14,17 @@ from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.raw_file import holds_images_only, read_raw_scan
 from cinerecon.io.recognise import is_twix
 from cinerecon.io.untrusted import is_pipe
 
 
 def open_scan(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     config: AcquisitionConfig | None = None,
     *,
-    noise: str | os.PathLike[str] | None = None,
+    noise: AnyPath | None = None,
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> CineSource:
@@ -95,10 +95,10 @@ class ScanOpener:
 
 
 def read_slices(
-    path: str | os.PathLike[str],
+    path: AnyPath,
     config: AcquisitionConfig | None = None,
     *,
-    noise: str | os.PathLike[str] | None = None,
+    noise: AnyPath | None = None,
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> Iterator[CineData]:

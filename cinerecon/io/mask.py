@@ -1,7 +1,6 @@
 """Sampling masks in files of this package and of others: ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
 
 import itertools
-import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import open_hdf5
 from cinerecon.io.matlab import open_matlab
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.untrusted import refuse_pipe
 
 Mask = NDArray[np.bool_]
@@ -98,7 +97,7 @@ class MaskFile:
         return mask.copy()
 
 
-def write_mask(path: str | os.PathLike[str], mask: Mask, pattern: str, seed: int) -> None:
+def write_mask(path: AnyPath, mask: Mask, pattern: str, seed: int) -> None:
     """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the pattern and the seed it was drawn from."""
     with moved_into_place(as_path(path)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, mask=mask, pattern=np.array(pattern), seed=np.array(seed))

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from cinerecon.errors import ConfigError
 
+AnyPath = str | os.PathLike[str]
+"""A path as a caller may give it."""
 
-def as_path(path: str | os.PathLike[str], name: str = "path") -> Path:
+
+def as_path(path: AnyPath, name: str = "path") -> Path:
     """A path from a caller.
 
     Raises

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.classical import config
 from cinerecon.methods.model_file import ModelConfig, find_model, imported_models
 from cinerecon.networks import NETWORKS
@@ -150,7 +150,7 @@ def load_method(
     settings: Sequence[str] = (),
     *,
     device: "str | torch.device" = "cpu",
-    weights: str | os.PathLike[str] | None = None,
+    weights: AnyPath | None = None,
 ) -> "Reconstructor":
     """Build a method.
 

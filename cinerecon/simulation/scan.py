@@ -1,7 +1,6 @@
 """Simulate a scan whose truth is known: a phantom or a measured magnitude cine, then phase, coils, noise, sampling."""
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
 from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
@@ -63,9 +62,7 @@ class _Slice:
     velocity: Tensor | None = None
 
 
-def simulate_cine(
-    config: SimulateConfig | None = None, *, source: str | os.PathLike[str] | None = None
-) -> list[CineData]:
+def simulate_cine(config: SimulateConfig | None = None, *, source: AnyPath | None = None) -> list[CineData]:
     """Simulate a scan in memory: one `CineData` per slice, with white noise, true coil maps and reference.
 
     Parameters
@@ -110,11 +107,7 @@ def n_left_out(n: int, fraction: float) -> int:
 
 
 def simulate_scan(
-    path: str | os.PathLike[str],
-    config: SimulateConfig | None = None,
-    *,
-    source: str | os.PathLike[str] | None = None,
-    force: bool = False,
+    path: AnyPath, config: SimulateConfig | None = None, *, source: AnyPath | None = None, force: bool = False
 ) -> tuple[str, ...]:
     """Simulate a scan and write it as a raw ISMRMRD file with its truth.
 

@@ -5,7 +5,6 @@ the exponential moving average of those of the steps.
 """
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -17,7 +16,7 @@ import torch
 from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.io.lock import sole_writer
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, load_weights
@@ -90,7 +89,7 @@ class TrainCallbacks:
 
 def train(
     recipe: Recipe,
-    run: str | os.PathLike[str],
+    run: AnyPath,
     options: TrainOptions | None = None,
     callbacks: TrainCallbacks | None = None,
 ) -> None:

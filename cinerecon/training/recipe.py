@@ -1,6 +1,5 @@
 """The recipe of a training: network, data, loss and optimizer."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -9,7 +8,7 @@ from pydantic import Field, model_validator
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
 from cinerecon.methods.table import METHODS
 from cinerecon.options import Loss
@@ -119,7 +118,7 @@ def find_recipe(name: str) -> Path:
     raise ConfigError(what, where="train", hint=hint)
 
 
-def read_recipe(path: str | os.PathLike[str], settings: Sequence[str] = ()) -> Recipe:
+def read_recipe(path: AnyPath, settings: Sequence[str] = ()) -> Recipe:
     """Read ``model.yaml`` and apply ``key=value`` settings.
 
     Its `training` may be the path of another file, relative to its own, that several models share.

@@ -4,7 +4,6 @@ No memory is allocated from the sizes in a header: a readout that claims more by
 it is read.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5
 from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
-from cinerecon.io.paths import as_path
+from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.recognise import CASE_FORMAT
 
 SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
@@ -208,7 +207,7 @@ class Hdf5Samples:
             return np.asarray(stored[chosen][name])
 
 
-def read_mrd(path: str | os.PathLike[str], dataset: str | None = None) -> RawScan:
+def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
     """Read the header of a raw scan and the headers of all readouts; the samples are read on demand.
 
     Parameters
