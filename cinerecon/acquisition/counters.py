@@ -16,6 +16,8 @@ Warn = Callable[[str], None]
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images or averages."""
+TIME = ("phase", "repetition")
+"""The counters that may be time, whose values have no gaps."""
 MAX_CLAIM_TB = 1.0
 """Largest k-space of a valid header [TB]."""
 
@@ -23,6 +25,8 @@ SAME_POSITION_MM = 1e-3
 """Largest distance of slices at the same position [mm]."""
 MIN_SPACING_FRACTION = 0.02
 """Ratio of the distance of adjacent slices to their thickness below which positions are not in mm."""
+COMMON_VALUE = 0.5
+"""Smallest ratio of the number of readouts with a value of a counter to the median of all values, of an intact one."""
 MAX_OVERLAP = 1.5
 """Ratio of slice thickness to the distance of adjacent slices above which it is probably that of all slices."""
 
@@ -132,6 +136,9 @@ def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[
     if _is_counted_from_one(numbers, limit):
         warn(f"{name} is counted from {numbers[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
         return
+    if (name not in TIME or len(numbers) == 1) and _is_numbered_otherwise(values, limit):
+        warn(f"{name} is {_listed(numbers)} in the readouts, by the header {limit.minimum} to {limit.maximum}")
+        return
     if len(numbers) == largest + 1 - min(int(numbers[0]), limit.minimum):
         warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
         return
@@ -144,6 +151,13 @@ def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
     """Whether a counter without gaps begins at 1 instead of 0, and so exceeds its limit."""
     is_dense = len(numbers) == int(numbers[-1]) - int(numbers[0]) + 1
     return bool(is_dense and limit.minimum == 0 and numbers[0] == 1 and numbers[-1] > limit.maximum)
+
+
+def _is_numbered_otherwise(values: NDArray[np.integer], limit: Limit) -> bool:
+    """Whether a counter has as many values as by its limit, each in a similar number of readouts."""
+    counts = np.unique(values, return_counts=True)[1]
+    is_common = counts.min() >= COMMON_VALUE * np.median(counts)
+    return bool(len(counts) == limit.maximum + 1 - limit.minimum and is_common)
 
 
 def _require_single(raw: RawScan, counter: str, numbers: NDArray[np.integer]) -> None:

@@ -118,31 +118,43 @@ def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, war
     heads = raw.heads[image]
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
-    centre = _echo_centre(raw, image, n_samples, grid, warn)
+    reverse = has_flag(heads, REVERSE)
+    centre = _echo_centre(raw, image, np.where(reverse, after, before), n_samples, grid, warn)
     return Lines(
         row=image,
         ky=grid.first_row + heads["idx"]["kspace_encode_step_1"].astype(np.intp),
         start=grid.kx // 2 - centre,
         n_samples=n_samples,
         skip=before,
-        reverse=has_flag(heads, REVERSE),
+        reverse=reverse,
         slices=counters.slices,
         frames=counters.frames,
         weight=np.ones(len(image)),
     )
 
 
-def _echo_centre(raw: RawScan, image: Index, n_samples: Index, grid: Grid, warn: Warn) -> Index:
-    """Index of the echo centre among the samples that are used.
+def _echo_centre(raw: RawScan, image: Index, discarded: Index, n_samples: Index, grid: Grid, warn: Warn) -> Index:
+    """Index of the echo centre among the samples that are used, in the forward direction.
 
     The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
     If samples are discarded, the interpretation that fits the grid is used, or if both do, the one nearer to the echo.
+
+    Parameters
+    ----------
+    raw, image
+        The scan, and row numbers of the readouts.
+    discarded
+        ``(readouts,)`` number of discarded samples at the start of k-space, which reversed readouts store at their end.
+    n_samples
+        ``(readouts,)`` number of samples that are used.
+    grid, warn
+        As for `place_lines`.
     """
     heads = raw.heads[image]
     centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
-    if not before.any():
+    if not discarded.any():
         return centre
-    candidates = [centre - before, centre]
+    candidates = [centre - discarded, centre]
     fits = [_fits(candidate, n_samples, grid.kx) for candidate in candidates]
     if fits != [True, True]:
         return candidates[1] if fits == [False, True] else candidates[0]

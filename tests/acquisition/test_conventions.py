@@ -671,7 +671,7 @@ def test_numbers_of_other_programs(opened):
 
 class TestRemovedOversampling:
     @pytest.mark.parametrize("space", ["measured", "image"])
-    @pytest.mark.parametrize("centre", [8, 16])
+    @pytest.mark.parametrize("centre", [8, 16, 0])
     def test_centre_and_grid_of_the_measured_readout_remain(self, opened, space, centre):
         scan = without_oversampling(small_scan())
         scan.heads["center_sample"] = centre

@@ -63,6 +63,27 @@ def test_limits_that_are_too_small_give_a_warning(tmp_path):
     assert sum("too small" in warning for warning in opened.plan.warnings) == 2
 
 
+def test_counters_with_other_numbers_than_in_the_header_give_a_warning(tmp_path):
+    """As many values as by the header, or a constant that was not reset when one value was extracted."""
+    scan = small_scan(n_slices=2)
+    scan.space["limits"].update(contrast=(0, 0), repetition=(0, 0))
+    scan.heads["idx"]["slice"] *= 10
+    scan.heads["idx"]["contrast"], scan.heads["idx"]["repetition"] = 3, 5
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
+    texts = [text for text in opened.plan.warnings if "by the header" in text]
+    assert texts == [
+        "slice is 0, 10 in the readouts, by the header 0 to 1",
+        "contrast is 3 in the readouts, by the header 0 to 0",
+        "repetition is 5 in the readouts, by the header 0 to 0",
+    ]
+    scan.heads["idx"]["slice"][:36] = 0
+    scan.heads["idx"]["slice"][36:] = 1
+    scan.heads["idx"]["slice"][-1] = 10
+    with pytest.raises(HeaderError, match="slice = 10, limit 1"):
+        open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
 def test_counters_that_start_at_one(tmp_path):
     scan = small_scan(n_slices=2)
     for name in ("phase", "slice"):

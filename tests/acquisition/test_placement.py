@@ -48,6 +48,21 @@ def test_each_readout_by_its_own_centre(read):
     assert relative_error(data.kspace, scan.kspace[0] * expected) < 1e-5
 
 
+@pytest.mark.parametrize("is_zero", [True, False])
+def test_discarded_samples_of_reversed_readouts_are_at_the_other_end_of_kspace(read, is_zero):
+    """An asymmetric echo in readouts of all columns, of which every other one is reversed."""
+    scan = small_scan(matrix=(12, 32), oversampling=1, vendor="GE")
+    for i, samples in enumerate(scan.samples):
+        samples[:, :10] = 0 if is_zero else 1e3
+        scan.heads["discard_pre"][i] = 0 if is_zero else 10
+        if i % 2:
+            scan.samples[i] = samples[:, ::-1]
+            scan.flag(i, 22)
+            scan.heads["discard_post"][i], scan.heads["discard_pre"][i] = scan.heads["discard_pre"][i], 0
+    data = read(scan)
+    assert relative_error(data.kspace, scan.kspace[0] * (torch.arange(32) >= 10)) < 1e-5
+
+
 @pytest.mark.parametrize("counted_before", [True, False])
 def test_discarded_samples(read, counted_before):
     """center_sample counts from the first stored sample, or after the discarded ones; here one of the two fits."""

@@ -122,10 +122,14 @@ def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> 
     for length, claimed in np.unique(kinds[is_reverse], axis=0).tolist():
         rows = image[is_reverse & (kinds == (length, claimed)).all(1)]
         forward = length - 1 - claimed
-        if length == kx or not 0 <= forward < length:
+        if not 0 <= forward < length:
             continue
-        peak, _ = _echo(raw, rows, claimed)
-        if abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed):
+        if length == kx:
+            is_stored = claimed != forward == kx // 2
+        else:
+            peak, _ = _echo(raw, rows, claimed)
+            is_stored = abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed)
+        if is_stored:
             warn(
                 f"center_sample of reversed readouts is {claimed} of {length} as stored, {forward} as forward readouts"
             )

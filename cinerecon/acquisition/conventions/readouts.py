@@ -44,13 +44,17 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
     factors = range(2, LARGEST_UNDECLARED_OVERSAMPLING + 1)
     is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
     encoding = raw.header.encodings[0]
-    if is_old_centre:
+    factor, rest = divmod(encoding.encoded.matrix[0], n)
+    is_part = rest == 0 and factor in factors
+    if centre == 0 and is_part and _has_echo_in_the_middle(raw, image):
+        warn(f"center_sample is 0, the echo is in the middle of the readouts: {n // 2} of {n} is used")
+        raw.heads["center_sample"][image] = n // 2
+    elif is_old_centre:
         warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is used")
         raw.heads["center_sample"][image] = n // 2
     elif centre != n // 2:
         return raw
-    factor, rest = divmod(encoding.encoded.matrix[0], n)
-    if rest or factor not in factors or not _is_removed(encoding, raw, image, n, factor, is_proven=is_old_centre):
+    if not is_part or not _is_removed(encoding, raw, image, n, factor, is_proven=is_old_centre):
         return raw
     x, y, z = encoding.encoded.matrix
     fov_x, fov_y, fov_z = encoding.encoded.fov_mm
