@@ -1,5 +1,6 @@
 """Typed configuration: each recipe is YAML, validated by a model defined next to the class that it configures."""
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -8,12 +9,22 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cinerecon.errors import ConfigError, nearest_name
 
 logger = logging.getLogger(__name__)
+
+
+def _ascending(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError("expected the smaller number first")
+    return limits
+
+
+Interval = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(_ascending)]
+"""Lower and upper limit of positive numbers."""
 
 
 class SettingsError(ValueError):
@@ -96,11 +107,22 @@ class Config(BaseModel):
         ConfigError
             If they are of another type.
         """
-        if not isinstance(config, cls | None):
+        return cls() if config is None else cls.require(config)
+
+    @classmethod
+    def require(cls, config: Self) -> Self:
+        """The settings, which a caller gave.
+
+        Raises
+        ------
+        ConfigError
+            If they are of another type.
+        """
+        if not isinstance(config, cls):
             example = next(iter(cls.model_fields), "")
             what = f"settings are of type {type(config).__name__}, expected {cls.__name__}"
             raise ConfigError(what, where="config", hint=f"{cls.__name__}({example and example + '=...'})")
-        return cls() if config is None else config
+        return config
 
     @classmethod
     def parse(
@@ -239,11 +261,12 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any,
 def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The path of a setting as a user writes it, and the names of the settings next to its last part.
 
-    Where a mapping may be of several kinds, pydantic puts the kind into the path, which a user does not.
+    Where a mapping may be of several kinds, pydantic puts the kind into the path, which a user does not. Behind a key
+    that is wrong it puts ``[key]``.
     """
     shown, known = list[str](), list(model.model_fields)
     types: list[Any] = [model]
-    for part in path:
+    for part in itertools.takewhile(lambda part: part != "[key]", path):
         models = [kind for kind in types if isinstance(kind, type) and issubclass(kind, BaseModel)]
         of_kind = [kind for kind in models if any(part in get_args(f.annotation) for f in kind.model_fields.values())]
         if of_kind and len(models) > 1:

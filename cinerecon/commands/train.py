@@ -49,7 +49,10 @@ class TrainOptions(DeviceOptions):
     tensorboard: bool = Field(False, description="write the log for TensorBoard, too")
     estimate: bool = Field(False, description="report parameters, memory and time from a few steps, and stop")
     minutes: float = Field(
-        float("inf"), ge=0, description="stop after this time, resumable; the schedule still follows training.n_steps"
+        float("inf"),
+        ge=0,
+        allow_inf_nan=True,
+        description="stop after this time, resumable; the schedule still follows training.n_steps",
     )
 
     def data_paths(self) -> "DataPaths":

@@ -1,5 +1,6 @@
 """Batches for training and validation, in the form in which the network of a recipe receives its data."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import CaseFile
 from cinerecon.io.case_index import list_cases
+from cinerecon.io.paths import as_path
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ScaleName
@@ -64,6 +66,13 @@ class DataPaths:
     cache: Path
     series: tuple[Path, ...] = ()
     scans: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cache", as_path(self.cache, "cache"))
+        for name in ("series", "scans"):
+            paths = getattr(self, name)
+            listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+            object.__setattr__(self, name, tuple(as_path(path, name) for path in listed))
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import find_cines, open_scan
+from cinerecon.errors import FileError
 from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.methods.card import Card, hash_subject
@@ -104,7 +105,13 @@ def _count(pool: CasePool) -> str:
 
 
 def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
-    """All that is trained on, a line each: files by their checksums, what is simulated by its settings."""
+    """All that is trained on, a line each: files by their checksums, what is simulated by its settings.
+
+    Raises
+    ------
+    FileError
+        If there is no such file.
+    """
     return "\n".join(_lines(config, series, scans)) + "\n"
 
 
@@ -123,6 +130,8 @@ def _lines(config: DataConfig, series: Sequence[Path], scans: Sequence[Path]) ->
         if holds_cases(path):
             yield from sorted(f"scan {row.case} {row.sha256}" for row in read_index(path) if row.split == "train")
             continue
+        if not path.exists():
+            raise FileError("there is no such file", where=str(path))
         for file in find_cines(path) if path.is_dir() else [path]:
             yield f"scan {file.relative_to(path.parent).as_posix()} {hash_file(file)}"
     for name, source in () if scans else config.sources.items():

@@ -67,6 +67,12 @@ class TrainOptions:
     tensorboard: bool = False
     max_seconds: float = math.inf
 
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            object.__setattr__(self, "weights", as_path(self.weights, "weights"))
+        if self.workers < 0:
+            raise ConfigError(f"workers is {self.workers}, expected at least 0", where="workers")
+
 
 @dataclass(frozen=True)
 class TrainCallbacks:
@@ -117,7 +123,7 @@ def train(
     WeightsError
         If the initial weights do not fit the network.
     """
-    run = as_path(run, "run")
+    run, recipe = as_path(run, "run"), Recipe.require(recipe)
     options, callbacks = options or TrainOptions(), callbacks or TrainCallbacks()
     paths, deadline = options.paths or DataPaths(run / "cases"), time.monotonic() + options.max_seconds
     config, folder = recipe.training, RunFolder(run)

@@ -82,7 +82,7 @@ class TrainConfig(Config):
     save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
     n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
     compared_with: str | None = Field(None, description="classical method whose images are validated, too, once")
-    seed: int = Field(0, description="seed of weights, patches, masks and noise")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, patches, masks and noise")
     licence: str = Field("", description="licence of the weights, for their card")
     data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
 

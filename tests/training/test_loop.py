@@ -6,12 +6,14 @@ import math
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from small_recipe import write_recipe
 
 from cinerecon import networks
 from cinerecon.cine import CineData
@@ -19,7 +21,16 @@ from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, 
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import load_weights, read_model
 from cinerecon.methods.table import load_method
-from cinerecon.training import TrainCallbacks, TrainOptions, checkpointer, loop, read_recipe, train, validation
+from cinerecon.training import (
+    TrainCallbacks,
+    TrainConfig,
+    TrainOptions,
+    checkpointer,
+    loop,
+    read_recipe,
+    train,
+    validation,
+)
 from cinerecon.training.batches import DataPaths, open_training_data
 
 KILLED = """
@@ -345,3 +356,30 @@ def test_a_classical_method_is_validated_on_the_same_patches(folder, cases, make
         power = batch.target.abs().max() ** 2 / (image - batch.target).abs().square().mean()
         errors.append(10 * math.log10(power))
     assert reached == pytest.approx(sum(errors) / len(errors), abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_generator_takes_is_named(seed):
+    with pytest.raises(ConfigError, match="setting 'seed': input should be"):
+        TrainConfig(seed=seed)
+
+
+def test_paths_of_a_training_may_be_texts(tmp_path):
+    recipe, scan = read_recipe(str(write_recipe(tmp_path, n_steps=1))), str(tmp_path / "scan.h5")
+    train(recipe, str(tmp_path / "run"), TrainOptions(DataPaths(str(tmp_path / "cases"))))
+    assert DataPaths("cases", "series", [scan]) == DataPaths(Path("cases"), (Path("series"),), (Path(scan),))
+    with pytest.raises(WeightsError, match="No such file"):
+        train(recipe, tmp_path / "other", TrainOptions(weights=str(tmp_path / "missing.safetensors")))
+    with pytest.raises(FileError, match="there is no such file") as caught:
+        train(recipe, tmp_path / "other", TrainOptions(DataPaths(tmp_path, scans=scan)))
+    assert caught.value.where == scan
+
+
+def test_wrong_types_of_arguments_are_named(tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path))
+    with pytest.raises(ConfigError, match="settings are of type dict, expected Recipe"):
+        train({"network": "slrnet"}, tmp_path / "run")
+    with pytest.raises(ConfigError, match="expected a path, found NoneType"):
+        train(recipe, None)
+    with pytest.raises(ConfigError, match="workers is -1"):
+        TrainOptions(workers=-1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from cinerecon.config import Config
@@ -28,7 +28,7 @@ class PhantomConfig(Config):
     """Fixed settings of a phantom; all others are drawn at random."""
 
     n_frames: int = Field(25, ge=1, description="number of frames")
-    matrix: tuple[int, int] = Field((192, 192), description="image size (y, x)")
+    matrix: tuple[PositiveInt, PositiveInt] = Field((192, 192), description="image size (y, x)")
     view: View | None = Field(None, description="short or long axis; drawn if not given")
     position: float | None = Field(
         None,

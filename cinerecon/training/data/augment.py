@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from cinerecon.config import Config
+from cinerecon.config import Config, Interval
 from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.physics.phasors import phasor
 
@@ -37,8 +37,8 @@ class AugmentConfig(Config):
     reverse: float = Field(0.5, ge=0, le=1, description="share played backwards in time")
     phase: float = Field(0.0, ge=0, description="standard deviation of a smooth phase added [rad]")
     turn_phase: bool = Field(False, description="add a constant phase, uniform over the circle")
-    gamma: tuple[float, float] = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
-    scale: tuple[float, float] = Field((0.8, 1.25), description="factor of the intensity, log-uniform")
+    gamma: Interval = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
+    scale: Interval = Field((0.8, 1.25), description="factor of the intensity, log-uniform")
     local_gain: float = Field(
         0.15, ge=0, description="standard deviation of the logarithm of a smooth factor of the intensity"
     )

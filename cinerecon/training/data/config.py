@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, PositiveFloat, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
-from cinerecon.config import Config
+from cinerecon.config import Config, Interval
 from cinerecon.physics.sampling import parse_sampling
 from cinerecon.simulation.phantom import PhaseConfig
 from cinerecon.training.data.augment import AugmentConfig
@@ -21,6 +21,8 @@ def _with_weights(values: Any) -> Any:
     if isinstance(values, dict):
         return values
     listed = values if isinstance(values, list | tuple) else [values]
+    if not all(isinstance(value, str | int | float) for value in listed):
+        raise ValueError("expected a choice, a list of choices, or a mapping of choices to weights")
     return {value: listed.count(value) for value in listed}
 
 
@@ -32,7 +34,7 @@ class SimulatedSource(Config):
     """Cases whose phase and coils are simulated."""
 
     weight: PositiveFloat = Field(1.0, description="share of patches, relative to the other sources")
-    matrix: tuple[int, int] = Field((192, 192), description="image size (y, x)")
+    matrix: tuple[PositiveInt, PositiveInt] = Field((192, 192), description="image size (y, x)")
     n_coils: int = Field(8, ge=1, description="coils of every case; single-coil patches take the image itself")
     mask: str = Field("gaussian:8", description="sampling from which the coil maps are estimated")
     seed: int = Field(0, ge=0, description="of everything drawn")
@@ -100,13 +102,13 @@ class DataConfig(Config):
         None, description="the same for patterns that do not sample whole readouts; a strip would change them"
     )
     n_frames: int | None = Field(12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
-    frame_steps: Weighted[int] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
+    frame_steps: Weighted[PositiveInt] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
     n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
-    coils: Weighted[int | Literal["all"]] = Field({1: 1, 8: 1}, description="coils used; 1 takes the combined image")
-    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
-    noise: tuple[PositiveFloat, PositiveFloat] = Field(
-        (0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform"
+    coils: Weighted[PositiveInt | Literal["all"]] = Field(
+        {1: 1, 8: 1}, description="coils used; 1 takes the combined image"
     )
+    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
+    noise: Interval = Field((0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform")
     p_noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
     n_cached_batches: int | None = Field(

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from cinerecon.config import Config
+from cinerecon.config import Config, Interval
 from cinerecon.simulation.phantom.fields import smooth_field
 
 
@@ -17,7 +17,7 @@ class DeformConfig(Config):
     """Largest differences of a variant from the measured cine."""
 
     rotate: float = Field(14.0, ge=0, description="standard deviation of the rotation [degrees]")
-    zoom: tuple[float, float] = Field((0.82, 1.28), description="measured pixels in a pixel, log-uniform")
+    zoom: Interval = Field((0.82, 1.28), description="measured pixels in a pixel, log-uniform")
     shift: float = Field(0.08, ge=0, description="largest shift along y and x, of half of the image, uniform")
     still: float = Field(2.0, ge=0, description="standard deviation of an elastic deformation that stays [pixels]")
     moving: float = Field(0.8, ge=0, description="the same of one that follows the beat [pixels]")

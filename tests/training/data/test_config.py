@@ -42,6 +42,14 @@ def test_wrong_crops_are_named(text):
         ({"sources": {"a": {"kind": "prepared"}}}, "folder"),
         ({"sources": {"a": {"kind": "phantoms"}}}, "phantoms"),
         ({"noise": [0, 0.1]}, "greater than 0"),
+        ({"noise": [0.1, 0.01]}, "setting 'noise': expected the smaller number first"),
+        ({"augment": {"scale": [1.2, 0.8]}}, "setting 'augment.scale': expected the smaller number first"),
+        ({"augment": {"gamma": [-1, 1]}}, "setting 'augment.gamma.0': input should be greater than 0"),
+        ({"crops": [[32, 16]]}, "setting 'crops': expected a choice, a list of choices, or a mapping"),
+        ({"crops": 32}, "setting 'crops.32': input should be a valid string"),
+        ({"coils": 0}, "setting 'coils.0': input should be greater than 0"),
+        ({"frame_steps": [-1, 1]}, "setting 'frame_steps.-1': input should be greater than 0"),
+        ({"sources": {"a": {"kind": "phantom", "matrix": [0, 32]}}}, "setting 'sources.a.matrix.0'"),
     ],
 )
 def test_wrong_settings_are_named(settings, message):
