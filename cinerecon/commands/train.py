@@ -32,7 +32,7 @@ class TrainOptions(DeviceOptions):
         (), description="undersampled scan, or folder of scans or cases, to train on without a reference (--loss ssdu)"
     )
     series: tuple[Path, ...] = Field(
-        (), description="folder of measured magnitude cines (.npz) for the recipe; may be repeated"
+        (), description="folder of measured magnitude cines for the recipe: DICOM, NIfTI, .npz; may be repeated"
     )
     cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
     workers: int = Field(TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")

@@ -14,7 +14,7 @@ from cinerecon.io.atomic import hash_files
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
-from cinerecon.io.magnitude import NIFTI_ENDINGS, is_dicom, open_magnitude
+from cinerecon.io.magnitude import NIFTI_ENDINGS, has_dicom_name, is_dicom, open_magnitude, stem_of
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.scan_list import labels_of
 from cinerecon.preparation.config import PrepareConfig
@@ -129,7 +129,7 @@ def find_sources(
         if path.is_dir():
             sources += _walk(path, output, passed, is_known)
         elif path in listed or path.exists():
-            sources.append(Source(path, _stem(path), is_given=True))
+            sources.append(Source(path, stem_of(path), is_given=True))
         else:
             raise FileError("there is no such file", where=str(path))
     if not sources:
@@ -171,12 +171,12 @@ def _walk(root: Path, output: Path, passed: Counter[str], is_known: Callable[[Pa
         dicom_files = False
         for path in files:
             if is_known(path):
-                yield Source(path, (relative / _stem(path)).as_posix(), subject)
+                yield Source(path, (relative / stem_of(path)).as_posix(), subject)
             elif _is_reconstruction(path):
                 passed["files of images, which a reconstruction wrote"] += 1
             elif _may_hold_a_cine(path):
-                yield Source(path, (relative / _stem(path)).as_posix(), subject)
-            elif not dicom_files and _has_dicom_name(path) and is_dicom(path):
+                yield Source(path, (relative / stem_of(path)).as_posix(), subject)
+            elif not dicom_files and has_dicom_name(path) and is_dicom(path):
                 dicom_files = True
             elif path.suffix.lower() == ".mat":
                 passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
@@ -190,15 +190,9 @@ def _is_reconstruction(path: Path) -> bool:
     name = path.name.lower()
     if name.endswith(NIFTI_ENDINGS):
         return nifti.holds_reconstruction(path)
-    if _has_dicom_name(path) and is_dicom(path):
+    if has_dicom_name(path) and is_dicom(path):
         return dicom.holds_reconstruction(path)
     return is_cine_name(path) and holds_images_only(path)
-
-
-def _has_dicom_name(path: Path) -> bool:
-    """Whether a name is usual for DICOM files; many are UIDs, whose last number looks like an ending."""
-    ending = path.suffix.lower()
-    return ending in ("", ".dcm", ".dicom", ".ima") or ending[1:].isdigit()
 
 
 def _may_hold_a_cine(path: Path) -> bool:
@@ -210,10 +204,6 @@ def _may_hold_a_cine(path: Path) -> bool:
         except (OSError, zipfile.BadZipFile):
             return False
     return name.endswith(NIFTI_ENDINGS) or is_cine_name(path)
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineError], list[Path]]:

@@ -117,7 +117,7 @@ def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[P
 
 def series_in(listed: str) -> list[str]:
     """SHA-256 of the measured series that a list of data names for training; cases prepared of them carry the same."""
-    return re.findall(r"^\S+ train .+\.npz ([0-9a-f]{64})$", listed, re.MULTILINE)
+    return list(dict.fromkeys(re.findall(r"^\S+ train .+(?<!\.h5) ([0-9a-f]{64})$", listed, re.MULTILINE)))
 
 
 def hash_data(listed: str) -> str:
@@ -141,5 +141,6 @@ def _lines(config: DataConfig, series: Sequence[Path], scans: Sequence[Path]) ->
             yield from sorted(f"{name} {row.split} {row.case} {row.sha256}" for row in rows)
         elif isinstance(source, SeriesSource):
             for split in SPLITS:
-                for path in list_series(source, split, series):
-                    yield f"{name} {split} {path.name} {hash_file(path)}"
+                for part in list_series(source, split, series):
+                    number = "" if part.n_slices == 1 else f" slice {part.slice}"
+                    yield f"{name} {split} {part.path.name}{number} {part.sha256}"

@@ -10,8 +10,7 @@ from magnitude_series import assert_same, series
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, UnsupportedError
 from cinerecon.io.export.nifti import write_nifti
-from cinerecon.io.magnitude import cut_out, open_archive, open_nifti, survey_archive
-from cinerecon.io.magnitude.archive import Survey
+from cinerecon.io.magnitude import cut_out, open_archive, open_nifti
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 
@@ -130,16 +129,17 @@ ARRAYS = {
 }
 
 
-def test_a_survey_of_an_archive_has_licence_and_subject_but_no_name(tmp_path):
+def test_an_archive_has_licence_and_subject_but_no_name(tmp_path):
     np.savez(tmp_path / "plain.npz", **ARRAYS)
-    assert survey_archive(tmp_path / "plain.npz") == Survey(3, "", "", ())
+    plain = open_archive(tmp_path / "plain.npz")
+    assert (plain.subject, plain.licence) == ("", "")
     np.savez_compressed(tmp_path / "cine.npz", **ARRAYS, subject="SCD0000101", licence="CC0-1.0")
-    survey = survey_archive(tmp_path / "cine.npz")
-    assert (survey.n_frames, survey.licence) == (3, "CC0-1.0")
-    assert survey.subject == open_archive(tmp_path / "cine.npz").subject != ""
-    assert "SCD" not in survey.subject
+    cine = open_archive(tmp_path / "cine.npz")
+    assert cine.licence == "CC0-1.0"
+    assert cine.subject
+    assert "SCD" not in cine.subject
     np.savez(tmp_path / "older.npz", **(ARRAYS | {"person": "SCD0000101"}))  # the former name of the text
-    assert survey_archive(tmp_path / "older.npz").subject == survey.subject
+    assert open_archive(tmp_path / "older.npz").subject == cine.subject
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import name_frames
-from cinerecon.io.magnitude import open_archive, open_nifti, survey_archive
+from cinerecon.io.magnitude import open_archive, open_nifti
 from cinerecon.io.magnitude.images import has_label_name
 
 N = 6
@@ -49,7 +49,6 @@ def test_segmentations_are_known_by_their_values(tmp_path, labels):
     assert caught.value.kind == "segmentations"
     with pytest.raises(NotACineError):
         open_archive(archive(tmp_path / "a.npz", labels)).read_slice(0)
-    assert survey_archive(tmp_path / "a.npz").n_frames == 0
 
 
 def test_many_labels_are_a_segmentation(tmp_path):
@@ -106,8 +105,6 @@ def test_frames_without_an_image_of_their_own(tmp_path, kept, reason, empty):
         np.testing.assert_allclose(magnitude, expected, atol=1e-6)
         assert meta.warnings == (reason,)
         assert meta.frame_times_ms == pytest.approx([40.0 * (n - distinct[0]) for n in distinct])
-    survey = survey_archive(tmp_path / "a.npz")
-    assert (survey.n_frames, survey.remarks) == (len(distinct), (reason,))
 
 
 def test_a_frame_that_is_cut_off_at_the_end_is_left_out(tmp_path):

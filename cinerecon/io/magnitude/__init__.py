@@ -4,8 +4,10 @@ from pathlib import Path
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.export.dicom import holds_reconstruction
-from cinerecon.io.magnitude.archive import open_archive, survey_archive
+from cinerecon.io.magnitude.archive import open_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
+from cinerecon.io.magnitude.dicom_header import has_dicom_name
+from cinerecon.io.magnitude.find import find_magnitudes, stem_of
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out, refuse_segmentation, require_images
 from cinerecon.io.magnitude.nifti import ENDINGS as NIFTI_ENDINGS
 from cinerecon.io.magnitude.nifti import open_nifti
@@ -14,6 +16,8 @@ __all__ = [
     "NIFTI_ENDINGS",
     "MagnitudeImages",
     "cut_out",
+    "find_magnitudes",
+    "has_dicom_name",
     "is_dicom",
     "open_archive",
     "open_dicom",
@@ -22,7 +26,7 @@ __all__ = [
     "open_one_magnitude",
     "refuse_segmentation",
     "require_images",
-    "survey_archive",
+    "stem_of",
 ]
 
 

@@ -1,8 +1,6 @@
 """Magnitude cines in NumPy archives."""
 
 import zipfile
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,56 +27,6 @@ FIELD_STRENGTH = "field_strength_tesla"
 """Optional number in an archive, in addition to the texts ``subject`` and ``licence``."""
 
 
-@dataclass(frozen=True)
-class Survey:
-    """Contents of an archive.
-
-    Attributes
-    ----------
-    n_frames
-        Number of frames that hold an image; 0 for a segmentation.
-    subject
-        A hash of the subject, empty if unknown.
-    licence
-        Licence of the images, empty if unknown.
-    remarks
-        Parts of the archive that are not used, with reasons.
-    """
-
-    n_frames: int
-    subject: str
-    licence: str
-    remarks: tuple[str, ...]
-
-
-def survey_archive(path: Path) -> Survey:
-    """Summarise the contents of an archive; no pixels are kept.
-
-    Raises
-    ------
-    FileError, DataError
-        As `open_archive` and `MagnitudeImages.read_slice` do.
-    """
-    return _survey(path, path.stat().st_mtime_ns if path.exists() else 0)
-
-
-@lru_cache(maxsize=4096)
-def _survey(path: Path, _: int) -> Survey:
-    """The survey of a file, cached until the file changes."""
-    images, licence = open_archive(path), _text(path, "licence")
-    try:
-        magnitude, meta = images.read_slice(0)
-    except NotACineError as error:
-        return Survey(0, images.subject, licence, (f"{error.what}: left out",))
-    return Survey(len(magnitude), images.subject, licence, meta.warnings)
-
-
-def _text(path: Path, name: str) -> str:
-    """A text in an archive, empty where there is none of that name."""
-    with np.load(path, allow_pickle=False) as file:
-        return str(file[name]) if name in file.files else ""
-
-
 def open_archive(path: Path) -> MagnitudeImages:
     """Open a NumPy archive: ``magnitude`` (frames, rows, columns), with times and geometry as in DICOM.
 
@@ -86,8 +34,10 @@ def open_archive(path: Path) -> MagnitudeImages:
     ------
     FileError
         If it is missing or damaged.
+    NotACineError
+        If it has no array ``magnitude``.
     DataError
-        If an array is missing, or of another size.
+        If another array is missing, or one has another size.
     """
     refuse_pipe(path)
     if not zipfile.is_zipfile(path):
@@ -99,13 +49,14 @@ def open_archive(path: Path) -> MagnitudeImages:
             missing = [name for name in ARRAYS if name not in file.files]
             arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
             field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
-        subject = hashed_subject(_text(path, "subject") or _text(path, "person"))  # older archives use the second name
+            texts = {name: str(file[name]) for name in ("subject", "person", "licence") if name in file.files}
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
     if missing:
-        raise DataError(
-            f"the archive has no array '{missing[0]}'", where=str(path), hint=f"expected {', '.join(ARRAYS)}"
-        )
+        what, hint = f"the archive has no array '{missing[0]}'", f"expected {', '.join(ARRAYS)}"
+        if "magnitude" in missing:
+            raise NotACineError(what, kind="NumPy archives of other arrays", where=str(path), hint=hint)
+        raise DataError(what, where=str(path), hint=hint)
     magnitude = arrays["magnitude"]
     arrays["slice_thickness_mm"] = arrays["slice_thickness_mm"].reshape(-1)
     shapes = (magnitude.shape[:3], magnitude.shape[:1], (2,), (1,), (6,), (3,))
@@ -129,4 +80,6 @@ def open_archive(path: Path) -> MagnitudeImages:
         )
         return magnitude, with_plausibility_warnings(meta, (y, x), "archive")
 
-    return MagnitudeImages(path, "", 1, subject, False, (path,), read, plausible_tesla(field_tesla))
+    subject = hashed_subject(texts.get("subject") or texts.get("person", ""))  # older archives use the second name
+    field_strength, licence = plausible_tesla(field_tesla), texts.get("licence", "")
+    return MagnitudeImages(path, "", 1, subject, False, (path,), read, field_strength, licence)

@@ -132,6 +132,12 @@ def is_dicom(path: Path) -> bool:
     return is_first and ((start[4:6].isalpha() and start[4:6].isupper()) or start[6:8] == b"\0\0")
 
 
+def has_dicom_name(path: Path) -> bool:
+    """Whether a name is usual for DICOM files; many are UIDs, whose last number looks like an ending."""
+    ending = path.suffix.lower()
+    return ending in ("", ".dcm", ".dicom", ".ima") or ending[1:].isdigit()
+
+
 def read_header(file: Path) -> Any:
     """Read all elements except the pixels.
 

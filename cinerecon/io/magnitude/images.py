@@ -179,6 +179,8 @@ class MagnitudeImages:
         All files it is read from.
     field_strength_tesla
         Field strength of the scanner [T]; None if unknown.
+    licence
+        Licence of the images; empty if unknown.
     """
 
     path: Path
@@ -189,6 +191,7 @@ class MagnitudeImages:
     files: tuple[Path, ...]
     _read: Callable[[int], tuple[NDArray[Any], CineMeta]]
     field_strength_tesla: float | None = None
+    licence: str = ""
 
     def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
         """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its metadata.

@@ -13,12 +13,11 @@ from numpy.random import Generator
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.io.case import CaseFile
 from cinerecon.io.case_index import IndexRow, list_cases, read_index
-from cinerecon.io.magnitude import survey_archive
 from cinerecon.physics.sampling import block_of_lines
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import Case, PreparedCase, Shape, SimulatedCase
 from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, parse_crop
-from cinerecon.training.data.series import list_series, subject_of
+from cinerecon.training.data.series import list_series
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
 Split = Literal["train", "val"]
@@ -166,9 +165,9 @@ def _largest_phantom(config: DataConfig) -> PhantomSource:
 
 def _series(name: str, source: SeriesSource, split: Split, cache: Path, folders: Sequence[Path]) -> list[Group]:
     groups = []
-    for path in list_series(source, split, folders):
-        cases, licence = series_cases(path, source, cache), survey_archive(path).licence
-        groups.append(Group(cases.shape, cases, name, source.weight, subject_of(path), licence))
+    for series in list_series(source, split, folders):
+        cases = series_cases(series, source, cache)
+        groups.append(Group(cases.shape, cases, name, source.weight, series.subject, series.licence))
     return groups
 
 

@@ -1,20 +1,92 @@
-"""The files of a source of measured series: which to train on, which to validate on, and which must be left out."""
+"""Measured magnitude series, slice by slice: which to train on, to validate on, and to leave out."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.magnitude import survey_archive
+from cinerecon.errors import CineReconError, ConfigError, FileError, NotACineError
+from cinerecon.io.atomic import file_state, hash_files
+from cinerecon.io.magnitude import MagnitudeImages, find_magnitudes, open_magnitude, stem_of
+from cinerecon.io.magnitude.images import Magnitude
 from cinerecon.training.data.config import SeriesSource
 
 N_LISTED_SERIES = 40
 """Most series that a hint names."""
 
 
-def list_series(source: SeriesSource, split: Literal["train", "val"], folders: Sequence[Path] = ()) -> list[Path]:
-    """The archives of a source, by folder and name; segmentations among them are left out.
+@dataclass(frozen=True)
+class Series:
+    """One slice of a measured magnitude cine.
+
+    Attributes
+    ----------
+    path
+        The file, or the folder of DICOM images.
+    dicom_series
+        Name of the DICOM series, where the folder has several; otherwise empty.
+    slice, n_slices
+        Number of the slice, and how many there are.
+    name
+        Name of the file without its ending, or of the folder, with the DICOM series and the slice where there are
+        several: ``patient001_4d_slice03``.
+    folder
+        The given folder and those below it down to that of the file, e.g. ``acdc/patient001``.
+    n_frames
+        Number of frames that hold an image.
+    subject
+        A hash of the subject in the header; without any, all images of a folder are of one subject.
+    licence
+        Licence of the images; empty if unknown.
+    sha256
+        Hash of all files that it is read from.
+    """
+
+    path: Path
+    dicom_series: str
+    slice: int
+    n_slices: int
+    name: str
+    folder: str
+    n_frames: int
+    subject: str
+    licence: str
+    sha256: str
+
+    def read(self) -> Magnitude:
+        """Read the images, ``(frames, y, x)``, with a largest value of 1."""
+        images = next(images for images in open_magnitude(self.path) if images.name == self.dicom_series)
+        return images.read_slice(self.slice)[0]
+
+    def matches(self, patterns: Sequence[str]) -> bool:
+        """Whether a pattern fits the name; one with a ``/`` is compared with the last folders and the name."""
+        return _matches(self.folder, self.name, patterns)
+
+
+@dataclass(frozen=True)
+class _Unusable:
+    """A file, or a slice of it, that cannot be used, and the reason."""
+
+    path: Path
+    name: str
+    folder: str
+    error: CineReconError
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a file or folder of images holds, with warnings about the images."""
+
+    series: tuple[Series, ...] = ()
+    unusable: tuple[_Unusable, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def list_series(source: SeriesSource, split: Literal["train", "val"], folders: Sequence[Path] = ()) -> list[Series]:
+    """The slices of all magnitude cines of a source, by folder and name; files that hold no cine are left out.
 
     Parameters
     ----------
@@ -29,49 +101,119 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
     ------
     FileError
         If the folders hold no series.
-    DataError
+    CineReconError
         If a series cannot be read.
     ConfigError
         If a series that results are reported on is not left out.
     """
-    archives = _find_archives(source, folders)
-    paths = [path for path in archives if survey_archive(path).n_frames]
-    if not paths and (searched := source.folder or tuple(folders)):
-        where = ", ".join(map(str, searched))
-        raise FileError("there is no measured series here", where=where, hint="NumPy archives, .npz")
-    reserved = [path for path in paths if matches(path, source.reserved)]
+    contents = _survey_all(source, folders)
+    for unusable in (item for content in contents for item in content.unusable):
+        if not isinstance(unusable.error, NotACineError):
+            raise unusable.error
+    found = [series for content in contents for series in content.series]
+    if not found and (searched := source.folder or tuple(folders)):
+        where, hint = ", ".join(map(str, searched)), "DICOM folders, NIfTI, or NumPy archives, .npz"
+        raise FileError("there is no measured series here", where=where, hint=hint)
+    reserved = [series for series in found if series.matches(source.reserved)]
     if reserved:
         what = "this series is reserved for reporting: nothing may be trained or tuned on it"
-        names = ", ".join(dict.fromkeys(path.stem for path in reserved[:N_LISTED_SERIES]))
+        names = ", ".join(dict.fromkeys(series.name for series in reserved[:N_LISTED_SERIES]))
         hint = f"leave_out: [{names}] in the source of the recipe, or another folder"
-        raise ConfigError(what, where=str(reserved[0]), hint=hint)
-    return [path for path in paths if matches(path, source.validation) == (split == "val")]
+        raise ConfigError(what, where=str(reserved[0].path), hint=hint)
+    return [series for series in found if series.matches(source.validation) == (split == "val")]
 
 
 def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[str]:
-    """Which archives and frames of a source are not used, and why; and what is wrong with the split."""
-    archives = _find_archives(source, folders)
-    remarks = [f"{path.name}: {text}" for path in archives for text in survey_archive(path).remarks]
-    unused = [pattern for pattern in source.validation if not any(matches(path, [pattern]) for path in archives)]
-    remarks += [f"validation: no series fits '{pattern}'" for pattern in unused if archives]
-    validation = [path for path in archives if matches(path, source.validation)]
-    trained_on = {subject_of(path) for path in archives if path not in validation}
-    shared = [path.name for path in validation if subject_of(path) in trained_on]
-    return remarks + [f"{name}: its subject is in the training, too" for name in shared]
+    """Which files and frames of a source are not used, and why; and what is wrong with the split."""
+    contents = _survey_all(source, folders)
+    found = [series for content in contents for series in content.series]
+    warnings = [text for content in contents for text in content.warnings]
+    warnings += _describe_excluded([item for content in contents for item in content.unusable])
+    unused = [pattern for pattern in source.validation if not any(series.matches([pattern]) for series in found)]
+    warnings += [f"validation: no series fits '{pattern}'" for pattern in unused if found]
+    validation = [series for series in found if series.matches(source.validation)]
+    trained_on = {series.subject for series in found if series not in validation}
+    shared = [series.name for series in validation if series.subject in trained_on]
+    return warnings + [f"{name}: its subject is in the training, too" for name in shared]
 
 
-def subject_of(path: Path) -> str:
-    """A hash of the subject; if the archive has none, all images of a folder count as one subject."""
-    return survey_archive(path).subject or path.resolve().parent.name
+def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:
+    """Files that hold no cine: one for itself, several of a kind by their number."""
+    by_kind = defaultdict[str, list[_Unusable]](list)
+    for item in items:
+        if isinstance(item.error, NotACineError):
+            by_kind[item.error.kind].append(item)
+    for kind, (first, *others) in by_kind.items():
+        if others:
+            yield f"{1 + len(others)} {kind}, such as {first.path.name}: left out"
+        else:
+            yield f"{first.path.name}: {first.error.what}: left out"
 
 
-def _find_archives(source: SeriesSource, folders: Sequence[Path]) -> list[Path]:
-    """All archives of the folders but those to be left out by their names."""
-    searched = source.folder or tuple(folders)
-    return [path for folder in searched for path in sorted(folder.glob("*.npz")) if not matches(path, source.leave_out)]
+def _survey_all(source: SeriesSource, folders: Sequence[Path]) -> list[_Contents]:
+    """The contents of all folders, without what is to be left out by its name."""
+    surveyed = [_survey(path, root, _states(path)) for root in source.folder or folders for path in find_magnitudes(root)]
+    return [
+        _Contents(
+            tuple(series for series in content.series if not series.matches(source.leave_out)),
+            tuple(item for item in content.unusable if not _matches(item.folder, item.name, source.leave_out)),
+            content.warnings,
+        )
+        for content in surveyed
+    ]
 
 
-def matches(path: Path, patterns: Sequence[str]) -> bool:
-    """Whether a pattern fits the name of a file without its suffix, or its folder and name."""
-    names = path.stem, f"{path.resolve().parent.name}/{path.stem}"
-    return any(fnmatch(names["/" in pattern], pattern) for pattern in patterns)
+def _states(path: Path) -> tuple[str, ...]:
+    """The size and time of each file, by which changes are noticed."""
+    return tuple(str(file_state(file)) for file in (sorted(path.iterdir()) if path.is_dir() else [path]))
+
+
+@lru_cache(maxsize=4096)
+def _survey(path: Path, root: Path, _: tuple[str, ...]) -> _Contents:
+    """Read all images of a file or folder, cached until a file changes."""
+    top = root if root.is_dir() and path != root else path.parent
+    folders = [top.resolve().name, *path.relative_to(top).parts[:-1]]
+    series: list[Series] = []
+    unusable: list[_Unusable] = []
+    warnings: dict[str, None] = {}
+    try:
+        opened = open_magnitude(path)
+    except CineReconError as error:
+        return _Contents(unusable=(_Unusable(path, stem_of(path), "/".join(folders), error),))
+    for images in opened:
+        sha256 = hash_files(images.files)
+        for number in range(images.n_slices):
+            name = _name_of(images, number)
+            try:
+                magnitude, meta = images.read_slice(number)
+            except CineReconError as error:
+                unusable.append(_Unusable(path, name, "/".join(folders), error))
+                continue
+            series.append(
+                Series(
+                    path,
+                    images.name,
+                    number,
+                    images.n_slices,
+                    name,
+                    "/".join(folders),
+                    len(magnitude),
+                    images.subject or folders[:2][-1],
+                    images.licence,
+                    sha256,
+                )
+            )
+            warnings |= dict.fromkeys(f"{path.name}: {text}" for text in meta.warnings)
+    return _Contents(tuple(series), tuple(unusable), tuple(warnings))
+
+
+def _name_of(images: MagnitudeImages, number: int) -> str:
+    parts = (stem_of(images.path), f"-{images.name}" * bool(images.name), f"_slice{number:02d}" * (images.n_slices > 1))
+    return "".join(parts)
+
+
+def _matches(folder: str, name: str, patterns: Sequence[str]) -> bool:
+    return any(
+        fnmatch(f"/{folder}/{name}", f"*/{pattern}") if "/" in pattern else fnmatch(name, pattern)
+        for pattern in patterns
+    )

@@ -13,7 +13,6 @@ from numpy.random import Generator
 from torch import Tensor
 
 from cinerecon.cine import as_tensor
-from cinerecon.io.magnitude import open_archive, survey_archive
 from cinerecon.methods.network import image_scale
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.noise import white_noise
@@ -24,6 +23,7 @@ from cinerecon.simulation.phantom import PhantomConfig, add_phase, draw_coil_map
 from cinerecon.training.data.case import Shape, SimulatedArrays, SimulatedCase
 from cinerecon.training.data.config import PhantomSource, SeriesSource, SimulatedSource
 from cinerecon.training.data.deform import deform
+from cinerecon.training.data.series import Series
 
 SIMULATION_VERSION = 3
 """Counted up when cases are drawn in another way, so that older files are not taken for them."""
@@ -70,23 +70,17 @@ def phantom_cases(source: PhantomSource, cache: Path) -> SimulatedCases:
     return SimulatedCases(partial(_draw_phantom, source), shape, source.n_cases, folder)
 
 
-def series_cases(path: Path, source: SeriesSource, cache: Path) -> SimulatedCases:
-    """The variants of one measured series.
-
-    Raises
-    ------
-    FileError, DataError
-        If the series cannot be read.
-    """
+def series_cases(series: Series, source: SeriesSource, cache: Path) -> SimulatedCases:
+    """The variants of one measured series."""
     free = {"weight", "n_variants", "folder", "leave_out", "validation", "reserved"}
-    folder = _folder(cache, path.stem, source, free)
-    shape = (survey_archive(path).n_frames, source.n_coils, *source.matrix)
-    return SimulatedCases(partial(_draw_variant, path, source), shape, source.n_variants, folder)
+    folder = _folder(cache, series.name, source, free, series.sha256)
+    shape = (series.n_frames, source.n_coils, *source.matrix)
+    return SimulatedCases(partial(_draw_variant, series, source), shape, source.n_variants, folder)
 
 
-def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str]) -> Path:
-    """A folder for cases that depend on the settings of a source, without those that are free."""
-    settings = json.dumps([SIMULATION_VERSION, source.model_dump(mode="json", exclude=free)])
+def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str], content: str = "") -> Path:
+    """A folder for cases that depend on the content of files and the settings of a source, without those left free."""
+    settings = json.dumps([SIMULATION_VERSION, source.model_dump(mode="json", exclude=free), *([content] * bool(content))])
     return cache / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 
@@ -96,10 +90,10 @@ def _draw_phantom(source: PhantomSource, number: int) -> SimulatedArrays:
     return _simulate(signal, torch.zeros(source.matrix, dtype=torch.bool), source, rng)
 
 
-def _draw_variant(path: Path, source: SeriesSource, number: int) -> SimulatedArrays:
-    name = int.from_bytes(hashlib.sha256(path.stem.encode()).digest()[:4], "little")
+def _draw_variant(series: Series, source: SeriesSource, number: int) -> SimulatedArrays:
+    name = int.from_bytes(hashlib.sha256(series.name.encode()).digest()[:4], "little")
     rng = np.random.default_rng([source.seed, 1, name, number])
-    magnitude = torch.from_numpy(open_archive(path).read_slice(0)[0])
+    magnitude = torch.from_numpy(series.read())
     return _simulate(*deform(magnitude, source.matrix, rng, source.deform), source, rng)
 
 

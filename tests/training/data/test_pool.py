@@ -145,7 +145,7 @@ def test_a_split_through_a_subject_and_unused_patterns_give_warnings(tmp_path, w
     }
     assert remarks == {
         ("a*",): [],
-        ("a1", "c*"): ["validation: no series fits 'c*'", "a1.npz: its subject is in the training, too"],
+        ("a1", "c*"): ["validation: no series fits 'c*'", "a1: its subject is in the training, too"],
         (): [],
     }
 
