@@ -16,10 +16,12 @@ from pathlib import Path
 from pages import machine, write_section
 from quality_tables import describe_losses, gain_table, time_table, value_table
 
+from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
+from cinerecon.io.magnitude import find_magnitudes, stem_of
 from cinerecon.methods.catalogue import list_models
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -85,7 +87,7 @@ def make_scans(options: ScanOptions) -> dict[str, list[Path]]:
 def list_cines(options: ScanOptions) -> Iterator[tuple[str, str, dict[str, int], Path | None]]:
     """Group, name, sizes and source of each cine."""
     for path in choose_series(options.report, options.series_per_subject) if options.report else ():
-        yield SUBJECTS, path.stem, {"seed": 11}, path
+        yield SUBJECTS, stem_of(path), {"seed": 11}, path
     for name in HELD_OUT if options.series else ():
         yield VOLUNTEER, name, {"seed": 11, "n_frames": 25, "ky": 160, "kx": 192}, options.series / f"{name}.npz"
     for seed in list(PHANTOM_SEEDS)[: options.n_phantoms]:
@@ -95,8 +97,10 @@ def list_cines(options: ScanOptions) -> Iterator[tuple[str, str, dict[str, int],
 def choose_series(folder: Path, n_most: int) -> list[Path]:
     """At most so many series of each subject, evenly spread over a stack (`scd4_sax00` and so on)."""
     stacks: dict[str, list[Path]] = {}
-    for path in sorted(folder.glob("*.npz")):
-        stacks.setdefault(path.stem.partition("_sax")[0], []).append(path)
+    for path in find_magnitudes(folder):
+        stacks.setdefault(stem_of(path).partition("_sax")[0], []).append(path)
+    if not stacks:
+        raise FileError("there is no magnitude cine here", where=str(folder), hint="DICOM folders, NIfTI or .npz")
     return [
         paths[(2 * n + 1) * len(paths) // (2 * n_series)]
         for paths in stacks.values()
@@ -126,7 +130,7 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
     series //= len(arguments.coils)
     sizes = {
-        SUBJECTS: f"{subjects} subjects, {series} series",
+        SUBJECTS: f"{subjects} subject{'s' * (subjects > 1)}, {series} series",
         VOLUNTEER: f"{series} series of the volunteer whose other series were used for training",
         PHANTOMS: f"{series} phantoms",
     }
@@ -174,7 +178,11 @@ def main() -> None:
 def read_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, help="magnitude cines of subjects that were not used for training")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="folder of magnitude cines (DICOM, NIfTI, .npz) of subjects that were not used for training",
+    )
     parser.add_argument("--series-per-subject", type=int, default=3, help="largest number of series of a stack")
     parser.add_argument("--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer")
     parser.add_argument("--phantoms", type=int, default=12)
@@ -202,4 +210,7 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CineReconError as error:
+        raise SystemExit(f"error  {error}") from None

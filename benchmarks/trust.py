@@ -42,8 +42,8 @@ def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
 def held_out_plans(report: Path | None, series: Path | None) -> list[Plan]:
     """Cases of subjects and phantoms that are in neither fit nor calibration."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
-    anatomies += measured_cines(report, "*.npz") if report else []
-    anatomies += measured_cines(series, "sax_mid.npz", "lax_4ch.npz") if series else []
+    anatomies += measured_cines(report, "*") if report else []
+    anatomies += measured_cines(series, "sax_mid", "lax_4ch") if series else []
     return plan_cases(anatomies, *N_TEST, seed=3)
 
 

@@ -6,6 +6,7 @@ twin with the same anatomy, phase, coils and noise, and with the same pattern un
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
+from cinerecon.io.magnitude import find_magnitudes, stem_of
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
@@ -333,9 +335,10 @@ def phantoms(seeds: range) -> list[Anatomy]:
 
 
 def measured_cines(folder: Path, *patterns: str) -> list[Anatomy]:
-    """Measured cines of a folder; the names of the files give the subjects."""
-    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
-    return [Anatomy(path.stem.partition("_")[0] if "acdc" not in path.stem else path.stem, path) for path in paths]
+    """Measured cines of a folder by their names, which give the subjects."""
+    paths = [path for path in find_magnitudes(folder) if any(fnmatch(stem_of(path), pattern) for pattern in patterns)]
+    names = {path: stem_of(path) for path in paths}
+    return [Anatomy(name if "acdc" in name else name.partition("_")[0], path) for path, name in names.items()]
 
 
 def plan_cases(anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int) -> list[Plan]:

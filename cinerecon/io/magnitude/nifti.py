@@ -1,5 +1,7 @@
 """Magnitude cines in NIfTI files."""
 
+import gzip
+import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -68,7 +70,8 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
 
     @cache
     def ordered() -> Any:
-        result = image if slice_axis == 2 else _with_slices_third(path, image, slice_axis)
+        result = _decompressed(path, image) if path.name.lower().endswith(".gz") else image
+        result = result if slice_axis == 2 else _with_slices_third(path, result, slice_axis)
         _require_order(path, result)
         return result
 
@@ -86,6 +89,16 @@ def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
         if shape[axis] < shape[2] and is_thick:
             return axis
     return 2
+
+
+def _decompressed(path: Path, image: Any) -> Any:
+    """The image of a compressed file in memory: each slice read from the file would decompress all of it."""
+    n_bytes = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
+    try:
+        with gzip.open(path) as file:
+            return type(image).from_bytes(file.read(n_bytes))
+    except Exception as error:  # as in `open_nifti`
+        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
 
 
 def _with_slices_third(path: Path, image: Any, axis: int) -> Any:

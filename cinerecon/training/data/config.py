@@ -62,7 +62,9 @@ class SeriesSource(SimulatedSource):
         (), description="folders of magnitude cines: DICOM, NIfTI, NumPy archives; without any, those of --series"
     )
     n_variants: int = Field(12, ge=1, description="variants of each series")
-    leave_out: tuple[str, ...] = Field((), description="series never used: patterns of names, e.g. patient001_4d_slice03")
+    leave_out: tuple[str, ...] = Field(
+        (), description="series never used: patterns of names, e.g. patient001_4d_slice03"
+    )
     validation: tuple[str, ...] = Field((), description="series to validate on only: patterns, as for leave_out")
     reserved: tuple[str, ...] = Field(
         ("report/*", "sax_mid", "lax_4ch"),

@@ -152,7 +152,9 @@ def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:
 
 def _survey_all(source: SeriesSource, folders: Sequence[Path]) -> list[_Contents]:
     """The contents of all folders, without what is to be left out by its name."""
-    surveyed = [_survey(path, root, _states(path)) for root in source.folder or folders for path in find_magnitudes(root)]
+    surveyed = [
+        _survey(path, root, _states(path)) for root in source.folder or folders for path in find_magnitudes(root)
+    ]
     return [
         _Contents(
             tuple(series for series in content.series if not series.matches(source.leave_out)),

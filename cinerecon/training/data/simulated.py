@@ -80,7 +80,9 @@ def series_cases(series: Series, source: SeriesSource, cache: Path) -> Simulated
 
 def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str], content: str = "") -> Path:
     """A folder for cases that depend on the content of files and the settings of a source, without those left free."""
-    settings = json.dumps([SIMULATION_VERSION, source.model_dump(mode="json", exclude=free), *([content] * bool(content))])
+    settings = json.dumps(
+        [SIMULATION_VERSION, source.model_dump(mode="json", exclude=free), *([content] * bool(content))]
+    )
     return cache / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 

@@ -12,7 +12,7 @@ from cinerecon.io.export.nifti import write_nifti
 from cinerecon.training.card import list_data, series_in
 from cinerecon.training.data import DataConfig, SeriesSource, list_series, open_pool, series_warnings
 
-SOURCE = SeriesSource(matrix=(12, 12), n_variants=1, n_coils=2)
+SOURCE = SeriesSource(matrix=(32, 32), n_variants=1, n_coils=2)
 
 
 @pytest.fixture

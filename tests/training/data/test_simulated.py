@@ -4,7 +4,7 @@ import torch
 from helpers import SHARED_DATA, relative_error
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.training.data import PhantomSource, SeriesSource, simulated
+from cinerecon.training.data import PhantomSource, SeriesSource, list_series, simulated
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
@@ -46,24 +46,29 @@ def test_phantoms_of_training_are_none_that_are_held_out(monkeypatch, tmp_path):
 
 def test_variants_of_a_series_differ(tmp_path, write_series):
     source = SeriesSource(n_variants=2, matrix=(48, 48), n_coils=2)
-    cases = series_cases(write_series(tmp_path / "kept.npz"), source, tmp_path)
+    write_series(tmp_path / "kept.npz")
+    (series,) = list_series(source, "train", [tmp_path])
+    cases = series_cases(series, source, tmp_path)
     first, second = (image_of(case) for case in cases)
     assert first.shape == (4, 48, 48)
     assert relative_error(first.abs(), second.abs()) > 0.1
 
 
 def test_damaged_series_are_refused(tmp_path):
-    (tmp_path / "a.npz").write_bytes(b"nonsense")
-    np.savez(tmp_path / "b.npz", magnitude=np.ones((2, 8, 8)))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "cine.npz").write_bytes(b"nonsense")
+    np.savez(tmp_path / "b" / "cine.npz", magnitude=np.ones((2, 8, 8)))
     for name, error in (("a", FileError), ("b", DataError)):
         with pytest.raises(error):
-            series_cases(tmp_path / f"{name}.npz", SeriesSource(), tmp_path)
+            list_series(SeriesSource(), "train", [tmp_path / name])
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the measured series are not here")
 def test_a_measured_series_beats(tmp_path):
-    source = SeriesSource(n_variants=1, matrix=(96, 96), n_coils=2)
-    (case,) = series_cases(REAL / "sax_mid.npz", source, tmp_path)
+    source = SeriesSource(n_variants=1, matrix=(96, 96), n_coils=2, reserved=())
+    (series,) = (part for part in list_series(source, "train", [REAL]) if part.name == "sax_mid")
+    (case,) = series_cases(series, source, tmp_path)
     image = image_of(case)
     assert torch.isfinite(image.abs()).all()
     assert case.motion().max() > 0.2
