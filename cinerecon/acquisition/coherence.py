@@ -148,11 +148,14 @@ def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> l
 
 def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
     """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second ones."""
-    from scipy.optimize import linear_sum_assignment
-
     products = sum(np.abs(line @ other.conj().T) for line, other in pairs)
     norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
     correlation = products / np.where(norms > 0, norms, 1.0)
+    if np.array_equal(correlation.argmax(-1), np.arange(len(correlation))):
+        return False  # no assignment is better than the order as it is
+
+    from scipy.optimize import linear_sum_assignment
+
     own, other = linear_sum_assignment(-correlation)
     gain = (correlation[own, other] - correlation[own, own])[own != other]
     return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
