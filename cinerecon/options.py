@@ -4,7 +4,7 @@ A model derives from `Options`; each field has its type, its default and its des
 makes a Typer command of it, and the library is called with an instance of it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -191,6 +191,30 @@ def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str,
     method = tuple(setting for setting in settings if not setting.startswith(PREPROCESSING))
     preprocessing = (setting for setting in settings if setting.startswith(PREPROCESSING))
     return method, tuple(setting.removeprefix(PREPROCESSING) for setting in preprocessing)
+
+
+def with_options(config: C, options: Options, keys: Mapping[str, str]) -> C:
+    """A copy of a configuration with the values of the options that are given.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    options
+        The options.
+    keys
+        Settings of the configuration by the fields of the options.
+
+    Raises
+    ------
+    ConfigError
+        If a value is wrong, with the option that it was given to.
+    """
+    for name, key in keys.items():
+        value = getattr(options, name)
+        if value is not None:
+            config = config.with_settings([f"{key}={value}"], where=options.option_of(name))
+    return config
 
 
 def with_preprocessing(config: C, settings: Sequence[str]) -> C:

@@ -11,8 +11,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from cinerecon.axes import centre_crop
-from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.fourier import ifft2c, keep_centre
 from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import time_average
 
@@ -36,9 +35,7 @@ def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[s
         ``(frames, coils, y, x)``, ``(frames, 1, y, x or 1)``
     """
     average = time_average(kspace, mask)
-    size = calibration_size(mask, kspace.shape[-1])
-    central = torch.zeros_like(average)
-    centre_crop(central, size).copy_(centre_crop(average, size))
+    central = keep_centre(average, calibration_size(mask, kspace.shape[-1]))
     rows, columns = (torch.arange(0, n, max(n // N_POINTS, 1), device=csm.device) for n in csm.shape[-2:])
     images = ifft2c(central)[:, rows[:, None], columns]
     energy = float(images.abs().square().sum())

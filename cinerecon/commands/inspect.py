@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArrayOptions, Flag, SetOptions, with_preprocessing
+from cinerecon.options import ArrayOptions, Flag, SetOptions, with_options, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.acquisition.inspection import ScanPlan
@@ -62,8 +62,7 @@ def _inspect(options: InspectOptions) -> None:
     from cinerecon.commands.console import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
-    if options.gating is not None:
-        config = config.with_settings([f"gating={options.gating}"], where="--gating")
+    config = with_options(config, options, {"gating": "gating"})
     path, kind = options.scan, kind_of(options.scan)
     part: _Part = {"noise": options.noise, "dataset": options.dataset, "measurement": options.measurement}
     require_options(path, kind, config, **part)

@@ -20,6 +20,7 @@ from cinerecon.options import (
     ArrayOptions,
     Flag,
     SetOptions,
+    with_options,
     with_preprocessing,
 )
 
@@ -109,10 +110,8 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         if self.csm and self.combine and self.csm != COMBINING_MAPS.get(self.combine, self.combine):
             what = f"the coils are combined by {self.combine} maps, --csm {self.csm} would have no effect"
             raise ConfigError(what, where="--csm, --combine", hint="leave out --csm")
-        values = {"--compression": ("compression", self.compression), "--csm": ("csm", self.csm)}
-        for option, (key, value) in (values | {"--compress-coils": ("n_virtual_coils", self.compress_coils)}).items():
-            settings = [] if value is None else [f"{key}={value}"]
-            preprocessing = preprocessing.with_settings(settings, where=option)
+        keys = {"compression": "compression", "csm": "csm", "compress_coils": "n_virtual_coils"}
+        preprocessing = with_options(preprocessing, self, keys)
         return PrepareConfig.parse(
             {
                 "preprocessing": preprocessing.model_dump(),

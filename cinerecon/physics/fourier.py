@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.axes import centre_slice, mirrored_indices
+from cinerecon.axes import centre_crop, centre_slice, mirrored_indices
 from cinerecon.physics.phasors import phasor
 
 
@@ -87,6 +87,13 @@ def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
     holes = np.concatenate([[0], np.cumsum(~sampled)])
     is_complete: NDArray[np.bool_] = holes[last + 1] == holes[first]
     return is_complete
+
+
+def keep_centre(kspace: Tensor, sizes: tuple[int, int]) -> Tensor:
+    """K-space ``(..., ky, kx)`` with zeros outside its central part of the given sizes."""
+    central = torch.zeros_like(kspace)
+    centre_crop(central, sizes).copy_(centre_crop(kspace, sizes))
+    return central
 
 
 def mirror(array: Tensor, dims: tuple[int, ...] = (-2, -1)) -> Tensor:

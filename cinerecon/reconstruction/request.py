@@ -20,7 +20,7 @@ from cinerecon.io.recognise import is_cfl
 from cinerecon.memory import parse_size
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import model_label
-from cinerecon.options import split_settings
+from cinerecon.options import split_settings, with_options
 from cinerecon.physics.sampling import parse_sampling
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.options import ReconSettings
@@ -199,17 +199,8 @@ class ReconRequest(ReconSettings):
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
         config = config.with_arrays(self).with_set(self.set_index)
-        n_frames = self.frames if self._counts_frames else None
-        settings = {
-            "csm": ("csm", self.csm),
-            "compress_coils": ("n_virtual_coils", self.compress_coils),
-            "gating": ("gating", self.gating),
-            "frames": ("gated_frames", n_frames),
-        }
-        for name, (key, value) in settings.items():
-            if value is not None:
-                config = config.with_settings([f"{key}={value}"], where=self.option_of(name))
-        return config
+        keys = {"csm": "csm", "compress_coils": "n_virtual_coils", "gating": "gating"}
+        return with_options(config, self, keys | ({"frames": "gated_frames"} if self._counts_frames else {}))
 
     @property
     def memory_limit(self) -> int | None:

@@ -168,7 +168,9 @@ def simulate_scan(
         truth |= _true_phases(schedules)
     readouts = _readouts(parts, schedules, mixing, config, rng)
     if config.venc is not None:
-        readouts = _both_sets(readouts, parts, schedules, mixing, config, rng, protocol.repetition_ms)
+        encoded = _readouts([_encoded(part, config.venc) for part in parts], schedules, mixing, config, rng)
+        sets = zip(readouts, encoded, strict=True)
+        readouts = (first.interleaved(second, protocol.repetition_ms) for first, second in sets)
     write_raw(path, protocol, noise, readouts, truth, ecg=ecg, force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
@@ -336,24 +338,10 @@ def _readouts(
         )
 
 
-def _both_sets(
-    readouts: Iterator[SliceReadouts],
-    parts: list[_Slice],
-    schedules: list[Schedule],
-    mixing: Tensor,
-    config: SimulateConfig,
-    rng: np.random.Generator,
-    repetition_ms: float,
-) -> Iterator[SliceReadouts]:
-    """Each readout, followed by the same line with velocity encoding."""
-    assert config.venc is not None
-    encoded = []
-    for part in parts:
-        assert part.velocity is not None
-        phase = part.velocity * (math.pi / config.venc)
-        encoded.append(replace(part, reference=part.reference * phasor(phase)))
-    for first, second in zip(readouts, _readouts(encoded, schedules, mixing, config, rng), strict=True):
-        yield first.interleaved(second, repetition_ms)
+def _encoded(part: _Slice, venc: float) -> _Slice:
+    """The slice with velocity as its phase."""
+    assert part.velocity is not None
+    return replace(part, reference=part.reference * phasor(part.velocity * (math.pi / venc)))
 
 
 def _true_velocity(parts: list[_Slice]) -> Truth:

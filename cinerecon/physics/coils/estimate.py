@@ -29,7 +29,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.options import CsmMethod
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.walsh import walsh
-from cinerecon.physics.fourier import ifft2c
+from cinerecon.physics.fourier import ifft2c, keep_centre
 from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import frame_phases, time_average, windowed_averages
@@ -196,7 +196,7 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     if method == "espirit":
         return espirit(average, n_acs=min(n_y, n_x, 32), threshold=1e-4, crop=0)
     if method == "walsh" or min(n_y, n_x) < MIN_SPLINE_SIZE:
-        return walsh(ifft2c(_outside_zero(average, n_y, n_x)))
+        return walsh(ifft2c(keep_centre(average, (n_y, n_x))))
     size = min(n_y, MAX_SPLINE_SIZE), min(n_x, MAX_SPLINE_SIZE)
     coils = (windowed_averages(coil / phases, mask, N_WINDOWS, WINDOW_WIDTH) for coil in kspace.split(1, -3))
     frames = torch.cat([resample_field_of_view(coil, *size) for coil in coils], -3)
@@ -228,10 +228,3 @@ def _shift_phase(n: int, n_full: int) -> Tensor:
     first_border, first_border_full = -(n // 2 + 0.5) / n, -(n_full // 2 + 0.5) / n_full
     frequency = torch.arange(n, dtype=torch.float64) - n // 2
     return phasor(2 * torch.pi * (first_border_full - first_border) * frequency)
-
-
-def _outside_zero(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
-    """K-space with zeros outside its central region of n_y lines and n_x columns."""
-    region = torch.zeros_like(kspace)
-    centre_crop(region, (n_y, n_x)).copy_(centre_crop(kspace, (n_y, n_x)))
-    return region

@@ -343,9 +343,9 @@ def _is_complete(gram: Tensor, basis: Tensor, inner: Tensor, limit: Tensor) -> T
 
     The basis Q is orthonormal, and `inner` is Q^H G Q.
     """
-    is_below: Tensor = (energy(gram) - energy(inner))[:, 0] <= limit.square()
+    is_below = (energy(gram) - energy(inner))[:, 0] <= limit.square()
     if bool(is_below.all()):
         return is_below
     rest = basis @ inner @ basis.mH - gram
     rest.diagonal(dim1=-2, dim2=-1).add_(limit[:, None])
-    return is_below | (torch.linalg.cholesky_ex(rest)[1] == 0)
+    return is_below.logical_or(torch.linalg.cholesky_ex(rest)[1] == 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.methods.base import make_encoding
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, keep_centre
 from cinerecon.physics.sampling import calibration_size, sampling_kind
 from cinerecon.physics.views import time_average
 from cinerecon.reconstruction.trust.hold_out import power
@@ -70,8 +70,7 @@ def map_values(data: CineData) -> Values:
         return {"map_misfit": math.nan, "map_misfit_of_worst_coil": math.nan}
     average = time_average(data.kspace, data.mask)
     size = calibration_size(data.mask, data.matrix[1])
-    central = torch.zeros_like(average)
-    centre_crop(central, size).copy_(centre_crop(average, size))
+    central = keep_centre(average, size)
     images = ifft2c(central)
     outside = fft2c(images - data.csm * (data.csm.conj() * images).sum(0))
     misfit = power(centre_crop(outside, size)).sum((1, 2))
@@ -188,9 +187,7 @@ def plausibility_values(image: Tensor) -> Values:
     y, x = image.shape[-2:]
     size = max(4, round(CENTRE_RADIUS * y)), max(4, round(CENTRE_RADIUS * x))
     mean = image.mean(0)
-    smooth = torch.zeros_like(mean)
-    centre_crop(smooth, size).copy_(centre_crop(fft2c(mean), size))
-    smooth = ifft2c(smooth)
+    smooth = ifft2c(keep_centre(fft2c(mean), size))
     is_object = smooth.abs() > OBJECT_LEVEL * smooth.abs().max()
     rotated = ((mean - smooth) * torch.sgn(smooth).conj())[is_object]
     magnitude = image.abs().mean(0)
