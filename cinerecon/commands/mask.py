@@ -142,39 +142,49 @@ def draw_mask(
     FileError
         If a file exists and ``force`` is not set, or is the input, or the input cannot be read.
     """
-    from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
     from cinerecon.io.csv_file import write_csv
-    from cinerecon.io.mask import MaskFile, write_mask
+    from cinerecon.io.mask import write_mask
     from cinerecon.io.picture import write_mask_picture
     from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration, order_readouts
 
-    sizes = f"frames {n_frames}, ky {ky}, kx {kx}"
-    if min(n_frames, ky, kx) < 1:
-        raise ConfigError(f"{sizes}: each must be at least 1")
-    if max(n_frames, ky, kx) > LARGEST_SIZE:
-        raise ConfigError(f"{sizes}: each may be at most {LARGEST_SIZE}, the largest in an ISMRMRD header")
-    if output.suffix != ".npz" or output.is_dir():
-        suggested = output / "mask.npz" if output.is_dir() else output.with_suffix(".npz")
-        raise ConfigError(f"a mask is written as .npz, not '{output}'", where="-o", hint=f"-o {suggested}")
+    _require_sizes(n_frames, ky, kx)
     picture, table = output.with_suffix(".png"), output.with_suffix(".csv")
-    if isinstance(sampling, MaskFile) and is_same_file(output, sampling.path):
-        raise would_overwrite(sampling.path, output)
     paths = (output, picture) if order is None else (output, picture, table)
-    for path in paths:
-        refuse_existing(path, force=force)
+    _require_output(output, paths, sampling, force=force)
     mask = sampling.draw(n_frames, ky, kx, seed)
     readouts = None
     if order is not None:
-        drawn = sampling.line_order(n_frames, ky, seed) if isinstance(sampling, MaskSpec) else None
-        readouts = order_readouts(mask, order, drawn)
+        own_order = sampling.line_order(n_frames, ky, seed) if isinstance(sampling, MaskSpec) else None
+        readouts = order_readouts(mask, order, own_order)
     write_mask(output, mask, str(sampling), seed)
     write_mask_picture(picture, mask, kx)
     if readouts is not None:
         columns = (readouts.time_ms.round(6), readouts.frame, readouts.ky, readouts.segment)
         write_csv(table, ORDER_COLUMNS, zip(*(column.tolist() for column in columns), strict=True))
     acs = acs_block(mask)
-    outside = net_acceleration(mask, without=acs)
-    return DrawnMask(net_acceleration(mask), outside, acs.stop - acs.start, paths)
+    return DrawnMask(net_acceleration(mask), net_acceleration(mask, without=acs), acs.stop - acs.start, paths)
+
+
+def _require_sizes(n_frames: int, ky: int, kx: int) -> None:
+    sizes = f"frames {n_frames}, ky {ky}, kx {kx}"
+    if min(n_frames, ky, kx) < 1:
+        raise ConfigError(f"{sizes}: each must be at least 1")
+    if max(n_frames, ky, kx) > LARGEST_SIZE:
+        raise ConfigError(f"{sizes}: each may be at most {LARGEST_SIZE}, the largest in an ISMRMRD header")
+
+
+def _require_output(output: Path, paths: tuple[Path, ...], sampling: "Sampling", *, force: bool) -> None:
+    """Refuse a file that is not ``.npz``, the file of the pattern, and existing files."""
+    from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
+    from cinerecon.io.mask import MaskFile
+
+    if output.suffix != ".npz" or output.is_dir():
+        suggested = output / "mask.npz" if output.is_dir() else output.with_suffix(".npz")
+        raise ConfigError(f"a mask is written as .npz, not '{output}'", where="-o", hint=f"-o {suggested}")
+    if isinstance(sampling, MaskFile) and is_same_file(output, sampling.path):
+        raise would_overwrite(sampling.path, output)
+    for path in paths:
+        refuse_existing(path, force=force)
 
 
 def mask(options: MaskOptions) -> None:
