@@ -125,34 +125,34 @@ class Options(Config):
 class DeviceOptions(Options):
     """The device of a command that computes."""
 
-    device: str = Field(DEVICE, description="device: auto, cpu or cuda")
+    device: str = Field(default=DEVICE, description="device: auto, cpu or cuda")
 
 
 class ArrayOptions(Options):
     """Description of k-space in a plain array file (BART, NumPy), which holds little more than its samples."""
 
     axes: str = Field(
-        "",
+        default="",
         description="axes of the k-space array, e.g. 'frames coils ky kx', also slices, parts (real and imaginary) "
         "and 1; for .npy, .npz and BART files",
     )
-    maps: str | None = Field(None, description="coil maps for k-space of an array file: BART or .npy")
+    maps: str | None = Field(default=None, description="coil maps for k-space of an array file: BART or .npy")
     pattern: str | None = Field(
-        None,
+        default=None,
         description="sampling pattern of an array file: BART or mask.npz; without one, zeros are not sampled",
     )
     pixel_size: tuple[float, float] | None = Field(
-        None, description="pixel size of an array file along y and x [mm], e.g. 1.5 1.5"
+        default=None, description="pixel size of an array file along y and x [mm], e.g. 1.5 1.5"
     )
-    frame_time: float | None = Field(None, gt=0, description="time between the frames of an array file [ms]")
-    oversampling: float | None = Field(None, ge=1, description="readout oversampling of an array file, e.g. 2")
+    frame_time: float | None = Field(default=None, gt=0, description="time between the frames of an array file [ms]")
+    oversampling: float | None = Field(default=None, ge=1, description="readout oversampling of an array file, e.g. 2")
 
 
 class SetOptions(Options):
     """Choice of a set of readouts."""
 
     set_index: int | None = Field(
-        None, ge=0, description="set to read of a scan with several, e.g. one of the two of phase contrast"
+        default=None, ge=0, description="set to read of a scan with several, e.g. one of the two of phase contrast"
     )
 
 
@@ -160,22 +160,24 @@ class ArchiveOptions(Options):
     """Options of a command that works through many scans, one after the other or in shards."""
 
     lists: Annotated[tuple[Path, ...], Flag(("--list",))] = Field(
-        (), description="text file with one path per line, relative to its folder, as @list.txt; may be repeated"
+        default=(),
+        description="text file with one path per line, relative to its folder, as @list.txt; may be repeated",
     )
     shard: str | None = Field(
-        None, description="part of the scans, i/n, e.g. 2/4; cinerecon merge joins the results of all parts"
+        default=None, description="part of the scans, i/n, e.g. 2/4; cinerecon merge joins the results of all parts"
     )
     submit: Literal["slurm", "local"] | None = Field(
-        None, description="run all shards as jobs of Slurm, or as processes of this machine, and merge them"
+        default=None, description="run all shards as jobs of Slurm, or as processes of this machine, and merge them"
     )
     n_shards: Annotated[int, Flag(("--shards",), needs=("submit",))] = Field(
-        2, ge=1, description="number of shards for --submit"
+        default=2, ge=1, description="number of shards for --submit"
     )
     job_settings: Annotated[tuple[str, ...], Flag(("--job",), needs=("submit",))] = Field(
-        (), description="setting of the jobs, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated"
+        default=(),
+        description="setting of the jobs, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated",
     )
     wait: Annotated[bool, Flag(("--wait/--no-wait",), needs=("submit",))] = Field(
-        True, description="wait for the submitted jobs, and merge their results"
+        default=True, description="wait for the submitted jobs, and merge their results"
     )
 
 

@@ -19,81 +19,81 @@ class AcquisitionConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
-    whiten: bool = Field(True, description="decorrelate the noise of the coils if the scan has noise readouts")
+    whiten: bool = Field(default=True, description="decorrelate the noise of the coils if the scan has noise readouts")
     n_virtual_coils: int | Literal["auto"] | None = Field(
-        None,
+        default=None,
         description="compress to this many virtual coils; auto keeps 99 % of the signal energy with as few as"
         " possible; null keeps all",
     )
     compression: Literal["pca", "geometric"] = Field(
-        COMPRESSION, description="principal components of all samples, or of each position along the readout"
+        default=COMPRESSION, description="principal components of all samples, or of each position along the readout"
     )
-    csm: CsmMethod = Field("smooth", description="method for the coil maps")
+    csm: CsmMethod = Field(default="smooth", description="method for the coil maps")
     remove_oversampling: bool = Field(
-        True, description="crop the image along the readout to the prescribed field of view"
+        default=True, description="crop the image along the readout to the prescribed field of view"
     )
     transform: Literal["auto", "fft", "ifft"] = Field(
-        "auto",
+        default="auto",
         description="transform from the stored k-space to the image; auto is fft for Siemens, ifft for the others",
     )
     select: dict[Counter, int] = Field(
         default_factory=dict, description="keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan"
     )
     time_counter: TimeCounter = Field(
-        "auto", description="counter of the frames; auto is phase, or repetition if there is only one phase"
+        default="auto", description="counter of the frames; auto is phase, or repetition if there is only one phase"
     )
     combine: list[Counter] = Field(
         default_factory=list,
         description="counters of parts of one image, e.g. [repetition] if it counts heartbeats",
     )
     gating: GatingMode = Field(
-        "auto",
+        default="auto",
         description="frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
         " time (none); auto uses the counters unless they clearly do not number frames",
     )
-    gated_frames: int = Field(25, ge=2, le=1000, description="frames of a retrospectively gated cine")
+    gated_frames: int = Field(default=25, ge=2, le=1000, description="frames of a retrospectively gated cine")
     rr_window: float = Field(
-        0.35,
+        default=0.35,
         gt=0,
         le=1,
         description="largest relative difference of an R-R interval from the mean of the middle half of all",
     )
     r_waves: Literal["auto", "stamps", "ecg"] = Field(
-        "auto",
+        default="auto",
         description="R waves from the physiological time stamps or from the ECG in the file; auto prefers stamps",
     )
     tick_ms: float | None = Field(
-        None,
+        default=None,
         gt=0,
         description="unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, otherwise it is determined",
     )
     real_time_lines: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description="readouts of each frame in real time; null follows the counters, or ends before a line recurs",
     )
     repeats: Uncounted = Field(
-        "auto",
+        default="auto",
         description="meaning of repeated measurements of a line that no counter distinguishes: average, or the counter"
         " that was not written; auto averages those that agree",
     )
     positions: Literal["auto", "slices", "one"] = Field(
-        "auto",
+        default="auto",
         description="readouts of one slice at several positions: separate slices, or one slice that follows the motion;"
         " auto reads several full sets of lines as slices, and refuses others",
     )
     encoding: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="encoding of the header to reconstruct; null is the first encoding that has image lines",
     )
     center_sample: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="sample at the centre of k-space; null is that in the readout headers, which is checked",
     )
     ky_centre: int | None = Field(
-        None,
+        default=None,
         ge=0,
         description="line at the centre of k-space; null is that in the header, which is compared with the data",
     )
@@ -101,10 +101,11 @@ class AcquisitionConfig(Config):
         default_factory=list, description="coils to leave out, counted from 0, e.g. [2] if coil 2 is broken"
     )
     arrays: ArrayOptions = Field(
-        ArrayOptions(), description="description of k-space in plain array files, as by --axes and similar options"
+        default=ArrayOptions(),
+        description="description of k-space in plain array files, as by --axes and similar options",
     )
     memory_limit_gb: float = Field(
-        16.0, gt=0, description="refuse a scan whose slices need more than this for k-space [GB]"
+        default=16.0, gt=0, description="refuse a scan whose slices need more than this for k-space [GB]"
     )
 
     @field_validator("n_virtual_coils", mode="before")

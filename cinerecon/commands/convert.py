@@ -19,11 +19,11 @@ class ConvertOptions(Options):
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="file to write, .h5 .mrd .mrd2; - is standard output, for a stream of version 1"
     )
-    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
     measurement: int | None = Field(
-        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )
-    force: bool = Field(False, description="overwrite an existing file, except the scan itself")
+    force: bool = Field(default=False, description="overwrite an existing file, except the scan itself")
 
 
 def convert(options: ConvertOptions) -> None:

@@ -34,43 +34,50 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        (), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
+        default=(), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
     )
-    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field((), description="method; may be repeated")
-    undersample: tuple[str, ...] = Field((), description="sampling pattern, e.g. gaussian:8; may be repeated")
+    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
+        default=(), description="method; may be repeated"
+    )
+    undersample: tuple[str, ...] = Field(default=(), description="sampling pattern, e.g. gaussian:8; may be repeated")
     output: Annotated[Path | None, Flag(("--output", "-o"))] = Field(
-        None, description="folder for scores, tables, figures and report.html; finished scores in it are kept"
+        default=None, description="folder for scores, tables, figures and report.html; finished scores in it are kept"
     )
     baseline: Annotated[str | None, Flag(default_text="the first --model")] = Field(
-        None, description="method to test against"
+        default=None, description="method to test against"
     )
     profile: str | None = Field(
-        None, description="conventions of the measures: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25"
+        default=None,
+        description="conventions of the measures: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25",
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
-        (), description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns"
+        default=(),
+        description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns",
     )
     pictures: Annotated[int, Flag(needs=("output",))] = Field(
-        2, ge=0, description="number of slices in figures, evenly distributed"
+        default=2, ge=0, description="number of slices in figures, evenly distributed"
     )
     workers: int = Field(
-        EVALUATION_WORKERS,
+        default=EVALUATION_WORKERS,
         ge=0,
         description="parallel processes, which share the cores; 0: as many as memory allows",
     )
     memory: str | None = Field(
-        None, description="memory limit of all processes, e.g. 4GB; methods that need more on a slice fail on it"
+        default=None,
+        description="memory limit of all processes, e.g. 4GB; methods that need more on a slice fail on it",
     )
-    seed: int = Field(SEED, description="seed of the sampling patterns")
+    seed: int = Field(default=SEED, description="seed of the sampling patterns")
     subject: Annotated[str, Flag(default_text="by the header")] = Field(
-        "", description=r"regular expression for the subject in the path of a scan, e.g. 'P\d+'"
+        default="", description=r"regular expression for the subject in the path of a scan, e.g. 'P\d+'"
     )
-    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field((), description="setting of all methods, key=value")
+    settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
+        default=(), description="setting of all methods, key=value"
+    )
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
-        (),
+        default=(),
         description="images instead of scans: .npz, .npy, ISMRMRD and its streams, NIfTI, BART, DICOM; may be repeated",
     )
-    reference: Path | None = Field(None, description="the truth for --recon: images, or a scan with its truth")
+    reference: Path | None = Field(default=None, description="the truth for --recon: images, or a scan with its truth")
 
     def without_effect_on_files(self) -> list[str]:
         """The given arguments and options that apply to scans and methods, not to image files."""

@@ -34,18 +34,18 @@ class InspectOptions(ArrayOptions, SetOptions):
         description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
         "(.npy, .npz), or prepared case (.h5); - for standard input"
     )
-    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
+    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
     measurement: int | None = Field(
-        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
-        None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
+        default=None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        (), description="setting of the preprocessing, e.g. preprocessing.select.contrast=0"
+        default=(), description="setting of the preprocessing, e.g. preprocessing.select.contrast=0"
     )
-    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
+    as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the report as JSON")
 
 
 def inspect(options: InspectOptions) -> None:

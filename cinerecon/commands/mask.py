@@ -35,35 +35,39 @@ class MaskOptions(Options):
     pattern: Annotated[str, Flag(is_argument=True)] = Field(
         description="pattern, e.g. gaussian:8,acs=4, or a mask file, .npz, .npy, .mat or .h5"
     )
-    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, ge=1, description="time steps")
-    ky: int = Field(192, ge=1, description="phase-encode lines")
-    kx: int = Field(192, ge=1, description="samples per readout")
+    n_frames: Annotated[int, Flag(("--frames",))] = Field(default=25, ge=1, description="time steps")
+    ky: int = Field(default=192, ge=1, description="phase-encode lines")
+    kx: int = Field(default=192, ge=1, description="samples per readout")
     acceleration: Annotated[float | None, Flag(default_text=f"{ACCELERATION:g}")] = Field(
-        None, description="nominal acceleration; for radial the number of spokes"
+        default=None, description="nominal acceleration; for radial the number of spokes"
     )
-    n_acs: Annotated[int | None, Flag(("--acs",))] = Field(None, description="central lines sampled in every frame")
-    seed: int = Field(0, ge=0, description="seed; the same seed gives the same mask on every machine")
+    n_acs: Annotated[int | None, Flag(("--acs",))] = Field(
+        default=None, description="central lines sampled in every frame"
+    )
+    seed: int = Field(default=0, ge=0, description="seed; the same seed gives the same mask on every machine")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
-        Path("mask.npz"), description="file to write; a picture is written next to it"
+        default=Path("mask.npz"), description="file to write; a picture is written next to it"
     )
     order: Annotated[str | None, Flag(default_text="no table")] = Field(
-        None,
+        default=None,
         description="write the order of the lines in time as a .csv table: linear, alternating, centre-out, "
         "interleaved, or pattern (the order of cava)",
     )
     n_segments: Annotated[int, Flag(("--segments",), needs=("order",))] = Field(
-        1, ge=1, description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time"
+        default=1,
+        ge=1,
+        description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time",
     )
     acs_first: Annotated[bool, Flag(needs=("order",))] = Field(
-        False, description="with --order: the central lines come first in each frame"
+        default=False, description="with --order: the central lines come first in each frame"
     )
     tr_ms: Annotated[float, Flag(("--tr",), needs=("order",))] = Field(
-        3.0, gt=0, description="with --order: time between readouts [ms]"
+        default=3.0, gt=0, description="with --order: time between readouts [ms]"
     )
     rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take", needs=("order",))] = (
-        Field(None, gt=0, description="with --order: time between heartbeats [ms]")
+        Field(default=None, gt=0, description="with --order: time between heartbeats [ms]")
     )
-    force: bool = Field(False, description="overwrite existing files")
+    force: bool = Field(default=False, description="overwrite existing files")
 
     def full_pattern(self) -> str:
         """The pattern with its acceleration and central lines.

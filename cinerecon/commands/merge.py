@@ -20,10 +20,10 @@ class MergeOptions(Options):
 
     folder: Annotated[Path, Flag(is_argument=True)] = Field(description="output folder of the shards")
     baseline: Annotated[str | None, Flag(default_text="the first method")] = Field(
-        None, description="for scores: method to test against"
+        default=None, description="for scores: method to test against"
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
-        (), description="for scores: table of a paper; may be repeated"
+        default=(), description="for scores: table of a paper; may be repeated"
     )
 
 

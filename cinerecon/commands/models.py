@@ -43,8 +43,8 @@ class ShowOptions(Options):
     name: Annotated[str, Flag(is_argument=True)] = Field(
         description="argument of --model: a name of the list, a model file or folder"
     )
-    settings: bool = Field(False, description="list the settings for --set: type, default and help of each")
-    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the description as JSON")
+    settings: bool = Field(default=False, description="list the settings for --set: type, default and help of each")
+    as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the description as JSON")
 
 
 def show(options: ShowOptions) -> None:
@@ -75,8 +75,10 @@ class ImportOptions(Options):
     output: Annotated[
         Path | None,
         Flag(("--output", "-o"), default_text="$CINERECON_MODELS or ~/.local/share/cinerecon/models"),
-    ] = Field(None, description="file (.safetensors) or folder; in the default folder --model finds it by its name")
-    force: bool = Field(False, description="overwrite an existing file")
+    ] = Field(
+        default=None, description="file (.safetensors) or folder; in the default folder --model finds it by its name"
+    )
+    force: bool = Field(default=False, description="overwrite an existing file")
 
 
 def import_weights(options: ImportOptions) -> None:

@@ -12,28 +12,28 @@ class LabelOptions(Options):
     """Write the label of an OpenRecon package: its requirements, and the parameters at the scanner."""
 
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        ("ktslr", "stvarnet", "slrnet", "llr", "cgsense", "zerofilled"),
+        default=("ktslr", "stvarnet", "slrnet", "llr", "cgsense", "zerofilled"),
         description="method offered at the scanner; may be repeated, the first is the default",
     )
-    id: str = Field("cinerecon", description="name of the application, letters and digits")
-    vendor: str = Field("cinerecon", description="your name or that of your institution, letters and digits")
-    address: str = Field("", description="address of the manufacturer of the package")
-    made_in: str = Field("", description="country in which the package is made")
-    date: str | None = Field(None, description="date of the package, YYYY/MM/DD; today if not given")
+    id: str = Field(default="cinerecon", description="name of the application, letters and digits")
+    vendor: str = Field(default="cinerecon", description="your name or that of your institution, letters and digits")
+    address: str = Field(default="", description="address of the manufacturer of the package")
+    made_in: str = Field(default="", description="country in which the package is made")
+    date: str | None = Field(default=None, description="date of the package, YYYY/MM/DD; today if not given")
     injector: str = Field(
-        "image",
+        default="image",
         description="how images return to the scanner: image, or compleximage in place of its Fourier transform",
     )
-    gpu: bool = Field(False, description="use a GPU if the scanner has one")
+    gpu: bool = Field(default=False, description="use a GPU if the scanner has one")
     gpu_memory_mb: Annotated[int, Flag(needs=("gpu",))] = Field(
-        8192, ge=0, description="GPU memory that a reconstruction needs [MB]"
+        default=8192, ge=0, description="GPU memory that a reconstruction needs [MB]"
     )
-    memory_mb: int = Field(16384, ge=0, description="memory that a reconstruction needs [MB]")
-    cores: int = Field(4, ge=1, description="processor cores")
+    memory_mb: int = Field(default=16384, ge=0, description="memory that a reconstruction needs [MB]")
+    cores: int = Field(default=4, ge=1, description="processor cores")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
-        Path("OpenReconLabel.json"), description="file to write, .json"
+        default=Path("OpenReconLabel.json"), description="file to write, .json"
     )
-    force: bool = Field(False, description="overwrite an existing file")
+    force: bool = Field(default=False, description="overwrite an existing file")
 
 
 class PackageOptions(Options):
@@ -42,10 +42,13 @@ class PackageOptions(Options):
     image: Annotated[Path, Flag(is_argument=True)] = Field(
         description="container image, a .tar of docker save or podman save --format docker-archive"
     )
-    label: Path = Field(Path("OpenReconLabel.json"), description="label of the package, written by openrecon label")
-    software: str = Field(
-        "va60", description="software of the scanner: va60, which reads the label of the image, or va70 and later"
+    label: Path = Field(
+        default=Path("OpenReconLabel.json"), description="label of the package, written by openrecon label"
     )
-    manual: Path | None = Field(None, description="application guide, .pdf; one page is written if not given")
-    output: Annotated[Path, Flag(("-o", "--output"))] = Field(Path(), description="folder for the archive")
-    force: bool = Field(False, description="overwrite an existing file")
+    software: str = Field(
+        default="va60",
+        description="software of the scanner: va60, which reads the label of the image, or va70 and later",
+    )
+    manual: Path | None = Field(default=None, description="application guide, .pdf; one page is written if not given")
+    output: Annotated[Path, Flag(("-o", "--output"))] = Field(default=Path(), description="folder for the archive")
+    force: bool = Field(default=False, description="overwrite an existing file")

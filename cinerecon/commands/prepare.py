@@ -38,61 +38,63 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        (),
+        default=(),
         description="files, folders or lists (@list.txt) of them: ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, "
         "magnitude DICOM, NIfTI, .npz",
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
     )
-    csm: str | None = Field(None, description="method for the coil maps: smooth, espirit or walsh")
+    csm: str | None = Field(default=None, description="method for the coil maps: smooth, espirit or walsh")
     compress_coils: str | None = Field(
-        None,
+        default=None,
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the signal energy",
     )
     compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
-        None, description="pca, or geometric (at each position along the readout)"
+        default=None, description="pca, or geometric (at each position along the readout)"
     )
     combine: str | None = Field(
-        None, description="combine to one coil before sampling: adaptive (Walsh), espirit or smooth maps"
+        default=None, description="combine to one coil before sampling: adaptive (Walsh), espirit or smooth maps"
     )
-    crop_readout: int | None = Field(None, description="central columns to keep, e.g. 192")
-    crop: str | None = Field(None, description="central rows x columns to keep, e.g. 160x192")
+    crop_readout: int | None = Field(default=None, description="central columns to keep, e.g. 192")
+    crop: str | None = Field(default=None, description="central rows x columns to keep, e.g. 160x192")
     n_frames: Annotated[int | None, Flag(("--frames",))] = Field(
-        None, description="number of frames to keep, from the first"
+        default=None, description="number of frames to keep, from the first"
     )
     patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
-        (), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
+        default=(), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
     )
     stride: Annotated[str | None, Flag(default_text="half a patch")] = Field(
-        None, description="stride of patches, e.g. 7x15x15"
+        default=None, description="stride of patches, e.g. 7x15x15"
     )
     simulated_coils: int = Field(
-        N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
+        default=N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
     )
-    seed: int = Field(SEED, description="seed of the simulation for magnitude images")
-    subject: str = Field("", description=r"regular expression for the subject in the path, e.g. 'P\d+'")
+    seed: int = Field(default=SEED, description="seed of the simulation for magnitude images")
+    subject: str = Field(default="", description=r"regular expression for the subject in the path, e.g. 'P\d+'")
     split: str = Field(
-        ",".join(f"{share:g}" for share in SPLIT_SHARES),
+        default=",".join(f"{share:g}" for share in SPLIT_SHARES),
         description="shares of train, val and test, or one of these names for all; a subject is in only one of them",
     )
     strict: bool = Field(
-        REFUSES_UNREALISTIC,
+        default=REFUSES_UNREALISTIC,
         description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked",
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        (), description="setting of the preprocessing, preprocessing.key=value"
+        default=(), description="setting of the preprocessing, preprocessing.key=value"
     )
     workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
-        None, ge=1, description="parallel processes"
+        default=None, ge=1, description="parallel processes"
     )
     memory: str | None = Field(
-        None, description="memory limit of all processes together, e.g. 4GB; slices that need more are refused"
+        default=None, description="memory limit of all processes together, e.g. 4GB; slices that need more are refused"
     )
     pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
-        True, description="draw a picture of each slice"
+        default=True, description="draw a picture of each slice"
     )
-    force: bool = Field(False, description="prepare the given files again; cases with other settings are removed")
+    force: bool = Field(
+        default=False, description="prepare the given files again; cases with other settings are removed"
+    )
 
     def config(self) -> "PrepareConfig":
         """The settings of the preparation.

@@ -35,40 +35,43 @@ class ReconOptions(ReconSettings, ArchiveOptions):
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
-        (),
+        default=(),
         description="raw scan (ISMRMRD .h5, MRD 2), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, .npz, .npy) "
         "or prepared case; or folders or lists (@list.txt) of them",
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        (METHOD,), description="name of a method, see cinerecon models, or a model file or folder; may be repeated"
+        default=(METHOD,),
+        description="name of a method, see cinerecon models, or a model file or folder; may be repeated",
     )
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
-            (),
+            default=(),
             description="file, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png by its ending, or folder for DICOM; may"
             " be repeated; - is a stream (.mrd) on standard output. For several scans or methods: a folder for all"
             " images, -o out/; for several methods on one scan also a comparison, -o compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
-        (),
+        default=(),
         description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png"
         " dicom",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
-        False, description="print only warnings and errors"
+        default=False, description="print only warnings and errors"
     )
-    log: Path | None = Field(None, description="file to which each slice, warning and error is appended as a line")
-    as_json: Annotated[bool, Flag(("--json",))] = Field(False, description="print the report as JSON")
+    log: Path | None = Field(
+        default=None, description="file to which each slice, warning and error is appended as a line"
+    )
+    as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the report as JSON")
     patient_id: Annotated[str | None, Flag(("--patient",))] = Field(
-        None, description="patient ID for DICOM; without it, images are anonymous"
+        default=None, description="patient ID for DICOM; without it, images are anonymous"
     )
     patient_name: Annotated[str | None, Flag(("--name",))] = Field(
-        None, description="patient name for DICOM, Family^Given"
+        default=None, description="patient name for DICOM, Family^Given"
     )
-    accession: str | None = Field(None, description="accession number for DICOM")
+    accession: str | None = Field(default=None, description="accession number for DICOM")
     like: Path | None = Field(
-        None, description="DICOM image whose patient, study and frame of reference are copied to the images"
+        default=None, description="DICOM image whose patient, study and frame of reference are copied to the images"
     )
 
     @property

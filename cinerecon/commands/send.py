@@ -20,12 +20,12 @@ class SendOptions(Options):
     address: Annotated[str, Flag(is_argument=True)] = Field(description="address of the server, host:port")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="file for the images (.h5)")
     config: str = Field(
-        "", description="name of the configuration, for cinerecon serve a method; empty for that of the server"
+        default="", description="name of the configuration, for cinerecon serve a method; empty for that of the server"
     )
     pace_ms: Annotated[float, Flag(("--pace",))] = Field(
-        0.0, ge=0, description="time between readouts [ms]; 0: as fast as possible"
+        default=0.0, ge=0, description="time between readouts [ms]; 0: as fast as possible"
     )
-    force: bool = Field(False, description="overwrite an existing file")
+    force: bool = Field(default=False, description="overwrite an existing file")
 
 
 def send(options: SendOptions) -> None:

@@ -16,17 +16,21 @@ from cinerecon.options import METHOD, DeviceOptions, Flag
 class ServeOptions(DeviceOptions):
     """Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE)."""
 
-    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 for connections from other computers")
-    port: int = Field(MRD_PORT, ge=0, le=65535, description="port to listen on")
-    n_jobs: Annotated[int, Flag(("--jobs",))] = Field(2, ge=1, description="connections served at once; others wait")
+    host: str = Field(
+        default="127.0.0.1", description="address to listen on; 0.0.0.0 for connections from other computers"
+    )
+    port: int = Field(default=MRD_PORT, ge=0, le=65535, description="port to listen on")
+    n_jobs: Annotated[int, Flag(("--jobs",))] = Field(
+        default=2, ge=1, description="connections served at once; others wait"
+    )
     model: Annotated[str, Flag(("--model", "-m"))] = Field(
-        METHOD, description="method for clients that do not choose one, see cinerecon models"
+        default=METHOD, description="method for clients that do not choose one, see cinerecon models"
     )
     memory: str | None = Field(
-        None, description="memory limit while one slice is reconstructed, e.g. 4GB; see recon --memory"
+        default=None, description="memory limit while one slice is reconstructed, e.g. 4GB; see recon --memory"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+        default=(), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
     )
 
 

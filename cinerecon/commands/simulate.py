@@ -18,9 +18,9 @@ class SimulateOptions(SimulateConfig):
         description="raw scan to write: .h5 with its truth, or a stream, .mrd or .mrd2"
     )
     source: Annotated[Path | None, Flag(("--from",))] = Field(
-        None, description="measured magnitude cine in place of the phantom: .npz, NIfTI or a DICOM folder"
+        default=None, description="measured magnitude cine in place of the phantom: .npz, NIfTI or a DICOM folder"
     )
-    force: bool = Field(False, description="overwrite an existing file")
+    force: bool = Field(default=False, description="overwrite an existing file")
 
 
 def simulate(options: SimulateOptions) -> None:

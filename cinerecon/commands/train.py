@@ -26,30 +26,31 @@ class TrainOptions(DeviceOptions):
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(description="run folder: recipe, log, state, weights")
     data: Path | None = Field(
-        None, description="folder of prepared cases to train on, in place of the sources of the recipe"
+        default=None, description="folder of prepared cases to train on, in place of the sources of the recipe"
     )
     scans: Annotated[tuple[Path, ...], Flag(("--scan",))] = Field(
-        (), description="undersampled scan, or folder of scans or cases, to train on without a reference (--loss ssdu)"
+        default=(),
+        description="undersampled scan, or folder of scans or cases, to train on without a reference (--loss ssdu)",
     )
     series: tuple[Path, ...] = Field(
-        (), description="folder of measured magnitude cines for the recipe: DICOM, NIfTI, .npz; may be repeated"
+        default=(), description="folder of measured magnitude cines for the recipe: DICOM, NIfTI, .npz; may be repeated"
     )
-    cache: Path | None = Field(None, description="folder of simulated cines, to be shared by several runs")
-    workers: int = Field(TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
-    weights: Path | None = Field(None, description="fine-tune these weights instead of starting at random")
+    cache: Path | None = Field(default=None, description="folder of simulated cines, to be shared by several runs")
+    workers: int = Field(default=TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
+    weights: Path | None = Field(default=None, description="fine-tune these weights instead of starting at random")
     loss: Loss | None = Field(
-        None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
+        default=None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        (), description="setting of the recipe, e.g. training.n_steps=500"
+        default=(), description="setting of the recipe, e.g. training.n_steps=500"
     )
     resume: bool = Field(
-        False, description="continue from the last checkpoint, with the results of an uninterrupted run"
+        default=False, description="continue from the last checkpoint, with the results of an uninterrupted run"
     )
-    tensorboard: bool = Field(False, description="write the log for TensorBoard, too")
-    estimate: bool = Field(False, description="report parameters, memory and time from a few steps, and stop")
+    tensorboard: bool = Field(default=False, description="write the log for TensorBoard, too")
+    estimate: bool = Field(default=False, description="report parameters, memory and time from a few steps, and stop")
     minutes: float = Field(
-        float("inf"),
+        default=float("inf"),
         ge=0,
         allow_inf_nan=True,
         description="stop after this time, resumable; the schedule still follows training.n_steps",

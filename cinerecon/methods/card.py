@@ -21,23 +21,25 @@ class Card(Config):
     model_config = ConfigDict(allow_inf_nan=True)  # a measure may be infinite, or not defined
     renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
 
-    licence: str = Field("", description="licence of the weights")
-    source: str = Field("", description="who trained them, where they are published")
-    file: str = Field("", description="file they were imported from")
-    sha256: str = Field("", description="its checksum")
-    n_parameters: int | None = Field(None, ge=0, description="number of learned parameters")
-    trained_on: str = Field("", description="data and sampling")
-    reports: str = Field("", description="results")
-    split: str = Field("", description="cases of training and of validation, by source")
-    data_sha256: str = Field("", description="checksum of the list of data in the run folder")
-    masks: tuple[str, ...] = Field((), description="sampling patterns of the training")
-    acceleration: Range | None = Field(None, description="least and largest net acceleration of the training")
-    whole_readouts: bool | None = Field(None, description="whether all its patterns sample whole readouts")
-    coils: Counts | None = Field(None, description="fewest and most coils of the training")
-    lines: Counts | None = Field(None, description="fewest and most ky lines of the training")
+    licence: str = Field(default="", description="licence of the weights")
+    source: str = Field(default="", description="who trained them, where they are published")
+    file: str = Field(default="", description="file they were imported from")
+    sha256: str = Field(default="", description="its checksum")
+    n_parameters: int | None = Field(default=None, ge=0, description="number of learned parameters")
+    trained_on: str = Field(default="", description="data and sampling")
+    reports: str = Field(default="", description="results")
+    split: str = Field(default="", description="cases of training and of validation, by source")
+    data_sha256: str = Field(default="", description="checksum of the list of data in the run folder")
+    masks: tuple[str, ...] = Field(default=(), description="sampling patterns of the training")
+    acceleration: Range | None = Field(default=None, description="least and largest net acceleration of the training")
+    whole_readouts: bool | None = Field(default=None, description="whether all its patterns sample whole readouts")
+    coils: Counts | None = Field(default=None, description="fewest and most coils of the training")
+    lines: Counts | None = Field(default=None, description="fewest and most ky lines of the training")
     metrics: dict[str, float] = Field(default_factory=dict, description="measures on the validation, by name")
-    cases: tuple[str, ...] = Field((), description="first digits of the SHA-256 of scans that it was trained on")
-    subjects: tuple[str, ...] = Field((), description="the same of the names of the subjects")
+    cases: tuple[str, ...] = Field(
+        default=(), description="first digits of the SHA-256 of scans that it was trained on"
+    )
+    subjects: tuple[str, ...] = Field(default=(), description="the same of the names of the subjects")
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:

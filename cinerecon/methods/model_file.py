@@ -80,7 +80,7 @@ class InitialMethodConfig(Config):
     """The method whose image an unrolled network starts from."""
 
     method: str = Field(description="a classical method")
-    settings: tuple[str, ...] = Field((), description="key=value texts for it")
+    settings: tuple[str, ...] = Field(default=(), description="key=value texts for it")
 
 
 class ModelConfig(Config):
@@ -94,30 +94,35 @@ class ModelConfig(Config):
 
     network: str = Field(description="name of the network, or a class in a Python file next to it: mynet.py:MyNet")
     code_sha256: str | None = Field(
-        None, description="SHA-256 of the code in that file that the weights were trained with; any: not compared"
+        default=None,
+        description="SHA-256 of the code in that file that the weights were trained with; any: not compared",
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
-    scale: ScaleName = Field("brightness", description="rule for the scale that data are divided by, as in training")
-    initial_method: InitialMethodConfig | None = Field(
-        None, description="computes the initial image; null: the zero-filled image"
+    scale: ScaleName = Field(
+        default="brightness", description="rule for the scale that data are divided by, as in training"
     )
-    demodulate: bool = Field(False, description="remove the mean phase over time of the initial image")
+    initial_method: InitialMethodConfig | None = Field(
+        default=None, description="computes the initial image; null: the zero-filled image"
+    )
+    demodulate: bool = Field(default=False, description="remove the mean phase over time of the initial image")
     phase_smoothing: float = Field(
-        0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
+        default=0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
     )
     precision: Literal["auto", "float32"] = Field(
-        "auto",
+        default="auto",
         description="of convolutions in reconstruction; auto: bfloat16 where it is faster and accurate, else float32",
     )
     coils_at_once: int | None = Field(
-        None, ge=1, description="coils transformed together in reconstruction; null: a few on a CPU, all on a GPU"
+        default=None,
+        ge=1,
+        description="coils transformed together in reconstruction; null: a few on a CPU, all on a GPU",
     )
     preprocessing: dict[str, Any] = Field(
         default_factory=dict, description="settings of the acquisition that the training data were prepared with"
     )
-    training: Any = Field(None, description="training settings")
+    training: Any = Field(default=None, description="training settings")
     zeroed_parameters: tuple[str, ...] = Field(
-        (), description="ablation: parameters set to zero, by the last component of their name"
+        default=(), description="ablation: parameters set to zero, by the last component of their name"
     )
     card: Card = Field(default_factory=Card, description="facts about the weights")
 

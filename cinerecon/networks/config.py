@@ -24,14 +24,16 @@ class NetworkConfig(Config):
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     renamed: ClassVar[Mapping[str, str]] = {"output_gain": "output_weight_scale"}
 
-    n_cascades: int = Field(10, ge=1, description="unrolled iterations")
-    n_channels: int = Field(32, ge=1, description="feature channels")
+    n_cascades: int = Field(default=10, ge=1, description="unrolled iterations")
+    n_channels: int = Field(default=32, ge=1, description="feature channels")
     output_weight_scale: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description="factor on the initial weights of output convolutions; small: near the identity",
     )
-    checkpointing: bool = Field(False, description="compute each cascade again in the backward pass, to save memory")
+    checkpointing: bool = Field(
+        default=False, description="compute each cascade again in the backward pass, to save memory"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -44,8 +46,10 @@ class LowRankModuleConfig(ShrinkageConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"place": "position"}
 
-    position: Position = Field("L2", description="L1: before the convolutions, L2: after them, L3: after the data step")
-    view: MatrixView = Field("casorati", description="matrices whose singular values are shrunk")
+    position: Position = Field(
+        default="L2", description="L1: before the convolutions, L2: after them, L3: after the data step"
+    )
+    view: MatrixView = Field(default="casorati", description="matrices whose singular values are shrunk")
 
 
 class SlrNetConfig(ShrinkageConfig, NetworkConfig):
@@ -55,13 +59,15 @@ class SlrNetConfig(ShrinkageConfig, NetworkConfig):
         "code": {"n_cascades": 10, "n_channels": 16, "shrinkage": "relative_soft", "coupling": 0.1}
     }
 
-    variant: Literal["paper", "code"] = Field("paper", description="coupling as printed (minus) or as released (plus)")
-    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
-    step: float = Field(0.1, description="gradient step, at the start")
-    coupling: float = Field(0.0, description="weight of the low-rank coupling, at the start")
-    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start")
-    multiplier_rate: float = Field(0.01, description="rate of the multiplier update, at the start")
-    residual: bool = Field(True, description="add the input of the transform to its output")
+    variant: Literal["paper", "code"] = Field(
+        default="paper", description="coupling as printed (minus) or as released (plus)"
+    )
+    n_cascades: int = Field(default=8, ge=1, description="unrolled iterations")
+    step: float = Field(default=0.1, description="gradient step, at the start")
+    coupling: float = Field(default=0.0, description="weight of the low-rank coupling, at the start")
+    sparse_threshold: float = Field(default=0.1, description="soft threshold of the features, at the start")
+    multiplier_rate: float = Field(default=0.01, description="rate of the multiplier update, at the start")
+    residual: bool = Field(default=True, description="add the input of the transform to its output")
 
 
 class IstaNetConfig(NetworkConfig):
@@ -73,13 +79,17 @@ class IstaNetConfig(NetworkConfig):
     }
 
     variant: Literal["slr_paper", "snet", "plus"] = Field(
-        "slr_paper", description="one of the three networks of this name"
+        default="slr_paper", description="one of the three networks of this name"
     )
-    n_cascades: int = Field(8, ge=1, description="unrolled iterations")
-    step: float = Field(0.1, description="gradient step, at the start")
-    sparse_threshold: float = Field(0.1, description="soft threshold of the features, at the start; snet has none")
-    residual: bool = Field(True, description="add the input of the transform to its output; snet never does")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+    n_cascades: int = Field(default=8, ge=1, description="unrolled iterations")
+    step: float = Field(default=0.1, description="gradient step, at the start")
+    sparse_threshold: float = Field(
+        default=0.1, description="soft threshold of the features, at the start; snet has none"
+    )
+    residual: bool = Field(default=True, description="add the input of the transform to its output; snet never does")
+    lowrank: LowRankModuleConfig | None = Field(
+        default=None, description="shrinkage of singular values in each cascade"
+    )
 
 
 class DcCnnConfig(NetworkConfig):
@@ -91,14 +101,20 @@ class DcCnnConfig(NetworkConfig):
         "d6c10": {"n_cascades": 10, "n_convolutions": 6, "n_channels": 16, "bias": False}
     }
 
-    variant: Literal["d5c5", "d6c10"] = Field("d5c5", description="defaults of the paper, or of UnrollingNets")
-    n_cascades: int = Field(5, ge=1, description="cascades")
-    n_convolutions: int = Field(5, ge=2, description="convolutions in each cascade")
-    n_dimensions: Literal[2, 3] = Field(3, description="convolutions over (frames, y, x), or over (y, x)")
-    bias: bool = Field(True, description="whether the convolutions have a bias")
-    slope: float = Field(0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky")
-    inverse_noise_level: float | None = Field(None, gt=0, description="v, weight of the data; null: noiseless data")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each cascade")
+    variant: Literal["d5c5", "d6c10"] = Field(default="d5c5", description="defaults of the paper, or of UnrollingNets")
+    n_cascades: int = Field(default=5, ge=1, description="cascades")
+    n_convolutions: int = Field(default=5, ge=2, description="convolutions in each cascade")
+    n_dimensions: Literal[2, 3] = Field(default=3, description="convolutions over (frames, y, x), or over (y, x)")
+    bias: bool = Field(default=True, description="whether the convolutions have a bias")
+    slope: float = Field(
+        default=0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky"
+    )
+    inverse_noise_level: float | None = Field(
+        default=None, gt=0, description="v, weight of the data; null: noiseless data"
+    )
+    lowrank: LowRankModuleConfig | None = Field(
+        default=None, description="shrinkage of singular values in each cascade"
+    )
 
 
 class CrnnConfig(NetworkConfig):
@@ -106,57 +122,65 @@ class CrnnConfig(NetworkConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"noise_level": "inverse_noise_level"}
 
-    n_cascades: int = Field(5, ge=1, description="unrolled iterations, which share their weights")
-    n_channels: int = Field(64, ge=1, description="feature channels")
-    n_layers: int = Field(3, ge=1, description="layers that are recurrent over the iterations alone")
-    inverse_noise_level: float | None = Field(None, gt=0, description="v, weight of the data; null: noiseless data")
-    lowrank: LowRankModuleConfig | None = Field(None, description="shrinkage of singular values in each iteration")
-    shared_lowrank: bool = Field(False, description="one shrinkage parameter for all iterations, like the weights")
+    n_cascades: int = Field(default=5, ge=1, description="unrolled iterations, which share their weights")
+    n_channels: int = Field(default=64, ge=1, description="feature channels")
+    n_layers: int = Field(default=3, ge=1, description="layers that are recurrent over the iterations alone")
+    inverse_noise_level: float | None = Field(
+        default=None, gt=0, description="v, weight of the data; null: noiseless data"
+    )
+    lowrank: LowRankModuleConfig | None = Field(
+        default=None, description="shrinkage of singular values in each iteration"
+    )
+    shared_lowrank: bool = Field(
+        default=False, description="one shrinkage parameter for all iterations, like the weights"
+    )
 
 
 class LsNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of L+S-Net; the defaults are the authors' program."""
 
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of L")
-    step: float = Field(1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
+    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of L")
+    step: float = Field(default=1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
     output: Literal["L+S", "M"] = Field(
-        "L+S", description="output and input of the loss: the sum L + S, or the corrected image"
+        default="L+S", description="output and input of the loss: the sum L + S, or the corrected image"
     )
 
 
 class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of T2LR-Net."""
 
-    variant: Literal["admm", "gradient"] = Field("admm", description="the paper's ADMM, or gradient steps")
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="mu, weight of the data or gradient step, at the start")
-    multiplier_rate: float = Field(1.0, description="ADMM: rate of the multiplier update, at the start")
-    n_solver_steps: int = Field(10, ge=1, description="ADMM, several coils: conjugate gradient steps")
+    variant: Literal["admm", "gradient"] = Field(default="admm", description="the paper's ADMM, or gradient steps")
+    n_cascades: int = Field(default=15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(default=16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(default=0.1, description="mu, weight of the data or gradient step, at the start")
+    multiplier_rate: float = Field(default=1.0, description="ADMM: rate of the multiplier update, at the start")
+    n_solver_steps: int = Field(default=10, ge=1, description="ADMM, several coils: conjugate gradient steps")
 
 
 class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of JotlasNet."""
 
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="gradient step mu, at the start")
-    momentum: float = Field(-2.0, description="t, at the start; the momentum is sigmoid(t)")
-    learn_w: bool = Field(False, description="learn the weights w of the two priors, else one half each")
+    n_cascades: int = Field(default=15, ge=1, description="unrolled iterations")
+    n_channels: int = Field(default=16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of each frame")
+    step: float = Field(default=0.1, description="gradient step mu, at the start")
+    momentum: float = Field(default=-2.0, description="t, at the start; the momentum is sigmoid(t)")
+    learn_w: bool = Field(default=False, description="learn the weights w of the two priors, else one half each")
 
 
 class PassNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of PASSNet."""
 
-    n_cascades: int = Field(15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
-    n_channels: int = Field(16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field("pass", description="rule for the singular values of each frame")
-    step: float = Field(0.1, description="gradient step mu, at the start")
-    fusion: Literal["adaptive", "addition"] = Field("adaptive", description="how the two parts become one image")
+    n_cascades: int = Field(default=15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
+    n_channels: int = Field(default=16, ge=1, description="feature channels")
+    shrinkage: ShrinkageName = Field(default="pass", description="rule for the singular values of each frame")
+    step: float = Field(default=0.1, description="gradient step mu, at the start")
+    fusion: Literal["adaptive", "addition"] = Field(
+        default="adaptive", description="how the two parts become one image"
+    )
     lsaf: Literal["magnitude", "residual4"] = Field(
-        "magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
+        default="magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
     )
 
     @model_validator(mode="before")
@@ -168,13 +192,14 @@ class PassNetConfig(ShrinkageConfig, NetworkConfig):
 class StVarNetConfig(NetworkConfig):
     """Architecture of ST-VarNet."""
 
-    n_cascades: int = Field(3, ge=1, description="unrolled iterations")
-    n_channels: int = Field(64, ge=4, description="feature channels, at half of the resolution")
-    n_blocks: int = Field(2, ge=1, description="residual blocks in each cascade, of two convolutions each")
-    n_cg_steps: int = Field(2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
-    carries_features: bool = Field(True, description="pass features from cascade to cascade")
+    n_cascades: int = Field(default=3, ge=1, description="unrolled iterations")
+    n_channels: int = Field(default=64, ge=4, description="feature channels, at half of the resolution")
+    n_blocks: int = Field(default=2, ge=1, description="residual blocks in each cascade, of two convolutions each")
+    n_cg_steps: int = Field(default=2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
+    carries_features: bool = Field(default=True, description="pass features from cascade to cascade")
     lowrank: ShrinkageConfig | None = Field(
-        ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25), description="low rank of image blocks; null: none"
+        default=ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25),
+        description="low rank of image blocks; null: none",
     )
-    block_size: int = Field(16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
-    blend: float = Field(0.4, description="share of the low-rank image in the image of a cascade, at the start")
+    block_size: int = Field(default=16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
+    blend: float = Field(default=0.4, description="share of the low-rank image in the image of a cascade, at the start")

@@ -25,21 +25,33 @@ class PrepareConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"person": "subject", "intake": "preprocessing"}
 
-    preprocessing: AcquisitionConfig = Field(AcquisitionConfig(), description="how raw readouts become a cine")
+    preprocessing: AcquisitionConfig = Field(default=AcquisitionConfig(), description="how raw readouts become a cine")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
-        None, description="combine the coils by these maps, and sample the one image: the papers' single-coil setting"
+        default=None,
+        description="combine the coils by these maps, and sample the one image: the papers' single-coil setting",
     )
-    frames: int | None = Field(None, ge=1, description="keep this many frames, the first ones; null keeps all")
-    readout: int | None = Field(None, ge=1, description="keep this many columns, those in the middle")
-    crop: tuple[int, int] | None = Field(None, description="keep this many rows and columns, those in the middle")
-    patches: tuple[Patch, ...] = Field((), description="cut patches of these sizes (frames, y, x), each size in turn")
-    stride: Patch | None = Field(None, description="steps from patch to patch (frames, y, x); null: half a patch")
-    simulated_coils: int = Field(N_SIMULATED_COILS, ge=1, le=128, description="coils simulated for magnitude images")
-    seed: int = Field(SEED, ge=0, description="seed of everything that is simulated")
-    subject: str = Field("", description="pattern (regular expression) that finds the name of the subject in the path")
-    split: tuple[float, float, float] = Field(SPLIT_SHARES, description="shares of train, val and test")
+    frames: int | None = Field(default=None, ge=1, description="keep this many frames, the first ones; null keeps all")
+    readout: int | None = Field(default=None, ge=1, description="keep this many columns, those in the middle")
+    crop: tuple[int, int] | None = Field(
+        default=None, description="keep this many rows and columns, those in the middle"
+    )
+    patches: tuple[Patch, ...] = Field(
+        default=(), description="cut patches of these sizes (frames, y, x), each size in turn"
+    )
+    stride: Patch | None = Field(
+        default=None, description="steps from patch to patch (frames, y, x); null: half a patch"
+    )
+    simulated_coils: int = Field(
+        default=N_SIMULATED_COILS, ge=1, le=128, description="coils simulated for magnitude images"
+    )
+    seed: int = Field(default=SEED, ge=0, description="seed of everything that is simulated")
+    subject: str = Field(
+        default="", description="pattern (regular expression) that finds the name of the subject in the path"
+    )
+    split: tuple[float, float, float] = Field(default=SPLIT_SHARES, description="shares of train, val and test")
     strict: bool = Field(
-        REFUSES_UNREALISTIC, description="refuse what is easier to reconstruct than measured data, not only mark it"
+        default=REFUSES_UNREALISTIC,
+        description="refuse what is easier to reconstruct than measured data, not only mark it",
     )
 
     @field_validator("subject")

@@ -12,81 +12,83 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
-        (), description="index of a slice, counted from 0; may be repeated; all slices if not given"
+        default=(), description="index of a slice, counted from 0; may be repeated; all slices if not given"
     )
     frames: str = Field(
-        "",
+        default="",
         description="range of frames, first:last, the last not included; or one index; with --gating retro a number is"
         " that of the frames of the cine",
     )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
-        None,
+        default=None,
         description="frames of a raw scan: counter, retro (by the time since the R wave), none (real time) or auto",
     )
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
-        None, description="method for the coil maps: smooth, espirit or walsh"
+        default=None, description="method for the coil maps: smooth, espirit or walsh"
     )
     compress_coils: Annotated[str | None, Flag(default_text="that of the model, or none")] = Field(
-        None,
+        default=None,
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
     )
     memory: str | None = Field(
-        None,
+        default=None,
         description="memory limit, e.g. 4GB: a plan is made and reported before the start; coils are compressed"
         " only if nothing else keeps the limit",
     )
-    noise: Path | None = Field(None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(None, description="group to read, where the file holds several")
+    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
+    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
     measurement: int | None = Field(
-        None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )
     undersample: str | None = Field(
-        None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
+        default=None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
     )
     partial_fourier: PartialFourier = Field(
-        "auto",
+        default="auto",
         description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs,"
         " homodyne, none, or auto, which is pocs where a test with measured lines supports it",
     )
     set_index: int | None = Field(
-        None, ge=0, description="set to reconstruct of a scan with several; two sets are phase contrast if not given"
+        default=None,
+        ge=0,
+        description="set to reconstruct of a scan with several; two sets are phase contrast if not given",
     )
     venc: float | None = Field(
-        None, gt=0, description="velocity range of a phase-contrast scan whose header has none [cm/s]"
+        default=None, gt=0, description="velocity range of a phase-contrast scan whose header has none [cm/s]"
     )
-    weights: Path | None = Field(None, description="weights in place of those of the model")
+    weights: Path | None = Field(default=None, description="weights in place of those of the model")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        (), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+        default=(), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
     )
     snr: bool = Field(
-        False,
+        default=False,
         description="map the noise, and write it and the image in SNR units to files of their own, .snr and .noise",
     )
     n_replicas: Annotated[int, Flag(("--replicas",), needs=("snr",))] = Field(
-        16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
+        default=16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
     )
     verdict: Annotated[bool, Flag(("--verdict/--no-verdict",))] = Field(
-        True,
+        default=True,
         description="estimate the error of the image without truth, and give a verdict: as expected, doubtful or do not"
         " use",
     )
     uncertainty: bool = Field(
-        False,
+        default=False,
         description="map how far the image changes when variants of the data are reconstructed, and write it to files"
         " of its own, .uncertainty",
     )
     n_variants: Annotated[int, Flag(("--variants",), needs=("uncertainty",))] = Field(
-        8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
+        default=8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
     )
     seed: Annotated[int, Flag(needs=("undersample", "snr", "uncertainty"))] = Field(
-        SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants"
+        default=SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants"
     )
-    force: bool = Field(False, description="overwrite existing files, except those that are read")
+    force: bool = Field(default=False, description="overwrite existing files, except those that are read")
     resume: bool = Field(
-        False,
+        default=False,
         description="continue an interrupted run, or write missing images; finished slices and scans are kept",
     )
-    strict: bool = Field(False, description="treat warnings as errors: no images are written, exit code 2")
+    strict: bool = Field(default=False, description="treat warnings as errors: no images are written, exit code 2")
     verbose: Annotated[bool, Flag(("--verbose", "-v"))] = Field(
-        False, description="report the convergence of iterative methods: cost, residual, change"
+        default=False, description="report the convergence of iterative methods: cost, residual, change"
     )

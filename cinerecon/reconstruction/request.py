@@ -50,9 +50,9 @@ class ReconRequest(ReconSettings):
     scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, array of k-space or prepared case")
     model: str = Field(description="name of a method or of an imported model, or file or folder of a trained network")
     outputs: tuple[str, ...] = Field(
-        (), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
+        default=(), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
     )
-    patient: Patient | None = Field(None, description="identity to write into DICOM files; null: anonymous")
+    patient: Patient | None = Field(default=None, description="identity to write into DICOM files; null: anonymous")
 
     def __init__(self, scan: Path, model: str, outputs: Sequence[str] = (), **values: Any) -> None:
         values |= {"scan": scan, "model": model, "outputs": tuple(outputs)}

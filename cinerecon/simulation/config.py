@@ -14,54 +14,65 @@ class SimulateConfig(Options):
 
     renamed: ClassVar[Mapping[str, str]] = {"frames": "n_frames", "coils": "n_coils", "slices": "n_slices"}
 
-    seed: int = Field(0, ge=0, description="the same seed draws the same scan, on every machine")
+    seed: int = Field(default=0, ge=0, description="the same seed draws the same scan, on every machine")
     n_frames: Annotated[int, Flag(("--frames",), default_text="25, or those of --from")] = Field(
-        25, ge=1, le=1000, description="time steps, spread evenly over the heart beat"
+        default=25, ge=1, le=1000, description="time steps, spread evenly over the heart beat"
     )
     ky: Annotated[int, Flag(default_text="192, or the rows of --from")] = Field(
-        192, ge=8, le=1024, description="phase-encode lines"
+        default=192, ge=8, le=1024, description="phase-encode lines"
     )
     kx: Annotated[int, Flag(default_text="192, or the columns of --from")] = Field(
-        192, ge=8, le=1024, description="image columns along the readout"
+        default=192, ge=8, le=1024, description="image columns along the readout"
     )
-    n_coils: Annotated[int, Flag(("--coils",))] = Field(8, ge=1, le=128, description="receive coils")
+    n_coils: Annotated[int, Flag(("--coils",))] = Field(default=8, ge=1, le=128, description="receive coils")
     n_slices: Annotated[int, Flag(("--slices",), default_text="1, or those of --from")] = Field(
-        1, ge=1, le=64, description="parallel slices, 10 mm apart; for a measured cine those in its middle"
+        default=1, ge=1, le=64, description="parallel slices, 10 mm apart; for a measured cine those in its middle"
     )
     view: Literal["short", "long"] | None = Field(
-        None, description="short or long axis of the heart; drawn if not given"
+        default=None, description="short or long axis of the heart; drawn if not given"
     )
-    undersample: str | None = Field(None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given")
+    undersample: str | None = Field(
+        default=None, description="sampling pattern, e.g. gaussian:8,acs=4; all lines if not given"
+    )
     phase: Literal["smooth", "measured"] = Field(
-        "smooth", description="a smooth phase, or one that changes as fast in space and time as that of a measured cine"
+        default="smooth",
+        description="a smooth phase, or one that changes as fast in space and time as that of a measured cine",
     )
     partial_fourier: float = Field(
-        1.0, gt=0.5, le=1, description="part of the phase-encode lines that is measured, the first ones are left out"
+        default=1.0,
+        gt=0.5,
+        le=1,
+        description="part of the phase-encode lines that is measured, the first ones are left out",
     )
     partial_echo: float = Field(
-        1.0, gt=0.5, le=1, description="part of each readout that is measured, its start is left out"
+        default=1.0, gt=0.5, le=1, description="part of each readout that is measured, its start is left out"
     )
     venc: float | None = Field(
-        None, gt=0, description="phase contrast: a second set with this velocity range, and a vessel [cm/s]"
+        default=None, gt=0, description="phase contrast: a second set with this velocity range, and a vessel [cm/s]"
     )
     noise: float = Field(
-        0.01, ge=0, description="standard deviation of the complex noise, relative to the image maximum"
+        default=0.01, ge=0, description="standard deviation of the complex noise, relative to the image maximum"
     )
     subject: Annotated[str, Flag(default_text="that of --from")] = Field(
-        "", description="name or number of the subject, stored in the header as a hash"
+        default="", description="name or number of the subject, stored in the header as a hash"
     )
-    oversampling: int = Field(2, ge=1, le=4, description="readout samples per image column")
+    oversampling: int = Field(default=2, ge=1, le=4, description="readout samples per image column")
     segments: Annotated[int | None, Flag(default_text="frame by frame")] = Field(
-        None, ge=1, le=256, description="heartbeats over which the lines of a slice are spread, retrospectively gated"
+        default=None,
+        ge=1,
+        le=256,
+        description="heartbeats over which the lines of a slice are spread, retrospectively gated",
     )
     beats: int | None = Field(
-        None, ge=1, le=200, description="heartbeats of a real-time scan, which measures frame after frame"
+        default=None, ge=1, le=200, description="heartbeats of a real-time scan, which measures frame after frame"
     )
     rr_variation: float = Field(
-        0.0, ge=0, le=0.4, description="largest relative difference of an R-R interval from the mean"
+        default=0.0, ge=0, le=0.4, description="largest relative difference of an R-R interval from the mean"
     )
-    ectopic: float = Field(0.0, ge=0, le=0.3, description="fraction of beats that are ectopic, with a pause after them")
-    ecg: bool = Field(False, description="store the ECG as waveforms")
+    ectopic: float = Field(
+        default=0.0, ge=0, le=0.3, description="fraction of beats that are ectopic, with a pause after them"
+    )
+    ecg: bool = Field(default=False, description="store the ECG as waveforms")
 
     @model_validator(mode="after")
     def _require_beats(self) -> Self:

@@ -21,14 +21,14 @@ class SsduConfig(Config):
     """Split of the samples for training without a reference (Yaman et al. 2020, 10.1002/mrm.28378)."""
 
     loss_share: float = Field(
-        0.2,
+        default=0.2,
         gt=0,
         lt=1,
         description="part of the samples that the loss is measured on, redrawn in each step; 0.4 in the paper",
     )
-    seen_weight: float = Field(1.0, ge=0, description="weight of the loss on the samples that the network sees")
+    seen_weight: float = Field(default=1.0, ge=0, description="weight of the loss on the samples that the network sees")
     validation_share: float = Field(
-        0.1, gt=0, lt=1, description="part of the samples of a scan that is used for validation only"
+        default=0.1, gt=0, lt=1, description="part of the samples of a scan that is used for validation only"
     )
 
 
@@ -41,49 +41,68 @@ class TrainConfig(Config):
         "divergence": "divergence_factor",
     }
 
-    n_steps: int = Field(10_000, ge=1, description="optimiser steps")
-    batch_size: int = Field(1, ge=1, description="strips per batch, see data.n_windows")
-    n_batches: int = Field(1, ge=1, description="batches whose gradients are averaged in a step, in each process")
-    n_steps_per_epoch: int = Field(500, ge=1, description="steps that count as an epoch; data are drawn without end")
+    n_steps: int = Field(default=10_000, ge=1, description="optimiser steps")
+    batch_size: int = Field(default=1, ge=1, description="strips per batch, see data.n_windows")
+    n_batches: int = Field(
+        default=1, ge=1, description="batches whose gradients are averaged in a step, in each process"
+    )
+    n_steps_per_epoch: int = Field(
+        default=500, ge=1, description="steps that count as an epoch; data are drawn without end"
+    )
 
     optimizer: Literal["adam", "adamw", "muon"] = Field(
-        "adam",
+        default="adam",
         description="Adam; with decoupled weight decay; or Muon for the weights of hidden layers, AdamW for all else",
     )
-    weight_decay: float = Field(0.0, ge=0, description="decay of the weights")
-    betas: tuple[Decay, Decay] = Field((0.9, 0.999), description="decay of the optimiser's moments")
-    epsilon: float = Field(1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
-    reset_each_epoch: bool = Field(False, description="forget the moments each epoch, as some published programs do")
-    learning_rate: float = Field(1e-3, gt=0, description="peak of the schedule")
-    schedule: Literal["cosine", "exponential", "constant"] = Field("cosine", description="course of the learning rate")
-    lr_decay: float = Field(0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
-    n_warmup: int = Field(200, ge=0, description="steps of linear warm-up")
-    clip_norm: float | None = Field(1.0, gt=0, description="largest norm of the gradient; null: any")
-    ema_decay: float = Field(0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none")
+    weight_decay: float = Field(default=0.0, ge=0, description="decay of the weights")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="decay of the optimiser's moments")
+    epsilon: float = Field(default=1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
+    reset_each_epoch: bool = Field(
+        default=False, description="forget the moments each epoch, as some published programs do"
+    )
+    learning_rate: float = Field(default=1e-3, gt=0, description="peak of the schedule")
+    schedule: Literal["cosine", "exponential", "constant"] = Field(
+        default="cosine", description="course of the learning rate"
+    )
+    lr_decay: float = Field(default=0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
+    n_warmup: int = Field(default=200, ge=0, description="steps of linear warm-up")
+    clip_norm: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; null: any")
+    ema_decay: float = Field(
+        default=0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
-        "float32", description="of convolutions in training; transforms and shrinkage stay in float32"
+        default="float32", description="of convolutions in training; transforms and shrinkage stay in float32"
     )
 
     loss: Loss = Field(
-        "mse",
+        default="mse",
         description="mean squared error; per patch its square root, or its logarithm, which is the PSNR; or of samples "
         "held back, without truth",
     )
     ssdu: SsduConfig = Field(default_factory=SsduConfig, description="loss ssdu: what is held back")
-    symmetry_weight: float = Field(0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)")
-    ssim_weight: float = Field(0.0, ge=0, description="weight of 1 - SSIM of the magnitude")
+    symmetry_weight: float = Field(
+        default=0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)"
+    )
+    ssim_weight: float = Field(default=0.0, ge=0, description="weight of 1 - SSIM of the magnitude")
     high_frequency_weight: float = Field(
-        0.0, ge=0, description="weight of the squared error in k-space, in proportion to squared spatial frequency"
+        default=0.0,
+        ge=0,
+        description="weight of the squared error in k-space, in proportion to squared spatial frequency",
     )
     divergence_factor: float = Field(
-        50.0, gt=1, allow_inf_nan=True, description="stop when the mean loss is this many times its lowest; .inf: never"
+        default=50.0,
+        gt=1,
+        allow_inf_nan=True,
+        description="stop when the mean loss is this many times its lowest; .inf: never",
     )
 
-    save_every: int = Field(250, ge=1, description="steps between checkpoints, each with a validation")
-    n_validation: int = Field(8, ge=1, description="fixed batches of cases that training never sees")
-    compared_with: str | None = Field(None, description="classical method whose images are validated, too, once")
-    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, patches, masks and noise")
-    licence: str = Field("", description="licence of the weights, for their card")
+    save_every: int = Field(default=250, ge=1, description="steps between checkpoints, each with a validation")
+    n_validation: int = Field(default=8, ge=1, description="fixed batches of cases that training never sees")
+    compared_with: str | None = Field(
+        default=None, description="classical method whose images are validated, too, once"
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, patches, masks and noise")
+    licence: str = Field(default="", description="licence of the weights, for their card")
     data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
 
     @model_validator(mode="after")

@@ -17,12 +17,12 @@ class CopyOptions(Options):
     """Copy files."""
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(description="files to copy")
-    outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"))] = Field((), description="where to")
-    n_frames: Annotated[int, Flag(("--frames",))] = Field(25, ge=1, description="number of frames")
-    device: str = Field("auto", description="auto, cpu or cuda")
-    csm: Annotated[str | None, Flag(default_text="as the model")] = Field(None, description="coil maps")
-    force: bool = Field(False, description="overwrite existing files")
-    range_cm_s: Annotated[float | None, Flag(("--range",))] = Field(None, description="velocity range [cm/s]")
+    outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"))] = Field(default=(), description="where to")
+    n_frames: Annotated[int, Flag(("--frames",))] = Field(default=25, ge=1, description="number of frames")
+    device: str = Field(default="auto", description="auto, cpu or cuda")
+    csm: Annotated[str | None, Flag(default_text="as the model")] = Field(default=None, description="coil maps")
+    force: bool = Field(default=False, description="overwrite existing files")
+    range_cm_s: Annotated[float | None, Flag(("--range",))] = Field(default=None, description="velocity range [cm/s]")
 
 
 @pytest.fixture

@@ -27,18 +27,20 @@ _POINTS_AT_ONCE = 32_000  # so few that the working arrays stay in the cache, an
 class PhantomConfig(Config):
     """Fixed settings of a phantom; all others are drawn at random."""
 
-    n_frames: int = Field(25, ge=1, description="number of frames")
-    matrix: tuple[PositiveInt, PositiveInt] = Field((192, 192), description="image size (y, x)")
-    view: View | None = Field(None, description="short or long axis; drawn if not given")
+    n_frames: int = Field(default=25, ge=1, description="number of frames")
+    matrix: tuple[PositiveInt, PositiveInt] = Field(default=(192, 192), description="image size (y, x)")
+    view: View | None = Field(default=None, description="short or long axis; drawn if not given")
     position: float | None = Field(
-        None,
+        default=None,
         ge=-0.5,
         le=1.2,
         description="where a short-axis slice cuts the left ventricle: 0 at the valve, 1 at the apex",
     )
-    pixel_mm: float | None = Field(None, gt=0, description="size of a pixel [mm]; drawn if not given")
-    n_beats: float = Field(1.0, gt=0, description="heart beats over the frames")
-    noise: float = Field(0.0, ge=0, description="standard deviation of complex noise in the image, of its maximum")
+    pixel_mm: float | None = Field(default=None, gt=0, description="size of a pixel [mm]; drawn if not given")
+    n_beats: float = Field(default=1.0, gt=0, description="heart beats over the frames")
+    noise: float = Field(
+        default=0.0, ge=0, description="standard deviation of complex noise in the image, of its maximum"
+    )
 
 
 def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:

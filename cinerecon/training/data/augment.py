@@ -29,18 +29,18 @@ class AugmentConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"quarter_turns": "rotate_90"}
 
-    flip: float = Field(0.5, ge=0, le=1, description="share mirrored along y, and along x")
-    rotate_90: bool = Field(False, description="turn square patches by 0, 90, 180 or 270 degrees")
-    rotate: float = Field(0.0, ge=0, le=45, description="largest rotation [degrees], uniform")
-    shear: float = Field(0.0, ge=0, le=0.5, description="largest shear along y and along x, uniform")
-    shift: float = Field(0.0, ge=0, description="largest shift along y and along x [pixels], uniform")
-    reverse: float = Field(0.5, ge=0, le=1, description="share played backwards in time")
-    phase: float = Field(0.0, ge=0, description="standard deviation of a smooth phase added [rad]")
-    turn_phase: bool = Field(False, description="add a constant phase, uniform over the circle")
-    gamma: Interval = Field((0.8, 1.25), description="exponent of the magnitude, uniform")
-    scale: Interval = Field((0.8, 1.25), description="factor of the intensity, log-uniform")
+    flip: float = Field(default=0.5, ge=0, le=1, description="share mirrored along y, and along x")
+    rotate_90: bool = Field(default=False, description="turn square patches by 0, 90, 180 or 270 degrees")
+    rotate: float = Field(default=0.0, ge=0, le=45, description="largest rotation [degrees], uniform")
+    shear: float = Field(default=0.0, ge=0, le=0.5, description="largest shear along y and along x, uniform")
+    shift: float = Field(default=0.0, ge=0, description="largest shift along y and along x [pixels], uniform")
+    reverse: float = Field(default=0.5, ge=0, le=1, description="share played backwards in time")
+    phase: float = Field(default=0.0, ge=0, description="standard deviation of a smooth phase added [rad]")
+    turn_phase: bool = Field(default=False, description="add a constant phase, uniform over the circle")
+    gamma: Interval = Field(default=(0.8, 1.25), description="exponent of the magnitude, uniform")
+    scale: Interval = Field(default=(0.8, 1.25), description="factor of the intensity, log-uniform")
     local_gain: float = Field(
-        0.15, ge=0, description="standard deviation of the logarithm of a smooth factor of the intensity"
+        default=0.15, ge=0, description="standard deviation of the logarithm of a smooth factor of the intensity"
     )
 
     @property

@@ -33,11 +33,11 @@ Weighted = Annotated[dict[T, PositiveFloat], BeforeValidator(_with_weights), Fie
 class SimulatedSource(Config):
     """Cases whose phase and coils are simulated."""
 
-    weight: PositiveFloat = Field(1.0, description="share of patches, relative to the other sources")
-    matrix: tuple[PositiveInt, PositiveInt] = Field((192, 192), description="image size (y, x)")
-    n_coils: int = Field(8, ge=1, description="coils of every case; single-coil patches take the image itself")
-    mask: str = Field("gaussian:8", description="sampling from which the coil maps are estimated")
-    seed: int = Field(0, ge=0, description="of everything drawn")
+    weight: PositiveFloat = Field(default=1.0, description="share of patches, relative to the other sources")
+    matrix: tuple[PositiveInt, PositiveInt] = Field(default=(192, 192), description="image size (y, x)")
+    n_coils: int = Field(default=8, ge=1, description="coils of every case; single-coil patches take the image itself")
+    mask: str = Field(default="gaussian:8", description="sampling from which the coil maps are estimated")
+    seed: int = Field(default=0, ge=0, description="of everything drawn")
     phase: PhaseConfig = Field(default_factory=PhaseConfig, description="how fast the simulated phase changes")
 
 
@@ -45,8 +45,10 @@ class PhantomSource(SimulatedSource):
     """Beating-heart phantoms, each from a seed of its own."""
 
     kind: Literal["phantom"] = "phantom"
-    n_cases: int = Field(120, ge=1, description="different phantoms")
-    keep: bool = Field(True, description="keep each in a file once it is drawn; otherwise it is drawn for every patch")
+    n_cases: int = Field(default=120, ge=1, description="different phantoms")
+    keep: bool = Field(
+        default=True, description="keep each in a file once it is drawn; otherwise it is drawn for every patch"
+    )
 
 
 def _several(value: Any) -> Any:
@@ -59,15 +61,18 @@ class SeriesSource(SimulatedSource):
 
     kind: Literal["series"] = "series"
     folder: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
-        (), description="folders of magnitude cines: DICOM, NIfTI, NumPy archives; without any, those of --series"
+        default=(),
+        description="folders of magnitude cines: DICOM, NIfTI, NumPy archives; without any, those of --series",
     )
-    n_variants: int = Field(12, ge=1, description="variants of each series")
+    n_variants: int = Field(default=12, ge=1, description="variants of each series")
     leave_out: tuple[str, ...] = Field(
-        (), description="series never used: patterns of names, e.g. patient001_4d_slice03"
+        default=(), description="series never used: patterns of names, e.g. patient001_4d_slice03"
     )
-    validation: tuple[str, ...] = Field((), description="series to validate on only: patterns, as for leave_out")
+    validation: tuple[str, ...] = Field(
+        default=(), description="series to validate on only: patterns, as for leave_out"
+    )
     reserved: tuple[str, ...] = Field(
-        ("report/*", "sax_mid", "lax_4ch"),
+        default=("report/*", "sax_mid", "lax_4ch"),
         description="series that results are reported on, by folder and name: they must be left out",
     )
     deform: DeformConfig = Field(default_factory=DeformConfig, description="how variants differ")
@@ -77,10 +82,10 @@ class PreparedSource(Config):
     """Cases that ``cinerecon prepare`` wrote."""
 
     kind: Literal["prepared"] = "prepared"
-    weight: PositiveFloat = Field(1.0, description="share of patches, relative to the other sources")
+    weight: PositiveFloat = Field(default=1.0, description="share of patches, relative to the other sources")
     folder: Path = Field(description="folder with an index.csv")
     signal: Literal["measured", "combined"] = Field(
-        "measured", description="the coil images as measured, or the combined image weighted by the maps"
+        default="measured", description="the coil images as measured, or the combined image weighted by the maps"
     )
 
 
@@ -96,28 +101,34 @@ class DataConfig(Config):
         "noise_free": "p_noise_free",
     }
 
-    sources: dict[str, Source] = Field({"phantom": PhantomSource()}, min_length=1, description="where cases come from")
+    sources: dict[str, Source] = Field(
+        default={"phantom": PhantomSource()}, min_length=1, description="where cases come from"
+    )
     crops: Weighted[str] = Field(
-        {"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
+        default={"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
     )
     crops_2d: Weighted[str] | None = Field(
-        None, description="the same for patterns that do not sample whole readouts; a strip would change them"
+        default=None, description="the same for patterns that do not sample whole readouts; a strip would change them"
     )
-    n_frames: int | None = Field(12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
-    frame_steps: Weighted[PositiveInt] = Field({1: 2, 2: 1}, description="2 shows two beats in as many frames")
-    n_windows: int = Field(2, ge=1, description="patches cut from one undersampled strip, one after the other in time")
+    n_frames: int | None = Field(default=12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
+    frame_steps: Weighted[PositiveInt] = Field(default={1: 2, 2: 1}, description="2 shows two beats in as many frames")
+    n_windows: int = Field(
+        default=2, ge=1, description="patches cut from one undersampled strip, one after the other in time"
+    )
     coils: Weighted[PositiveInt | Literal["all"]] = Field(
-        {1: 1, 8: 1}, description="coils used; 1 takes the combined image"
+        default={1: 1, 8: 1}, description="coils used; 1 takes the combined image"
     )
-    masks: Weighted[str] = Field({"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
-    noise: Interval = Field((0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform")
-    p_noise_free: float = Field(0.25, ge=0, le=1, description="share of strips without added noise")
+    masks: Weighted[str] = Field(default={"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
+    noise: Interval = Field(default=(0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform")
+    p_noise_free: float = Field(default=0.25, ge=0, le=1, description="share of strips without added noise")
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
     n_cached_batches: int | None = Field(
-        None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
+        default=None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
     )
     n_cached_frames: int | None = Field(
-        None, ge=1, description="consecutive frames of a kept batch that a step sees, others each time; null: all"
+        default=None,
+        ge=1,
+        description="consecutive frames of a kept batch that a step sees, others each time; null: all",
     )
 
     @field_validator("crops", "crops_2d")

@@ -16,12 +16,14 @@ from cinerecon.simulation.phantom.fields import smooth_field
 class DeformConfig(Config):
     """Largest differences of a variant from the measured cine."""
 
-    rotate: float = Field(14.0, ge=0, description="standard deviation of the rotation [degrees]")
-    zoom: Interval = Field((0.82, 1.28), description="measured pixels in a pixel, log-uniform")
-    shift: float = Field(0.08, ge=0, description="largest shift along y and x, of half of the image, uniform")
-    still: float = Field(2.0, ge=0, description="standard deviation of an elastic deformation that stays [pixels]")
-    moving: float = Field(0.8, ge=0, description="the same of one that follows the beat [pixels]")
-    warp: float = Field(0.4, ge=0, lt=1, description="largest change of speed in time, of the speed itself")
+    rotate: float = Field(default=14.0, ge=0, description="standard deviation of the rotation [degrees]")
+    zoom: Interval = Field(default=(0.82, 1.28), description="measured pixels in a pixel, log-uniform")
+    shift: float = Field(default=0.08, ge=0, description="largest shift along y and x, of half of the image, uniform")
+    still: float = Field(
+        default=2.0, ge=0, description="standard deviation of an elastic deformation that stays [pixels]"
+    )
+    moving: float = Field(default=0.8, ge=0, description="the same of one that follows the beat [pixels]")
+    warp: float = Field(default=0.4, ge=0, lt=1, description="largest change of speed in time, of the speed itself")
 
 
 class Variant(NamedTuple):
