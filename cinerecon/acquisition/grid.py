@@ -40,6 +40,8 @@ LARGEST_ANISOTROPY, EXCHANGE_TOLERANCE = 3.0, 0.1
 exchange."""
 LARGEST_OVERSAMPLING = 8.5
 """Ratio of encoded to image field of view above which the header is wrong."""
+MOST_BEYOND = 0.04
+"""Largest fraction of the energy in the part of an oversampled readout that is cropped; arms are there."""
 N_OVERSAMPLING_PROBES = 16
 """Number of readouts next to the centre of k-space that are examined."""
 
@@ -310,6 +312,13 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
         if absurd or (square > claimed and _is_empty_beyond(raw, image, round(square), claimed)):
             warn(f"the header claims {claimed:.3g}x readout oversampling, but only {square:.3g}x makes square pixels")
             return float(round(square))
+    is_integer = round(square) > 1 and abs(square - round(square)) < 0.01
+    if claimed < 1.01 and is_integer and _energy_beyond(raw, image, square) < MOST_BEYOND:
+        warn(
+            f"pixels are {square:.3g} times as long along y as along x, and the outer part of the image is empty along "
+            f"x: if the header leaves out the readout oversampling, multiply x of fieldOfView_mm in encodedSpace by "
+            f"{square:.3g}"
+        )
     if abs(claimed - round(claimed)) > 0.01 * claimed:
         warn(f"the readout oversampling is {claimed:.3g}, not a whole number")
     return max(claimed, 1.0)
@@ -321,13 +330,26 @@ def _is_empty_beyond(raw: RawScan, image: Index, factor: float, claimed: float) 
     whole = image[raw.heads["number_of_samples"][image] == kx]
     if whole.size == 0:
         return False
-    lines = raw.heads["idx"]["kspace_encode_step_1"][whole].astype(int)
-    centre = np.median(np.unique(lines))
-    probes = np.sort(whole[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])
-    profile = np.fft.fftshift(np.fft.fft(raw.samples(probes), axis=-1), axes=-1)
-    power = (np.abs(profile) ** 2).mean((0, 1))
+    power = _profile(raw, whole)
     from_centre = np.abs(np.arange(kx) - kx // 2)
     inside = power[from_centre < kx / (2 * factor)].mean()
     between = power[(from_centre > kx / (2 * factor) + 1) & (from_centre < kx / (2 * claimed) - 1)].mean()
     outside = power[from_centre > kx / (2 * claimed) + 1].mean()
     return bool(between < 1.5 * outside + 1e-3 * inside and inside > 10 * between)
+
+
+def _energy_beyond(raw: RawScan, image: Index, factor: float) -> float:
+    """Fraction of the energy outside the field of view that is smaller along x by a factor."""
+    lengths = raw.heads["number_of_samples"][image]
+    n = int(lengths.max())
+    power = _profile(raw, image[lengths == n])
+    return float(power[np.abs(np.arange(n) - n // 2) > n / (2 * factor)].sum() / max(power.sum(), np.finfo(float).tiny))
+
+
+def _profile(raw: RawScan, rows: Index) -> NDArray[np.float64]:
+    """Mean power of the central ones of readouts of equal length along x, ``(samples,)``, its centre at n // 2."""
+    lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(int)
+    centre = np.median(np.unique(lines))
+    probes = np.sort(rows[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])
+    profile = np.fft.fftshift(np.fft.fft(raw.samples(probes), axis=-1), axes=-1)
+    return np.asarray((np.abs(profile) ** 2).mean((0, 1)))

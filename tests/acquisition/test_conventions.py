@@ -377,15 +377,16 @@ class TestEncodedSpace:
         with pytest.raises(UnsupportedError, match=r"a 3-D scan .2 partitions"):
             opened(scan)
 
-    @pytest.mark.parametrize("factor", [2, 3])
-    def test_oversampling_that_the_header_leaves_out(self, opened, factor):
+    @pytest.mark.parametrize(("factor", "centre"), [(2, 16), (3, 24), (2, 15), (2, 0)])
+    def test_oversampling_that_the_header_leaves_out(self, opened, factor, centre):
         scan = small_scan(oversampling=factor)
+        scan.heads["center_sample"] = centre
         scan.space["matrix"], scan.space["fov"] = (16, 12), (320.0, 240.0)
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert result.plan.pixel_size_mm == pytest.approx((20, 20))
         assert warned(result, f"{factor}x oversampling that the header leaves out")
-        scan.heads["center_sample"] -= 3
+        scan.heads["center_sample"] = 8 * factor - 3
         with pytest.raises(DataError, match="encodedSpace x is 16"):
             opened(scan)
 
@@ -671,7 +672,7 @@ def test_numbers_of_other_programs(opened):
 
 class TestRemovedOversampling:
     @pytest.mark.parametrize("space", ["measured", "image"])
-    @pytest.mark.parametrize("centre", [8, 16, 0])
+    @pytest.mark.parametrize("centre", [8, 16, 0, 7])
     def test_centre_and_grid_of_the_measured_readout_remain(self, opened, space, centre):
         scan = without_oversampling(small_scan())
         scan.heads["center_sample"] = centre

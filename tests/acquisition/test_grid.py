@@ -106,6 +106,18 @@ def test_a_false_claim_of_oversampling(tmp_path):
     assert any("2x readout oversampling" in warning for warning in opened.plan.warnings)
 
 
+@pytest.mark.parametrize("is_oversampled", [True, False])
+def test_oversampling_that_the_fields_of_view_and_the_image_matrix_leave_out_is_reported(tmp_path, is_oversampled):
+    """Pixels of low phase resolution have the same shape, but there the object fills the field of view."""
+    scan = (
+        small_scan(matrix=(16, 16), oversampling=2) if is_oversampled else small_scan(matrix=(16, 32), oversampling=1)
+    )
+    scan.space["fov"] = scan.space["recon_fov"] = (320.0, 320.0)
+    scan.space["recon"] = (32, 32)
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert any("if the header leaves out the readout oversampling" in text for text in warnings) == is_oversampled
+
+
 def test_a_block_of_less_than_half_the_lines_is_no_full_scan(read):
     scan = small_scan(vendor="GE")
     lines = scan.heads["idx"]["kspace_encode_step_1"]

@@ -85,7 +85,7 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
     is_common = bool((heads["number_of_samples"] == n_samples).all() and (heads["center_sample"] == centre).all())
     factor = -(-n_samples // x)
     half = factor * x // 2
-    is_whole = n_samples == factor * x and centre == half
+    is_whole = n_samples == factor * x and (centre == 0 or abs(centre - half) <= 1)
     is_asymmetric = n_samples < factor * x and half in (centre, n_samples - centre)
     if not (is_common and 1 < factor <= LARGEST_UNDECLARED_OVERSAMPLING and (is_whole or is_asymmetric)):
         return encoding

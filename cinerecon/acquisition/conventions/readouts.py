@@ -42,18 +42,17 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
     if not ((lengths == n).all() and (centres == centre).all()) or n < 2:
         return raw
     factors = range(2, LARGEST_UNDECLARED_OVERSAMPLING + 1)
-    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
     encoding = raw.header.encodings[0]
     factor, rest = divmod(encoding.encoded.matrix[0], n)
     is_part = rest == 0 and factor in factors
-    if centre == 0 and is_part and _has_echo_in_the_middle(raw, image):
-        warn(f"center_sample is 0, the echo is in the middle of the readouts: {n // 2} of {n} is used")
-        raw.heads["center_sample"][image] = n // 2
-    elif is_old_centre:
+    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
+    if is_old_centre:
         warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is used")
-        raw.heads["center_sample"][image] = n // 2
+    elif is_part and (centre == 0 or abs(centre - n // 2) == 1) and _has_echo_in_the_middle(raw, image):
+        warn(f"center_sample is {centre}, the echo is in the middle of the readouts: {n // 2} of {n} is used")
     elif centre != n // 2:
         return raw
+    raw.heads["center_sample"][image] = n // 2
     if not is_part or not _is_removed(encoding, raw, image, n, factor, is_proven=is_old_centre):
         return raw
     x, y, z = encoding.encoded.matrix
