@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -42,6 +43,9 @@ from cinerecon.metrics import (
 from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
 from cinerecon.physics.sampling import acceleration_of
+
+Measures = dict[str, float | str | tuple[float, ...]]
+"""Measures of an image by the names that `Score` has for them."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,36 @@ class Truth:
     kspace_peak: float
     ventricle: Ventricle | None = None
 
+    @classmethod
+    def of_slice(cls, source: CineSource, data: CineData, where: str) -> Self:
+        """The truth of a slice of a scan, which errors name.
+
+        Raises
+        ------
+        DataError
+            If it has none.
+        """
+        if data.reference is None:
+            raise DataError("there is no truth to compare with", where=where, hint="a fully sampled scan")
+        reference = finish_image(data.reference, data)
+        peak, ventricle = float(data.kspace.abs().amax()), locate_ventricle(reference, data.meta.pixel_size_mm)
+        return cls(source, data, reference, find_heart(reference), peak, ventricle)
+
+    def measure(self, image: Tensor, profile: str) -> Measures:
+        """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
+        measures = measure_image(
+            image,
+            self.reference,
+            self.heart,
+            n_coils=self.data.n_coils,
+            profile=profile,
+            kspace_peak=self.kspace_peak,
+            is_cyclic=not self.data.meta.is_real_time,
+        )
+        return (
+            measures if self.ventricle is None else measures | measure_ventricle(image, self.ventricle, self.data.meta)
+        )
+
 
 def score_slice_tasks(
     job: Job, request: EvaluationRequest, methods: Mapping[str, Reconstructor], opener: ScanOpener
@@ -116,15 +150,10 @@ def score_slice_tasks(
         job = replace(job, tasks={key: task for key, task in job.tasks.items() if key[1] in limits})
         with report_out_of_memory(where, hint):
             data = source.read_slice(job.number).to(request.device)
-        if data.reference is None:
-            raise DataError("there is no truth to compare with", where=str(job.path), hint="a fully sampled scan")
+        truth = Truth.of_slice(source, data, str(job.path))
     except CineReconError as error:
         yield from (job.failed(error, *task) for task in job.tasks)
         return
-    reference = finish_image(data.reference, data)
-    peak = float(data.kspace.abs().amax())
-    ventricle = locate_ventricle(reference, data.meta.pixel_size_mm)
-    truth = Truth(source, data, reference, find_heart(reference), peak, ventricle)
     for pattern in dict.fromkeys(pattern for pattern, _ in job.tasks):
         requested = {name: method for name, method in methods.items() if (pattern, name) in job.tasks}
         try:
@@ -183,17 +212,7 @@ def _judge(
     if not image.isfinite().all():
         where = f"{job.path}, slice {job.number}, {pattern}"
         raise DataError(f"{label} returned an image with NaN or infinite values", where=where)
-    measures = measure_image(
-        image,
-        truth.reference,
-        truth.heart,
-        n_coils=data.n_coils,
-        profile=request.profile,
-        kspace_peak=truth.kspace_peak,
-        is_cyclic=not data.meta.is_real_time,
-    )
-    if truth.ventricle is not None:
-        measures |= measure_ventricle(image, truth.ventricle, data.meta)
+    measures = truth.measure(image, request.profile)
     task = job.tasks[pattern, name]
     if request.output and job.stores_images and task:
         store_image(request.output, task, image, truth.reference, data.meta)
@@ -238,10 +257,10 @@ def measure_image(
     kspace_peak: float | None = None,
     *,
     is_cyclic: bool = True,
-) -> dict[str, float | str | tuple[float, ...]]:
+) -> Measures:
     """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""
     rules = find_profile(profile)
-    measures: dict[str, float | str | tuple[float, ...]] = {"crop": rules.crop}
+    measures: Measures = {"crop": rules.crop}
     measures |= measure(rules, image, reference, n_coils=n_coils, kspace_peak=kspace_peak)
     measures |= {f"frame_{name}": values for name, values in compare_frames(image, reference).items()}
     measures["hfen"] = hfen(image, reference) if min(image.shape[-2:]) >= HFEN_SIZE else math.nan
@@ -259,12 +278,10 @@ def measure_image(
     return measures
 
 
-def measure_ventricle(
-    image: Tensor, ventricle: Ventricle, meta: CineMeta
-) -> dict[str, float | str | tuple[float, ...]]:
+def measure_ventricle(image: Tensor, ventricle: Ventricle, meta: CineMeta) -> Measures:
     """Areas and border of the ventricle in ``(frames, y, x)``, by the names that `Score` has for them."""
     seed = ventricle.seed
-    measures: dict[str, float | str | tuple[float, ...]] = {
+    measures: Measures = {
         "border_sharpness": relative_sharpness(image, ventricle),
         "frame_area": areas_mm2(segment(image, seed), seed),
         "frame_true_area": areas_mm2(ventricle.masks, seed),

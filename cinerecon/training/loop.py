@@ -135,18 +135,8 @@ def train(
         data = open_training_data(recipe, paths)
         state = init_state(recipe, None if resume else options.weights, group.device, str(run))
         group.barrier()
-        n_batches_per_step = group.size * config.n_batches
         if resume:
-            folder.load(state, config, n_batches_per_step)
-            group.barrier()
-            changes = folder.continue_run(recipe, listed, state.n_steps_done) if group.is_main_process else []
-            is_finished = state.n_steps_done >= config.n_steps
-            for change in changes:
-                callbacks.on_message(f"{'ignored' if is_finished else 'changed'}  {change}")
-            if is_finished:
-                if group.is_main_process:
-                    text = f"the run has {state.n_steps_done} steps already; a larger training.n_steps continues it"
-                    callbacks.on_message(f"finished {text}")
+            if not _continue_run(folder, recipe, listed, state, group, callbacks.on_message):
                 return
         elif group.is_main_process:
             folder.create(recipe, listed, group.device, options.weights)
@@ -159,10 +149,31 @@ def train(
             card = data.card.model_copy(update={"licence": config.licence, "metrics": metrics})
             card = folder.complete_card(card, listed, options.weights)
             log = TensorBoardLog(run / "tensorboard", state.n_steps_done) if options.tensorboard else None
-            loop.checkpointer = Checkpointer(
-                folder, recipe, card, validation, n_batches_per_step, log, callbacks.on_validation
-            )
+            n_batches = group.size * config.n_batches
+            loop.checkpointer = Checkpointer(folder, recipe, card, validation, n_batches, log, callbacks.on_validation)
         loop.run(state, batches)
+
+
+def _continue_run(
+    folder: RunFolder,
+    recipe: Recipe,
+    listed: str,
+    state: State,
+    group: ProcessGroup,
+    on_message: Callable[[str], None],
+) -> bool:
+    """Load the last checkpoint of a run and report what has changed since; False if the run is finished."""
+    config = recipe.training
+    folder.load(state, config, group.size * config.n_batches)
+    group.barrier()
+    is_finished = state.n_steps_done >= config.n_steps
+    if group.is_main_process:
+        for change in folder.continue_run(recipe, listed, state.n_steps_done):
+            on_message(f"{'ignored' if is_finished else 'changed'}  {change}")
+        if is_finished:
+            text = f"the run has {state.n_steps_done} steps already; a larger training.n_steps continues it"
+            on_message(f"finished {text}")
+    return not is_finished
 
 
 def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
