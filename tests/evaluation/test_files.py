@@ -65,7 +65,7 @@ def test_every_kind_of_file_gives_the_same(truth, tmp_path):
 
 def placed(images, spacing_mm=8.0):
     """Slices one above the other, of two pixel sizes along y and x."""
-    place = Geometry((3.0, -20.0, 5.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
+    place = Geometry((3.0, -20.0, 5.0), (0.8, 0.6, 0.0), (-0.6, 0.8, 0.0), (0.0, 0.0, 1.0))
     return [
         CineImage(
             image,

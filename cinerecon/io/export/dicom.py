@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, Vector, each, slice_spacing_mm, stacks, window
+from cinerecon.io.export.display import radiological_turn, turned
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import ANONYMOUS, Patient, Provenance
 
@@ -54,6 +55,7 @@ POSITIONS = {
 def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = None) -> None:
     """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
 
+    Rows and columns are turned as scanners store them, see `export.display`; positions and directions follow.
     Elements that neither the geometry nor the header of the scan determines are left empty.
 
     Parameters
@@ -71,9 +73,10 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
     for number, stack in enumerate(stacks(cines)):
-        instance = 0
-        for cine in each(stack):
-            stored, spacing = _stored(cine, scale), _spacing(cine, stack, cines)
+        instance, turn = 0, radiological_turn(stack[0].first_voxel)
+        for original in each(stack):
+            cine, spacing = turned(original, turn), _spacing(original, stack, cines)
+            stored = _stored(cine, scale)
             for frame in range(cine.n_frames):
                 instance += 1
                 dataset = _new_dataset(provenance, patient or Patient(), number, instance, cine.quantity)
@@ -81,7 +84,7 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
                 _describe(dataset, cine, scale)
                 _add_verdict(dataset, cine)
                 _identify(dataset, patient, provenance.study)
-                _acquired(dataset, header)
+                _acquired(dataset, header, is_turned=turn.is_swapped)
                 _geometry(dataset, cine, *spacing)
                 _time(dataset, cine, frame)
                 _pixels(dataset, stored[frame], white)
@@ -225,8 +228,8 @@ def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
     dataset.ReferringPhysicianName = patient.referring_physician
 
 
-def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
-    """Set the acquisition parameters that the header contains."""
+def _acquired(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) -> None:
+    """Set the acquisition parameters that the header contains, with the readout along rows, or columns if turned."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None
@@ -247,9 +250,10 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None) -> None:
     oversampling = max(encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0], 1.0)
     limit = encoding.limits.get("kspace_encoding_step_1")
     n_lines = encoding.encoded.matrix[1] if limit is None else limit.maximum - limit.minimum + 1
-    # frequency rows, frequency columns, phase rows, phase columns: a row of the image runs along the readout
-    dataset.AcquisitionMatrix = [round(encoding.encoded.matrix[0] / oversampling), 0, 0, n_lines]
-    dataset.InPlanePhaseEncodingDirection = "COL"
+    n_read = round(encoding.encoded.matrix[0] / oversampling)
+    # frequency rows, frequency columns, phase rows, phase columns
+    dataset.AcquisitionMatrix = [0, n_read, n_lines, 0] if is_turned else [n_read, 0, 0, n_lines]
+    dataset.InPlanePhaseEncodingDirection = "ROW" if is_turned else "COL"
 
 
 def _spacing(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) -> tuple[float, Vector | None]:
@@ -270,7 +274,7 @@ def _spacing(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) ->
 
 
 def _geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal: Vector | None) -> None:
-    """Set pixel size and position. A row of the image runs along read_dir, a column along phase_dir."""
+    """Set pixel size and position."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
     dataset.SpacingBetweenSlices = f"{spacing_mm:.8g}"

@@ -1,0 +1,73 @@
+"""The orientation in which viewers show images: rows and columns turned to the radiological convention.
+
+Viewers show the pixels of DICOM as they are stored. Scanners store transverse slices with rows to the left of the
+patient and columns to the back, coronal ones with rows to the left and columns to the feet, and sagittal ones with rows
+to the back and columns to the feet. Oblique slices follow the convention to which they can be turned most closely; the
+class of their plane is no criterion, since short-axis slices are at the border of all three.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.cine_meta import vector
+from cinerecon.image import CineImage, FirstVoxel, Vector
+
+LEFT, BACK, FEET = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, -1.0])
+CONVENTIONS = ((LEFT, BACK), (LEFT, FEET), (BACK, FEET))
+"""Directions along a row and along a column of transverse, coronal and sagittal slices (LPS)."""
+TIE = 1e-3
+"""Difference of the sum of two cosines below which an image is left as it is."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Exchange of rows and columns, then reversal along (y, x) of the result."""
+
+    is_swapped: bool = False
+    is_reversed: tuple[bool, bool] = (False, False)
+
+    def axes(self, along_y: Vector, along_x: Vector) -> tuple[Vector, Vector]:
+        """The directions along (y, x) of the turned image."""
+        pair = (along_x, along_y) if self.is_swapped else (along_y, along_x)
+        y, x = (-axis if is_reversed else axis for axis, is_reversed in zip(pair, self.is_reversed, strict=True))
+        return y, x
+
+    def pixels(self, frames: NDArray[np.complex64]) -> NDArray[np.complex64]:
+        """The turned images, a view of ``(frames, y, x)``."""
+        y, x = (slice(None, None, -1 if is_reversed else 1) for is_reversed in self.is_reversed)
+        return (frames.swapaxes(1, 2) if self.is_swapped else frames)[:, y, x]
+
+
+def radiological_turn(voxel: FirstVoxel | None) -> Turn:
+    """The turn after which rows and columns run as closely as possible along those of a convention."""
+    if voxel is None:
+        return Turn()
+    _, along_x, along_y, _ = voxel
+
+    def agreement(turn: Turn) -> float:
+        y, x = turn.axes(along_y, along_x)
+        return max(float(x @ right + y @ down) for right, down in CONVENTIONS)
+
+    turns = [Turn(bool(swap), (bool(y), bool(x))) for swap, y, x in product((0, 1), repeat=3)]
+    best = max(turns, key=agreement)
+    return best if agreement(best) > agreement(Turn()) + TIE else Turn()
+
+
+def turned(cine: CineImage, turn: Turn) -> CineImage:
+    """The image with its position after a turn; without reference and maps. Its directions are those of its axes."""
+    voxel, geometry = cine.first_voxel, cine.meta.geometry
+    if voxel is None or geometry is None or turn == Turn():
+        return cine
+    corner, along_x, along_y, _ = voxel
+    image = turn.pixels(cine.image)
+    dy, dx = cine.meta.pixel_size_mm[:: -1 if turn.is_swapped else 1]
+    down, right = turn.axes(along_y, along_x)
+    n_y, n_x = image.shape[1:]
+    for n, size, axis, is_reversed in ((n_y, dy, down, turn.is_reversed[0]), (n_x, dx, right, turn.is_reversed[1])):
+        corner = corner + ((n // 2) - (n - 1) * is_reversed) * size * axis
+    place = replace(geometry, position_mm=vector(corner), read_dir=vector(right), phase_dir=vector(down))
+    meta = replace(cine.meta, geometry=place, pixel_size_mm=(dy, dx))
+    return replace(cine, image=image, meta=meta, reference=None, noise=None, uncertainty=None, velocity=None)
