@@ -165,11 +165,11 @@ class InlineReconstruction:
 
     def _reconstruct(self, scan: Scan, index: int, number: int) -> ReconstructedSlice:
         """Reconstruct a slice; its number becomes the counter of the scanner."""
-        part = reconstruct_index(self._request, scan, index, self._method, lambda *_: self._check())
+        part = reconstruct_index(scan, index, self._method, self._request, lambda *_: self._check())
         meta = replace(part.cine.meta, slice=number)
         part = replace(part, cine=replace(part.cine, meta=meta))
         content = self._incoming.spool.identity
-        return with_provenance(part, provenance_of(self._request, self._method, scan, content))
+        return with_provenance(part, provenance_of(scan, self._method, self._request, content))
 
 
 def _is_same(early: Scan, scan: Scan, index: int, rows: Index) -> bool:

@@ -21,7 +21,7 @@ FLOAT = 4
 
 
 def plan_memory(
-    request: ReconRequest, method: Reconstructor, scan: CineSource, chosen: Sequence[int]
+    scan: CineSource, chosen: Sequence[int], method: Reconstructor, request: ReconRequest
 ) -> tuple[MemoryPlan, CineSource]:
     """Plan the reconstruction of the chosen slices, and return the scan with the coils of the plan.
 
@@ -30,14 +30,14 @@ def plan_memory(
     ConfigError
         If no plan keeps the limit.
     """
-    tasks = [task_of(request, scan, index) for index in chosen]
+    tasks = [task_of(scan, index, request) for index in chosen]
     largest = max(tasks, key=lambda task: task.size.n_frames * task.size.n_coils)
     plan = make_plan(largest, method, request.memory_limit)
     compressed = scan.with_virtual_coils(plan.n_coils) if plan.is_compressed else None
     return plan, compressed or scan
 
 
-def task_of(request: ReconRequest, scan: CineSource, index: int) -> Task:
+def task_of(scan: CineSource, index: int, request: ReconRequest) -> Task:
     """The reconstruction of one slice.
 
     Raises

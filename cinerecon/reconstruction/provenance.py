@@ -15,16 +15,16 @@ from cinerecon.version import __version__
 
 
 def provenance_of(
-    request: ReconRequest, method: Reconstructor, scan: CineSource | CineData, content: str = ""
+    scan: CineSource | CineData, method: Reconstructor, request: ReconRequest, content: str = ""
 ) -> Provenance:
     """The provenance that all slices of a run share; `with_provenance` adds acceleration and residual.
 
     Parameters
     ----------
-    request, method
-        The request and its method.
     scan
         The scan, or its data.
+    method, request
+        The method and its request.
     content
         Checksum that identifies the scan; that of its files or data if empty.
     """

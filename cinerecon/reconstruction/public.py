@@ -199,7 +199,7 @@ def _reconstruct(
     if request.uncertainty:
         part = with_uncertainty(part, data, method, request)
     part = with_quality(part)
-    return [with_provenance(part, provenance_of(request, method, data))]
+    return [with_provenance(part, provenance_of(data, method, request))]
 
 
 def _former_settings(options: dict[str, Any]) -> list[str]:

@@ -199,8 +199,8 @@ def iterate_slices(
     scan = open_source(request, method)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
-    provenance = provenance_of(request, method, scan)
-    plan, scan = plan_memory(request, method, scan, chosen)
+    provenance = provenance_of(scan, method, request)
+    plan, scan = plan_memory(scan, chosen, method, request)
     observer.plan(plan)
     for number, index in enumerate(chosen):
 
@@ -210,8 +210,8 @@ def iterate_slices(
         part = cache.load(index) if cache else None
         text = "finished by an earlier run"
         if part is None:
-            with _within_memory(plan, task_of(request, scan, index), method):
-                part = _reconstruct_index(request, scan, index, method, observer, report)
+            with _within_memory(plan, task_of(scan, index, request), method):
+                part = _reconstruct_index(scan, index, method, request, observer, report)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
             part = with_quality(part)
@@ -296,16 +296,16 @@ def write_images(
 
 
 def reconstruct_index(
-    request: ReconRequest,
     scan: CineSource,
     index: int,
     method: Reconstructor,
+    request: ReconRequest,
     report: Callable[[str, float], None] = lambda *_: None,
 ) -> ReconstructedSlice:
     """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction completed."""
-    plan, scan = plan_memory(request, method, scan, [index])
-    with _within_memory(plan, task_of(request, scan, index), method):
-        return _reconstruct_index(request, scan, index, method, Observer(), report)
+    plan, scan = plan_memory(scan, [index], method, request)
+    with _within_memory(plan, task_of(scan, index, request), method):
+        return _reconstruct_index(scan, index, method, request, Observer(), report)
 
 
 @contextmanager
@@ -322,10 +322,10 @@ def _within_memory(plan: MemoryPlan, task: Task, method: Reconstructor) -> Itera
 
 
 def _reconstruct_index(
-    request: ReconRequest,
     scan: CineSource,
     index: int,
     method: Reconstructor,
+    request: ReconRequest,
     observer: Observer,
     report: Callable[[str, float], None],
 ) -> ReconstructedSlice:
@@ -338,7 +338,7 @@ def _reconstruct_index(
         """Report the progress of ``runs`` reconstructions that follow the ``first`` ones."""
         report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)
 
-    data, seconds, encoded = _read_frames(request, scan, index)
+    data, seconds, encoded = _read_frames(scan, index, request)
     if request.undersample:
         csm = request.preprocessing(method).csm
         with timed(seconds, "maps"):
@@ -368,7 +368,7 @@ def _request_of_sets(request: ReconRequest) -> ReconRequest:
 
 
 def _read_frames(
-    request: ReconRequest, scan: CineSource, index: int
+    scan: CineSource, index: int, request: ReconRequest
 ) -> tuple[CineData, dict[str, float], CineData | None]:
     """The chosen frames of a slice on the device; the time of reading and coil maps [s]; the frames of a second set."""
     seconds: dict[str, float] = {}

@@ -38,9 +38,9 @@ def scans(tmp_path_factory):
 def reconstructed(monkeypatch):
     names, original = [], run_module._reconstruct_index
 
-    def note(request, *others):
+    def note(scan, index, method, request, *others):
         names.append(f"{request.scan.parent.name}/{request.scan.stem}")
-        return original(request, *others)
+        return original(scan, index, method, request, *others)
 
     monkeypatch.setattr(run_module, "_reconstruct_index", note)
     return names

@@ -48,9 +48,9 @@ def reconstructed(monkeypatch):
     """The slices that are reconstructed, in order."""
     indices, original = [], run_module._reconstruct_index
 
-    def note(request, scan, index, *others):
+    def note(scan, index, *others):
         indices.append(index)
-        return original(request, scan, index, *others)
+        return original(scan, index, *others)
 
     monkeypatch.setattr(run_module, "_reconstruct_index", note)
     return indices
