@@ -97,8 +97,8 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     """
     encoding = raw.header.encodings[0]
     lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
-    centre = _centre_line(raw, encoding, int(lines.max()), probe, config.ky_centre, warn)
-    ky, first_row = _phase_encode(raw, image, encoding, lines, centre, warn, is_given=config.ky_centre is not None)
+    centre = _centre_line(raw, int(lines.max()), probe, config.ky_centre, warn)
+    ky, first_row = _phase_encode(raw, image, lines, centre, warn, is_given=config.ky_centre is not None)
     _require_axes_in_order(raw, encoding, ky)
     kx, fov_y = encoding.encoded.matrix[0], _field_of_view_y(encoding, ky, warn)
     ratio = readout_oversampling(raw, image, ky, warn)
@@ -158,15 +158,14 @@ def _is_whole(oversampling: float) -> bool:
     return round(oversampling) >= 1 and abs(oversampling - round(oversampling)) < 0.01 * oversampling
 
 
-def _centre_line(
-    raw: RawScan, encoding: EncodingSpace, largest: int, probe: Probe, requested: int | None, warn: Warn
-) -> int:
+def _centre_line(raw: RawScan, largest: int, probe: Probe, requested: int | None, warn: Warn) -> int:
     """The line at the centre of k-space: the requested one, or that of the header if the data do not contradict it."""
     if requested is not None:
         if requested > largest:
             what = f"the requested centre of k-space is line {requested}, the scan has lines up to {largest}"
             raise ConfigError(what, where="--set preprocessing.ky_centre")
         return requested
+    encoding = raw.header.encodings[0]
     limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
         centre, source = ky // 2, "the header does not give the centre of k-space, which would be line"
@@ -191,32 +190,17 @@ def _centre_line(
 
 
 def _phase_encode(
-    raw: RawScan,
-    image: Index,
-    encoding: EncodingSpace,
-    lines: NDArray[np.int64],
-    centre: int,
-    warn: Warn,
-    *,
-    is_given: bool,
+    raw: RawScan, image: Index, lines: NDArray[np.int64], centre: int, warn: Warn, *, is_given: bool
 ) -> tuple[int, int]:
     """Rows of the encoded grid, and the row of line 0; the centre is that of the header, or given by the user."""
-    limit = encoding.limits.get("kspace_encoding_step_1")
-    ky = encoding.encoded.matrix[1]
-    measured = _measured_rows(encoding, lines, centre)
-    if measured < ky:
-        correction = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
-        kind = "doubled" if measured == ky // 2 else "enlarged"
-        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {correction}")
-        ky = measured
-    _require_rows(raw, ky, lines)
-    first_row = ky // 2 - centre
-    rows = first_row + lines
+    limit = raw.header.encodings[0].limits.get("kspace_encoding_step_1")
+    ky = _encoded_rows(raw, lines, centre, warn)
+    rows = ky // 2 - centre + lines
     outside = np.flatnonzero((rows < 0) | (rows >= ky))
     if outside.size == 0:
         if limit is not None and lines.max() > limit.maximum:
             warn(f"lines count to {lines.max()}, beyond the header's limit {limit.maximum}, but fit the encoded matrix")
-        return ky, first_row
+        return ky, ky // 2 - centre
     filled = int(lines.min()) + ky // 2
     if not is_given and lines.max() - lines.min() + 1 == ky and abs(filled - centre) <= LARGEST_CENTRE_ERROR * ky:
         warn(
@@ -224,18 +208,30 @@ def _phase_encode(
             f"encodedSpace y, so that {filled} is taken"
         )
         return ky, ky // 2 - filled
-    beyond = np.flatnonzero(lines > (ky - 1 if limit is None else limit.maximum))
+    largest = ky - 1 if limit is None else limit.maximum
+    beyond = np.flatnonzero(lines > largest)
     if limit is None or beyond.size:
-        row = image[(beyond if beyond.size else outside)[0]]
-        line = raw.heads["idx"]["kspace_encode_step_1"][row]
-        what = (
-            f"acquisition {row} has kspace_encode_step_1 = {line}, limit {ky - 1 if limit is None else limit.maximum}"
-        )
-        raise DataError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
+        number = (beyond if beyond.size else outside)[0]
+        what = f"acquisition {image[number]} has kspace_encode_step_1 = {lines[number]}, limit {largest}"
+        hint = "the counter is damaged, or the header belongs to another scan"
+        raise DataError(what, where=raw.at(image[number]), hint=hint)
     half = max(centre, int(lines.max()) + 1 - centre)
     _require_rows(raw, 2 * half, lines)
     warn(f"lines reach beyond encodedSpace y ({ky}), phase resolution above 100 %: placed on {2 * half} rows")
     return 2 * half, half - centre
+
+
+def _encoded_rows(raw: RawScan, lines: NDArray[np.int64], centre: int, warn: Warn) -> int:
+    """Rows of the grid by the header, without the interpolation of the scanner."""
+    encoding = raw.header.encodings[0]
+    ky, measured = encoding.encoded.matrix[1], _measured_rows(encoding, lines, centre)
+    if measured < ky:
+        correction = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
+        kind = "doubled" if measured == ky // 2 else "enlarged"
+        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {correction}")
+        ky = measured
+    _require_rows(raw, ky, lines)
+    return ky
 
 
 def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:

@@ -13,10 +13,10 @@ from cinerecon.simulation.phantom import (
     draw_signal,
     draw_slice,
 )
+from cinerecon.simulation.phantom.deformation import Size, follow
 from cinerecon.simulation.phantom.fields import Texture, ellipsoid, smooth_field
 from cinerecon.simulation.phantom.motion import Cycle
 from cinerecon.simulation.phantom.plane import Plane
-from cinerecon.simulation.phantom.strain import Size, follow
 
 SMALL = PhantomConfig(n_frames=5, matrix=(47, 52))
 

@@ -13,11 +13,11 @@ from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor
 from cinerecon.simulation.phantom.coil_simulation import draw_phase
+from cinerecon.simulation.phantom.deformation import Size
 from cinerecon.simulation.phantom.fields import Points, Texture, smooth_field
 from cinerecon.simulation.phantom.heart import Heart
 from cinerecon.simulation.phantom.motion import Cycle, draw_breathing, frame_times
 from cinerecon.simulation.phantom.plane import Plane, Pose, View, draw_plane
-from cinerecon.simulation.phantom.strain import Size
 from cinerecon.simulation.phantom.tissues import Tissues
 from cinerecon.simulation.phantom.torso import Torso
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.simulation.phantom.deformation import Moved, Size, follow
 from cinerecon.simulation.phantom.fields import (
     Points,
     Texture,
@@ -19,7 +20,6 @@ from cinerecon.simulation.phantom.fields import (
     tubes,
 )
 from cinerecon.simulation.phantom.motion import Cycle
-from cinerecon.simulation.phantom.strain import Moved, Size, follow
 from cinerecon.simulation.phantom.tissues import Tissues
 
 
