@@ -171,10 +171,12 @@ def _evaluate_scans(
 def _text_of(outcome: "Score | Failure") -> str:
     """A line on a score or a failure."""
     from cinerecon.evaluation.failures import Failure
+    from cinerecon.evaluation.score import coils_in_words
 
     if isinstance(outcome, Failure):
         return f"failed   {outcome.case}, {outcome.sampling}, {outcome.method}: {outcome.what}"
-    case = f"{outcome.scan} slice {outcome.slice}, {outcome.n_coils} coils, {outcome.sampling}, {outcome.method}"
+    coils = coils_in_words(outcome.n_coils)
+    case = f"{outcome.scan} slice {outcome.slice}, {coils}, {outcome.sampling}, {outcome.method}"
     return f"{case}: PSNR {outcome.psnr:.2f} dB, SSIM {outcome.ssim:.4f}, {outcome.seconds:.1f} s"
 
 

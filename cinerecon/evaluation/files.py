@@ -177,7 +177,7 @@ def compare_files(
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
             image = own.image
-            measures = _measure(image, truth[number], hearts[number], ventricles[number], profile)
+            measures = _measure(own, truth[number], hearts[number], ventricles[number], profile, path)
             score = Score(
                 scan=reference.stem,
                 slice=number,
@@ -202,11 +202,14 @@ def compare_files(
 
 
 def _measure(
-    image: Tensor, truth: ImageSeries, heart: Heart | None, ventricle: Ventricle | None, profile: str
+    own: ImageSeries, truth: ImageSeries, heart: Heart | None, ventricle: Ventricle | None, profile: str, path: Path
 ) -> dict[str, float | str | tuple[float, ...]]:
     """The measures of the images of a slice, by the names of `Score`."""
-    is_cyclic = not truth.is_real_time
-    measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile, is_cyclic=is_cyclic)
+    image, is_cyclic = own.image, not truth.is_real_time
+    try:
+        measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile, is_cyclic=is_cyclic)
+    except ShapeError as error:
+        raise ShapeError(error.what, where=str(path), hint=error.hint) from None
     if ventricle is None:
         return measures
     meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth.geometry)

@@ -195,6 +195,15 @@ def test_images_that_do_not_fit_are_refused(truth, tmp_path):
         require_files([path], path, ["scan.h5"])
 
 
+def test_images_that_are_too_small_are_named(truth, tmp_path):
+    _, images = truth
+    for name in ("ours", "truth"):
+        np.save(tmp_path / f"{name}.npy", images[..., :10])
+    with pytest.raises(ShapeError, match="SSIM needs frames") as caught:
+        compare_files([tmp_path / "ours.npy"], tmp_path / "truth.npy")
+    assert caught.value.where == str(tmp_path / "ours.npy")
+
+
 def test_files_of_one_name_are_rows_of_their_own(truth, tmp_path):
     path, images = truth
     for number, folder in enumerate(("one", "two")):
