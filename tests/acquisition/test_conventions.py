@@ -259,6 +259,20 @@ class TestUncounted:
         scan.heads["idx"][counter] = 0
         assert_slices(opened(scan, "repeats=phase"), scan.kspace)
 
+    @pytest.mark.parametrize("counter", ["segment", "average"])
+    def test_undersampled_frames_in_a_counter_that_is_not_time(self, opened, counter):
+        """Every other line in turn: each is measured in half of the frames, and their order is no frame number."""
+        scan = small_scan(n_frames=6)
+        line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
+        scan.heads["idx"][counter] = frame
+        scan.heads["idx"]["phase"] = 0
+        del scan.space["limits"]["phase"]
+        scan.keep((line + frame) % 2 == 0)
+        with pytest.raises(UnsupportedError, match="one frame, and each line was measured 3 times") as caught:
+            opened(scan)
+        assert f"time_counter={counter}" in caught.value.hint
+        assert_slices(opened(scan, f"time_counter={counter}"), scan.kspace)
+
 
 class TestSegments:
     def test_heartbeats_counted_as_repetitions(self, opened):

@@ -296,7 +296,7 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     most = int(counts.max())
     if not is_one_frame or most == 1 or (most == 2 and (counts == most).mean() < COMPLETE_FRACTION):
         return
-    named = [name for name in ("average", "segment") if len(np.unique(idx[name])) == most]
+    named = [name for name in ("average", "segment") if _numbers_repeats(raw, image, name, most)]
     frames = f"--set preprocessing.time_counter={named[0]}" if named else "--set preprocessing.repeats=phase"
     lines = "each line was" if counts.min() == most else "lines were"
     times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
@@ -305,3 +305,12 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     if not named and not repeats.are_equal:
         hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"
     raise UnsupportedError(what, where=str(raw.path), hint=hint)
+
+
+def _numbers_repeats(raw: RawScan, image: Index, name: str, most: int) -> bool:
+    """Whether a counter has a value for each of at most ``most`` measurements of a line, as frames would have it."""
+    n_values = len(np.unique(raw.heads["idx"][name][image]))
+    if n_values <= most:
+        return n_values == most
+    repeats = _count_repeats(raw, image) if name == "average" else _count_repeats(raw, image, name, without="average")
+    return int(repeats.counts.max()) == 1  # undersampled frames, of which each has other lines

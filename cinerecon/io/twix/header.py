@@ -170,15 +170,17 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
         "segment": int(idx["segment"].max()) + 1,
     }
     planned = {"phase": protocol.count("sPhysioImaging.lPhases", 1), "repetition": protocol.count("lRepetitions") + 1}
+    first = {name: int(idx[name].min()) for name in planned}
+    n_values = {name: counts[name] - first[name] for name in planned}
     warnings = [
-        f"the protocol plans {n} values of {name}, the data hold {counts[name]}: the scan may have been stopped early"
+        f"the protocol plans {n} values of {name}, the data hold {n_values[name]}: the scan may have been stopped early"
         for name, n in planned.items()
-        if counts[name] < n
+        if n_values[name] < n
     ]
     centre = _centre_line(protocol, image)
     limits = {
         name: {
-            "minimum": 0,
+            "minimum": first.get(name, 0),
             "maximum": max(count, 1) - 1,
             "center": centre if name == "kspace_encoding_step_1" else 0,
         }

@@ -432,6 +432,17 @@ def test_a_protocol_of_more_frames_than_were_measured_is_a_warning(tmp_path):
     )
 
 
+def test_counters_that_do_not_begin_at_zero(tmp_path):
+    """The protocol has no limits of phases and repetitions: those of the readouts are the limits."""
+    scan = siemens_scan(n_frames=4)
+    scan.keep(scan.heads["idx"]["phase"] > 0)
+    scan.heads["idx"]["repetition"] = 5
+    part = as_twix(scan)
+    opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
+    assert opened.read_slice(0).n_frames == 3
+    assert any("plans 4 values of phase, the data hold 3" in text for text in opened.plan.warnings)
+
+
 @measured
 def test_a_measured_header_has_coils_and_the_position_of_the_table():
     raw = read_twix(MEASURED / "gre.dat")
