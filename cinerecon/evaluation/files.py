@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
-from cinerecon.evaluation.image_files import ImageSeries, files_in, read_series, read_truth
+from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, read_series, read_truth
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
@@ -94,11 +94,11 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
 
 
 def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
-    """Whether all positions are known and differ; a single slice at the origin counts as unknown, a common default."""
+    """Whether all planes are known and differ; a single slice at the origin counts as unknown, a common default."""
     known = [geometry for geometry in geometries if geometry is not None]
     if len(known) < len(geometries) or (len(known) == 1 and not any(known[0].position_mm)):
         return False
-    return len({tuple(np.round(geometry.position_mm, 2)) for geometry in known}) == len(known)
+    return len({plane_of(geometry) for geometry in known}) == len(known)
 
 
 def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:

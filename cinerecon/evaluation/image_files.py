@@ -127,6 +127,11 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     ]
 
 
+def plane_of(geometry: Geometry) -> tuple[float, ...]:
+    """Position and orientation of the plane of a slice, rounded: equal for two series of one slice."""
+    return tuple(np.round((*geometry.position_mm, *np.abs(geometry.slice_dir)), 2).tolist())
+
+
 def files_in(folder: Path) -> list[Path]:
     """The files of a folder, in the order of their names."""
     return sorted(path for path in folder.iterdir() if path.is_file())
@@ -145,7 +150,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if path.name.endswith(NIFTI_ENDINGS):
         return _pixels_of(open_nifti(path, fewest_frames=1))
     if path.is_dir() or is_dicom(path):
-        return _pixels_of(_open_dicom(path))
+        return _read_dicom(path)
     if is_case(path):
         case = read_case(path)
         if case.reference is None:
@@ -170,13 +175,22 @@ def _placement(meta: CineMeta) -> Placement:
     return Placement(meta.geometry, meta.pixel_size_mm, meta.is_real_time)
 
 
-def _open_dicom(path: Path) -> MagnitudeImages:
+def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:
+    """The slices of the cine of a folder, or of several in different planes, as of a scan with several stacks.
+
+    Raises
+    ------
+    DataError
+        If there is no cine, or there are several of one slice.
+    """
     folder, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
     cines = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
-    if len(cines) != 1:
+    slices = [part for cine in cines for part in _pixels_of(cine)]
+    planes = {plane_of(placement.geometry) for _, placement in slices if placement.geometry is not None}
+    if not cines or (len(cines) > 1 and len(planes) < len(slices)):
         hint = "give the folder of one cine, with all its images"
         raise DataError(f"{len(cines) or 'no'} DICOM cines are found", where=str(path), hint=hint)
-    return cines[0]
+    return slices
 
 
 def _load_npy(path: Path) -> Array:

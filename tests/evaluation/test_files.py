@@ -379,6 +379,24 @@ def test_slices_are_matched_by_position(tmp_path, name, write):
     assert not any("slice" in score.marks or "flipped" in score.marks for score in scores)
 
 
+def test_slices_of_several_stacks_are_matched_by_position(tmp_path):
+    """Short and long axes may cross in the centre of both; DICOM has a series for each stack."""
+    cines = sized_cines()
+    axes = ((0.0, 0.0, -1.0), (0.6, 0.8, 0.0), (0.8, -0.6, 0.0))
+    cross = Geometry(cines[1].meta.geometry.position_mm, *axes)
+    long = CineImage(cines[0].image[:, ::-1].copy(), meta=replace(cines[0].meta, slice=3, geometry=cross))
+    write_npz(tmp_path / "truth.npz", [long, *cines])
+    write_dicom(tmp_path / "dicom", [*cines, long])
+    scores = compare_files([tmp_path / "dicom"], tmp_path / "truth.npz")
+    assert [score.slice for score in scores] == [0, 1, 2, 3]
+    assert all(score.nmse < 1e-6 and not score.marks for score in scores)
+    write_dicom(tmp_path / "again", [replace(cine, image=2 * cine.image) for cine in cines])
+    for file in (tmp_path / "again").iterdir():
+        file.rename(tmp_path / "dicom" / f"again_{file.name}")
+    with pytest.raises(DataError, match="3 DICOM cines are found"):
+        compare_files([tmp_path / "dicom"], tmp_path / "truth.npz")
+
+
 def test_some_of_the_slices_are_enough(tmp_path):
     write_npz(tmp_path / "truth.npz", sized_cines())
     write_npz(tmp_path / "one.npz", sized_cines(HEIGHTS[2:], noise=0.01))
