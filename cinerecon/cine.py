@@ -12,6 +12,9 @@ from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, req
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
 
+ARRAYS = ("kspace", "mask", "csm", "reference", "shading", "noise_std")
+"""Attributes of `CineData` that are arrays."""
+
 
 @dataclass(frozen=True, eq=False)
 class CineData:
@@ -57,7 +60,7 @@ class CineData:
     noise_std: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("kspace", "mask", "csm", "reference", "shading", "noise_std"):
+        for name in ARRAYS:
             if isinstance(getattr(self, name), np.ndarray):
                 object.__setattr__(self, name, as_tensor(getattr(self, name)))
         if not isinstance(self.meta, CineMeta):
@@ -113,15 +116,8 @@ class CineData:
 
     def to(self, device: torch.device | str) -> Self:
         """Move all arrays to a device."""
-        return replace(
-            self,
-            kspace=self.kspace.to(device),
-            mask=self.mask.to(device),
-            csm=None if self.csm is None else self.csm.to(device),
-            reference=None if self.reference is None else self.reference.to(device),
-            shading=None if self.shading is None else self.shading.to(device),
-            noise_std=None if self.noise_std is None else self.noise_std.to(device),
-        )
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return replace(self, **{name: array.to(device) for name, array in arrays.items() if array is not None})
 
 
 def keep_frames(data: CineData, frames: slice) -> CineData:

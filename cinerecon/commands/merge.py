@@ -64,7 +64,7 @@ def _merge_cases(options: MergeOptions) -> bool:
 
 def _merge_images(options: MergeOptions) -> bool:
     from cinerecon.commands.recon_report import print_batch
-    from cinerecon.reconstruction.outcome import RECORD, merge_batch
+    from cinerecon.reconstruction.record import RECORD, merge_batch
 
     outcomes = merge_batch(options.folder)
     failed = [outcome for outcome in outcomes if outcome.error]

@@ -1,4 +1,4 @@
-"""The record of reconstructions, by which ``--resume`` recognises what is finished.
+"""The record of reconstructions, by which ``--resume`` recognises what is finished, and the joined record of shards.
 
 It is a file in the output folder with a line for each scan and method. Paths in it are relative to the output folder,
 so that it remains valid if the command is run from another folder, or if scans and images are moved together.
@@ -6,11 +6,18 @@ so that it remains valid if the command is run from another folder, or if scans 
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from cinerecon.errors import FileError
 from cinerecon.io.export import Target
 from cinerecon.io.journal import Journal
 from cinerecon.io.paths import absolute, absolute_paths
-from cinerecon.reconstruction.outcome import RECORD, Outcome, successful
+from cinerecon.io.shards import Shard, in_list_order, read_finished_shards
+from cinerecon.methods.model_file import model_label
+from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
+
+RECORD = "recon.jsonl"
+"""File in the output folder that lists the results, one per line."""
 
 
 class Record:
@@ -60,6 +67,11 @@ class Record:
         self._journals[0].add(key, entry)
 
 
+def successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An entry of the record that describes images, or the one before it that does; None if there is none."""
+    return entry.get("before") if entry is not None and entry["error"] is not None else entry
+
+
 def recorded_scans(folder: Path, records: Iterable[Path]) -> set[Path]:
     """The scans of the records of an output folder, as absolute paths; those of shards are in folders of their own."""
     journals = [Journal(path / RECORD) for path in records]
@@ -80,3 +92,41 @@ def _is_complete(output: str, files: dict[Path, bool]) -> bool:
     parsed = Target.parse(output)
     target = Target(absolute(parsed.path), parsed.ending)
     return target.path in files and all(exists for path, exists in files.items() if target.includes(path))
+
+
+def merge_batch(folder: Path) -> list[Outcome]:
+    """Join the records of all shards of a batch into that of the folder, in the order of the list of scans.
+
+    It may be repeated: the result is the same. Entries of other scans and methods in the record are kept.
+
+    Raises
+    ------
+    FileError, ConfigError
+        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
+    """
+    shards = read_finished_shards(folder, COMMAND)
+    journals = [Journal(Shard(shard.number, shard.n).folder(folder, COMMAND) / RECORD) for shard in shards]
+    labels = [model_label(model) for model in shards[0].identity["models"]]
+    merged = Journal(folder / RECORD)
+    entries: dict[str, Any] = {}
+    for position, name in enumerate(in_list_order(shards)):
+        for label in labels:
+            key, shard = f"{name}.{label}", shards[position % len(shards)]
+            entry = journals[position % len(shards)].get(key)
+            if entry is None:
+                what = f"{shard.name} has no result of {label} on {name}"
+                hint = f"cinerecon {COMMAND} ... --resume --shard {shard.number}/{shard.n}"
+                raise FileError(what, where=str(folder), hint=hint)
+            if entry["error"] is not None and entry["before"] is None:
+                entry["before"] = successful(merged.get(key))
+            entries[key] = entry
+    outcomes = [Outcome.of_entry(entry, folder, is_earlier=True) for entry in entries.values()]
+    entries |= _comparisons(journals)
+    merged.replace({key: merged.get(key) for key in merged if key not in entries} | entries)
+    return outcomes
+
+
+def _comparisons(journals: Sequence[Journal]) -> dict[str, Any]:
+    """The entries of movies in which methods are compared."""
+    entries = {key: journal.get(key) for journal in journals for key in journal}
+    return {key: entry for key, entry in entries.items() if entry["method"] == COMPARISON}

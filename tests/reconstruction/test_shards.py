@@ -19,7 +19,7 @@ from cinerecon.reconstruction import batch_run
 from cinerecon.reconstruction import run as run_module
 from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import run_batch
-from cinerecon.reconstruction.outcome import merge_batch
+from cinerecon.reconstruction.record import merge_batch
 from cinerecon.reconstruction.request import ReconRequest
 
 N = 2
