@@ -102,8 +102,8 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     window
         Largest relative difference of an R-R interval from the mean of the middle half of them.
     is_continuous
-        Whether R waves were also recorded between readouts, as in an ECG; otherwise the beat before a pause of the scan
-        has no known end.
+        Whether R waves were also recorded between readouts, as in an ECG; otherwise, and where that has a gap, the beat
+        before a pause of the scan has no known end.
     """
     number = np.searchsorted(r_waves_ms, time_ms, side="right") - 1
     measured = np.unique(number[number >= 0])
@@ -117,18 +117,18 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     last_ms = _last_before_pause(number, time_ms, GAP_FRACTION * usual)
     span = last_ms - start + (np.median(np.diff(np.sort(time_ms))) if len(time_ms) > 1 else 0.0)
     is_known = np.isfinite(length)
-    if not is_continuous:
-        is_known &= ~(following - last_ms > GAP_FRACTION * usual)
-    is_pause = _after_ectopic(length, is_known, measured)
-    is_cut = np.append(is_pause[1:], False)
-    is_typical = is_known & ~is_pause & ~is_cut
+    is_pause = following - last_ms > GAP_FRACTION * usual
+    is_known &= ~(is_pause & (length > (1 + window) * usual) if is_continuous else is_pause)
+    is_after_ectopic = _after_ectopic(length, is_known, measured)
+    is_cut = np.append(is_after_ectopic[1:], False)
+    is_typical = is_known & ~is_after_ectopic & ~is_cut
     is_typical = is_typical if is_typical.any() else is_known
     usual = _middle_mean(length[is_typical]) if is_typical.any() else float(span.max())
     length = np.where(is_known, length, np.where(span >= (1 - window) * usual, span, usual))
     with_pause = 0.5 * (length + np.append(length[1:], 0.0))
     is_cut &= np.abs(with_pause / usual - 1) <= window  # otherwise an R wave was missed after a beat of usual length
     whole = np.where(is_cut, with_pause, length)
-    return Beats(start, length, is_known, (np.abs(whole / usual - 1) <= window) & ~is_pause, whole)
+    return Beats(start, length, is_known, (np.abs(whole / usual - 1) <= window) & ~is_after_ectopic, whole)
 
 
 def _last_before_pause(number: NDArray[np.intp], time_ms: Numbers, longest_ms: float) -> Numbers:

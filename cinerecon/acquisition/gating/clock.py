@@ -27,8 +27,9 @@ REPETITION_PER_READOUT = 2.2
 """Typical ratio of the time between balanced SSFP readouts to the duration of one."""
 MAX_UNIT_ERROR = 0.2
 """Largest relative difference of the unit of a trigger time stamp from a known unit."""
-RESET_FRACTION = 0.25
-"""A trigger time stamp that decreases by more than this fraction of the largest one starts again at an R wave."""
+RESET_FRACTION, LONGEST_QUANTILE = 0.25, 0.98
+"""A trigger time stamp that changes by more than this fraction of the longest ones, this quantile of all, starts again
+at an R wave or is damaged."""
 MAX_SPACING_ERROR = 0.1
 """Largest relative difference between the times between readouts from time stamps and header."""
 CLOSEST_QUANTILE, CLOSEST_RATIO = 0.1, 1.5
@@ -122,7 +123,7 @@ def _tick_ms(raw: RawScan, rows: Index, ticks: NDArray[np.int64], warn: Warn) ->
 def _spacing(ticks: NDArray[np.int64]) -> float:
     """Mean difference of successive time stamps without the pauses of the scan."""
     steps = np.diff(np.sort(ticks)).astype(np.float64)
-    return float(steps[steps <= 4 * max(float(np.median(steps)), 1.0)].mean())
+    return float(steps[steps <= 4 * float(np.median(steps[steps > 0]))].mean())  # several readouts may have one stamp
 
 
 def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
@@ -184,7 +185,7 @@ def _trigger_unit(stamps: Numbers, time_ms: Numbers, tick_ms: float) -> float | 
     """The unit of the physiological time stamps [ms] from their rate between R waves; None if it is unknown."""
     order = np.argsort(time_ms, kind="stable")
     steps, times = np.diff(stamps[order]), np.diff(time_ms[order])
-    advances = (steps > -RESET_FRACTION * stamps.max()) & (times < 1000)
+    advances = (np.abs(steps) < RESET_FRACTION * np.quantile(stamps, LONGEST_QUANTILE)) & (times < 1000)
     if steps[advances].sum() <= 0 or times[advances].sum() <= 0:
         return None
     unit_ms = float(times[advances].sum() / steps[advances].sum())

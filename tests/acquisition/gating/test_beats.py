@@ -83,6 +83,17 @@ def test_a_readout_just_before_the_r_wave_after_a_pause_does_not_bridge_it():
     assert beats.is_used.all()
 
 
+def test_a_gap_of_the_ecg_during_a_pause_of_the_scan_is_not_a_long_beat():
+    """Shorter pauses, between which the ECG shows the R waves, have no influence."""
+    time = np.concatenate([every(10, 0, 1300), every(10, 8900, 9600), every(10, 9600, 12000)])
+    waves = np.array([0.0, 800.0, 8800.0, 9600.0, 10400.0, 11200.0, 12000.0])
+    beats = find_beats(waves, time, 0.25, is_continuous=True)
+    assert beats.is_known.tolist() == [True, False, True, True, True, True]
+    assert beats.is_used.all() and beats.length_ms == pytest.approx([800] * 6)
+    beats = find_beats(waves[2:], time[time < 10000], 0.25, is_continuous=True)
+    assert beats.is_known.all()
+
+
 def test_the_beat_before_a_missed_r_wave_is_used():
     """An interval of twice the usual length is no pause after an ectopic beat: the one before has the usual length."""
     waves = np.cumsum([0.0, 800, 800, 1600, 800, 800])

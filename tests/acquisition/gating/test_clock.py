@@ -74,20 +74,41 @@ def test_physiological_stamps_may_count_another_unit(scan, tmp_path):
     assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 1
 
 
-@pytest.mark.parametrize("name", ["acquisition_time_stamp", "physiology_time_stamp"])
-def test_inexact_stamps_keep_the_unit(scan, tmp_path, name):
-    """Stamps of one value per 20 ms, or with an error of a few ms, which also makes them decrease within a beat."""
+def with_jitter(stamps):
+    return np.maximum(stamps.astype(int) + np.random.default_rng(0).integers(-3, 4, len(stamps)), 0)
 
-    def change(heads):
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("acquisition_time_stamp", lambda stamps: stamps // 8 * 8),
+        ("acquisition_time_stamp", with_jitter),
+        ("physiology_time_stamp", with_jitter),
+        ("physiology_time_stamp", lambda stamps: np.where(np.arange(len(stamps)) == 50, 10**9, stamps)),
+    ],
+    ids=["one of a shot", "jitter", "jitter of the trigger time", "damaged"],
+)
+def test_inexact_stamps_keep_the_unit(scan, tmp_path, name, change):
+    """Errors of a few ms make the stamps decrease within a beat, and mix the order at its end."""
+
+    def apply(heads):
         values = heads[name][:, 0] if heads[name].ndim == 2 else heads[name]
-        if values.max() < 1000:
-            values[:] = np.maximum(values.astype(int) + np.random.default_rng(0).integers(-3, 4, len(values)), 0)
-        else:
-            values[:] = values // 8 * 8
+        values[:] = change(values)
 
-    (found, notes), (expected, _) = clock_of(changed(scan, tmp_path / "inexact.h5", change)), clock_of(scan)
+    (found, notes), (expected, _) = clock_of(changed(scan, tmp_path / "inexact.h5", apply)), clock_of(scan)
     assert notes == []
     assert np.nanmax(np.abs(found.since_trigger_ms - expected.since_trigger_ms)) <= 7.5
+
+
+def test_the_unit_of_stamps_that_several_readouts_share_is_found(scan, tmp_path):
+    def shared(heads):
+        stamps = 2500 * (heads["acquisition_time_stamp"] - 14_400_000)  # microseconds
+        heads["acquisition_time_stamp"] = np.repeat(stamps[::4], 4)[: len(stamps)]
+        heads["physiology_time_stamp"] = heads["physiology_time_stamp"] * 2500
+
+    path = changed(scan, tmp_path / "shared.h5", shared)
+    path.write_bytes(path.read_bytes().replace(b"<systemVendor>cinerecon<", b"<systemVendor>othervend<"))
+    assert clock_of(path)[0].tick_ms == 0.001
 
 
 def test_requested_unit_is_taken(scan):
