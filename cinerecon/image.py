@@ -32,7 +32,7 @@ DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
 
 @dataclass(frozen=True, eq=False)
 class CineImage:
-    """One reconstructed slice.
+    """One reconstructed slice. Image and reference may be tensors, which become NumPy arrays.
 
     Attributes
     ----------
@@ -93,6 +93,13 @@ class CineImage:
     uncertainty_source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("image", "reference"):
+            if hasattr(array := getattr(self, name), "detach"):  # a tensor, without importing PyTorch
+                object.__setattr__(self, name, array.detach().cpu().numpy())
+        if not isinstance(self.image, np.ndarray):
+            raise ShapeError(f"image is of type {type(self.image).__name__}, expected an array")
+        if not isinstance(self.meta, CineMeta):
+            raise ShapeError(f"meta is of type {type(self.meta).__name__}, expected CineMeta")
         if self.image.ndim != len(IMAGE):
             raise ShapeError(f"image has {self.image.ndim} axes, expected ({', '.join(IMAGE)})")
         for name in ("reference", "noise", "uncertainty"):

@@ -78,6 +78,9 @@ class Reconstructor(ABC):
     ----------
     config
         The settings it was built with.
+    name
+        Its name in results: that by which it was loaded, a name of the table or the path of a model; that of its class
+        if empty.
     initial_method
         The method whose image it starts from; None if it computes its own.
     is_iterative
@@ -91,6 +94,7 @@ class Reconstructor(ABC):
     """
 
     config: Config
+    name: str = ""
     initial_method: "Reconstructor | None" = None
     is_iterative: bool = False
     n_series: float = 40.0

@@ -171,6 +171,15 @@ def load_method(
     ConfigError
         If the name or a setting is unknown (the hint names the nearest), or weights are given to a classical method.
     """
+    method = _build(name, settings, device, weights)
+    method.name = os.fspath(name)
+    return method
+
+
+def _build(
+    name: str, settings: Sequence[str], device: "str | torch.device", weights: AnyPath | None
+) -> "Reconstructor":
+    """The method of a name, for the arguments and errors of `load_method`."""
     method = find_method(name)
     build = method.load()
     weights = None if weights is None else as_path(weights, "weights")

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from cinerecon.axes import KSPACE
 from cinerecon.config import Config
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, ShapeError
 from cinerecon.networks.blocks import Convolution, ConvStack
 from cinerecon.networks.config import NetworkConfig
 from cinerecon.networks.external import load_external
@@ -79,7 +80,7 @@ class Unrolled(nn.Module, Generic[C]):
 
     def __init__(self, config: C | None = None) -> None:
         super().__init__()
-        self.config: C = self.config_class.or_default(config)
+        self.config: C = config if isinstance(config, NetworkConfig) else self.config_class.or_default(config)
 
     def output_convolutions(self) -> list[Convolution]:
         """The convolutions whose output becomes an image or is added to one; `output_weight_scale` applies to them."""
@@ -115,13 +116,35 @@ class Unrolled(nn.Module, Generic[C]):
         -------
         Tensor
             ``(batch, frames, y, x)`` complex.
+
+        Raises
+        ------
+        ShapeError
+            If k-space has no batch axis, or is not complex.
         """
         if zerofilled is None:
+            self._require_fit(kspace)
             assert kspace is not None
             zerofilled = encoding.adjoint(kspace)
         run = UnrolledPass(zerofilled, encoding, kspace, start, extras, self.config.checkpointing)
         image, extra_outputs = self.unroll(run, run.zerofilled if start is None else start)
         return (image, extra_outputs) if extras else image
+
+    def _require_fit(self, kspace: Tensor | None) -> None:
+        """Check the axes and the type of k-space.
+
+        Raises
+        ------
+        ShapeError
+            If they do not fit the network.
+        """
+        if not isinstance(kspace, Tensor) or kspace.ndim != 1 + len(KSPACE):
+            found = f"has {kspace.ndim} axes" if isinstance(kspace, Tensor) else f"is of type {type(kspace).__name__}"
+            raise ShapeError(
+                f"kspace {found}, expected (batch, {', '.join(KSPACE)})", hint="kspace[None] adds a batch axis"
+            )
+        if not kspace.is_complex():
+            raise ShapeError(f"kspace is {kspace.dtype}, expected a complex type")
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Pass the initial image through all cascades; returns the last image and the extras, here none."""

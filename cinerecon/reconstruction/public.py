@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -110,7 +111,7 @@ def reconstruct(
     _check_settings(scan, method, settings, weights)
     values = {
         "scan": path or Path("array"),
-        "model": method if isinstance(method, str) else type(method).__name__.lower(),
+        "model": method if isinstance(method, str) else method.name or type(method).__name__.lower(),
         "device": pick_device(device),
         "csm": csm if isinstance(csm, str) else None,
         "weights": weights,
@@ -153,6 +154,8 @@ def export(
     ------
     ConfigError
         If these are no slices, no format has this ending, or a patient is given and this is no DICOM folder.
+    DataError
+        If an image holds values that are NaN or infinite.
     FileError
         If a file exists already, or the file system refuses.
     """
@@ -164,6 +167,9 @@ def export(
         )
         raise ConfigError(what, where="slices", hint="CineImage(image), from cinerecon.image, of an array")
     as_path(path)
+    if not isinstance(patient, Patient | None):
+        what = f"a patient is what `cinerecon.io.export.make_patient` returns, found {type(patient).__name__}"
+        raise ConfigError(what, where="patient")
     if not parts:
         raise ConfigError("there are no slices to write", where=str(path))
     is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
@@ -172,6 +178,9 @@ def export(
         raise ConfigError("a patient is written to DICOM alone", where=str(path), hint="a folder, e.g. 'dicom/'")
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
+    for image in images:
+        if not np.isfinite(image.image).all():
+            raise DataError("the image holds values that are NaN or infinite", where=f"slice {image.meta.slice}")
     return list(export_images(images, target, overwrite=force, patient=patient))
 
 

@@ -155,7 +155,7 @@ def _judge(
     data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
 ) -> Verdict | None:
     """The verdict on an image, None if the method has none; its time [s] is added to ``seconds``."""
-    if not is_judged(data, request.label):
+    if not is_judged(data, method, request.label):
         return None
     with timed(seconds, "verdict"):
         return judge_slice(data, image, method, request.label, request.undersample or "")

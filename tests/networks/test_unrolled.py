@@ -5,10 +5,11 @@ import torch
 from network_checks import gradients, random_case
 from torch import nn
 
-from cinerecon.errors import ConfigError
+from cinerecon.errors import ConfigError, ShapeError
 from cinerecon.networks import build
 from cinerecon.networks.config import NetworkConfig
 from cinerecon.networks.unrolled import Unrolled, scale_output_weights
+from cinerecon.physics.operators import Encoding
 
 
 class Cascade(nn.Module):
@@ -113,3 +114,20 @@ def test_a_network_without_output_convolutions_cannot_scale_them():
 def _seeded_build(name, scale):
     torch.manual_seed(0)
     return build(name, n_cascades=2, n_channels=4, output_weight_scale=scale)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda kspace: kspace[0], r"kspace has 4 axes, expected \(batch, frames, coils, ky, kx\)"),
+        (lambda kspace: kspace.numpy(), "kspace is of type ndarray"),
+        (lambda _: None, "kspace is of type NoneType"),
+        (lambda kspace: kspace.abs(), "kspace is torch.float32, expected a complex type"),
+    ],
+)
+def test_kspace_that_does_not_fit_the_network_is_named(change, what):
+    encoding = Encoding(torch.ones(1, 4, 1, 8, 1, dtype=torch.bool), matrix=(8, 8))
+    kspace = torch.ones(1, 4, 1, 8, 8, dtype=torch.complex64)
+    assert Net()(kspace, encoding).shape == (1, 4, 8, 8)
+    with pytest.raises(ShapeError, match=what):
+        Net()(change(kspace), encoding)

@@ -11,6 +11,7 @@ from helpers import complex_randn
 import cinerecon
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
+from cinerecon.image import CineImage
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.options import METHOD
@@ -256,6 +257,29 @@ def test_wrong_types_are_named(scan, plain):
             cinerecon.export(slices, "cine.npz")
     with pytest.raises(ShapeError, match="coil maps are a single number"):
         cinerecon.reconstruct(cine.kspace, csm=3)
+
+
+def test_images_that_cannot_be_exported_are_named(plain, tmp_path):
+    _, cine = plain
+    image = cine.reference.numpy().copy()
+    image[0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="NaN or infinite"):
+        cinerecon.export(CineImage(image), tmp_path / "image.npz")
+    with pytest.raises(ConfigError, match="make_patient"):
+        cinerecon.export(CineImage(cine.reference.numpy()), tmp_path / "dicom", patient={"name": "Doe"})
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ShapeError, match="meta is of type dict"):
+        CineImage(cine.reference.numpy(), meta={"slice": 1})
+    with pytest.raises(ShapeError, match="image is of type list"):
+        CineImage(cine.reference.tolist())
+
+
+def test_tensors_are_exported_as_arrays_are(plain, tmp_path):
+    _, cine = plain
+    for name, image in (("tensor.npz", cine.reference.clone().requires_grad_()), ("array.npz", cine.reference.numpy())):
+        cinerecon.export(CineImage(image), tmp_path / name)
+    tensor, array = (np.load(tmp_path / name)["image"] for name in ("tensor.npz", "array.npz"))
+    np.testing.assert_array_equal(tensor, array)
 
 
 def test_devices_and_paths_of_every_type(plain, tmp_path):

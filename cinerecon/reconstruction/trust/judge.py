@@ -5,6 +5,7 @@ from torch import Tensor
 
 from cinerecon.cine import CineData
 from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.model_file import CHECKSUM, WEIGHTS, hash_weights, models_folder, read_metadata
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.reconstruction.trust.calibration import calibration_of
 from cinerecon.reconstruction.trust.features import measure_features
@@ -14,10 +15,22 @@ MIN_FRAMES, MIN_MATRIX, MIN_ACCELERATION = 8, 64, 1.5
 """Smallest cines that are judged, and the least acceleration: smaller ones are unlike those of the calibration."""
 
 
-def is_judged(data: CineData, label: str) -> bool:
-    """Whether images of a method have a verdict, and the cine is large enough and accelerated."""
+def is_judged(data: CineData, method: Reconstructor, label: str) -> bool:
+    """Whether images of a method have a verdict, and the cine is large enough and accelerated.
+
+    The verdict was calibrated with the shipped weights: another network of the same name, e.g. in a run folder, has
+    none.
+    """
     is_large = data.n_frames >= MIN_FRAMES and min(data.matrix) >= MIN_MATRIX
-    return calibration_of(label) is not None and is_large and acceleration_of(data)[0] >= MIN_ACCELERATION
+    is_calibrated = calibration_of(label) is not None and _has_shipped_weights(method, label)
+    return is_calibrated and is_large and acceleration_of(data)[0] >= MIN_ACCELERATION
+
+
+def _has_shipped_weights(method: Reconstructor, label: str) -> bool:
+    """Whether a method has the weights that come with the program under a name; classical methods have none."""
+    path = models_folder() / label / WEIGHTS
+    shipped = read_metadata(path).get(CHECKSUM) if path.is_file() else ""
+    return (hash_weights(method.weights) if method.weights else "") == shipped
 
 
 def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str = "") -> Verdict | None:

@@ -6,10 +6,13 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cinerecon.cli import app
 from cinerecon.errors import CineReconWarning, DataError
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, models_folder, read_model, write_model
+from cinerecon.methods.table import load_method
 from cinerecon.reconstruction.public import reconstruct
 from cinerecon.reconstruction.trust import calibration_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -92,3 +95,25 @@ def test_networks_have_verdicts_of_their_own(scans, method):
     assert verdict["status"] == "as expected"
     assert verdict["psnr_low"] < part["quality"]["psnr"] < verdict["psnr_high"]
     assert calibration_of(method) != calibration_of("ktslr")
+
+
+@pytest.mark.parametrize("name", ["slrnet", "ktslr"])
+def test_a_loaded_method_gives_the_name_and_verdict_of_its_name(scans, name):
+    (by_name,) = reconstruct(scans / "intact.h5", method=name)
+    (loaded,) = reconstruct(scans / "intact.h5", method=load_method(name))
+    assert loaded.cine.method == by_name.cine.method == name
+    assert loaded.verdict == by_name.verdict is not None
+    assert loaded.cine.provenance.series == by_name.cine.provenance.series
+
+
+def test_other_weights_of_the_same_name_have_no_verdict(scans, tmp_path):
+    """The expected error was calibrated with the shipped weights."""
+    config, path = read_model("slrnet")
+    weights = {name: 1.01 * tensor for name, tensor in load_file(path).items()}
+    folder = tmp_path / "slrnet"
+    folder.mkdir()
+    (folder / RECIPE).write_text((models_folder() / "slrnet" / RECIPE).read_text())
+    write_model(folder / WEIGHTS, weights, config)
+    for options in ({"method": folder}, {"method": "slrnet", "weights": folder / WEIGHTS}):
+        (part,) = reconstruct(scans / "intact.h5", **options)
+        assert part.cine.method == "slrnet" and part.verdict is None
