@@ -30,14 +30,15 @@ def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
     coil_images
         ``(*batch, coils, y, x)`` complex.
     window
-        Side of the window [pixels]. Larger is less noisy, smaller follows steeper maps.
+        Side of the window [pixels]. Larger is less noisy, smaller follows steeper maps. It wraps around the edges once
+        at most, so that it is smaller in images of one or two pixels.
 
     Returns
     -------
     ``(*batch, coils, y, x)``, sum of squared magnitudes 1 at every pixel.
     """
     batch, (coils, y, x) = coil_images.shape[:-3], coil_images.shape[-3:]
-    images = coil_images.reshape(-1, coils, y, x)
+    images, window = coil_images.reshape(-1, coils, y, x), min(window, 2 * min(y, x) + 1)
     images = images / images.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(images.real.dtype).tiny)
     around = (0, 0, window // 2, (window - 1) // 2)  # periodic as the DFT is
     padded = torch.complex(*(pad(part, around, mode="circular") for part in (images.real, images.imag)))

@@ -88,7 +88,8 @@ def equispaced(rng: Generator, request: MaskRequest) -> Flags:
 def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: int) -> Flags:
     """Lines at a distance before `stop`, the nearest where that is no whole number, and the centre; ``(ky,)``."""
     mask = np.zeros(ky, dtype=bool)
-    mask[np.round(np.arange(offset, stop, distance)).astype(int)] = True
+    lines = np.round(np.arange(offset, stop, distance)).astype(int)
+    mask[lines[lines < ky]] = True  # the last one may be rounded up
     # for odd ky the centre of fastMRI begins one line later than `centre`
     start = (ky - n_acs + 1) // 2
     mask[start : start + n_acs] = True

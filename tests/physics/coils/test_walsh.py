@@ -1,3 +1,4 @@
+import pytest
 import torch
 from coil_phantom import agreement, smooth_coils
 from helpers import complex_randn, relative_error
@@ -44,3 +45,10 @@ def test_coils_that_see_nothing_of_each_other_keep_their_signal():
     images = torch.zeros(3, 32, 32, dtype=torch.complex128)
     images[0, :, :10], images[1, :, 22:] = 2, 1
     assert float(walsh(images).norm(dim=-3).min()) > 0.999
+
+
+@pytest.mark.parametrize("matrix", [(1, 1), (2, 2), (1, 9), (3, 2)])
+def test_maps_of_the_smallest_images_have_unit_norm(matrix):
+    maps = walsh(complex_randn(3, *matrix))
+    assert maps.shape == (3, *matrix)
+    assert float((maps.norm(dim=-3) - 1).abs().max()) < 1e-12

@@ -134,3 +134,12 @@ def test_more_central_lines_than_lines_is_refused():
         torch.from_numpy(parse_mask("gaussian:8,acs=40").draw(2, 96, 96))
     with pytest.raises(ConfigError, match="24 central lines of 20"):
         torch.from_numpy(parse_mask("equispaced:2").draw(2, 20, 96))
+
+
+@pytest.mark.parametrize("text", ["equispaced:1.5,acs=0", "equispaced:1.25,acs=2", "equispaced:2.5,acs=1,shifted"])
+@pytest.mark.parametrize("ky", [2, 5, 8, 33])
+def test_equispaced_lines_at_a_fractional_distance_stay_on_the_grid(text, ky):
+    """The last position may be rounded up to the number of lines."""
+    for seed in range(4):
+        mask = parse_mask(text).draw(3, ky, 4, seed)
+        assert mask.shape == (3, 1, ky, 1) and mask.any(2).all()
