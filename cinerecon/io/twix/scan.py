@@ -7,7 +7,8 @@ import numpy as np
 
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import RawScan
+from cinerecon.io.ismrmrd.raw import NOISE, RawScan
+from cinerecon.io.ismrmrd.raw import has_flag as has_acquisition_flag
 from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, is_image_line
 from cinerecon.io.twix.definitions import layout_of
@@ -26,7 +27,7 @@ def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
     path
         A twix file of line VB, VD, VE or XA.
     measurement
-        Number of the measurement, counted from 1; None for the last one, which is the scan.
+        Number of the measurement, counted from 1; None for the last one with image lines, which is the scan.
 
     Raises
     ------
@@ -43,7 +44,21 @@ def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
     """
     path = Path(path)
     first_bytes(path)
-    return read_measurement(path, choose_measurement(list_measurements(path), measurement, path))
+    measurements = list_measurements(path)
+    scan = read_measurement(path, choose_measurement(measurements, measurement, path))
+    if measurement is not None or not _is_noise(scan):
+        return scan
+    for earlier in reversed(measurements[:-1]):  # adjustments may follow the scan
+        other = read_measurement(path, earlier)
+        if not _is_noise(other):
+            text = f"{scan.group} has only noise readouts: {other.group} is read"
+            return replace(other, warnings=(*other.warnings, text))
+    return scan
+
+
+def _is_noise(scan: RawScan) -> bool:
+    """Whether a measurement has only noise readouts, as adjustments have."""
+    return bool(has_acquisition_flag(scan.heads, NOISE).all())
 
 
 def read_measurement(path: Path, measurement: Measurement) -> RawScan:

@@ -181,6 +181,20 @@ def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys,
     assert "measurement 1 of 2" in capsys.readouterr().out
 
 
+def test_adjustments_after_the_scan_are_not_the_scan(tmp_path):
+    scan = siemens_scan()
+    heads, noise = noise_of(scan)
+    part = as_twix(scan)
+    adjustment = noise_measurement(part, heads, noise)
+    opened = open_scan(write_twix(tmp_path / "scan.dat", part, adjustment), PLAIN)
+    assert opened.plan.noise == "40 readouts of 64 samples in measurement 2 of 2"
+    assert "measurement 2 of 2 has only noise readouts: measurement 1 of 2 is read" in opened.plan.warnings
+    expected = open_scan(write_twix(tmp_path / "other.dat", adjustment, part), PLAIN).read_slice(0)
+    assert torch.equal(opened.read_slice(0).kspace, expected.kspace)
+    with pytest.raises(DataError, match="only noise readouts"):
+        open_scan(write_twix(tmp_path / "noise.dat", adjustment), PLAIN)
+
+
 def test_line_vb_is_read_as_twixtools_reads_it(tmp_path):
     import twixtools
 
