@@ -92,7 +92,7 @@ class CineData:
     @property
     def where(self) -> str:
         """File and slice, for messages; empty for data that come from no file."""
-        return f"{self.meta.source}, slice {self.meta.slice}" if self.meta.source else ""
+        return self.meta.where
 
     @property
     def n_frames(self) -> int:

@@ -101,6 +101,11 @@ class CineMeta:
     compression: str = ""
 
     @property
+    def where(self) -> str:
+        """File and slice, for messages; empty for data that come from no file."""
+        return f"{self.source}, slice {self.slice}" if self.source else ""
+
+    @property
     def is_own_reference(self) -> bool:
         """Whether the reference is the image of all samples of the scan; it is meaningful only after undersampling."""
         return self.reference_is in ("all samples", "some samples")

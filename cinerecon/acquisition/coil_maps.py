@@ -78,7 +78,7 @@ def finish_slice(
     UnsupportedError
         If geometric compression is requested but readouts were not measured completely.
     """
-    compression, text = _compression(kspace, mask, config, f"{meta.source}, slice {meta.slice}")
+    compression, text = _compression(kspace, mask, config, meta.where)
     meta = replace(meta, compression=text or meta.compression)
     source, source_mask = calibration or (kspace, mask)
     if compression is not None:

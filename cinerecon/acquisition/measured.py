@@ -167,7 +167,7 @@ def keep_measured(data: CineData) -> CineData:
     DataError
         As `find_measured` does.
     """
-    measured = find_measured(data.kspace, data.mask, f"{data.meta.source}, slice {data.meta.slice}")
+    measured = find_measured(data.kspace, data.mask, data.where)
     mask, frames, meta = data.mask[measured.frames], measured.frames, data.meta
     is_all = torch.equal(measured.mask.expand_as(data.kspace[frames, :1]), mask.expand_as(data.kspace[frames, :1]))
     times = [meta.frame_times_ms[frame] for frame in frames] if meta.frame_times_ms else []

@@ -218,11 +218,10 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     FileError
         If the mask cannot be read.
     """
-    where = f"{data.meta.source}, slice {data.meta.slice}"
     if block_of_lines(data.mask) is None:
         raise DataError(
             "the scan is already undersampled",
-            where=where,
+            where=data.where,
             hint="reconstruct it without --undersample, and compare images with evaluate --recon",
         )
     drawn = parse_sampling(pattern).draw(data.n_frames, *data.matrix, seed)
@@ -231,9 +230,8 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
     kspace = data.kspace * mask
     maps = estimate_csm(kspace, mask, csm)  # type: ignore[arg-type]
     warning = None if maps is None else csm_warning(mask, data.matrix[1])
-    warnings = data.meta.warnings if warning is None else (*data.meta.warnings, warning)
-    meta = replace(data.meta, extent=measured_extent(data.mask), warnings=warnings)
-    return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta)
+    meta = replace(data.meta, extent=measured_extent(data.mask))
+    return replace(data, kspace=kspace, mask=mask, csm=maps, meta=meta).with_warnings(*([warning] if warning else []))
 
 
 def _require_centre(mask: Tensor, pattern: str) -> None:

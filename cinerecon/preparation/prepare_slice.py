@@ -198,7 +198,7 @@ def _make(job: SliceJob, source: CineSource) -> tuple[CineData, tuple[str, ...]]
     combined = ("combined coils",) if job.config.combine is not None and data.n_coils > 1 else ()
     marks = tuple(dict.fromkeys((*source.marks, *content_marks, *combined)))
     if job.config.strict:
-        refuse_unrealistic(marks, f"{data.meta.source}, slice {data.meta.slice}")
+        refuse_unrealistic(marks, data.where)
     data = shape_case(data, job.config)
     texts = (*data.meta.warnings, *mark_warnings, *(MARKS[mark] for mark in marks if mark not in content_marks))
     return replace(data, meta=replace(data.meta, warnings=tuple(dict.fromkeys(texts)))), marks

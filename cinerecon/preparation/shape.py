@@ -66,7 +66,7 @@ def windows(data: CineData, config: PrepareConfig) -> Iterator[Window]:
     fitting = [patch for patch in config.patches if all(p <= n for p, n in zip(patch, shape, strict=True))]
     if not fitting:
         sizes, actual = (" or ".join("x".join(map(str, size)) for size in part) for part in (config.patches, (shape,)))
-        raise DataError(f"the case is {actual} (frames x y x x), smaller than the patch {sizes}", where=_where(data))
+        raise DataError(f"the case is {actual} (frames x y x x), smaller than the patch {sizes}", where=data.where)
     for patch in fitting:
         stride = config.stride or tuple(max(size // 2, 1) for size in patch)
         frames, rows, columns = (range(0, n - p + 1, s) for n, p, s in zip(shape, patch, stride, strict=True))
@@ -87,7 +87,7 @@ def cut_case(data: CineData, window: Window) -> CineData:
     shape = (data.n_frames, *data.matrix)
     for axis, first, size, n in zip(("frames", "rows", "columns"), window.first, window.size, shape, strict=True):
         if not 0 <= first <= first + size <= n:
-            raise DataError(f"the case has {n} {axis}, {size} are requested", where=_where(data))
+            raise DataError(f"the case has {n} {axis}, {size} are requested", where=data.where)
     frames, rows, columns = (slice(f, f + n) for f, n in zip(window.first, window.size, strict=True))
     data = keep_frames(data, frames)
     return data if window.size[1:] == data.matrix else _cut_image(data, rows, columns)
@@ -115,7 +115,7 @@ def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
             axis = "rows" if y != data.matrix[0] else "columns"
             what = f"{axis} of an undersampled case cannot be cut: its k-space has gaps"
             hint = "whole readouts can be cut along the readout" if axis == "rows" else ""
-            raise UnsupportedError(what, where=_where(data), hint=hint)
+            raise UnsupportedError(what, where=data.where, hint=hint)
         return mask
     rows = torch.from_numpy(crop_sampled(mask[0, 0].any(-1).numpy(), y))
     along_x = mask[0, 0].any(-2)
@@ -148,12 +148,8 @@ def combine_coils(data: CineData) -> CineData:
         If there is no reference.
     """
     if data.reference is None:
-        raise UnsupportedError("the coils of an undersampled case cannot be combined", where=_where(data))
+        raise UnsupportedError("the coils of an undersampled case cannot be combined", where=data.where)
     encoding = Encoding(data.mask, matrix=data.matrix, dtype=data.kspace.dtype)
     kspace = encoding.forward(data.reference)
     reference = data.reference if block_of_lines(data.mask) is None else encoding.adjoint(kspace)
     return replace(data, kspace=kspace, csm=None, reference=reference)
-
-
-def _where(data: CineData) -> str:
-    return f"{data.meta.source}, slice {data.meta.slice}"
