@@ -123,8 +123,9 @@ def _config_of(network: type[nn.Module]) -> type[Config]:
 def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
     """The network, with a check of each image."""
 
-    def check(_: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        image = output[0] if isinstance(output, tuple) else output
+    def check(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
+        has_extras = isinstance(output, tuple) and len(output) == 2 and options.get("extras")
+        image = output[0] if has_extras else output
         kspace, encoding = inputs
         expected = (*kspace.shape[:2], *encoding.matrix)
         if isinstance(image, Tensor) and image.is_complex() and tuple(image.shape) == expected:
@@ -133,7 +134,7 @@ def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
         what = f"{name} returns {description}, expected a complex image {expected} (batch, frames, y, x)"
         raise ConfigError(what, where=str(path), hint=CONTRACT)
 
-    net.register_forward_hook(check)
+    net.register_forward_hook(check, with_kwargs=True)
     return net
 
 

@@ -251,6 +251,11 @@ class Loop:
         """Accumulate the gradients of the mean loss of the next batches of a step, and return the loss.
 
         They equal those of one batch with all their patches. The time of waiting for the batches is noted.
+
+        Raises
+        ------
+        ConfigError
+            If the image of the network does not depend on its weights.
         """
         total = 0.0
         for _ in range(self.config.n_batches):
@@ -258,6 +263,11 @@ class Loop:
             batch = next(batches)
             state.waited_seconds += time.perf_counter() - start
             loss = training_loss(state.net, batch.to(self.group.device), self.config) / self.config.n_batches
+            if not loss.requires_grad:
+                hint = "it must not return its initial image, or a detached one, and needs parameters"
+                raise ConfigError(
+                    "the image of the network does not depend on its weights", where=state.where, hint=hint
+                )
             loss.backward()
             total += loss.item()
         return total

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cinerecon.errors import ConfigError
 from cinerecon.metrics.measures import ssim_map
 from cinerecon.physics.fourier import fft2c
 from cinerecon.training.data import Batch
@@ -26,12 +27,20 @@ ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
-    """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term."""
+    """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term.
+
+    Raises
+    ------
+    ConfigError
+        If the network has no symmetry term, and a weight of it is set.
+    """
     wants_symmetry = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         more = {"extras": True} if wants_symmetry else {}
         output = net(batch.kspace, batch.encoding, start=batch.initial_image, **more)
     image, extras = output if wants_symmetry else (output, {})
+    if wants_symmetry and not extras.get("symmetry"):
+        raise ConfigError("the network has no symmetry term", where="training.symmetry_weight", hint="leave it out")
     if config.loss == "ssdu":
         loss = ssdu_loss(image, batch, config.ssdu.seen_weight)
     else:

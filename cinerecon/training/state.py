@@ -176,6 +176,7 @@ def fail(state: State, what: str) -> NoReturn:
     """
     slower = "a smaller training.learning_rate"
     hint = f"--resume with {slower}: the last checkpoint is as it was" if state.log else f"begin again with {slower}"
+    hint = hint if state.n_steps_done else "no step was taken yet: check the initial weights, the network and the data"
     raise CineReconError(what, where=state.where, hint=hint)
 
 

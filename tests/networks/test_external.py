@@ -151,7 +151,7 @@ def test_the_line_of_a_failing_import_is_named(model):
     assert error.value.where == f"{model / 'gains.py'}, line 3"
 
 
-@pytest.mark.parametrize("part", [".abs()", "[..., :-1]", "[0]"])
+@pytest.mark.parametrize("part", [".abs()", "[..., :-1]", "[0]", ", {}"])
 def test_outputs_that_are_no_image_are_refused(model, data, part):
     (model / "net.py").write_text(CODE.replace("adjoint(kspace)", f"adjoint(kspace){part}"))
     with pytest.raises(ConfigError, match=r"Gain returns .*, expected a complex image"):
@@ -174,3 +174,12 @@ def test_code_is_announced_before_it_runs(model):
     result = CliRunner().invoke(app, ["models", "show", str(model)])
     assert isinstance(result.exception, ConfigError)
     assert result.stderr == f"code     {model / 'net.py'} is run: a network from outside the package\n"
+
+
+@pytest.mark.parametrize("body", ["start", "(self.gain * start).detach()"])
+def test_an_image_that_does_not_depend_on_the_weights_is_refused(model, tmp_path, body):
+    code = CODE.replace("FACTOR * self.gain * encoding.adjoint(kspace)", body)
+    (model / "net.py").write_text(code)
+    recipe = read_recipe(model / "model.yaml", ["initial_method={method: zerofilled}"])
+    with pytest.raises(ConfigError, match="does not depend on its weights"):
+        train(recipe, tmp_path / "run", TrainOptions(DataPaths(tmp_path / "cases")))

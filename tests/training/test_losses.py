@@ -7,6 +7,7 @@ import torch
 from helpers import complex_randn
 
 from cinerecon import networks
+from cinerecon.errors import ConfigError
 from cinerecon.physics.operators import Encoding
 from cinerecon.training import training_loss
 from cinerecon.training.data import Batch
@@ -78,6 +79,13 @@ def test_the_symmetry_term_is_added(make_recipe, batch):
     _, extras = net(batch.kspace, batch.encoding, extras=True)
     expected = 0.5 * sum(residual.square().mean() for residual in extras["symmetry"])
     assert torch.allclose(with_term - plain, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["dccnn", "passnet"])
+def test_a_symmetry_term_that_a_network_lacks_is_refused(make_recipe, batch, name):
+    net = networks.build(name, n_cascades=1, n_channels=3)
+    with pytest.raises(ConfigError, match="the network has no symmetry term"):
+        training_loss(net, batch, make_recipe("symmetry_weight=0.5").training)
 
 
 @pytest.mark.parametrize("name", networks.NETWORKS)
