@@ -117,7 +117,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
     reference = pairs[0][1].magnitude
     series = [reference, *(image.magnitude for image, _ in pairs)]
-    heart = find_heart(torch.from_numpy(reference)) or _middle(reference)
+    heart = find_heart(torch.from_numpy(reference), pairs[0][1].meta.pixel_size_mm) or _middle(reference)
     y, x = reference.shape[1:]
     rows, ratio = _rows(heart, reference), _pixel_ratio(pairs[0][1])
     heights = [row.height(y, x, heart, ratio) for row in rows]

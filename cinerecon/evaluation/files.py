@@ -22,7 +22,7 @@ from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
 from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.io.scan_list import labels_of
 from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
-from cinerecon.metrics.heart import Heart
+from cinerecon.metrics.heart import SQUARE, Heart
 from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
 
 SAME_PLANE_MM = 4.0
@@ -31,8 +31,6 @@ CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
 NEGATIVE_POWER = 0.01
 """Part of the power in negative pixels above which real images are no magnitudes."""
-SQUARE = (1.0, 1.0)
-"""Pixel size [mm] of figures where none is known."""
 AS_GIVEN = "as given"
 """Value of the sampling pattern, which is unknown for image files."""
 
@@ -166,7 +164,7 @@ def compare_files(
     if output:
         require_folder(output)
     truth = read_truth(reference)
-    hearts = [find_heart(slice_truth.image) for slice_truth in truth]
+    hearts = [find_heart(slice_truth.image, slice_truth.pixel_size_mm or SQUARE) for slice_truth in truth]
     ventricles = [_ventricle(slice_truth) for slice_truth in truth]
     known = {score.task for score in read_scores(output)} if output else set()
     pictured = slices_in_figures(len(truth), pictures)

@@ -114,8 +114,9 @@ class Truth:
         if data.reference is None:
             raise DataError("there is no truth to compare with", where=where, hint="a fully sampled scan")
         reference = finish_image(data.reference, data)
-        peak, ventricle = float(data.kspace.abs().amax()), locate_ventricle(reference, data.meta.pixel_size_mm)
-        return cls(source, data, reference, find_heart(reference), peak, ventricle)
+        peak, size_mm = float(data.kspace.abs().amax()), data.meta.pixel_size_mm
+        heart, ventricle = find_heart(reference, size_mm), locate_ventricle(reference, size_mm)
+        return cls(source, data, reference, heart, peak, ventricle)
 
     def measure(self, image: Tensor, profile: str) -> Measures:
         """All measures of an image series ``(frames, y, x)``, by the names that `Score` has for them."""

@@ -1,5 +1,6 @@
 """The heart in a cine, located in the reference: a box around it, and the blood pool of the ventricle."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from cinerecon.cine import as_tensor
 
 Array = NDArray[np.float64]
 
+SQUARE = (1.0, 1.0)
+"""Size of a pixel along (y, x) where it is unknown [mm]."""
 MAX_MOTION_SPREAD = 0.25
 """Standard deviation of the motion's position, as a fraction of the field of view; above it, the motion is noise."""
 HEART_RADIUS_SD, VENTRICLE_RADIUS_SD = 3.0, 2.5
@@ -83,7 +86,7 @@ class Heart:
         return image[..., top:bottom, left:right]
 
 
-def find_heart(reference: Tensor | NDArray[Any]) -> Heart | None:
+def find_heart(reference: Tensor | NDArray[Any], pixel_size_mm: tuple[float, float] = SQUARE) -> Heart | None:
     """Locate the heart in a reference series ``(frames, y, x)``; None if nothing moves like a heart.
 
     1. The magnitude of the first temporal harmonic (one per cardiac cycle) is smoothed and squared to weights.
@@ -93,6 +96,13 @@ def find_heart(reference: Tensor | NDArray[Any]) -> Heart | None:
     4. It is accepted if both classes are well separated and the area of blood has one maximum per cardiac cycle.
 
     The result serves to compare images; it is not a measurement of cardiac function.
+
+    Parameters
+    ----------
+    reference
+        ``(frames, y, x)``
+    pixel_size_mm
+        Distance of pixels along (y, x) [mm]; its ratio gives distances in the plane their shape.
 
     Raises
     ------
@@ -113,13 +123,16 @@ def find_heart(reference: Tensor | NDArray[Any]) -> Heart | None:
     motion = motion_of(magnitude)
     if not motion.max() > 1e-9 * magnitude.max() * n_frames:
         return None
-    centre, deviation, _ = locate_motion(motion)
-    if deviation > MAX_MOTION_SPREAD * min(y, x):
+    steps = steps_of(pixel_size_mm)
+    centre, deviation, _ = locate_motion(motion, steps=steps)
+    field = min(y * steps[0], x * steps[1])
+    if deviation > MAX_MOTION_SPREAD * field:
         return None
-    half = max(MIN_BOX_SIZE / 2, min(BOX_HALF_WIDTH_SD * deviation, MAX_BOX_HALF_WIDTH * min(y, x)))
-    edges = [_interval(middle, half, size) for middle, size in zip(centre, (y, x), strict=True)]
+    half = min(BOX_HALF_WIDTH_SD * deviation, MAX_BOX_HALF_WIDTH * field)
+    halves = [max(MIN_BOX_SIZE / 2, half / step) for step in steps]
+    edges = [_interval(middle, half, size) for middle, half, size in zip(centre, halves, (y, x), strict=True)]
     box, column = (*edges[0], *edges[1]), min(x - 1, round(centre[1]))
-    pool = _find_blood_pool(magnitude, motion)
+    pool = _find_blood_pool(magnitude, motion, steps)
     if pool is not None:
         areas = pool.areas(reference)
         return Heart(box, column, int(areas.argmax()), int(areas.argmin()), pool)
@@ -135,17 +148,39 @@ def motion_of(magnitude: Array) -> Array:
     return np.asarray(ndimage.gaussian_filter(harmonic, min(magnitude.shape[1:]) / 60))
 
 
+def steps_of(pixel_size_mm: tuple[float, float]) -> tuple[float, float]:
+    """Distance of pixels along (y, x) in units of a square pixel of the same area; 1 if pixels are square."""
+    dy, dx = pixel_size_mm
+    side = math.sqrt(dy * dx)
+    return dy / side, dx / side
+
+
 def locate_motion(
-    motion: Array, reach: float = HEART_RADIUS_SD
+    motion: Array, reach: float = HEART_RADIUS_SD, *, steps: tuple[float, float] = SQUARE
 ) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
-    """Centre (y, x) and standard deviation of the motion, and the pixels within ``reach`` deviations of the centre."""
+    """Locate motion ``(y, x)``.
+
+    Parameters
+    ----------
+    motion
+        ``(y, x)`` its amplitude.
+    reach
+        Distance from the centre, in standard deviations, beyond which pixels are left out.
+    steps
+        Distance of pixels along (y, x) [square pixels], see `steps_of`.
+
+    Returns
+    -------
+    tuple
+        Centre (y, x) [pixels], standard deviation [square pixels], and the pixels that are not left out.
+    """
     rows, columns = np.mgrid[: motion.shape[0], : motion.shape[1]]
     near = np.ones(motion.shape, bool)
     while True:
         weights = motion**2 * near
         total = weights.sum()
         y, x = float((weights * rows).sum() / total), float((weights * columns).sum() / total)
-        squared = (rows - y) ** 2 + (columns - x) ** 2
+        squared = ((rows - y) * steps[0]) ** 2 + ((columns - x) * steps[1]) ** 2
         deviation = float(np.sqrt((weights * squared).sum() / total / 2))
         nearer = near & (squared < max(reach * deviation, 2.0) ** 2)
         if (nearer == near).all():
@@ -153,10 +188,10 @@ def locate_motion(
         near = nearer
 
 
-def _find_blood_pool(magnitude: Array, motion: Array) -> BloodPool | None:
+def _find_blood_pool(magnitude: Array, motion: Array, steps: tuple[float, float]) -> BloodPool | None:
     from scipy import ndimage
 
-    _, _, near = locate_motion(motion, VENTRICLE_RADIUS_SD)
+    _, _, near = locate_motion(motion, VENTRICLE_RADIUS_SD, steps=steps)
     strong = near & (motion >= VENTRICLE_MOTION_FRACTION * motion[near].max())
     region = ndimage.binary_fill_holes(ndimage.binary_closing(strong, iterations=2))
     threshold, separability = otsu(magnitude[:, region].ravel())

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.metrics.heart import find_heart, locate_motion, motion_of, otsu
+from cinerecon.metrics.heart import find_heart, locate_motion, motion_of, otsu, steps_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -36,8 +36,9 @@ MIN_RADIUS_MM, MAX_RADIUS_MM = 6.0, 45.0
 """Radius of a circle with the largest area of a ventricle [mm]."""
 MIN_CHANGE = 0.1
 """Change of the area over the largest area, below which the region is no ventricle."""
-MAX_JUMP = 0.35
-"""Change of the area from frame to frame over the largest area, above which the segmentation leaks."""
+MAX_JUMP, MAX_RATE = 0.35, 5.0
+"""Change of the area over the largest area above which the segmentation leaks: from frame to frame, and, if that is
+more, as in a beat of few frames, per beat."""
 N_SECTORS, MUSCLE_MM, DARK_FRACTION, MIN_ENCLOSURE = 24, 6.0, 0.6, 0.8
 """Directions, distance behind the border [mm], brightness over that of blood, and part of the directions, by which a
 ventricle is enclosed by muscle."""
@@ -78,7 +79,7 @@ class Seed:
     @property
     def steps(self) -> tuple[float, float]:
         """Distance of pixels along (y, x) [square pixels]; 1 if pixels are square."""
-        return self.pixel_size_mm[0] / self.square_mm, self.pixel_size_mm[1] / self.square_mm
+        return steps_of(self.pixel_size_mm)
 
     def offset(self, y: NDArray[Any], x: NDArray[Any]) -> tuple[Array, Array]:
         """Offset of pixels from the centre along y and along x [square pixels]."""
@@ -151,7 +152,7 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     """
     from scipy import ndimage
 
-    heart = find_heart(reference)
+    heart = find_heart(reference, pixel_size_mm)
     if heart is None:
         return None
     magnitude = reference.abs().double().cpu().numpy()
@@ -160,7 +161,7 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     inside[top:bottom, left:right] = True
     otsus, _ = otsu(magnitude[:, inside].ravel())
     motion = motion_of(magnitude)
-    power = motion**2 * locate_motion(motion)[2]
+    power = motion**2 * locate_motion(motion, steps=steps_of(pixel_size_mm))[2]
     best, best_score = None, 0.0
     tried: list[Seed] = []
     for frame in dict.fromkeys((0, heart.diastole, heart.systole)):
@@ -234,13 +235,13 @@ def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
     if not areas.min() > 0:
         return 0.0
     change = 1 - areas.min() / areas.max()
-    jump = np.abs(np.diff(areas, append=areas[:1])).max() / areas.max()
+    jump, max_jump = np.abs(np.diff(areas, append=areas[:1])).max() / areas.max(), max(MAX_JUMP, MAX_RATE / len(areas))
     roundness = float(np.mean([_roundness(mask, seed) for mask in masks]))
     power = np.abs(np.fft.rfft(areas)[1:]) ** 2
     is_regular = power[0] >= 0.5 * power.sum()
     frames = (int(areas.argmax()), int(areas.argmin()))
     enclosure = min(_enclosure(magnitude[frame], masks[frame], seed) for frame in frames)
-    is_ventricle = change >= MIN_CHANGE and jump <= MAX_JUMP and roundness >= MIN_ROUNDNESS and is_regular
+    is_ventricle = change >= MIN_CHANGE and jump <= max_jump and roundness >= MIN_ROUNDNESS and is_regular
     is_ventricle = is_ventricle and enclosure >= MIN_ENCLOSURE
     is_ventricle = is_ventricle and float(motion[masks.any(0)].sum()) >= MIN_MOTION_SHARE
     return change * roundness * enclosure**2 * math.sqrt(seed.radius) if is_ventricle else 0.0

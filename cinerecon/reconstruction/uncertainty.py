@@ -214,7 +214,7 @@ def with_uncertainty(
     if is_linear and request.strict:
         raise DataError(LINEAR, where=data.where, hint="without --strict the map is written, and carries the warning")
     texts = (*part.warnings, *([LINEAR] if is_linear else []))
-    support, heart = support_of(image), find_heart(image)
+    support, heart = support_of(image), find_heart(image, data.meta.pixel_size_mm)
     figures = {"support": _ratio(std[:, support], image[:, support])}
     figures |= {} if heart is None else {"heart": _ratio(heart.crop(std), heart.crop(image))}
     source = f"standard deviation over {request.n_variants} variants of the data, smaller than the error"

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import SHARED_DATA
 
-from cinerecon.metrics import ventricle
+from cinerecon.metrics import find_heart, ventricle
 from cinerecon.metrics.ventricle import (
     areas_mm2,
     border_sharpness,
@@ -107,9 +107,33 @@ def test_a_vessel_in_a_long_axis_view_is_no_ventricle(monkeypatch):
     assert find_ventricle(long_axis(), PIXEL_MM).centre == pytest.approx((60, 52), abs=1)
 
 
+def test_a_ventricle_may_change_faster_in_few_frames():
+    radii = np.array([14, 13, 9, 8.5, 9, 11, 13.5, 14])
+    assert np.abs(np.diff(radii**2)).max() > 0.4 * 14**2
+    assert find_ventricle(heart(radii), PIXEL_MM).centre == pytest.approx((50.3, 41.7), abs=2)
+    assert find_ventricle(heart(np.repeat(radii, 3)), PIXEL_MM) is None, "in 24 frames such a step is a leak"
+
+
+def test_the_left_ventricle_is_found_in_few_frames():
+    """The right one is not taken instead."""
+    image, pixel = volunteer("sax_mid")
+    whole, some = (locate_ventricle(part, pixel) for part in (image, image[[0, 2, 5, 7, 10, 12, 15, 17, 20, 22]]))
+    assert some.seed.centre == pytest.approx(whole.seed.centre, abs=3)
+
+
 @pytest.mark.parametrize("view", ["2ch", "3ch", "4ch"])
 def test_long_axis_views_of_a_volunteer_show_no_ventricle(view):
     assert locate_ventricle(*volunteer(f"lax_{view}")) is None
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1, 2)])
+def test_the_box_around_the_heart_covers_the_same_part_of_the_field(shape):
+    fine, size_mm = heart(beating_radii()), tuple(1.5 * n for n in shape)
+    square = find_heart(fine, PIXEL_MM)
+    found = find_heart(torch.nn.functional.avg_pool2d(fine[None], shape)[0], size_mm)
+    edges = [np.reshape(h.box, (2, 2)) * np.reshape(s, (2, 1)) for h, s in ((found, size_mm), (square, PIXEL_MM))]
+    assert square.box == find_heart(fine).box
+    assert np.abs(edges[0] - edges[1]).max() <= 6  # 2 pixels of the larger size
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1, 2)])
