@@ -19,6 +19,9 @@ PILOT_TONE_SAMPLES = (3, 1)
 """Samples at the start and the end of each readout that the pilot tone corrupts."""
 INCOMPLETE_FRACTION = 0.75
 """Ratio of the lines of a frame to the median of all frames below which it is incomplete; random patterns vary less."""
+MAX_CALIBRATION_FRAMES, MIN_CALIBRATION_LINES = 0.25, 4
+"""Largest fraction of frames with more central lines than the others, and smallest number of these, if they are
+calibration lines without a flag, and the other frames complete."""
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
 FILLED_FRACTION = 0.9
@@ -138,17 +141,7 @@ def _echo_centre(raw: RawScan, image: Index, discarded: Index, n_samples: Index,
 
     The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
     If samples are discarded, the interpretation that fits the grid is used, or if both do, the one nearer to the echo.
-
-    Parameters
-    ----------
-    raw, image
-        The scan, and row numbers of the readouts.
-    discarded
-        ``(readouts,)`` number of discarded samples at the start of k-space, which reversed readouts store at their end.
-    n_samples
-        ``(readouts,)`` number of samples that are used.
-    grid, warn
-        As for `place_lines`.
+    ``discarded`` counts those at the start of k-space, which reversed readouts store at their end.
     """
     heads = raw.heads[image]
     centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
@@ -358,9 +351,23 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
 def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The frames that lack lines, ``(frames,)`` bool, from the mask ``(frames, ky)``."""
     n_lines = mask.sum(1)
-    fullest = mask[n_lines.argmax()]
-    is_one_pattern = not (mask & ~fullest).any()
-    return np.asarray(n_lines < (n_lines.max() if is_one_pattern else INCOMPLETE_FRACTION * np.median(n_lines)))
+    fullest, usual = mask[n_lines.argmax()], int(np.median(n_lines))
+    if (mask & ~fullest).any():  # patterns differ
+        return np.asarray(n_lines < INCOMPLETE_FRACTION * usual)
+    has_more = n_lines > usual
+    if 0 < has_more.mean() <= MAX_CALIBRATION_FRAMES and _are_central(
+        fullest & ~mask[n_lines == usual].any(0), fullest
+    ):
+        return np.asarray(n_lines < usual)  # the others have calibration lines, too
+    return np.asarray(n_lines < n_lines.max())
+
+
+def _are_central(extra: NDArray[np.bool_], lines: NDArray[np.bool_]) -> bool:
+    """Whether additional lines are several in the middle half of all lines, both ``(ky,)`` bool."""
+    added, measured = (np.flatnonzero(part) for part in (extra, lines))
+    quarter = (measured[-1] - measured[0]) / 4
+    is_middle = added.size and added[0] >= measured[0] + quarter and added[-1] <= measured[-1] - quarter
+    return bool(is_middle and added.size >= MIN_CALIBRATION_LINES)
 
 
 def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
