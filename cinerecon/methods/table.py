@@ -199,7 +199,12 @@ def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
         If its name or a setting is unknown.
     """
     initial = model.initial_method
-    return load_method(initial.method, initial.settings) if initial else None
+    if initial is None:
+        return None
+    try:
+        return load_method(initial.method, initial.settings)
+    except ConfigError as error:
+        raise ConfigError(error.what, where="initial_method", hint=error.hint) from None
 
 
 def find_method(name: str) -> Method:

@@ -33,7 +33,7 @@ from cinerecon.training.losses import training_loss
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.run_folder import RunFolder
 from cinerecon.training.state import State, Step, check_divergence, make_optimizer, optimizer_step
-from cinerecon.training.validation import measure_baselines
+from cinerecon.training.validation import measure_baselines, require_baseline
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def train(
     config, folder = recipe.training, RunFolder(run)
     resume = folder.require(resume=options.resume, weights=options.weights, note=callbacks.on_message)
     require_tensorboard(enabled=options.tensorboard)
+    require_baseline(config)
     recipe = _with_provenance(recipe, paths)
     listed = list_data(config.data, paths.series, paths.scans)
     with join_process_group(options.device) as group, sole_writer(run) if group.is_main_process else nullcontext():

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from cinerecon.cine import CineData
+from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
-from cinerecon.methods.table import load_method
+from cinerecon.methods.table import find_method, load_method
 from cinerecon.training.batches import TrainingData, network_input
 from cinerecon.training.data import Batch
 from cinerecon.training.recipe import TrainConfig
@@ -67,6 +68,21 @@ def measure_baselines(
         metrics[f"{config.compared_with}_db"] = round(quality, 3)
         note(f"{config.compared_with}  validation {quality:.2f} dB")
     return metrics
+
+
+def require_baseline(config: TrainConfig) -> None:
+    """Check that the method whose images are validated, too, exists, before the training starts.
+
+    Raises
+    ------
+    ConfigError
+        If it does not, with the nearest name as a hint.
+    """
+    try:
+        if config.compared_with:
+            find_method(config.compared_with)
+    except ConfigError as error:
+        raise ConfigError(error.what, where="training.compared_with", hint=error.hint) from None
 
 
 def _mean_decibels(images: Iterable[Tensor], batches: Sequence[Batch]) -> float:

@@ -383,3 +383,11 @@ def test_wrong_types_of_arguments_are_named(tmp_path):
         train(recipe, None)
     with pytest.raises(ConfigError, match="workers is -1"):
         TrainOptions(workers=-1)
+
+
+def test_an_unknown_method_to_compare_with_is_refused_before_the_run_begins(tmp_path):
+    recipe = read_recipe(write_recipe(tmp_path, compared_with="ttvv"))
+    with pytest.raises(ConfigError, match="unknown method 'ttvv'") as caught:
+        train(recipe, tmp_path / "run")
+    assert caught.value.where == "training.compared_with"
+    assert not (tmp_path / "run").exists()

@@ -239,7 +239,7 @@ def parse_sampling(text: str) -> Sampling:
     ConfigError
         If it is neither.
     """
-    return MaskFile.parse(text) or parse_mask(text)
+    return (MaskFile.parse(text) if isinstance(text, str) else None) or parse_mask(text)
 
 
 def fingerprint_pattern(pattern: str) -> str:

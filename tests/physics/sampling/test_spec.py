@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import PATTERNS, MaskSpec, parse_mask, sampling_kind
+from cinerecon.physics.sampling import PATTERNS, MaskSpec, parse_mask, parse_sampling, sampling_kind
 
 TEXTS = [f"{name}:{16 if 'radial' in name else 4}" for name in PATTERNS if name != "full"]
 FIRST_DRAWS = {
@@ -131,6 +131,8 @@ def test_wrong_patterns_are_named(arguments, message):
 def test_a_pattern_is_a_text(text):
     with pytest.raises(ConfigError, match="a sampling pattern is a text, found"):
         parse_mask(text)
+    with pytest.raises(ConfigError, match="a sampling pattern is a text, found"):
+        parse_sampling(text)
 
 
 @pytest.mark.parametrize(
