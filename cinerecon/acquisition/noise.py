@@ -81,7 +81,7 @@ def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawSca
     """
     source = raw if path is None else read_raw_scan(path)
     is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
-    other = find_noise(source) if whiten and is_silent else None
+    other = (find_noise(source, like=raw) or find_noise(source)) if whiten and is_silent else None
     return other if path is None else other or source
 
 

@@ -1,6 +1,7 @@
 """The noise of the coils of a twix scan, which scanners measure in an adjustment before it, in the same file."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from cinerecon.io.twix.readouts import TwixSamples
 from cinerecon.io.twix.scan import read_measurement
 
 
-def find_noise(scan: RawScan) -> RawScan | None:
+def find_noise(scan: RawScan, like: RawScan | None = None) -> RawScan | None:
     """The measurement in the same file with noise readouts of the same channels in the same order; None without one.
 
     Adjustments precede the scan: the last one before it is preferred.
@@ -22,17 +23,19 @@ def find_noise(scan: RawScan) -> RawScan | None:
     ----------
     scan
         A measurement of a twix file.
+    like
+        Another scan, whose channels the noise must have; None for those of the measurement.
     """
     measurements = list_measurements(scan.path)
     own = next(part for part in measurements if part.label == scan.group)
     others = [*reversed(measurements[: own.number - 1]), *measurements[own.number :]]
-    return next((noise for part in others if (noise := _noise_of(scan, part)) is not None), None)
+    return next((noise for part in others if (noise := _noise_of(scan.path, part, like or scan)) is not None), None)
 
 
-def _noise_of(scan: RawScan, measurement: Measurement) -> RawScan | None:
-    """The measurement if it has noise readouts of the channels of the scan, otherwise None."""
+def _noise_of(path: Path, measurement: Measurement, scan: RawScan) -> RawScan | None:
+    """The measurement of a file if it has noise readouts of the channels of the scan, otherwise None."""
     try:
-        other = read_measurement(scan.path, measurement)
+        other = read_measurement(path, measurement)
     except CineReconError:  # the scan can be read without it
         return None
     rows = np.flatnonzero(has_flag(other.heads, NOISE))

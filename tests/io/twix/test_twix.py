@@ -1,6 +1,7 @@
 """Siemens twix files: the same scan as twix and as HDF5, measured data of a phantom, and files that cannot be read."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -407,6 +408,19 @@ def test_noise_of_a_separate_twix_file_is_found_among_its_measurements(tmp_path)
     data = open_scan(alone, PLAIN, noise=twix).read_slice(0)
     assert torch.allclose(data.kspace, whitened.kspace, rtol=0, atol=1e-6 * float(whitened.kspace.abs().max()))
     assert "in scan.dat" in open_scan(alone, PLAIN, noise=twix).plan.noise
+
+
+def test_noise_of_a_separate_file_has_the_coils_of_the_scan(tmp_path):
+    """The file holds a scan of other coils, and after it the adjustment."""
+    scan = siemens_scan()
+    heads, noise = noise_of(scan)
+    part = as_twix(scan)
+    adjustment = noise_measurement(part, heads, noise)
+    others = replace(part, samples=[samples[:2] for samples in part.samples])
+    alone = write_twix(tmp_path / "alone.dat", part)
+    separate = write_twix(tmp_path / "noise.dat", others, adjustment)
+    expected = open_scan(write_twix(tmp_path / "scan.dat", adjustment, part), PLAIN).read_slice(0)
+    assert torch.equal(open_scan(alone, PLAIN, noise=separate).read_slice(0).kspace, expected.kspace)
 
 
 def test_an_interpolated_matrix_changes_nothing(tmp_path):
