@@ -45,7 +45,7 @@ PROCESS_BYTES = 300 << 20
 """Memory of the process before it reads data, where it cannot be measured."""
 LIBRARY_BYTES = 38 << 20
 """Code and buffers of the numerical libraries, which are loaded as each function is first used."""
-SPARE_BYTES = 20 << 20
+SPARE_BYTES = 24 << 20
 """Memory for small arrays and for what the allocator does not return."""
 VERDICT_SERIES = 40
 """Image series of the verdict: k-t SLR, and k-space of four virtual coils without the held-out samples."""
