@@ -139,8 +139,8 @@ def calibration_warnings(raw: RawScan, lines: Lines, calibration: Lines, coils: 
     rows = [part.where(index[np.searchsorted(ky, common)]) for part, (ky, index) in zip(parts, first, strict=True)]
     if are_coils_exchanged([*zip(*(_on_grid(raw, part, grid)[:, coils] for part in rows), strict=True)]):
         yield (
-            "the coils of the calibration lines are in another order than those of the image lines, or others: coil "
-            "maps and image are not to be trusted"
+            "the coils of the calibration lines are in another order than those of the image lines, or are other "
+            "coils: do not trust coil maps and image"
         )
 
 

@@ -93,8 +93,8 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     exchanged = frames_with_exchanged_coils(samples, frames, ky)
     if exchanged:
         yield (
-            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or others: the image "
-            "is not to be trusted"
+            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or are other coils: "
+            "do not trust the image"
         )
         return  # gain and phase of a coil change for the same reason
     yield from _changing_coils(samples, frames, ky, coils)
