@@ -67,17 +67,6 @@ OPPOSITE_SIGNS = -0.5
 def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> Iterator[str]:
     """Check direction, sign and gain of the readouts in the middle slice.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image readouts, located on the grid.
-    coils
-        Numbers of the coils that are not left out.
-    grid
-        The encoded grid.
-
     Raises
     ------
     DataError
@@ -114,17 +103,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
 def calibration_warnings(raw: RawScan, lines: Lines, calibration: Lines, coils: Index, grid: Grid) -> Iterator[str]:
     """A warning if the coils of the calibration lines are in another order than those of the image lines.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines, calibration
-        Its image readouts, and the lines for the coil maps, located on the grid. Those of the first slice with
-        calibration lines are compared.
-    coils
-        Numbers of the coils that are not left out.
-    grid
-        The encoded grid.
+    Those of the first slice with calibration lines are compared.
     """
     separate = calibration.where(~np.isin(calibration.row, lines.row))
     if separate.row.size == 0:

@@ -41,17 +41,7 @@ MAX_STEP_DIFFERENCE = 0.5
 
 
 def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
-    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image readouts, located on the grid.
-    warn
-        Called with the readouts that are left out.
-    """
+    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames."""
     amplitude = raw.amplitude[lines.row]
     is_spike = np.zeros(len(lines.row), bool)
     for number in np.unique(lines.slices):
@@ -80,19 +70,7 @@ def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> ND
 
 
 def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) -> Iterator[str]:
-    """Warnings about frames and blocks of lines whose amplitudes differ from the others by a factor.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image readouts, located on the grid, without spikes.
-    calibration
-        Row numbers of the readouts flagged as calibration.
-    grid
-        The encoded grid.
-    """
+    """Warnings about frames and blocks of lines whose amplitudes differ from the others by a factor."""
     for number in np.unique(lines.slices):
         own = lines.of_slice(int(number))
         where = f" of slice {number}" if len(np.unique(lines.slices)) > 1 else ""

@@ -61,11 +61,6 @@ class _Arriving:
 class SliceArrival:
     """Detect complete slices of a scan from the headers of its readouts, in the order of arrival.
 
-    Parameters
-    ----------
-    header
-        The header of the scan.
-
     Attributes
     ----------
     is_sure

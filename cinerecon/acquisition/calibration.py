@@ -31,21 +31,6 @@ def place_calibration(
     """Locate the calibration lines of each slice; slices whose image lines cover more of the centre have none.
 
     Calibration scans may omit lines that the image contains: such gaps are filled with image lines.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    rows
-        Row numbers of the readouts flagged as calibration.
-    image
-        The lines of the image.
-    n_frames
-        Number of frames of each slice.
-    grid
-        The encoded grid.
-    warn
-        Called if calibration lines cannot be used.
     """
     placed = _place(raw, rows, image, grid, warn)
     chosen = []
@@ -111,14 +96,7 @@ def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selecti
 
     They are if every image has them, and there are no other lines at the centre of k-space.
 
-    Parameters
-    ----------
-    raw
-        The scan, with line numbers according to the standard; the flags of added lines are changed.
-    selection
-        Its readouts by their use.
-    warn
-        Called if lines are added.
+    Lines are numbered according to the standard; the flags of added lines are changed.
     """
     idx = raw.heads["idx"]
     rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
@@ -143,19 +121,7 @@ def _counters(idx: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn: Warn) -> Lines:
-    """The image lines without those flagged as calibration that differ from others at the same point of k-space.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image lines, located on the grid.
-    calibration
-        Row numbers of the readouts flagged as calibration.
-    warn
-        Called if lines are left out.
-    """
+    """The image lines without those flagged as calibration that differ from others at the same point of k-space."""
     is_flagged = np.isin(lines.row, calibration)
     if not is_flagged.any() or is_flagged.all():
         return lines

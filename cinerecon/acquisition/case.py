@@ -18,12 +18,7 @@ SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampl
 class CaseSource(CineSource):
     """A prepared case, opened for reconstruction.
 
-    Attributes
-    ----------
-    path
-        The file.
-    config
-        The requested settings; where they differ from those of the preparation, a warning lists them.
+    If the requested settings differ from those of the preparation, a warning lists them.
     """
 
     path: Path

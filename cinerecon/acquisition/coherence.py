@@ -125,13 +125,7 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
 
 
 def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose coils are in another order than those of the majority.
-
-    Parameters
-    ----------
-    samples, frames, ky
-        As for `coherence_warnings`.
-    """
+    """The frames whose coils are in another order than those of the majority."""
     numbers, n_lines = np.unique(frames, return_counts=True)
     reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
     exchanged, n_compared = [], 0
@@ -162,13 +156,7 @@ def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
 
 
 def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose lines agree better with the adjacent line of the other frames than with the same one.
-
-    Parameters
-    ----------
-    samples, frames, ky
-        As for `coherence_warnings`.
-    """
+    """The frames whose lines agree better with the adjacent line of the other frames than with the same one."""
     sums = {int(line): samples[ky == line].sum(0) for line in np.unique(ky)}
     counts = {line: int((ky == line).sum()) for line in sums}
     displaced = []
@@ -191,11 +179,6 @@ def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
 
     Each pair of frames is compared as it is and with one of the two mirrored. If some frames are mirrored, this
     improves the agreement between two groups of frames, and reduces it within them.
-
-    Parameters
-    ----------
-    samples, frames, ky
-        As for `coherence_warnings`.
     """
     numbers, position = np.unique(frames, return_inverse=True)
     readouts = np.full((len(numbers), 2 * PHASE_DISTANCE + 1), -1)

@@ -132,15 +132,7 @@ def select_option(counter: str, value: int) -> str:
 
 
 def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
-    """Why no coils are compressed although the settings ask for it, in words; empty if they do not, or ask for as many.
-
-    Parameters
-    ----------
-    n_coils
-        Number of coils, which are all kept.
-    n_virtual
-        Number of virtual coils by the settings.
-    """
+    """Why all coils are kept although the settings ask for virtual ones; empty if they do not, or ask for as many."""
     if n_virtual == "auto":
         reason = f"fewer leave out more than {AUTO_LOSS:.0%} of the energy of the signal"
         return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""

@@ -81,18 +81,8 @@ def _claimed_samples(encoding: EncodingSpace) -> int:
 def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Container[str], warn: Warn) -> Counters:
     """Check the counters of the image readouts and convert them to slices and frames.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of the image readouts.
-    unmeasured
-        Row numbers of readouts that contain only zeros: the last frames may consist of them.
-    selected
-        Counters for which the user selected one value, so that their range in the header does not apply.
-    warn
-        Called with each warning.
+    The last frames may consist of the ``unmeasured`` readouts, which contain only zeros. The ranges in the header do
+    not apply to the ``selected`` counters, of which the user chose one value.
 
     Raises
     ------

@@ -73,19 +73,6 @@ class Grid:
 def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfig, warn: Warn) -> Grid:
     """Determine the grid from the fields of view in the header and the lines of the data.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of the image readouts.
-    probe
-        Power of the lines of the middle slice.
-    config
-        Whether oversampling is removed, and the centre if the user sets it.
-    warn
-        Called with each warning.
-
     Raises
     ------
     HeaderError
@@ -269,17 +256,6 @@ def anisotropy(encoding: EncodingSpace, ky: int) -> float:
 
 def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> float:
     """Ratio of encoded to image field of view along the readout.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of the image readouts.
-    ky
-        Rows of the encoded grid.
-    warn
-        Called if the oversampling in the header is not an integer, or is corrected.
 
     Raises
     ------

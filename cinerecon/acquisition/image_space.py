@@ -36,15 +36,6 @@ def require_kspace_readouts(raw: RawScan, image: Index, encoding: EncodingSpace)
     One readout of each line of the middle slice is examined, in the order of the line numbers, so that the header need
     not be correct. Readouts with a stored trajectory count as k-space.
 
-    Parameters
-    ----------
-    raw
-        The scan as stored.
-    image
-        Row numbers of the image readouts.
-    encoding
-        Their encoding, for the readout oversampling.
-
     Raises
     ------
     DataError

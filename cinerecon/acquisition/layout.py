@@ -100,15 +100,6 @@ class ScanLayout:
 def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | None = None) -> ScanLayout:
     """Check the headers of a scan and determine the use of each readout. Only a few samples are read.
 
-    Parameters
-    ----------
-    raw
-        The scan as stored.
-    config
-        Settings.
-    noise_path
-        A separate file with the noise readouts of the same coils.
-
     Raises
     ------
     HeaderError, DataError, UnsupportedError

@@ -29,23 +29,7 @@ FRAME_TIME_RATIO = 1.3
 def slice_meta(
     raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float], gating: Gating
 ) -> CineMeta:
-    """Geometry, frame times and slice thickness of a slice, with warnings about what the headers lack.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        The image readouts of the slice.
-    number
-        Index of the slice, sorted by position.
-    n_frames
-        Its number of frames.
-    pixel_size_mm
-        Distance of adjacent pixels along (y, x) [mm].
-    gating
-        The frames of the scan.
-    """
+    """Geometry, frame times and slice thickness of a slice, with warnings about what the headers lack."""
     times, time_warnings = gating.frame_times_ms, list[str]()
     if times is None:
         times, time_warnings = _frame_times(raw, lines, n_frames, gating)
@@ -162,15 +146,7 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
 
 
 def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
-    """Warnings about sizes and times outside the range of cardiac scans, with the probable unit.
-
-    Parameters
-    ----------
-    header
-        The header, with the reconstructed encoding first.
-    grid
-        The grid of the image.
-    """
+    """Warnings about sizes and times outside the range of cardiac scans, with the probable unit."""
     fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm
     yield from size_warnings((fov_y, fov_x), grid.pixel_size_mm)
     yield from thickness_warnings(thickness) if thickness > 0 else ()

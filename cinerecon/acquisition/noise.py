@@ -70,14 +70,7 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
 def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawScan | None:
     """Open the noise scan in a separate file, or in the twix file of the scan; None if it is the scan itself.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    path
-        A separate file, whose last measurement may be another scan with the same coils; None without one.
-    whiten
-        Whether the noise is needed for whitening.
+    The last measurement of a separate file may be another scan with the same coils.
     """
     source = raw if path is None else read_raw_scan(path)
     is_silent = isinstance(source.store, TwixSamples) and not has_flag(source.heads, NOISE).any()
@@ -103,15 +96,6 @@ def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
     """The noise readouts without those that are far louder than others: lines of the image with a wrong flag.
 
     Amplitudes are compared for equal dwell times, because noise power is proportional to the receiver bandwidth.
-
-    Parameters
-    ----------
-    noise
-        The scan with the noise readouts.
-    rows
-        Their row numbers.
-    warn
-        Called with the readouts that are left out.
     """
     if rows.size == 0:
         return rows
@@ -135,16 +119,7 @@ def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -
     Noise power is proportional to the receiver bandwidth, so each noise readout is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    image_row
-        Number of one of its image readouts.
-    noise
-        The scan with the noise readouts, usually the scan itself.
-    rows
-        Their row numbers.
+    The noise scan is usually the scan itself.
 
     Raises
     ------
@@ -175,17 +150,6 @@ def read_whitening(
     raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index
 ) -> tuple[Matrix | None, list[str]]:
     """The matrix that makes the noise of image samples uncorrelated between coils, with unit variance.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of its image readouts.
-    noise, rows
-        As for `read_covariance`.
-    coils
-        Numbers of the coils to keep.
 
     Returns
     -------

@@ -63,13 +63,7 @@ def open_scan(
 
 
 class ScanOpener:
-    """Opens files with the same settings, and keeps the last one open for its further slices.
-
-    Parameters
-    ----------
-    config
-        How files are read; the defaults if None.
-    """
+    """Opens files with the same settings, and keeps the last one open for its further slices."""
 
     def __init__(self, config: AcquisitionConfig | None = None) -> None:
         self.config = AcquisitionConfig.or_default(config)

@@ -19,13 +19,7 @@ from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 
 @dataclass(frozen=True, eq=False)
 class PhaseContrastScan(Scan):
-    """A scan of two sets, which is itself the set with the lower number; both share coil maps.
-
-    Attributes
-    ----------
-    encoded
-        The other set, whose phase also encodes velocity.
-    """
+    """A scan of two sets, which is itself the set with the lower number; both share coil maps."""
 
     encoded: Scan = field(repr=False)
 

@@ -238,15 +238,6 @@ def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
 
     They would be placed next to each other, and the image would be stretched along y and aliased.
 
-    Parameters
-    ----------
-    raw
-        The scan, its header with the reconstructed encoding.
-    lines
-        The image readouts of all slices, placed.
-    grid
-        The encoded grid.
-
     Raises
     ------
     DataError
@@ -278,15 +269,6 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
 
     If all frames share one pattern, these are frames that lack some of its lines; if patterns differ, frames with far
     fewer lines.
-
-    Parameters
-    ----------
-    lines
-        The image readouts of all slices, located on the grid.
-    n_frames
-        Number of frames of each slice.
-    grid
-        The encoded grid.
     """
     counts = tuple(n_frames)
     for number, n in enumerate(counts):
@@ -297,15 +279,7 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
 
 
 def missing_line_warnings(raw: RawScan, lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
-    """A warning for each slice without acceleration that lacks lines in all frames.
-
-    Parameters
-    ----------
-    raw
-        The scan, its header with the reconstructed encoding.
-    lines, n_frames, grid
-        As for `incomplete_frame_warnings`.
-    """
+    """A warning for each slice without acceleration that lacks lines in all frames."""
     encoding = raw.header.encodings[0]
     limit = encoding.limits.get("kspace_encoding_step_1")
     for number, n in enumerate(n_frames):

@@ -38,15 +38,7 @@ class Probe:
 
 
 def probe_lines(raw: RawScan, rows: Index) -> Probe:
-    """Measure the power of each line around its echo in a few readouts.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    rows
-        Row numbers of readouts, of one slice.
-    """
+    """Measure the power of each line around its echo in a few readouts."""
     numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
     order = np.argsort(numbers[rows], kind="stable")
     lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)

@@ -94,16 +94,7 @@ def read_truth(
     With true maps in the file, this is the image of `combine_truth` times a least-squares gain; without maps, only the
     scale is fitted.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    n_slices
-        Its number of slices.
-    data
-        The slice as read.
-    coil_matrix
-        The product of whitening and compression, for `transform_maps`; None if there was neither.
+    The coil matrix is the product of whitening and compression, for `transform_maps`; None if there was neither.
 
     Returns
     -------

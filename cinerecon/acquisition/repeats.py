@@ -25,16 +25,7 @@ LARGEST_GAIN = 1.3
 def check_repeated_lines(raw: RawScan, lines: Lines, n_averages: int, *, is_requested: bool) -> list[str]:
     """Check that measurements that will be averaged show the same image.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    lines
-        Its image readouts, located on the grid.
-    n_averages
-        Number of averages by the counter.
-    is_requested
-        Whether the user requested averages, so that a contradiction is only a warning.
+    A contradiction is only a warning if the user requested averages.
 
     Returns
     -------

@@ -106,11 +106,6 @@ class Scan(CineSource):
     def read_timed(self, number: int) -> TimedSlice:
         """Read one slice: whitened, on the grid of the image, with coil maps, and with the truth of a simulated scan.
 
-        Parameters
-        ----------
-        number
-            Index of the slice, sorted by position.
-
         Raises
         ------
         DataError
@@ -247,16 +242,6 @@ class Scan(CineSource):
 
 def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
     """Open a raw scan as a series of slices: check the headers, and determine the use of each readout.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    config
-        Settings.
-    noise
-        A separate file with the noise readouts of the same coils; None for those of the scan, or of another
-        measurement in its twix file.
 
     Raises
     ------

@@ -358,13 +358,6 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
     """The image readouts that contain only zeros, or rounding errors of zeros, ``(readouts,)`` bool.
 
     A slice without any signal is left unchanged: reading it raises an error.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of the image readouts.
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
     is_valid = np.isfinite(amplitude)  # others are refused when they are read

@@ -133,14 +133,7 @@ def announce_code(path: Path | None) -> None:
 def run_log(file: Path | None, *, quiet: bool, sources: list[Path]) -> Iterator[None]:
     """Write the log of the package to a file within a context, one line per finished slice.
 
-    Parameters
-    ----------
-    file
-        Log file, to which lines are appended, also warnings and errors.
-    quiet
-        Write no lines about slices to standard error.
-    sources
-        Files that are read, none of which may be the log file.
+    Lines are appended to the file, also warnings and errors; ``quiet`` writes no lines about slices to standard error.
 
     Raises
     ------

@@ -50,15 +50,7 @@ class ContainerImage:
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive that was written.
-
-    Attributes
-    ----------
-    path
-        The file.
-    digest, user
-        Digest and user of the image.
-    """
+    """An archive that was written."""
 
     path: Path
     digest: str

@@ -25,18 +25,8 @@ def report_results(
 ) -> None:
     """Print the tables, and write the files of results.
 
-    Parameters
-    ----------
-    scores, failures
-        Results of the evaluation.
-    output
-        Folder for the files; None only prints the tables.
-    baseline
-        Method to test against.
-    layouts
-        Layouts of tables of papers.
-    names
-        Methods that the user requested in addition to those of the papers.
+    Without an output folder only the tables are printed. The names are those of methods that the user requested in
+    addition to those of the papers.
     """
     from cinerecon.commands.console import print_tables
     from cinerecon.evaluation.failures import failure_table

@@ -29,15 +29,7 @@ GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class ShardJob:
-    """A job that runs one shard of a command.
-
-    Attributes
-    ----------
-    command
-        Name of the command.
-    options
-        Its options, with the shard.
-    """
+    """A job that runs one shard of a command."""
 
     command: str
     options: ArchiveOptions
@@ -64,13 +56,6 @@ class ShardJob:
 
 def submit(options: O, run: Callable[[O], None]) -> None:
     """Submit all shards of a command, wait for them, and merge their results.
-
-    Parameters
-    ----------
-    options
-        Options of the command.
-    run
-        The command.
 
     Raises
     ------

@@ -37,11 +37,6 @@ def cfl_files(path: Path) -> tuple[Path, Path]:
 def open_cfl(path: Path) -> NDArray[np.complex64]:
     """Map an array into memory, its axes in the opposite order of the header, without trailing dimensions of size 1.
 
-    Parameters
-    ----------
-    path
-        The header or the samples.
-
     Raises
     ------
     FileError

@@ -207,14 +207,7 @@ def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
 def write_case(path: Path, data: "CineData", attributes: Attributes | None = None) -> None:
     """Write a case atomically.
 
-    Parameters
-    ----------
-    path
-        File to write, ``.h5``; a missing folder is created.
-    data
-        One slice, without batch axes.
-    attributes
-        Additional metadata, e.g. subject, marks, settings.
+    The case is one slice, without batch axes; a missing folder is created.
 
     Raises
     ------

@@ -109,13 +109,6 @@ def remove_cases(folder: Path, rows: Iterable[IndexRow]) -> None:
 def keep_existing_rows(folder: Path, cases: Path) -> int:
     """Remove the rows of an index whose cases do not exist, and return the number of the others.
 
-    Parameters
-    ----------
-    folder
-        Folder of the index.
-    cases
-        Folder of the cases.
-
     Raises
     ------
     FileError

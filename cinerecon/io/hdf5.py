@@ -128,13 +128,6 @@ def require_plausible(name: str, n_bytes: float, path: Path) -> None:
 def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
     """Create an HDF5 file.
 
-    Parameters
-    ----------
-    path
-        File to write, e.g. a temporary name of `io.atomic.moved_into_place`.
-    options
-        Options of `h5py.File`.
-
     Raises
     ------
     OSError

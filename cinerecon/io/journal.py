@@ -14,11 +14,6 @@ class Journal:
 
     A line that an interruption cut short is ignored. Entries are kept in memory as text, which takes less.
 
-    Parameters
-    ----------
-    path
-        The file; it need not exist.
-
     Raises
     ------
     FileError

@@ -102,18 +102,7 @@ def start_shard(
 ) -> ShardRecord:
     """Record that a shard has started.
 
-    Parameters
-    ----------
-    output
-        Folder of the results of all shards.
-    command
-        Name of the command.
-    shard
-        The shard.
-    scans
-        Names of the scans of all shards, in order.
-    identity
-        All settings that affect the results; values are converted to JSON.
+    The names are those of the scans of all shards, in order; the identity are all settings that affect the results.
 
     Raises
     ------

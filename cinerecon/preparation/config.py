@@ -114,14 +114,7 @@ def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
 def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
     """Read sizes such as ``16x192x192``.
 
-    Parameters
-    ----------
-    text
-        The sizes with an x between.
-    axes
-        Description, e.g. ``frames x y x x``.
-    option
-        For the message.
+    ``axes`` describes them, e.g. ``frames x y x x``.
 
     Raises
     ------

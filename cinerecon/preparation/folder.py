@@ -141,14 +141,7 @@ def finish_index(
 class PrepareRecords:
     """Records of the sources and cases of this run and of earlier ones.
 
-    Parameters
-    ----------
-    folder
-        Folder of the cases.
-    records
-        Folder of the records: that of the cases, or that of a shard.
-    config
-        Settings of the preparation; sources are surveyed again after other settings.
+    Sources are surveyed again after other settings.
     """
 
     def __init__(self, folder: Path, records: Path, config: PrepareConfig) -> None:

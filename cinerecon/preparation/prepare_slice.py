@@ -69,17 +69,7 @@ class SliceJob:
 
 @dataclass(frozen=True)
 class PreparedSlice:
-    """The cases of one slice.
-
-    Attributes
-    ----------
-    rows
-        Rows for the index.
-    is_new
-        False if the cases existed already.
-    warnings
-        Warnings about the data.
-    """
+    """The cases of one slice."""
 
     rows: tuple[IndexRow, ...]
     is_new: bool
@@ -97,17 +87,7 @@ class ExcludedFile:
 
 @dataclass(frozen=True)
 class Survey:
-    """The content of a source.
-
-    Attributes
-    ----------
-    source
-        The source.
-    found
-        Its scans, or why it is refused or left out.
-    files
-        The files that the scans are read from.
-    """
+    """The content of a source."""
 
     source: Source
     found: tuple[Item | Rejection | ExcludedFile, ...]

@@ -104,23 +104,7 @@ def prepare(
 
 @dataclass(eq=False)
 class _Preparation:
-    """A run that surveys sources and prepares their slices; the index of the records lists the cases.
-
-    Attributes
-    ----------
-    folder, config
-        Folder of the cases, and settings.
-    known
-        Records of this run and of earlier ones.
-    existing
-        Cases that the folder contains.
-    n_processes
-        Number of processes.
-    make_job
-        Makes the job of a slice.
-    report
-        Called with the step and the fraction completed.
-    """
+    """A run that surveys sources and prepares their slices; the index of the records lists the cases."""
 
     folder: Path
     config: PrepareConfig

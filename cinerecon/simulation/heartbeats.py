@@ -129,14 +129,7 @@ class Rhythm:
 def draw_ecg(rng: np.random.Generator, beats: Sequence[Beat], systole_factor: float) -> NDArray[np.uint32]:
     """The ECG of consecutive beats, four leads and a trigger channel, ``(channels, samples)`` in steps of 2.5 ms.
 
-    Parameters
-    ----------
-    rng
-        Source of the noise.
-    beats
-        Consecutive beats from time 0.
-    systole_factor
-        Duration of systole relative to the mean of all subjects; the T wave is at its end.
+    The first beat is at time 0; T waves are at the end of systole.
     """
     time = np.arange(0.0, beats[-1].end_ms, ECG_STEP_MS)
     signal, triggers = np.zeros(len(time)), np.zeros(len(time), np.uint32)

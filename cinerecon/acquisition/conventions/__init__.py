@@ -38,17 +38,6 @@ from cinerecon.io.ismrmrd.raw import RawScan
 def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, warn: Warn) -> RawScan:
     """Convert header and counters of a scan to the definitions of the standard.
 
-    Parameters
-    ----------
-    raw
-        The scan as it is stored.
-    selection
-        Its readouts by their use.
-    config
-        Settings of the counters and of the centre of the readouts.
-    warn
-        Called with a description of each correction.
-
     Returns
     -------
     The scan, whose header has only the reconstructed encoding; the samples are unchanged.

@@ -58,15 +58,6 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
     """Merge heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
 
     They are parts of one image if no repetition is a complete image: each measures different lines of the same phases.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    warn
-        Called if a counter was merged.
     """
     idx = raw.heads["idx"]
     n_values = {name: len(np.unique(idx[name][image])) for name in ("phase", "repetition")}
@@ -85,7 +76,7 @@ def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
 def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
     """Merge parts of one slice that were counted as slices: all have one position, each has different lines.
 
-    Parameters as for `merge_segments`; returns the scan with the corrected limit of the counter.
+    Returns the scan with the corrected limit of the counter.
     """
     heads = raw.heads[image]
     n_slices = len(np.unique(heads["idx"]["slice"]))
@@ -178,17 +169,6 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
 
     If a counter has several values in the header but a single one in the readouts, and every line was measured that
     many times, the measurements are numbered in temporal order.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    config
-        Settings, of which ``repeats`` is used.
-    warn
-        Called if a counter was written.
 
     Raises
     ------

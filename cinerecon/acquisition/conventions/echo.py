@@ -18,15 +18,6 @@ ECHO_TOLERANCE = 1 / 8
 def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
     """Set the centre of all readouts to the one that the user gives.
 
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    centre
-        The sample at the centre of k-space.
-
     Raises
     ------
     ConfigError
@@ -43,13 +34,6 @@ def require_echo_in_middle(raw: RawScan, image: Index) -> None:
     """Refuse asymmetric echoes whose ``center_sample`` is the middle of the readout.
 
     They would be taken for symmetric readouts of a zero-filled matrix, of lower resolution.
-
-    Parameters
-    ----------
-    raw
-        The scan, with one encoding.
-    image
-        Row numbers of the image readouts.
 
     Raises
     ------
@@ -82,15 +66,6 @@ def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
     """Set ``center_sample`` if it is missing, or impossible for a readout of all columns.
 
     The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    warn
-        Called with each correction.
 
     Raises
     ------

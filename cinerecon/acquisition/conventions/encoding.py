@@ -27,16 +27,7 @@ MEASURED_PART = 0.9
 def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> RawScan:
     """Replace the encoded grid by the one on which the readouts were measured.
 
-    Parameters
-    ----------
-    raw
-        The scan, with one encoding.
-    image
-        Row numbers of the image readouts.
-    zeros
-        Number of zero samples at the start and at the end of the readouts, ``(readouts,)``.
-    warn
-        Called with each correction.
+    ``zeros`` are the counts of `zero_samples`.
 
     Raises
     ------
@@ -143,13 +134,6 @@ def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
     """Count the zero samples at the start and at the end of the readouts, both ``(readouts,)``.
 
     Samples count if they are zero in all readouts of the same length.
-
-    Parameters
-    ----------
-    raw
-        The scan.
-    image
-        Row numbers of the image readouts.
     """
     before, after = np.zeros(len(image), np.intp), np.zeros(len(image), np.intp)
     kinds = _kinds(raw.heads[image])
@@ -164,19 +148,7 @@ def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
 
 
 def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> None:
-    """Mark zero samples at the ends of the readouts as discarded, with the fields of the standard.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    zeros
-        Number of samples at the start and at the end, from `zero_samples`.
-    warn
-        Called if there are any.
-    """
+    """Mark zero samples at the ends of the readouts as discarded, with the fields of the standard."""
     added = 0
     for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
         added = max(added, int((n - raw.heads[name][image].astype(np.intp)).max()))
@@ -191,17 +163,7 @@ def _kinds(heads: Heads) -> Index:
 
 
 def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
-    """Count lines from 0 that are counted from 1, and exceed limit or grid by one, or from the centre of k-space.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    warn
-        Called if the line numbers were changed.
-    """
+    """Count lines from 0 that are counted from 1, and exceed limit or grid by one, or from the centre of k-space."""
     _count_from_edge(raw, image, warn)
     encoding = raw.header.encodings[0]
     numbers = raw.heads["idx"]["kspace_encode_step_1"]

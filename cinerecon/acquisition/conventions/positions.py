@@ -24,17 +24,8 @@ MIN_REPEAT_RATIO = 1.1
 def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None:
     """Number the slices by position if one value of the slice counter has several positions.
 
-    Parameters
-    ----------
-    raw
-        The scan; the slice counter of its readout headers is changed.
-    image
-        Row numbers of the image readouts.
-    how
-        ``slices`` reads each position as a slice, ``one`` reads all as one slice; ``auto`` reads positions as slices if
-        each has a full set of lines, and refuses others that are more than half a slice apart.
-    warn
-        Called if slices were separated.
+    With ``how`` of ``slices`` each position is a slice, with ``one`` all are one slice; ``auto`` reads positions as
+    slices if each has a full set of lines, and refuses others that are more than half a slice apart.
 
     Raises
     ------

@@ -25,17 +25,7 @@ ANISOTROPY_MARGIN = 0.1
 
 
 def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawScan:
-    """Correct centre and grid of the readouts if the header describes them before the removal of oversampling.
-
-    Parameters
-    ----------
-    raw
-        The scan, with one encoding; its readout headers are changed.
-    image
-        Row numbers of the image readouts.
-    warn
-        Called with each correction.
-    """
+    """Correct centre and grid of the readouts if the header describes them before the removal of oversampling."""
     heads = raw.heads[image]
     lengths, centres = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
     n, centre = int(lengths[0]), int(centres[0])
@@ -93,14 +83,7 @@ def _has_echo_in_the_middle(raw: RawScan, image: Index) -> bool:
 def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tuple[int, int], int]) -> None:
     """Set the centre of calibration readouts to that of image readouts of the same length and ``center_sample``.
 
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    selection
-        Its readouts by their use.
-    claimed
-        The corrected centre for each length and stored centre of the image readouts.
+    ``claimed`` is the corrected centre for each length and stored centre of the image readouts.
     """
     rows = np.setdiff1d(selection.calibration, selection.image)
     for (length, centre), corrected in claimed.items():
@@ -122,17 +105,7 @@ def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
 def place_calibration_of_other_encodings(
     raw: RawScan, selection: Selection, encodings: tuple[EncodingSpace, ...]
 ) -> None:
-    """Number the lines of calibration readouts as in the encoding of the image, assuming the same line spacing.
-
-    Parameters
-    ----------
-    raw
-        The scan; its readout headers are changed.
-    selection
-        Its readouts by their use.
-    encodings
-        All encodings of the header.
-    """
+    """Number the lines of calibration readouts as in the encoding of the image, assuming the same line spacing."""
     own = encodings[selection.encoding].centre_line
     references = raw.heads["encoding_space_ref"][selection.calibration]
     for reference in np.unique(references[references != selection.encoding]):

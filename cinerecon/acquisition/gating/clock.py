@@ -65,16 +65,7 @@ class Clock:
 def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> Clock:
     """Read the times of readouts.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    rows
-        Row numbers of the image readouts.
-    tick_ms
-        Unit of ``acquisition_time_stamp`` [ms]; None to determine it.
-    warn
-        Called if the unit was determined from the data.
+    ``tick_ms`` of None determines the unit of ``acquisition_time_stamp``.
 
     Raises
     ------

@@ -183,17 +183,6 @@ class Gating:
 def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn) -> Gating:
     """Determine the frames of a scan and its heartbeats.
 
-    Parameters
-    ----------
-    raw
-        The scan as stored.
-    rows
-        Row numbers of the image readouts.
-    config
-        Settings of the gating.
-    warn
-        Called if the counters are not used, or beats are rejected.
-
     Raises
     ------
     DataError

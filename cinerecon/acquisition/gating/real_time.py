@@ -17,16 +17,7 @@ def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int |
     A frame is a run of readouts with the same counters, of a given number of readouts, or, where the counters are
     constant, of readouts up to the first line that occurs again.
 
-    Parameters
-    ----------
-    raw
-        The scan.
-    rows
-        Row numbers of the image readouts.
-    clock
-        Their times; None for file order.
-    n_lines
-        Readouts of each frame; None for the rule above.
+    With ``n_lines`` every frame has this number of readouts. Without a clock the order of the file is that of time.
 
     Returns
     -------

@@ -156,16 +156,7 @@ def export(
 ) -> dict[Path, float]:
     """Write the slices to one target, and their maps next to it, each file atomically.
 
-    Parameters
-    ----------
-    cines
-        Slices, in order.
-    target
-        File or folder, see `Target.parse`.
-    overwrite
-        Replace existing files.
-    patient
-        Identity to write into DICOM files; None for anonymous files. All other formats are anonymous.
+    DICOM files hold the identity of the patient, or are anonymous as all other formats.
 
     Returns
     -------

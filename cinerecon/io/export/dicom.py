@@ -57,15 +57,6 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
 
     Rows and columns are turned as scanners store them, see `export.display`; positions and directions follow.
     Elements that neither the geometry nor the header of the scan determines are left empty.
-
-    Parameters
-    ----------
-    folder
-        Folder of the files; created if missing.
-    cines
-        Slices of one scan, in order.
-    patient
-        Identity; None for anonymous files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     provenance, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()

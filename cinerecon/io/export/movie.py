@@ -30,12 +30,7 @@ def write_gif(path: Path, cines: list[CineImage], columns: int | None = None) ->
 def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
     """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers.
 
-    Parameters
-    ----------
-    path
-        The file.
-    cines, columns
-        As for `montage`.
+    Columns are those of `montage`.
 
     Raises
     ------

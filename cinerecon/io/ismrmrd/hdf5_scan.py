@@ -79,14 +79,7 @@ def holds_hdf5_images(path: Path) -> bool:
 def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     """The group that holds the header ``xml`` and the readouts ``data``.
 
-    Parameters
-    ----------
-    file
-        The open file.
-    name
-        Name of the group; None for the only group of readouts.
-    where
-        The file, for messages.
+    Without a name it is the only group of readouts.
 
     Raises
     ------

@@ -49,15 +49,6 @@ PERSONAL = (
 def required_number(parent: Element, path: str, where: str, within: str = "") -> float:
     """A finite number of the header.
 
-    Parameters
-    ----------
-    parent, path
-        The element, and the path below it.
-    where
-        The file, for messages.
-    within
-        Name of the enclosing element, for messages.
-
     Raises
     ------
     HeaderError

@@ -136,11 +136,6 @@ def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
     """The blocks in an array of waveforms of an HDF5 file, and warnings about damaged ones.
 
     Images do not depend on waveforms, unless a scan is gated by them: a damaged block is left out.
-
-    Parameters
-    ----------
-    stored
-        The member ``waveforms`` of the measurement; None if it is missing.
     """
     if stored is None:
         return (), ()

@@ -21,15 +21,8 @@ CONTRAST = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle"
 def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tuple[list[Slice], list[str]]:
     """The slices of a series, along the normal of the first image, each in temporal order.
 
-    Parameters
-    ----------
-    images
-        The images of the series.
-    folder
-        Their folder, for errors.
-    fewest_frames
-        Smallest number of images of a slice. With 1, a series with one image per slice is accepted; where other slices
-        have several images, single images are excluded in any case.
+    With ``fewest_frames`` of 1, a series with one image per slice is accepted; where other slices have several images,
+    single images are excluded in any case.
 
     Returns
     -------

@@ -36,13 +36,6 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
 
     The slices may be along another of the first three axes, as after a reorientation to the axes of the patient.
 
-    Parameters
-    ----------
-    path
-        The file.
-    fewest_frames
-        Smallest number of frames.
-
     Raises
     ------
     FileError

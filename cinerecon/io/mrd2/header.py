@@ -14,13 +14,7 @@ from cinerecon.io.ismrmrd.header import NAMESPACE
 
 
 def header_as_xml(header: Any) -> bytes:
-    """The XML header of version 1 with the elements that both versions have.
-
-    Parameters
-    ----------
-    header
-        An ``mrd.Header``.
-    """
+    """The XML header of version 1 with the elements that both versions have."""
     from ismrmrd.xsd import ismrmrdHeader
 
     content = _children(header, ismrmrdHeader)

@@ -11,15 +11,6 @@ from cinerecon.errors import CineReconError, DataError, FileError
 def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterator[Any]]:
     """The header of a stream, None if it has none, and its items: acquisitions, waveforms, images.
 
-    Parameters
-    ----------
-    file
-        The open file.
-    path
-        Its path.
-    mrd
-        The package, see `load_mrd`.
-
     Raises
     ------
     FileError

@@ -26,16 +26,7 @@ WHITE_VALUE = 1000.0
 def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> ImageMessage:
     """An image of white text on black at the position of a slice.
 
-    Parameters
-    ----------
-    header
-        The header of the scan.
-    head
-        The header of a readout of the slice, for position and directions.
-    number
-        Counter of the slice.
-    text
-        The error.
+    Position and directions are those of the header of one of its readouts.
     """
     x, y = (int(np.clip(n, SMALLEST, LARGEST)) for n in header.encodings[0].recon.matrix[:2])
     fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm

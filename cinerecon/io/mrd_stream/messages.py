@@ -115,13 +115,7 @@ class ImageMessage:
 
 @dataclass(frozen=True, eq=False)
 class ArrayMessage:
-    """An array, which a raw scan does not need.
-
-    Attributes
-    ----------
-    values
-        The numbers.
-    """
+    """An array, which a raw scan does not need."""
 
     values: NDArray[Any]
 

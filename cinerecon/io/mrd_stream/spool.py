@@ -26,13 +26,6 @@ HEADS_AT_ONCE = 4096
 class Spool:
     """The readouts of a scan in the order of arrival; a context manager that closes and deletes the file.
 
-    Parameters
-    ----------
-    path
-        File for the samples, which is created.
-    header
-        The XML header.
-
     Raises
     ------
     HeaderError
@@ -104,11 +97,6 @@ class Spool:
 
     def scan(self, rows: Index | None = None) -> RawScan:
         """The scan as received so far, or only some of its readouts, renumbered from 0.
-
-        Parameters
-        ----------
-        rows
-            Numbers of the readouts, ascending; None for all.
 
         Raises
         ------

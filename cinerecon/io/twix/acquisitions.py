@@ -95,17 +95,7 @@ def directions_of_normal(normal: NDArray[np.float64], rotation: float) -> Direct
 
 
 def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
-    """The ISMRMRD headers of readouts.
-
-    Parameters
-    ----------
-    mdh
-        ``(readouts,)`` their twix headers.
-    layout
-        Layout of the file.
-    protocol
-        Parameters of the measurement.
-    """
+    """The ISMRMRD headers of readouts."""
     heads: Heads = np.zeros(len(mdh), acquisition_dtype["head"])
     heads["version"], heads["measurement_uid"], heads["scan_counter"] = 1, mdh["MeasUID"], mdh["ScanCounter"]
     heads["flags"] = _flags(mdh, layout)

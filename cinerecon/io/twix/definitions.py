@@ -66,13 +66,6 @@ def offset_of(layout: np.dtype[Any], name: str) -> int:
 def twixtools_module(name: str, where: str) -> ModuleType:
     """A module of twixtools.
 
-    Parameters
-    ----------
-    name
-        Name of the module.
-    where
-        The file to be read, for errors.
-
     Raises
     ------
     UnsupportedError

@@ -30,14 +30,7 @@ NOISE_BANDWIDTH = 0.793
 def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
     """The ISMRMRD header of a measurement, and warnings.
 
-    Parameters
-    ----------
-    protocol
-        Its parameters.
-    image
-        ``(readouts,)`` headers of the image lines.
-    waveforms
-        The signals of the measurement.
+    ``image`` are the headers of the image lines.
 
     Raises
     ------

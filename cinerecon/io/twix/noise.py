@@ -19,12 +19,7 @@ def find_noise(scan: RawScan, like: RawScan | None = None) -> RawScan | None:
 
     Adjustments precede the scan: the last one before it is preferred.
 
-    Parameters
-    ----------
-    scan
-        A measurement of a twix file.
-    like
-        Another scan, whose channels the noise must have; None for those of the measurement.
+    With ``like`` the channels are those of another scan.
     """
     measurements = list_measurements(scan.path)
     own = next(part for part in measurements if part.label == scan.group)

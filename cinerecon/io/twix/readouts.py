@@ -112,16 +112,7 @@ def read_headers(
 ) -> tuple[Mdh, TwixSamples, tuple[Packet, ...]]:
     """Read the headers of all readouts and the positions of packets of a measurement; the samples are read on demand.
 
-    Parameters
-    ----------
-    path
-        The file.
-    measurement
-        The measurement.
-    layout
-        The layout of its readouts.
-    start
-        First byte after the protocol.
+    The first one is at the byte ``start``, after the protocol.
 
     Raises
     ------

@@ -78,16 +78,7 @@ def read_signals(
 ) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
     """The signals of a measurement as waveforms, and warnings about packets that are left out.
 
-    Parameters
-    ----------
-    path
-        The file.
-    packets
-        Positions of the packets in it.
-    mdh
-        Headers of all readouts.
-    software
-        Version of the software as in the protocol, e.g. ``syngo MR E11`` or ``syngo MR XA30``.
+    The version of the software is that in the protocol, e.g. ``syngo MR E11`` or ``syngo MR XA30``.
     """
     version = re.search(r"XA(\d+)", software)
     layout = LAYOUT_XA if version else LAYOUT_BEFORE_XA

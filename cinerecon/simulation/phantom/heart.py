@@ -24,19 +24,7 @@ from cinerecon.simulation.phantom.tissues import Tissues
 
 
 class Heart:
-    """A heart and its motion, read at any point and time.
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    cloudy, grainy
-        Textures to read outlines and tissue from.
-    size
-        Sizes in end diastole and extent of the motion.
-    cycle
-        Time course of the beat.
-    """
+    """A heart and its motion, read at any point and time."""
 
     def __init__(self, rng: np.random.Generator, cloudy: Texture, grainy: Texture, size: Size, cycle: Cycle) -> None:
         self.size, self.cycle = size, cycle

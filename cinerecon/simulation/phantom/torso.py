@@ -21,15 +21,7 @@ from cinerecon.simulation.phantom.tissues import Tissues
 
 
 class Torso:
-    """A torso whose outlines are warped at random. Body coordinates are LPS [mm].
-
-    Parameters
-    ----------
-    rng
-        Source of randomness.
-    cloudy, grainy
-        Textures to read outlines and tissue from.
-    """
+    """A torso whose outlines are warped at random. Body coordinates are LPS [mm]."""
 
     def __init__(self, rng: np.random.Generator, cloudy: Texture, grainy: Texture) -> None:
         self._half = rng.uniform(150, 185), rng.uniform(92, 122)
