@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,14 +149,23 @@ def _refuse_verdict(options: ReconOptions) -> None:
         Naming the methods that have one.
     """
     from cinerecon.errors import ConfigError
-    from cinerecon.methods.model_file import model_label
     from cinerecon.reconstruction.trust.calibration import calibrated_methods
 
-    is_requested = options.verdict and "verdict" in options.model_fields_set
-    known, labels = calibrated_methods(), list(map(model_label, options.models))
-    if is_requested and not set(labels) & set(known):
-        what = f"--verdict has no effect: {', '.join(labels)} has no verdict"
-        raise ConfigError(what, where="--verdict", hint=f"methods with a verdict: {', '.join(known)}")
+    if not (options.verdict and "verdict" in options.model_fields_set):
+        return
+    texts = list(map(partial(_no_verdict, options), options.models))
+    if all(texts):
+        hint = f"methods with a verdict: {', '.join(calibrated_methods())}, with their own weights and settings"
+        raise ConfigError(f"--verdict has no effect: {'; '.join(texts)}", where="--verdict", hint=hint)
+
+
+def _no_verdict(options: ReconOptions, model: str) -> str:
+    """Why images of a method have no verdict; empty if they have one."""
+    from cinerecon.reconstruction.run import load_request_method
+    from cinerecon.reconstruction.trust import method_without_verdict
+
+    request = options.request().with_values(model=model)
+    return method_without_verdict(load_request_method(request), request.label)
 
 
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:

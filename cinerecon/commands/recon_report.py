@@ -37,6 +37,8 @@ def print_report(report: "ReconReport") -> None:
     for part in report.slices:
         if part.verdict:
             print(f"slice {part.cine.meta.slice}  {part.verdict.status}: {part.verdict.numbers}")
+        elif part.no_verdict:
+            print(f"slice {part.cine.meta.slice}  no verdict: {part.no_verdict}")
     for part in report.slices:
         if part.snr:
             print(f"slice {part.cine.meta.slice}  {snr_line(part)}")
@@ -129,6 +131,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "snr": part.snr,
                 "noise_source": part.cine.noise_source,
                 "verdict": None if part.verdict is None else asdict(part.verdict),
+                "no_verdict": part.no_verdict,
                 "uncertainty": part.uncertainty,
                 "uncertainty_source": part.cine.uncertainty_source,
                 "quality": part.quality,

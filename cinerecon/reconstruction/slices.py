@@ -21,7 +21,12 @@ from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.reconstruction.noise_maps import map_noise, snr_figures, with_known_noise, with_noise
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.trust import is_judged, judge_slice
+from cinerecon.reconstruction.trust import (
+    calibration_of,
+    judge_slice,
+    method_without_verdict,
+    slice_without_verdict,
+)
 from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
@@ -67,6 +72,7 @@ class ReconstructedSlice:
     snr: dict[str, float] = field(default_factory=dict)
     partial_fourier: str = ""
     uncertainty: dict[str, float] = field(default_factory=dict)
+    no_verdict: str = ""
 
     @property
     def image(self) -> NDArray[np.complex64]:
@@ -124,7 +130,8 @@ def reconstruct_slice(
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
         result = method.reconstruct(data, report, record=request.keeps_convergence)
         measured_image = _finite(result.image.cpu(), data, request.label)
-    verdict = _judge(data, measured_image, method, request, seconds) if request.verdict else None
+    no_verdict = _no_verdict(data, method, request)
+    verdict = None if no_verdict else _judge(data, measured_image, method, request, seconds)
     filled = fill_partial_fourier(measured_image, data, request.partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
@@ -148,14 +155,22 @@ def reconstruct_slice(
         residual=residual,
         snr=snr,
         partial_fourier=filled.record,
+        no_verdict=no_verdict,
     )
+
+
+def _no_verdict(data: CineData, method: Reconstructor, request: ReconRequest) -> str:
+    """Why a slice has no verdict, where one of this method was requested; empty otherwise."""
+    if not request.verdict or calibration_of(request.label) is None:
+        return ""
+    return method_without_verdict(method, request.label) or slice_without_verdict(data)
 
 
 def _judge(
     data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
 ) -> Verdict | None:
-    """The verdict on an image, None if the method has none; its time [s] is added to ``seconds``."""
-    if not is_judged(data, method, request.label):
+    """The verdict on an image, None if none was requested of this method; its time [s] is added to ``seconds``."""
+    if not request.verdict or calibration_of(request.label) is None:
         return None
     with timed(seconds, "verdict"):
         return judge_slice(data, image, method, request.label, request.undersample or "")

@@ -2,6 +2,13 @@
 
 from cinerecon.reconstruction.trust.calibration import Calibration, calibration_of
 from cinerecon.reconstruction.trust.features import measure_features
-from cinerecon.reconstruction.trust.judge import is_judged, judge_slice
+from cinerecon.reconstruction.trust.judge import judge_slice, method_without_verdict, slice_without_verdict
 
-__all__ = ["Calibration", "calibration_of", "is_judged", "judge_slice", "measure_features"]
+__all__ = [
+    "Calibration",
+    "calibration_of",
+    "judge_slice",
+    "measure_features",
+    "method_without_verdict",
+    "slice_without_verdict",
+]

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
+from cinerecon.config import Config
 from cinerecon.methods.base import Reconstructor
-from cinerecon.methods.model_file import CHECKSUM, WEIGHTS, hash_weights, models_folder, read_metadata
+from cinerecon.methods.model_file import CHECKSUM, WEIGHTS, hash_weights, models_folder, read_metadata, read_model
+from cinerecon.methods.table import find_method
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.reconstruction.trust.calibration import calibration_of
 from cinerecon.reconstruction.trust.features import measure_features
@@ -15,26 +17,40 @@ MIN_FRAMES, MIN_MATRIX, MIN_ACCELERATION = 8, 64, 1.5
 """Smallest cines that are judged, and the least acceleration: smaller ones are unlike those of the calibration."""
 
 
-def is_judged(data: CineData, method: Reconstructor, label: str) -> bool:
-    """Whether images of a method have a verdict, and the cine is large enough and accelerated.
+def method_without_verdict(method: Reconstructor, label: str) -> str:
+    """Why the images of a method have no verdict; empty if they have one.
 
-    The verdict was calibrated with the shipped weights: another network of the same name, e.g. in a run folder, has
-    none.
+    The verdict was calibrated with the shipped weights and with the default settings: another network of the same name,
+    e.g. in a run folder, and other settings have none.
     """
-    is_large = data.n_frames >= MIN_FRAMES and min(data.matrix) >= MIN_MATRIX
-    is_calibrated = calibration_of(label) is not None and _has_shipped_weights(method, label)
-    return is_calibrated and is_large and acceleration_of(data)[0] >= MIN_ACCELERATION
-
-
-def _has_shipped_weights(method: Reconstructor, label: str) -> bool:
-    """Whether a method has the weights that come with the program under a name; classical methods have none."""
+    if calibration_of(label) is None:
+        return f"{label} has no verdict"
     path = models_folder() / label / WEIGHTS
     shipped = read_metadata(path).get(CHECKSUM) if path.is_file() else ""
-    return (hash_weights(method.weights) if method.weights else "") == shipped
+    if (hash_weights(method.weights) if method.weights else "") != shipped:
+        return f"{label} has other weights than the shipped ones"
+    calibrated = read_model(label)[0] if shipped else find_method(label).config_class()
+    if _image_settings(method.config) != _image_settings(calibrated):
+        return f"{label} has other settings than the default ones"
+    return ""
+
+
+def slice_without_verdict(data: CineData) -> str:
+    """Why images of a slice have no verdict with any method; empty if the slice is large and accelerated enough."""
+    if data.n_frames < MIN_FRAMES:
+        return f"fewer than {MIN_FRAMES} frames"
+    if min(data.matrix) < MIN_MATRIX:
+        return f"fewer than {MIN_MATRIX} lines or columns"
+    return f"acceleration below {MIN_ACCELERATION}" if acceleration_of(data)[0] < MIN_ACCELERATION else ""
+
+
+def _image_settings(config: Config) -> dict[str, object]:
+    """The type of a configuration, and its settings that change images."""
+    return {"type": type(config), **config.model_dump(exclude={"card", "training", "precision", "coils_at_once"})}
 
 
 def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str = "") -> Verdict | None:
-    """The verdict on an image, where `is_judged` holds; None if the method is not calibrated.
+    """The verdict on an image, where method and slice have one; None if the method is not calibrated.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from cinerecon.cli import app
-from cinerecon.errors import CineReconWarning, DataError
+from cinerecon.errors import CineReconWarning, ConfigError, DataError
 from cinerecon.methods.model_file import RECIPE, WEIGHTS, models_folder, read_model, write_model
 from cinerecon.methods.table import load_method
 from cinerecon.reconstruction.public import reconstruct
@@ -106,14 +106,49 @@ def test_a_loaded_method_gives_the_name_and_verdict_of_its_name(scans, name):
     assert loaded.cine.provenance.series == by_name.cine.provenance.series
 
 
-def test_other_weights_of_the_same_name_have_no_verdict(scans, tmp_path):
-    """The expected error was calibrated with the shipped weights."""
+def other_weights(folder):
+    """A run folder with the recipe of a shipped network, and weights that differ slightly."""
     config, path = read_model("slrnet")
-    weights = {name: 1.01 * tensor for name, tensor in load_file(path).items()}
-    folder = tmp_path / "slrnet"
     folder.mkdir()
     (folder / RECIPE).write_text((models_folder() / "slrnet" / RECIPE).read_text())
-    write_model(folder / WEIGHTS, weights, config)
+    write_model(folder / WEIGHTS, {name: 1.01 * tensor for name, tensor in load_file(path).items()}, config)
+    return folder
+
+
+def test_other_weights_of_the_same_name_have_no_verdict(scans, tmp_path):
+    """The expected error was calibrated with the shipped weights."""
+    folder = other_weights(tmp_path / "slrnet")
     for options in ({"method": folder}, {"method": "slrnet", "weights": folder / WEIGHTS}):
         (part,) = reconstruct(scans / "intact.h5", **options)
         assert part.cine.method == "slrnet" and part.verdict is None
+        assert part.no_verdict == "slrnet has other weights than the shipped ones"
+
+
+def test_other_settings_have_no_verdict(scans):
+    """The expected error was calibrated with the default settings; the precision does not change the image."""
+    for method, text in (("ktslr", "n_iterations=5"), ("slrnet", "phase_smoothing=1"), ("slrnet", "scale=max")):
+        (part,) = reconstruct(scans / "intact.h5", method=method, settings=[text])
+        assert part.verdict is None and part.no_verdict == f"{method} has other settings than the default ones"
+    for method, text in (("ktslr", "n_iterations=40"), ("slrnet", "precision=float32")):
+        (part,) = reconstruct(scans / "intact.h5", method=method, settings=[text])
+        assert part.verdict is not None and not part.no_verdict
+
+
+def test_requested_verdict_of_other_weights_or_settings_is_refused(scans, tmp_path):
+    folder = other_weights(tmp_path / "slrnet")
+    for arguments, reason in (
+        (("-m", folder), "slrnet has other weights than the shipped ones"),
+        (("-m", "ktslr", "--set", "n_iterations=5"), "ktslr has other settings than the default ones"),
+    ):
+        result = recon(scans / "intact.h5", *arguments, "--verdict", "-o", tmp_path / "a.h5")
+        assert isinstance(result.exception, ConfigError) and reason in result.exception.what
+        result = recon(scans / "intact.h5", *arguments, "-o", tmp_path / "a.h5", "--force")
+        assert result.exit_code == 0 and f"slice 0  no verdict: {reason}" in result.stdout
+
+
+def test_small_cines_report_that_they_have_no_verdict(tmp_path):
+    simulate_scan(tmp_path / "short.h5", SimulateConfig(**SIZES | {"n_frames": 6}, undersample="gaussian:4,acs=4"))
+    result = recon(tmp_path / "short.h5", "-m", "ktslr", "-o", tmp_path / "a.h5")
+    assert "slice 0  no verdict: fewer than 8 frames" in result.stdout
+    result = recon(tmp_path / "short.h5", "-m", "ktslr", "-o", tmp_path / "b.h5", "--no-verdict")
+    assert "no verdict" not in result.stdout
