@@ -1,7 +1,7 @@
 """k-t SLR compared with the released algorithm, both with the same weights and run to convergence."""
 
 from classical_tables import Row, describe_gains
-from pages import machine, markdown_table
+from pages import folded, machine, markdown_table
 
 from cinerecon.methods.classical.config import KtSlrConfig
 
@@ -65,7 +65,7 @@ def describe_converged(rows: list[Row], sizes: str) -> str:
         ratio = f"{usage.cpu_s / baseline_s[row.case]:.4f}" if row.case in baseline_s else ""
         numbers = f"{row.psnr:.2f}", f"{row.ssim:.4f}", usage.n_iterations, f"{usage.cpu_s:.2f}", ratio
         lines.append((*row.case, row.method, *numbers, f"{usage.memory_mb:.0f}"))
-    table = markdown_table((*heads, "memory [MB]"), lines)
+    table = folded("All cases", markdown_table((*heads, "memory [MB]"), lines))
     return "\n\n".join([f"{sizes} {machine()}", table, *describe_gains(rows, BASELINE, "cpu_s"), describe_losses(rows)])
 
 

@@ -25,6 +25,11 @@ def markdown_row(cells: Sequence[object]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+def folded(title: str, text: str) -> str:
+    """Text that a reader unfolds by a click on its title, on GitHub and in the documentation."""
+    return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
+
+
 def machine(n_threads: int | None = None) -> str:
     """Processor and versions of the measurement, and its number of threads, by default that of this process."""
     bart = f", BART {bart_pics.version()}" if bart_pics.is_installed() else ""

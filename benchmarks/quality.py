@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pages import machine, write_section
-from quality_tables import describe_losses, gain_table, time_table, value_table
+from pages import folded, machine, write_section
+from quality_tables import gain_table, time_table, value_table
 
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.request import EvaluationRequest
@@ -126,7 +126,7 @@ def score_group(group: str, paths: list[Path], arguments: argparse.Namespace) ->
 
 
 def describe_group(group: str, scores: list[Score], arguments: argparse.Namespace) -> str:
-    """Heading and tables of a group."""
+    """Gains and times of a group, then its other tables, folded; those of the subjects are not folded."""
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
     series //= len(arguments.coils)
     sizes = {
@@ -135,14 +135,15 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
         PHANTOMS: f"{series} phantoms",
     }
     methods, baseline = arguments.model, arguments.baseline
-    parts = [f"**{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {PHASES[arguments.phase]}**"]
+    title = f"{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {PHASES[arguments.phase]}"
     networks = [name for name in methods if name not in METHODS or METHODS[name].kind == "deep"]
-    if baseline in methods and networks:
-        parts += [gain_table(scores, networks, baseline), describe_losses(scores, networks, baseline)]
-    parts += [value_table(scores, methods, fields) for fields in MEASURES]
+    parts = [gain_table(scores, networks, baseline)] if baseline in methods and networks else []
     if baseline in methods:
         parts.append(time_table(scores, methods, baseline))
-    return "\n\n".join(part for part in parts if part)
+    values = [value_table(scores, methods, fields) for fields in MEASURES]
+    if group == SUBJECTS:
+        return "\n\n".join([f"**{title}**", *parts, folded("PSNR, SSIM and the heart", "\n\n".join(values))])
+    return folded(title, "\n\n".join([*parts, *values]))
 
 
 def main() -> None:

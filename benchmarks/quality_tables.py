@@ -11,10 +11,12 @@ from cinerecon.metrics.statistics import Gain, compare_paired, summarise_mean, w
 Column = tuple[str, int]
 """Sampling pattern and number of coils."""
 HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", ("heart_psnr", "xt_ssim"): "heart: PSNR [dB] / x-t SSIM"}
+BELOW = "Last column: combinations of subject, pattern and coils with a lower PSNR, and the largest loss [dB]."
 NOTE = (
     "Means over subjects. Brackets: 95 % bootstrap interval. Star: no significant difference (Wilcoxon's signed-rank "
-    "test with Holm's correction, p of 0.05 or more)."
+    f"test with Holm's correction, p of 0.05 or more). {BELOW}"
 )
+NOTE_WITHOUT_INTERVALS = f"Means over series. {BELOW}"
 
 
 def columns_of(scores: Sequence[Score]) -> list[Column]:
@@ -44,10 +46,19 @@ def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> 
 
 
 def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Mean gains over the baseline with 95 % intervals, and a star where they are not significant."""
+    """Mean gains over the baseline with 95 % intervals, and the combinations in which a method is below it."""
     gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
-    rows = {method: [describe_gain(gains[method, column]) for column in columns] for method in methods}
-    return f"{markdown(f'over `{baseline}`, PSNR [dB]', columns, rows)}\n\n{NOTE}"
+    rows = {
+        method: [
+            *(describe_gain(gains[method, column]) for column in columns),
+            describe_losses(scores, method, baseline),
+        ]
+        for method in methods
+    }
+    heads = f"over `{baseline}`, PSNR [dB]", *map(column_title, columns), f"below `{baseline}` (lowest)"
+    table = markdown_table(heads, [(f"`{method}`", *cells) for method, cells in rows.items()])
+    has_intervals = any(gain.low == gain.low for gain in gains.values())
+    return f"{table}\n\n{NOTE if has_intervals else NOTE_WITHOUT_INTERVALS}"
 
 
 def describe_gain(gain: Gain) -> str:
@@ -58,26 +69,16 @@ def describe_gain(gain: Gain) -> str:
     return f"{gain.mean:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]{star}"
 
 
-def describe_losses(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Sentences on the networks that are below the baseline, on average of a column or on single subjects."""
-    gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
-    sentences = []
-    for method in methods:
-        below = [f"{column_title(column)} ({gains[method, column].mean:+.2f} dB)" for column in columns]
-        below = [text for text, column in zip(below, columns, strict=True) if gains[method, column].mean < 0]
-        differences = [
-            values_of(scores, method, column, "psnr")[subject] - value
-            for column in columns
-            for subject, value in values_of(scores, baseline, column, "psnr").items()
-        ]
-        where = f"on average for {', '.join(below)}, and " if below else ""
-        n_below = sum(difference < 0 for difference in differences)
-        if n_below:
-            sentences.append(
-                f"`{method}` is below `{baseline}` {where}on {n_below} of {len(differences)} combinations of subject, "
-                f"pattern and coils (lowest {min(differences):+.2f} dB)."
-            )
-    return " ".join(sentences)
+def describe_losses(scores: Sequence[Score], method: str, baseline: str) -> str:
+    """Number of combinations of subject, pattern and coils in which a method is below the baseline, and the lowest."""
+    differences = [
+        values_of(scores, method, column, "psnr")[subject] - value
+        for column in columns_of(scores)
+        for subject, value in values_of(scores, baseline, column, "psnr").items()
+    ]
+    n_below = sum(difference < 0 for difference in differences)
+    lowest = f" ({min(differences):+.2f})" if n_below else ""
+    return f"{n_below} of {len(differences)}{lowest}"
 
 
 def value_table(scores: Sequence[Score], methods: Sequence[str], fields: tuple[str, str]) -> str:

@@ -1,5 +1,7 @@
 """The tables of `benchmarks/quality.py`, by scores whose means are known."""
 
+import argparse
+
 import numpy as np
 import quality
 import quality_tables
@@ -41,12 +43,25 @@ def test_the_gain_is_in_the_table_and_significant(scores):
     assert "| `slrnet` | +1.14 [+1.00," in table and " *" not in table.partition("\n\n")[0]
 
 
-def test_losses_are_named(scores):
-    assert quality_tables.describe_losses(scores, ["slrnet"], "ktslr") == ""
+def test_losses_are_counted(scores):
+    assert quality_tables.gain_table(scores, ["slrnet"], "ktslr").splitlines()[2].endswith("| 0 of 7 |")
     worse = [score("s7", "scan7", "ktslr", 30.0), score("s7", "scan7", "slrnet", 10.0)]
-    text = quality_tables.describe_losses([*scores, *worse], ["slrnet"], "ktslr")
-    assert "on average for gaussian:8, 1 coil (-1.50 dB)" in text
-    assert "on 1 of 8 combinations" in text and "lowest -20.00 dB" in text
+    table = quality_tables.gain_table([*scores, *worse], ["slrnet"], "ktslr")
+    assert table.splitlines()[2].endswith("| 1 of 8 (-20.00) |")
+
+
+def test_brackets_are_explained_where_there_are_any(scores):
+    assert "bootstrap interval" in quality_tables.gain_table(scores, ["slrnet"], "ktslr")
+    few = [each for each in scores if each.subject == "s1"]
+    assert "bootstrap interval" not in quality_tables.gain_table(few, ["slrnet"], "ktslr")
+
+
+def test_tables_of_subjects_are_not_folded(scores):
+    arguments = argparse.Namespace(coils=[1], model=["ktslr", "slrnet"], baseline="ktslr", noise=0.01, phase="smooth")
+    text = quality.describe_group(quality.SUBJECTS, scores, arguments)
+    title = "**7 subjects, 8 series; noise of 1.0% of the maximum, smooth phase**"
+    assert text.startswith(f"{title}\n\n| over `ktslr`, PSNR [dB] |") and text.endswith("</details>")
+    assert quality.describe_group(quality.PHANTOMS, scores, arguments).startswith("<details markdown")
 
 
 def test_time_is_relative_to_the_same_case(scores):
