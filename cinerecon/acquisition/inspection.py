@@ -206,8 +206,8 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"compress to virtual coils, {number}, the principal components {scope}"
     if len(layout.coils) > 1:
         n_calibration = len(np.unique(layout.calibration.ky))
-        source = f"{n_calibration} calibration lines" if n_calibration else "the time average"
-        yield f"estimate coil maps by {config.csm} from {source}"
+        source = f"{n_calibration} calibration lines" if n_calibration else "all frames"
+        yield f"estimate coil maps ({config.csm}) from {source}"
 
 
 def _describe_gating(report: GatingReport, n_frames: int) -> str:
