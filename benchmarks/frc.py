@@ -1,6 +1,6 @@
 """Calibration of the Fourier ring correlation: false alarms caused by noise, and detection of implanted structures.
 
-    python benchmarks/frc.py --series ../shared/real --write
+    python benchmarks/frc.py --series FOLDER --write
 
 Each measured magnitude cine is its own reference. Image and reference differ by white noise, or by a Gaussian blob that
 is added to each frame at a random position inside the body. A blob is detected if a patch that contains its centre is a
@@ -31,7 +31,7 @@ N_POSITIONS = 12
 def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=Path, default=Path("../shared/real"), help="folder of the cines")
+    parser.add_argument("--series", type=Path, required=True, help="folder of the cines")
     parser.add_argument("--write", action="store_true", help="write the table to the page")
     arguments = parser.parse_args()
     series = [read_cine(arguments.series / f"{name}.npz") for name in CINES]

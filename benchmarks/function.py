@@ -1,6 +1,6 @@
 """Hallucinations and ventricular function on mid-ventricular slices that were not used for training.
 
-    python benchmarks/function.py --report ../shared/cines/report --series ../shared/real --write
+    python benchmarks/function.py --report FOLDER --series FOLDER --write
 
 Simulates scans from magnitude cines of six patients of ACDC and of one volunteer, and scores the methods like
 `cinerecon evaluate`. Prints the percentage of candidates of the Fourier ring correlation, and areas and border

@@ -1,7 +1,7 @@
 """Fit the verdict to images of known error, and test it on other subjects.
 
-    python benchmarks/trust.py fit --train ../shared/cines/train
-    python benchmarks/trust.py test --report ../shared/cines/report --series ../shared/real --write
+    python benchmarks/trust.py fit --train FOLDER
+    python benchmarks/trust.py test --report FOLDER --series FOLDER --write
 
 The first command writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms,
 and their limits and the threshold are calibrated on others. The second makes the tables of ``docs/how-to/trust.md``
@@ -201,7 +201,7 @@ def main() -> None:
     """Run the chosen step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("step", choices=("fit", "test"))
-    parser.add_argument("--train", type=Path, default=ROOT / "../shared/cines/train", help="measured cines of the fit")
+    parser.add_argument("--train", type=Path, help="folder of measured cines, for the fit")
     parser.add_argument(
         "--report", type=Path, help="measured cines of subjects that were not used for training, for the test"
     )
@@ -214,6 +214,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
     if arguments.step == "fit":
+        if arguments.train is None:
+            parser.error("fit needs --train")
         run_fit(arguments.train, arguments.methods, arguments.output, arguments.workers)
     else:
         plans = held_out_plans(arguments.report, arguments.series)

@@ -1,6 +1,6 @@
 """Agreement of the uncertainty maps of `recon --uncertainty` with the true error of the magnitude.
 
-    python benchmarks/uncertainty.py --series ../shared/cines/report --write
+    python benchmarks/uncertainty.py --series FOLDER --write
 
 Cases are undersampled phantoms and measured magnitude cines with simulated phase, coils and noise; coil maps are
 estimated from the samples. The first table has, for each method, Spearman's rank correlation of the map with the
@@ -62,7 +62,7 @@ def main() -> None:
     """Print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", help=f"method, may be repeated  [default: {', '.join(METHODS)}]")
-    parser.add_argument("--series", type=Path, default=Path("../shared/cines/report"))
+    parser.add_argument("--series", type=Path, required=True, help="folder of the cines")
     parser.add_argument("--cine", action="append", help="name of a cine in it, may be repeated")
     parser.add_argument("--undersample", default="gaussian:8,acs=4")
     parser.add_argument("--variants", type=int, default=8)
