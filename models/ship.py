@@ -218,10 +218,11 @@ def table(name: str, results: Results) -> str:
             pair = [results.psnr.get((group, coils, sampling, method)) for method in (BASELINE, name)]
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
-    groups = ", ".join(f"{group}: {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
+    groups = ", ".join(f"{group} {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
     where = (
-        "Held-out scans (`benchmarks/quality.py`; more measures in `docs/benchmarks.md`), noise 1 % of the maximum, "
-        f"means over subjects (series of {groups}):"
+        "Scans that were not used for training, with noise of 1 % of the maximum; means over subjects. Number of series: "
+        f"{groups}. Other series of the volunteer were used for training. More measures are in the "
+        "[benchmarks](../../docs/benchmarks.md), by `benchmarks/quality.py`."
     )
     return where + "\n\n" + "\n".join(lines)
 
@@ -233,20 +234,20 @@ def describe_gains(name: str, results: Results) -> list[str]:
         gains = results.gains(name, other) if other else {}
         if gains:
             least, most = min(gains, key=lambda key: gains[key]), max(gains, key=lambda key: gains[key])
-            ends = [f"{gains[key]:+.2f} ({', '.join(map(str, key))})" for key in (least, most)]
-            average = (
-                f"{mean(gains.values()):+.2f} dB on average of {len(gains)} combinations of group, coils and sampling"
-            )
+            ends = [
+                f"{gains[group, coils, sampling]:+.2f} ({group}, {coils} coil{'s' * (coils > 1)}, {sampling})"
+                for group, coils, sampling in (least, most)
+            ]
+            average = f"{mean(gains.values()):+.2f} dB on average of the {len(gains)} values of the table"
             sentences.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
     if name in PUBLISHED_GAINS:
         other, sampling, published = PUBLISHED_GAINS[name]
         gains = {key: gain for key, gain in results.gains(name, other).items() if key[1:] == (1, sampling)}
         if gains:
-            ours = ", ".join(f"{gain:+.2f} on {key[0]}" for key, gain in gains.items())
-            deficit = published - max(gains.values())
+            ours = ", ".join(f"{gain:+.2f} dB ({key[0]})" for key, gain in gains.items())
             sentences.append(
                 f"Its paper reports {published:+.1f} dB over `{other}` ({sampling}, one coil, full training, other "
-                f"data); here {ours}, at best {deficit:.1f} dB less. TRAINING.md lists what was tried."
+                f"data). Here the gain is {ours}. TRAINING.md lists what was tried."
             )
     return sentences
 
