@@ -220,8 +220,8 @@ def table(name: str, results: Results) -> str:
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
     groups = ", ".join(f"{group} {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
     where = (
-        "Scans that were not used for training, with noise of 1 % of the maximum; means over subjects. Number of series: "
-        f"{groups}. Other series of the volunteer were used for training. More measures are in the "
+        "Scans that were not used for training, with noise of 1 % of the maximum; means over subjects. Number "
+        f"of series: {groups}. Other series of the volunteer were used for training. More measures are in the "
         "[benchmarks](../../docs/benchmarks.md), by `benchmarks/quality.py`."
     )
     return where + "\n\n" + "\n".join(lines)
