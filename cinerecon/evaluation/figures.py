@@ -20,6 +20,7 @@ from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.export.display import Turn, radiological_turn, turned
 from cinerecon.io.export.movie import write_mp4
 from cinerecon.metrics import Heart, find_heart
 from cinerecon.metrics.frc import CUTOFF_THRESHOLD, FrcMap, scan_correlation
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
+Pairs = list[tuple[CineImage, CineImage]]
+"""Image and truth of each method."""
 
 LARGEST_ERROR = 0.07
 """End of the scale of error maps, on images of maximum 1: that of the papers."""
@@ -104,6 +107,14 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
             yield _save(draw_bland_altman(functions), folder, f"bland altman {name}", caption)
 
 
+def _read_pairs(scores: Sequence[Score], folder: Path) -> Pairs:
+    return [read_image(folder, score.task, score.method, score.slice) for score in scores]
+
+
+def _shown(pairs: Pairs, turn: Turn) -> Pairs:
+    return [(turned(image, turn), turned(truth, turn)) for image, truth in pairs]
+
+
 def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     """Truth and reconstructions of one slice: diastole, systole, the heart, its error, its profile and that error.
 
@@ -114,7 +125,8 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
     folder
         Folder of their images.
     """
-    pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
+    stored = _read_pairs(scores, folder)
+    pairs = _shown(stored, radiological_turn(stored[0][1].first_voxel))
     reference = pairs[0][1].magnitude
     series = [reference, *(image.magnitude for image, _ in pairs)]
     heart = find_heart(torch.from_numpy(reference), pairs[0][1].meta.pixel_size_mm) or _middle(reference)
@@ -258,15 +270,16 @@ def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
     folder
         Folder of their images.
     """
-    pairs = [read_image(folder, score.task, score.method, score.slice) for score in scores]
-    reference = pairs[0][1].magnitude
-    truth = torch.from_numpy(reference)
-    maps = [scan_correlation(torch.from_numpy(image.magnitude), truth) for image, _ in pairs]
+    stored = _read_pairs(scores, folder)
+    maps = [scan_correlation(*(torch.from_numpy(series.magnitude) for series in pair)) for pair in stored]
     scans = [scan for scan in maps if scan is not None]
     if len(scans) < len(maps):
         return None
     frame = int(torch.stack([scan.candidates.sum((1, 2)) for scan in scans]).sum(0).argmax())
-    (y, x), ratio = reference.shape[1:], _pixel_ratio(pairs[0][1])
+    matrix, turn = stored[0][1].matrix, radiological_turn(stored[0][1].first_voxel)
+    pairs = _shown(stored, turn)
+    reference, ratio = pairs[0][1].magnitude, _pixel_ratio(pairs[0][1])
+    y, x = reference.shape[1:]
     figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * ratio * y / x + 0.6)
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
     white = float(np.percentile(reference, WHITE_PERCENTILE))
@@ -275,8 +288,8 @@ def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
     for (above, below), score, (image, _), scan in zip(axes.T[1:], scores, pairs, scans, strict=True):
         above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
         above.set_title(f"{score.method}\n{scan.rate():.2f} % candidates", fontsize=9)
-        _mark_patches(above, scan, frame)
-        lowest = np.nan_to_num(scan.at_pixels((y, x)).numpy(), nan=np.inf).min(0)
+        _mark_patches(above, scan, frame, turn, matrix)
+        lowest = turn.pixels(np.nan_to_num(scan.at_pixels(matrix).numpy(), nan=np.inf).min(0))
         known = np.where(np.isinf(lowest), np.nan, lowest)
         colours = below.imshow(known, cmap="magma_r", vmin=0, vmax=0.5, aspect=ratio)
         below.set_facecolor("black")
@@ -288,14 +301,15 @@ def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
     return figure
 
 
-def _mark_patches(axis: "Axes", scan: FrcMap, frame: int) -> None:
+def _mark_patches(axis: "Axes", scan: FrcMap, frame: int, turn: Turn, matrix: tuple[int, int]) -> None:
+    """Draw the candidates of a frame, found in images of a matrix (y, x), on the turned image."""
     from matplotlib.patches import Rectangle
 
+    rows, columns = (centres - scan.size // 2 for centres in scan.centres)
     for row, column in scan.candidates[frame].nonzero().tolist():
-        top, left = (
-            int(centres[i]) - scan.size // 2 - 0.5 for centres, i in zip(scan.centres, (row, column), strict=True)
-        )
-        axis.add_patch(Rectangle((left, top), scan.size, scan.size, fill=False, color="#ff4040", lw=0.8))
+        top, left = turn.corner((int(rows[row]), int(columns[column])), scan.size, matrix)
+        corner = left - 0.5, top - 0.5
+        axis.add_patch(Rectangle(corner, scan.size, scan.size, fill=False, color="#ff4040", lw=0.8))
 
 
 def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
@@ -311,7 +325,7 @@ def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
         of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
         if not of_case or not of_case[0].frame_psnr[1:]:
             continue
-        pairs = [read_image(folder, score.task, score.method, score.slice) for score in of_case]
+        pairs = _read_pairs(of_case, folder)
         cines = [pairs[0][1], *(image for image, _ in pairs)]
         path = figure_file(folder, "movie " + " ".join(map(str, case)), ".mp4")
         with moved_into_place(path) as temporary:

@@ -174,7 +174,6 @@ def compare_files(
         content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
-            image = own.image
             measures = _measure(own, truth[number], hearts[number], ventricles[number], profile, path)
             score = Score(
                 scan=reference.stem,
@@ -183,15 +182,16 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=float("nan"),
-                marks="; ".join(f"{label}: {mark}" for mark in _marks(image, truth, number, profile)),
+                marks="; ".join(f"{label}: {mark}" for mark in _marks(own.image, truth, number, profile)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
                 **measures,  # type: ignore[arg-type]
             )
             if output and number in pictured:
-                meta = CineMeta(pixel_size_mm=truth[number].pixel_size_mm or own.pixel_size_mm or SQUARE)
-                store_image(output, task, image, truth[number].image, meta)
+                size = truth[number].pixel_size_mm or own.pixel_size_mm or SQUARE
+                meta = CineMeta(pixel_size_mm=size, geometry=truth[number].geometry)
+                store_image(output, task, own.image, truth[number].image, meta)
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)

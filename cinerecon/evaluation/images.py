@@ -7,13 +7,15 @@ import numpy as np
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.cine_meta import CineMeta
+from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.machine import Usage, measured
 from cinerecon.methods.base import Reconstructor
 
 IMAGES = "images"
+PLACE = ("position_mm", "read_dir", "phase_dir", "slice_dir")
+"""Arrays with the position and the directions of the slice, fields of `Geometry`."""
 TRUTH = "reference"
 """Name of the reference in figures and movies."""
 
@@ -64,11 +66,16 @@ def image_file(folder: Path, task: str) -> Path:
 
 
 def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta: CineMeta) -> None:
-    """Store image and truth ``(frames, y, x)``, scaled to a maximum of 1 of the truth, in half precision."""
+    """Store image and truth ``(frames, y, x)``, scaled to a maximum of 1 of the truth, in half precision.
+
+    Pixel size, times and position of the slice are stored with them.
+    """
     peak = float(reference.abs().max()) or 1.0
     largest = float(np.finfo(np.float16).max)  # images of another scale than the truth are clipped
     ours, truth = ((x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference))
     known = {"pixel_size_mm": np.array(meta.pixel_size_mm), "frame_times_ms": np.array(meta.frame_times_ms)}
+    if meta.geometry is not None:
+        known |= {name: np.array(getattr(meta.geometry, name)) for name in PLACE}
     with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
         np.savez(file, image=ours, reference=truth, **known)  # type: ignore[arg-type]
 
@@ -79,7 +86,10 @@ def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple
         arrays = {name: file[name] for name in file.files}
     size, times = arrays.get("pixel_size_mm", np.ones(2)), arrays.get("frame_times_ms", np.empty(0))
     meta = CineMeta(
-        slice=slice_number, pixel_size_mm=(float(size[0]), float(size[1])), frame_times_ms=tuple(times.tolist())
+        slice=slice_number,
+        pixel_size_mm=(float(size[0]), float(size[1])),
+        frame_times_ms=tuple(times.tolist()),
+        geometry=Geometry(*(vector(arrays[name]) for name in PLACE)) if set(PLACE) <= arrays.keys() else None,
     )
     image, truth = (arrays[name].astype(np.complex64) for name in ("image", "reference"))
     return CineImage(image, meta=meta, method=method), CineImage(truth, meta=meta, method=TRUTH)

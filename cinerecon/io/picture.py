@@ -14,6 +14,15 @@ MARGIN, CAPTION = 28, 30
 PAPER, INK, QUIET, ACCENT = (17, 19, 23), (236, 238, 241), (150, 156, 166), (255, 176, 59)
 """Colours (red, green, blue) of background, text, captions and marks."""
 
+VELOCITY_COLOURS = np.array(
+    [(170, 240, 255), (40, 120, 240), (72, 74, 80), (230, 50, 40), (255, 225, 120)], np.float32
+)  # fmt: skip
+"""Colours (red, green, blue) of velocities from -VENC to VENC, evenly spaced."""
+LEAST_SIGNAL = 0.1
+"""Part of the magnitude shown as white below which a pixel has no velocity: its phase is noise."""
+BAR_WIDTH, BAR_LABELS = 12, 48
+"""Width of the colour bar of velocities, and of the room for its labels [pixels]."""
+
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 LABEL_LINES = 24
 """Ratio of the height of an image to that of its label."""
@@ -48,13 +57,56 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
         text = text.rstrip("…")[:-1] + "…" if len(text) > 1 and text != "…" else ""
     y, anchor = (bottom - LABEL_MARGIN, "ld") if bottom else (LABEL_MARGIN, "la")
     position = (left + LABEL_MARGIN, y)
-    ImageDraw.Draw(picture).text(position, text, fill=255, font=font, anchor=anchor, stroke_width=1, stroke_fill=0)
+    style = {"fill": "white", "stroke_width": 1, "stroke_fill": "black"}
+    ImageDraw.Draw(picture).text(position, text, font=font, anchor=anchor, **style)
 
 
 def frame_label(cine: CineImage, frame: int) -> str:
     """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without the time if it is unknown."""
     times = cine.meta.frame_times_ms
     return f"frame {frame}" + (f"  ·  {times[frame]:.0f} ms" if len(times) == cine.n_frames else "")
+
+
+def velocity_picture(cine: CineImage, frame: int, white: float, size: tuple[int, int]) -> Image.Image:
+    """The velocity of a frame in colours, grey at rest and black without signal; pixels are not interpolated.
+
+    Parameters
+    ----------
+    cine
+        A phase-contrast image.
+    frame
+        Index of the frame.
+    white
+        The magnitude that its picture shows as white.
+    size
+        Width and height [pixels].
+    """
+    assert cine.velocity is not None
+    has_signal = np.abs(cine.image[frame]) >= LEAST_SIGNAL * white
+    colours = velocity_colours(cine.velocity[frame] / cine.venc_cm_s) * has_signal[..., None]
+    return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
+
+
+def velocity_bar(height: int, venc_cm_s: float) -> Image.Image:
+    """The colours of velocities from VENC, above, to -VENC, with labels in cm/s."""
+    bar = Image.new("RGB", (BAR_WIDTH + BAR_LABELS, height), PAPER)
+    colours = velocity_colours(np.linspace(1, -1, height, dtype=np.float32)[:, None])
+    bar.paste(Image.fromarray(colours).resize((BAR_WIDTH, height)))
+    pen, left, font = ImageDraw.Draw(bar), BAR_WIDTH + 5, font_of_size(14)
+    for y, text, anchor in (
+        (0, f"{venc_cm_s:g}", "lt"),
+        (height // 2, "0", "lm"),
+        (height - 1, f"{-venc_cm_s:g}", "lb"),
+    ):
+        pen.text((left, y), text, fill=INK, font=font, anchor=anchor)
+    pen.text((left, 17), "cm/s", fill=QUIET, font=font, anchor="lt")
+    return bar
+
+
+def velocity_colours(parts: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours ``(..., 3)`` of velocities in parts of VENC."""
+    stops = np.linspace(-1, 1, len(VELOCITY_COLOURS))
+    return np.stack([np.interp(parts, stops, VELOCITY_COLOURS[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
 def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:

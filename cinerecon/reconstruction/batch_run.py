@@ -199,9 +199,8 @@ def write_comparison(methods: Sequence[Sequence[CineImage]], target: Target, *, 
     rows = []
     for images in zip(*methods, strict=True):
         reference = images[0].reference
-        rows.append(
-            [*images, *([] if reference is None else [replace(images[0], image=reference, method="reference")])]
-        )
+        truth = [] if reference is None else [replace(images[0], image=reference, method="reference", velocity=None)]
+        rows.append([*images, *truth])
     with moved_into_place(target.path, overwrite=overwrite) as temporary:
         MOVIES[target.ending](temporary, [image for row in rows for image in row], max(map(len, rows)))
     logger.info("wrote %s", target.path)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, Vector, each, slice_spacing_mm, stacks, window
-from cinerecon.io.export.display import radiological_turn, turned
+from cinerecon.io.export.display import display_turns, turned
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import ANONYMOUS, Patient, Provenance
 
@@ -63,9 +63,11 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
     white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
+    turns = iter(display_turns(cines))
     for number, stack in enumerate(stacks(cines)):
-        instance, turn = 0, radiological_turn(stack[0].first_voxel)
+        instance = 0
         for original in each(stack):
+            turn = next(turns)
             cine, spacing = turned(original, turn), _spacing(original, stack, cines)
             stored = _stored(cine, scale)
             for frame in range(cine.n_frames):

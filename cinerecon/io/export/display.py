@@ -1,4 +1,6 @@
-"""The orientation in which viewers show images: rows and columns turned to the radiological convention.
+"""The orientation of images for readers: rows and columns turned to the radiological convention.
+
+It applies to DICOM, movies, pictures and figures; arrays for programs keep rows along the readout.
 
 Viewers show the pixels of DICOM as they are stored. Scanners store transverse slices with rows to the left of the
 patient and columns to the back, coronal ones with rows to the left and columns to the feet, and sagittal ones with rows
@@ -6,8 +8,10 @@ to the back and columns to the feet. Oblique slices follow the convention to whi
 class of their plane is no criterion, since short-axis slices are at the border of all three.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,12 @@ CONVENTIONS = ((LEFT, BACK), (LEFT, FEET), (BACK, FEET))
 """Directions along a row and along a column of transverse, coronal and sagittal slices (LPS)."""
 TIE = 1e-3
 """Difference of the sum of two cosines below which an image is left as it is."""
+SAME_DIRECTIONS = 1 - 1e-4
+"""Smallest cosine of the angles between the directions of images that are turned alike."""
+TURNED = ("image", "reference", "noise", "uncertainty", "velocity")
+"""Arrays of an image that are turned with it."""
+
+Values = TypeVar("Values", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -35,10 +45,16 @@ class Turn:
         y, x = (-axis if is_reversed else axis for axis, is_reversed in zip(pair, self.is_reversed, strict=True))
         return y, x
 
-    def pixels(self, frames: NDArray[np.complex64]) -> NDArray[np.complex64]:
-        """The turned images, a view of ``(frames, y, x)``."""
+    def pixels(self, images: NDArray[Values]) -> NDArray[Values]:
+        """The turned images, a view of ``(..., y, x)``."""
         y, x = (slice(None, None, -1 if is_reversed else 1) for is_reversed in self.is_reversed)
-        return (frames.swapaxes(1, 2) if self.is_swapped else frames)[:, y, x]
+        return (images.swapaxes(-2, -1) if self.is_swapped else images)[..., y, x]
+
+    def corner(self, corner: tuple[int, int], size: int, matrix: tuple[int, int]) -> tuple[int, int]:
+        """The first pixel (y, x) of a square in the turned image, from that in the image, of a matrix (y, x)."""
+        pairs = list(zip(corner, matrix, strict=True))[:: -1 if self.is_swapped else 1]
+        y, x = (n - size - first if back else first for (first, n), back in zip(pairs, self.is_reversed, strict=True))
+        return y, x
 
 
 def radiological_turn(voxel: FirstVoxel | None) -> Turn:
@@ -56,18 +72,37 @@ def radiological_turn(voxel: FirstVoxel | None) -> Turn:
     return best if agreement(best) > agreement(Turn()) + TIE else Turn()
 
 
+def display_turns(cines: Sequence[CineImage]) -> list[Turn]:
+    """The turn of each image; one with the directions of the image before is turned like it.
+
+    Rounding would otherwise decide for each slice of a stack that is as close to one orientation as to another.
+    """
+    turns: list[Turn] = []
+    previous = None
+    for cine in cines:
+        voxel = cine.first_voxel
+        is_alike = voxel is not None and previous is not None and _are_alike(voxel, previous)
+        turns.append(turns[-1] if is_alike else radiological_turn(voxel))
+        previous = voxel
+    return turns
+
+
+def _are_alike(first: FirstVoxel, second: FirstVoxel) -> bool:
+    return all(float(a @ b) > SAME_DIRECTIONS for a, b in zip(first[1:], second[1:], strict=True))
+
+
 def turned(cine: CineImage, turn: Turn) -> CineImage:
-    """The image with its position after a turn; without reference and maps. Its directions are those of its axes."""
+    """The image with its reference, its maps and its position after a turn. Its directions are those of its axes."""
     voxel, geometry = cine.first_voxel, cine.meta.geometry
     if voxel is None or geometry is None or turn == Turn():
         return cine
     corner, along_x, along_y, _ = voxel
-    image = turn.pixels(cine.image)
+    arrays: dict[str, Any] = {name: getattr(cine, name) for name in TURNED}
+    arrays = {name: None if values is None else turn.pixels(values) for name, values in arrays.items()}
     dy, dx = cine.meta.pixel_size_mm[:: -1 if turn.is_swapped else 1]
     down, right = turn.axes(along_y, along_x)
-    n_y, n_x = image.shape[1:]
+    n_y, n_x = arrays["image"].shape[1:]
     for n, size, axis, is_reversed in ((n_y, dy, down, turn.is_reversed[0]), (n_x, dx, right, turn.is_reversed[1])):
         corner = corner + ((n // 2) - (n - 1) * is_reversed) * size * axis
     place = replace(geometry, position_mm=vector(corner), read_dir=vector(right), phase_dir=vector(down))
-    meta = replace(cine.meta, geometry=place, pixel_size_mm=(dy, dx))
-    return replace(cine, image=image, meta=meta, reference=None, noise=None, uncertainty=None, velocity=None)
+    return replace(cine, meta=replace(cine.meta, geometry=place, pixel_size_mm=(dy, dx)), **arrays)

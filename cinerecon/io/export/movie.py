@@ -3,6 +3,7 @@
 import errno
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, each, grey, window
-from cinerecon.io.picture import draw_label, frame_label
+from cinerecon.io.export.display import display_turns, turned
+from cinerecon.io.picture import draw_label, frame_label, velocity_bar, velocity_colours, velocity_picture
 
 TILE_HEIGHT = 384
 """Height of a slice [pixels]; reduced for many slices, so that the movie fits a screen."""
@@ -21,10 +23,28 @@ MIN_SECONDS = 4.0
 
 def write_gif(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
     """Write a looping GIF; `columns` as for `montage`."""
-    frames = [Image.fromarray(frame) for frame in montage(cines, columns)]
-    # GIF counts time in steps of 10 ms, and viewers slow down anything faster than 20 ms
-    duration = max(20, round(_interval_ms(cines) / 10) * 10)
-    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=duration, loop=0)
+    frames = list(map(_gif_frame, montage(cines, columns)))
+    durations = _gif_durations_ms(len(frames), _interval_ms(cines))
+    frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+
+
+def _gif_durations_ms(n_frames: int, interval_ms: float) -> list[int]:
+    """Duration of each frame in steps of 10 ms, as GIF counts time, such that their sum is that of the heartbeat.
+
+    Viewers slow down anything faster than 20 ms.
+    """
+    ends = [round(max(interval_ms, 20.0) * number / 10) * 10 for number in range(n_frames + 1)]
+    return [after - before for before, after in pairwise(ends)]
+
+
+def _gif_frame(frame: NDArray[np.uint8]) -> Image.Image:
+    """A frame; in colour with the greys of magnitudes and the colours of velocities, the same in all frames."""
+    if frame.ndim == 2:
+        return Image.fromarray(frame)
+    greys, levels = np.repeat(np.linspace(0, 255, 128), 3), np.linspace(-1, 1, 128, dtype=np.float32)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*greys.astype(np.uint8).tolist(), *velocity_colours(levels).ravel().tolist()])
+    return Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
@@ -42,13 +62,14 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
     frames = montage(cines, columns)
     rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
     repeats = max(1, round(MIN_SECONDS * rate / len(frames)))
-    y, x = frames.shape[1:]
+    y, x = frames.shape[1:3]
     if y % 2 or x % 2:
-        frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2)))
-    y, x = frames.shape[1:]
+        frames = np.pad(frames, ((0, 0), (0, y % 2), (0, x % 2), *[(0, 0)] * (frames.ndim - 3)))
+    y, x = frames.shape[1:3]
+    pixels = "gray" if frames.ndim == 3 else "rgb24"
     command = [
         *(imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error"),
-        *("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
+        *("-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
         *("-vf", f"loop={repeats - 1}:{len(frames)}", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
         str(path.absolute()),  # ffmpeg reads the part of a relative path before a colon as a protocol
@@ -64,8 +85,10 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
 def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
     """Lay out images in a grid, ``(frames, y, x)`` 8 bits, with square pixels and labels of method, slice, frame, time.
 
-    Images of the same slice have the same window, so that methods can be compared. Slices with fewer frames
-    repeat some of them, so that all show one heartbeat in the same time.
+    They are turned to the radiological orientation where their position is known. Images of the same slice have the
+    same window, so that methods can be compared. Slices with fewer frames repeat some of them, so that all show one
+    heartbeat in the same time. With velocities, next to their magnitudes, the frames are in colour ``(frames, y, x,
+    3)``.
 
     Parameters
     ----------
@@ -75,30 +98,40 @@ def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.ui
         Images in a row; None chooses it by the number of images.
     """
     n_frames = max(cine.n_frames for cine in cines)
-    columns = columns or int(np.ceil(np.sqrt(len(cines) * 1.4)))
+    columns = min(columns or int(np.ceil(np.sqrt(len(cines) * 1.4))), len(cines))
     by_slice: dict[int, list[CineImage]] = {}
     for cine in cines:
         by_slice.setdefault(cine.meta.slice, []).append(cine)
     whites = {number: window(cine.magnitude for cine in each(same)) for number, same in by_slice.items()}
     height = TILE_HEIGHT
-    tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in each(cines)]
+    tiles = _tiles(cines, height, whites)
     widest = max(tile.shape[2] for tile in tiles)
     if widest * columns > MOVIE_WIDTH:
         height = max(96, height * MOVIE_WIDTH // (widest * columns))
-        tiles = [_tile(cine, height, whites[cine.meta.slice]) for cine in each(cines)]
+        tiles = _tiles(cines, height, whites)
         widest = max(tile.shape[2] for tile in tiles)
     rows = -(-len(tiles) // columns)
-    sheet = np.zeros((n_frames, rows * height, min(columns, len(tiles)) * widest), np.uint8)
+    has_colour = any(tile.ndim == 4 for tile in tiles)
+    sheet = np.zeros((n_frames, rows * height, columns * widest, *[3] * has_colour), np.uint8)
     for number, tile in enumerate(tiles):
         row, column = divmod(number, columns)
         left = column * widest + (widest - tile.shape[2]) // 2
         shown = tile[np.arange(n_frames) * len(tile) // n_frames]
-        sheet[:, row * height : (row + 1) * height, left : left + tile.shape[2]] = shown
+        part = sheet[:, row * height : (row + 1) * height, left : left + tile.shape[2]]
+        part[...] = shown[..., None] if has_colour and tile.ndim == 3 else shown
     return sheet
 
 
+def _tiles(cines: list[CineImage], height: int, whites: dict[int, float]) -> list[NDArray[np.uint8]]:
+    turns = display_turns(cines)
+    return [
+        _tile(turned(cine, turn), height, whites[cine.meta.slice])
+        for cine, turn in zip(each(cines), turns, strict=True)
+    ]
+
+
 def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
-    """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``."""
+    """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``; with its velocity, in colour."""
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     width = max(1, round(height * x * dx / (y * dy)))
     title = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
@@ -107,8 +140,16 @@ def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
         frame = Image.fromarray(shades).resize((width, height), Image.Resampling.BICUBIC)
         draw_label(frame, title)
         draw_label(frame, frame_label(cine, number), bottom=height)
-        frames.append(np.asarray(frame))
+        frames.append(np.asarray(frame if cine.velocity is None else _with_velocity(cine, number, white, frame)))
     return np.stack(frames)
+
+
+def _with_velocity(cine: CineImage, number: int, white: float, frame: Image.Image) -> Image.Image:
+    """A frame, its velocity and the colour bar side by side."""
+    velocity = velocity_picture(cine, number, white, frame.size)
+    draw_label(velocity, "velocity")
+    parts = [frame.convert("RGB"), velocity, velocity_bar(frame.height, cine.venc_cm_s)]
+    return Image.fromarray(np.concatenate([np.asarray(part) for part in parts], axis=1))
 
 
 def _interval_ms(cines: list[CineImage]) -> float:

@@ -1,4 +1,4 @@
-"""Summary pictures: for each slice, the heart filled and contracted, its motion over time, and the error."""
+"""Summary pictures: for each slice, the heart filled and contracted, its motion over time, maps, and the error."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from cinerecon.image import CineImage, collect_warnings, each, grey, window
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.picture import ACCENT, CAPTION, INK, MARGIN, PAPER, QUIET, font_of_size, frame_label
+from cinerecon.io.export.display import display_turns, turned
+from cinerecon.io.picture import (
+    ACCENT,
+    CAPTION,
+    INK,
+    MARGIN,
+    PAPER,
+    QUIET,
+    font_of_size,
+    frame_label,
+    velocity_bar,
+    velocity_picture,
+)
 from cinerecon.provenance import series_texts
 
 Array = NDArray[np.float32]
@@ -76,11 +88,12 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
-    """One row per slice: frames with the most and the least blood, profile over time, error if there is a reference.
+    """One row per slice: frames with the most and the least blood, profile over time, maps, error against a reference.
 
-    Warnings are printed below.
+    Slices are turned to the radiological orientation where their position is known. Warnings are printed below.
     """
-    return _sheet([(cine, _panels(cine)) for cine in each(cines)])
+    shown = (turned(cine, turn) for cine, turn in zip(each(cines), display_turns(cines), strict=True))
+    return _sheet([(cine, _panels(cine)) for cine in shown])
 
 
 def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
@@ -93,9 +106,11 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
     cine
         The image to show.
     kspace
-        ``(coils, ky, kx)`` of one frame.
+        ``(coils, ky, kx)`` of one frame; shown in the directions of the image.
     """
-    panel = ("k-space of frame 0, logarithmic", _kspace_panel(kspace))
+    (turn,) = display_turns([cine])
+    cine = turned(cine, turn)
+    panel = ("k-space of frame 0, logarithmic", _kspace_panel(turn.pixels(kspace)))
     with moved_into_place(path) as temporary:
         _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
 
@@ -157,6 +172,8 @@ def _panels(cine: CineImage) -> Panels:
         (f"least blood  ·  {frame_label(cine, motion.least_blood)}", least),
         _profile(cine, magnitude[:, :, motion.column], white),
     ]
+    if cine.velocity is not None:
+        panels.append(_velocity(cine, white))
     if cine.snr is not None:
         values = cine.snr[motion.most_blood]
         limit = window([values])
@@ -174,11 +191,27 @@ def _panels(cine: CineImage) -> Panels:
     return panels
 
 
+def _velocity(cine: CineImage, white: float) -> tuple[str, Image.Image]:
+    """The velocity in the frame with the largest mean speed, weighted by the magnitude, with its colour bar."""
+    assert cine.velocity is not None
+    frame = int((np.abs(cine.velocity) * cine.magnitude).sum((1, 2)).argmax())
+    bar = velocity_bar(PANEL_HEIGHT, cine.venc_cm_s)
+    width, height = _panel_size(cine)
+    panel = Image.new("RGB", (width + bar.width, height), PAPER)
+    panel.paste(velocity_picture(cine, frame, white, (width, height)))
+    panel.paste(bar, (width, 0))
+    return f"velocity at peak flow  ·  {frame_label(cine, frame)}", panel
+
+
+def _panel_size(cine: CineImage) -> tuple[int, int]:
+    """Width and height of a frame with square pixels, at the height of the row."""
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    return max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT
+
+
 def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
     """One frame with square pixels, at the height of the row."""
-    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
-    size = (max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT)
-    image = Image.fromarray(grey(values, white)).resize(size, Image.Resampling.BICUBIC)
+    image = Image.fromarray(grey(values, white)).resize(_panel_size(cine), Image.Resampling.BICUBIC)
     return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
 
 

@@ -1,4 +1,4 @@
-"""DICOM shows slices in the radiological orientation, and every voxel keeps its value and its position."""
+"""Slices are shown in the radiological orientation, and every voxel keeps its value and its position."""
 
 from dataclasses import replace
 from itertools import product
@@ -11,9 +11,12 @@ from raw_scan import header_xml
 from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.image import CineImage
 from cinerecon.io.export.dicom import write_dicom
-from cinerecon.io.export.display import Turn, radiological_turn, turned
+from cinerecon.io.export.display import Turn, display_turns, radiological_turn, turned
+from cinerecon.io.export.movie import montage
+from cinerecon.io.export.summary import draw_summary, write_case_picture
 
 LEFT, BACK, HEAD = np.eye(3)
+ALL_TURNS = [Turn(bool(swap), (bool(y), bool(x))) for swap, y, x in product((0, 1), repeat=3)]
 PIXEL = (1.5, 1.25)
 
 
@@ -115,3 +118,66 @@ def test_without_geometry_nothing_is_turned():
     cine = CineImage(np.zeros((2, 3, 4), np.complex64))
     assert radiological_turn(None) == Turn()
     assert turned(cine, Turn(is_swapped=True)) is cine
+
+
+def beating_cine(**maps):
+    """A bright disc that grows and shrinks, in the radiological orientation of a transverse slice, with its maps."""
+    y, x = np.mgrid[:40, :56]
+    radius = np.array([10.0, 8, 6, 8])[:, None, None]
+    image = 0.2 + 0.01 * y + 0.002 * x + (np.hypot((y - 14) * 1.5, (x - 33) * 1.25) < radius)
+    place = Geometry((3.0, -20.0, 40.0), vector(LEFT), vector(BACK), vector(HEAD), "HFS")
+    meta = CineMeta("scan.h5", pixel_size_mm=PIXEL, frame_times_ms=(0.0, 200.0, 400.0, 600.0), geometry=place)
+    arrays = {name: (factor * image).astype(np.float32) for name, factor in maps.items()}
+    values = image.astype(np.complex64)
+    return CineImage(values, 0.9 * values, meta, "cgsense", venc_cm_s=100.0 * ("velocity" in maps), **arrays)
+
+
+@pytest.mark.parametrize("maps", [{}, {"noise": 0.1, "uncertainty": 0.2}, {"velocity": 70.0}], ids=["", "maps", "flow"])
+def test_pictures_do_not_depend_on_the_order_of_rows_and_columns(maps):
+    cine = beating_cine(**maps)
+    movie, summary = montage([cine]), np.asarray(draw_summary([cine]))
+    width = round(384 * 56 * 1.25 / (40 * 1.5))
+    assert movie.shape[1:3] == (384, 2 * width + 60 if "velocity" in maps else width)
+    for turn in ALL_TURNS:
+        stored = turned(cine, turn)
+        assert np.array_equal(montage([stored]), movie)
+        assert np.array_equal(np.asarray(draw_summary([stored])), summary)
+
+
+def test_pictures_without_geometry_are_shown_as_they_are():
+    cine = beating_cine()
+    shown = montage([cine])
+    flat = replace(cine, meta=replace(cine.meta, geometry=None))
+    assert np.array_equal(montage([flat]), shown)
+    upside_down = replace(flat, image=flat.image[:, ::-1])
+    middle = slice(40, -40)  # without labels
+    assert np.array_equal(montage([upside_down])[:, middle], shown[:, ::-1][:, middle])
+
+
+def test_the_picture_of_a_case_shows_image_and_kspace_in_the_same_directions(tmp_path):
+    cine = beating_cine()
+    kspace = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(cine.image[:1])))[:, 1:, 1:]
+    write_case_picture(tmp_path / "a.png", cine, kspace.astype(np.complex64))
+    for number, turn in enumerate(ALL_TURNS):
+        write_case_picture(tmp_path / f"{number}.png", turned(cine, turn), turn.pixels(kspace).astype(np.complex64))
+        assert (tmp_path / f"{number}.png").read_bytes() == (tmp_path / "a.png").read_bytes()
+
+
+def test_slices_of_a_movie_are_turned_alike():
+    cines = []
+    for number, error in enumerate((-3e-3, 3e-3, -3e-3)):
+        angle = np.pi / 4 + error
+        read = np.array([np.cos(angle), -np.sin(angle), 0])
+        cines.append(make_cine(read, np.array([np.sin(angle), np.cos(angle), 0]), number=number))
+    assert len(set(display_turns(cines))) == 1
+    assert len(set(display_turns([replace(cine, meta=replace(cine.meta, geometry=None)) for cine in cines]))) == 1
+
+
+@pytest.mark.parametrize("turn", ALL_TURNS)
+def test_squares_are_turned_with_the_pixels(turn):
+    matrix, size = (9, 14), 4
+    image = np.zeros(matrix)
+    image[2:6, 7:11] = 1
+    y, x = turn.corner((2, 7), size, matrix)
+    shown = turn.pixels(image)
+    assert shown[y : y + size, x : x + size].sum() == shown.sum() == size**2
