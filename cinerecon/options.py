@@ -152,7 +152,9 @@ class SetOptions(Options):
     """Choice of a set of readouts."""
 
     set_index: int | None = Field(
-        default=None, ge=0, description="set to read of a scan with several, e.g. one of the two of phase contrast"
+        default=None,
+        ge=0,
+        description="number of the set to read, if a scan has several, e.g. 0 or 1 of phase contrast",
     )
 
 

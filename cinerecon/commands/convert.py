@@ -19,7 +19,7 @@ class ConvertOptions(Options):
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="file to write, .h5 .mrd .mrd2; - is standard output, for a stream of version 1"
     )
-    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
     measurement: int | None = Field(
         default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )

@@ -37,7 +37,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
         default=(), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        default=(), description="method; may be repeated"
+        default=(), description="method to evaluate, see cinerecon models; may be repeated"
     )
     undersample: tuple[str, ...] = Field(default=(), description="sampling pattern, e.g. gaussian:8; may be repeated")
     output: Annotated[Path | None, Flag(("--output", "-o"))] = Field(
@@ -48,11 +48,12 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     )
     profile: str | None = Field(
         default=None,
-        description="conventions of the measures: cine, paper-slr, paper-pass, fastmri, cmrxrecon23, 24 or 25",
+        description="conventions of the measures (crop, data range): cine, paper-slr, paper-pass, fastmri, cmrxrecon23,"
+        " cmrxrecon24 or cmrxrecon25",
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
         default=(),
-        description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3; gives layout, models and patterns",
+        description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3, which defines layout, models and patterns",
     )
     pictures: Annotated[int, Flag(needs=("output",))] = Field(
         default=2, ge=0, description="number of slices in figures, evenly distributed"

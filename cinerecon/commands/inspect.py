@@ -28,14 +28,14 @@ class _Part(TypedDict):
 
 
 class InspectOptions(ArrayOptions, SetOptions):
-    """Report the content of a scan; for a raw scan also which readouts are used or dropped, and why."""
+    """Show the content of a scan; for a raw scan also which readouts are used or dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
         "(.npy, .npz), or prepared case (.h5); - for standard input"
     )
     noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
     measurement: int | None = Field(
         default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )

@@ -24,12 +24,16 @@ ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 class MaskOptions(Options):
     """Draw a k-t sampling mask, with a picture and its exact acceleration.
 
-    Whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden, gro, cava, vista,
-    poisson. Points: radial, kt-radial, vds, uniform-2d, poisson-2d.
+    A pattern is written as NAME:ACCELERATION,OPTION,... (for radial: the number of spokes).
 
-    The name is followed by the acceleration (for radial the number of spokes) and options: acs=LINES; fixed, one draw
-    for all frames; for equispaced also adjusted, acceleration with central lines, and shifted, drawn for each frame.
-    A file may be followed by array=NAME; axes=tyx, the meaning of its axes; uncentred.
+    Patterns of whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden, gro, cava,
+    vista, poisson. Patterns of points: radial, kt-radial, vds, uniform-2d, poisson-2d.
+
+    Options: acs=LINES samples central lines in every frame; fixed draws one mask for all frames. For equispaced,
+    adjusted counts the central lines in the acceleration, and shifted draws other lines in each frame.
+
+    A mask file may be followed by array=NAME; axes=tyx (t frames, y lines, x samples); uncentred (zero frequency at
+    index 0).
     """
 
     pattern: Annotated[str, Flag(is_argument=True)] = Field(

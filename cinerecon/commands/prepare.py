@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 
 class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
-    """Prepare scans of any archive as cases for training and evaluation: one HDF5 file per slice.
+    """Convert scans to cases for training and evaluation: one HDF5 file per slice.
 
     The same command continues after an interruption and adds new scans: existing cases are kept.
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
         default=(),
-        description="files, folders or lists (@list.txt) of them: ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, "
-        "magnitude DICOM, NIfTI, .npz",
+        description="files, folders or lists (@list.txt) of them: ISMRMRD, MRD 2, Siemens .dat, CMRxRecon .mat, "
+        "k-space in .npz or .cfl, magnitude images in DICOM, NIfTI or .npz",
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="folder for the cases, their index and pictures"
@@ -51,7 +51,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         description="number of virtual coils to compress to, or auto: as few as keep 99 % of the signal energy",
     )
     compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
-        default=None, description="pca, or geometric (at each position along the readout)"
+        default=None, description="coil compression: pca, or geometric (each position along the readout separately)"
     )
     combine: str | None = Field(
         default=None, description="combine to one coil before sampling: adaptive (Walsh), espirit or smooth maps"
@@ -74,7 +74,7 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     subject: str = Field(default="", description=r"regular expression for the subject in the path, e.g. 'P\d+'")
     split: str = Field(
         default=",".join(f"{share:g}" for share in SPLIT_SHARES),
-        description="shares of train, val and test, or one of these names for all; a subject is in only one of them",
+        description="shares of train, val and test in percent, or one of these names for all; a subject is in only one",
     )
     strict: bool = Field(
         default=REFUSES_UNREALISTIC,

@@ -37,25 +37,26 @@ class ReconOptions(ReconSettings, ArchiveOptions):
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
         default=(),
-        description="raw scan (ISMRMRD .h5, MRD 2), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, .npz, .npy) "
-        "or prepared case; or folders or lists (@list.txt) of them",
+        description="raw scan (ISMRMRD, MRD 2, Siemens .dat), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, "
+        ".npz, .npy) or prepared case; folders or lists (@list.txt) of them; - is standard input",
     )
-    models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
+    models: Annotated[tuple[str, ...], Flag(("--model", "-m"), default_text=METHOD)] = Field(
         default=(METHOD,),
         description="name of a method, see cinerecon models, or a model file or folder; may be repeated",
     )
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
             default=(),
-            description="file, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png by its ending, or folder for DICOM; may"
-            " be repeated; - is a stream (.mrd) on standard output. For several scans or methods: a folder for all"
-            " images, -o out/; for several methods on one scan also a comparison, -o compare.mp4",
+            description="file, whose ending selects the format (.h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png), or"
+            " folder for DICOM; may be repeated; - writes a stream (.mrd) to standard output. For several scans or"
+            " methods: a folder for all images, e.g. out/; for several methods on one scan also a comparison, e.g."
+            " compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
         default=(),
-        description="formats of the files of each scan in the folder: .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png"
-        " dicom",
+        description="format of the files in the folder of -o, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png or dicom;"
+        " may be repeated",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
         default=False, description="print only warnings and errors"

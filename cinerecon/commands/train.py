@@ -19,7 +19,7 @@ MAX_WAIT_SHARE = 0.05
 
 
 class TrainOptions(DeviceOptions):
-    """Train a network by its recipe; in several processes by torchrun -m cinerecon.cli train ..."""
+    """Train a network by its recipe; with torchrun -m cinerecon.cli train ... in several processes."""
 
     recipe: Annotated[str, Flag(is_argument=True)] = Field(
         description="architecture and training: a model.yaml, its folder, or a name of cinerecon models"
@@ -35,9 +35,9 @@ class TrainOptions(DeviceOptions):
     series: tuple[Path, ...] = Field(
         default=(), description="folder of measured magnitude cines for the recipe: DICOM, NIfTI, .npz; may be repeated"
     )
-    cache: Path | None = Field(default=None, description="folder of simulated cines, to be shared by several runs")
+    cache: Path | None = Field(default=None, description="folder in which several runs share their simulated cines")
     workers: int = Field(default=TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
-    weights: Path | None = Field(default=None, description="fine-tune these weights instead of starting at random")
+    weights: Path | None = Field(default=None, description="start from these weights instead of random ones")
     loss: Loss | None = Field(
         default=None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
     )
@@ -49,11 +49,11 @@ class TrainOptions(DeviceOptions):
     )
     tensorboard: bool = Field(default=False, description="write the log for TensorBoard, too")
     estimate: bool = Field(default=False, description="report parameters, memory and time from a few steps, and stop")
-    minutes: float = Field(
+    minutes: Annotated[float, Flag(default_text="no limit")] = Field(
         default=float("inf"),
         ge=0,
         allow_inf_nan=True,
-        description="stop after this time, resumable; the schedule still follows training.n_steps",
+        description="stop after this many minutes; --resume continues. The learning rate follows training.n_steps",
     )
 
     def data_paths(self) -> "DataPaths":

@@ -16,8 +16,8 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     frames: str = Field(
         default="",
-        description="range of frames, first:last, the last not included; or one index; with --gating retro a number is"
-        " that of the frames of the cine",
+        description="range of frames, first:last (the last is not included), or the index of one frame; with --gating"
+        " retro the number of frames of the cine",
     )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
         default=None,
@@ -32,53 +32,56 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     memory: str | None = Field(
         default=None,
-        description="memory limit, e.g. 4GB: a plan is made and reported before the start; coils are compressed"
-        " only if nothing else keeps the limit",
+        description="memory limit, e.g. 4GB; how it is kept is reported before the start; coils are compressed only if"
+        " nothing else is sufficient",
     )
     noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(default=None, description="group to read, where the file holds several")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
     measurement: int | None = Field(
         default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
     )
     undersample: str | None = Field(
-        default=None, description="undersample a fully sampled scan retrospectively: gaussian:8,acs=4 or a mask.npz"
+        default=None,
+        description="undersample a full scan retrospectively: a pattern, e.g. gaussian:8,acs=4, or a mask file",
     )
     partial_fourier: PartialFourier = Field(
         default="auto",
         description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs,"
-        " homodyne, none, or auto, which is pocs where a test with measured lines supports it",
+        " homodyne, none, or auto, which is pocs if a test with measured lines supports it",
     )
     set_index: int | None = Field(
         default=None,
         ge=0,
-        description="set to reconstruct of a scan with several; two sets are phase contrast if not given",
+        description="number of the set to reconstruct, if a scan has several; without it, two sets are phase contrast",
     )
     venc: float | None = Field(
         default=None, gt=0, description="velocity range of a phase-contrast scan whose header has none [cm/s]"
     )
-    weights: Path | None = Field(default=None, description="weights in place of those of the model")
+    weights: Path | None = Field(default=None, description="weights to use instead of those of the model")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         default=(), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
     )
     snr: bool = Field(
         default=False,
-        description="map the noise, and write it and the image in SNR units to files of their own, .snr and .noise",
+        description="map the noise; the map and the image in SNR units are separate files, .noise and .snr",
     )
     n_replicas: Annotated[int, Flag(("--replicas",), needs=("snr",))] = Field(
         default=16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
     )
     verdict: Annotated[bool, Flag(("--verdict/--no-verdict",))] = Field(
         default=True,
-        description="estimate the error of the image without truth, and give a verdict: as expected, doubtful or do not"
+        description="estimate the error of the image without a reference, and mark it: as expected, doubtful or do not"
         " use",
     )
     uncertainty: bool = Field(
         default=False,
-        description="map how far the image changes when variants of the data are reconstructed, and write it to files"
-        " of its own, .uncertainty",
+        description="map how much the image changes if variants of the data are reconstructed; a separate file,"
+        " .uncertainty",
     )
     n_variants: Annotated[int, Flag(("--variants",), needs=("uncertainty",))] = Field(
-        default=8, ge=2, description="variants of the data for the map of uncertainty, each as slow as the image"
+        default=8,
+        ge=2,
+        description="variants of the data for the map of uncertainty; each takes as long as one reconstruction",
     )
     seed: Annotated[int, Flag(needs=("undersample", "snr", "uncertainty"))] = Field(
         default=SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants"

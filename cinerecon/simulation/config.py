@@ -16,7 +16,7 @@ class SimulateConfig(Options):
 
     seed: int = Field(default=0, ge=0, description="the same seed draws the same scan, on every machine")
     n_frames: Annotated[int, Flag(("--frames",), default_text="25, or those of --from")] = Field(
-        default=25, ge=1, le=1000, description="time steps, spread evenly over the heart beat"
+        default=25, ge=1, le=1000, description="time steps, evenly spread over the heartbeat"
     )
     ky: Annotated[int, Flag(default_text="192, or the rows of --from")] = Field(
         default=192, ge=8, le=1024, description="phase-encode lines"
@@ -42,10 +42,10 @@ class SimulateConfig(Options):
         default=1.0,
         gt=0.5,
         le=1,
-        description="part of the phase-encode lines that is measured, the first ones are left out",
+        description="fraction of the phase-encode lines that is measured; the first ones are left out",
     )
     partial_echo: float = Field(
-        default=1.0, gt=0.5, le=1, description="part of each readout that is measured, its start is left out"
+        default=1.0, gt=0.5, le=1, description="fraction of each readout that is measured; its start is left out"
     )
     venc: float | None = Field(
         default=None, gt=0, description="phase contrast: a second set with this velocity range, and a vessel [cm/s]"
@@ -61,11 +61,9 @@ class SimulateConfig(Options):
         default=None,
         ge=1,
         le=256,
-        description="heartbeats over which the lines of a slice are spread, retrospectively gated",
+        description="segmented scan: number of heartbeats over which the lines of a slice are distributed",
     )
-    beats: int | None = Field(
-        default=None, ge=1, le=200, description="heartbeats of a real-time scan, which measures frame after frame"
-    )
+    beats: int | None = Field(default=None, ge=1, le=200, description="real-time scan: number of heartbeats")
     rr_variation: float = Field(
         default=0.0, ge=0, le=0.4, description="largest relative difference of an R-R interval from the mean"
     )
