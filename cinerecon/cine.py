@@ -36,12 +36,12 @@ class CineData:
     meta
         Source, slice, frame times, geometry.
     shading
-        ``(*batch, y, x)`` real, what takes the shading of whitened coils from an image (`finish_image`); None where
-        coils were not whitened. Maps of unit sum of squares make whitened coils weigh by their signal to noise ratio,
-        which brightens the image near coils of little noise.
+        ``(*batch, y, x)`` real, the factor by which a reconstructed image is multiplied to remove the shading of
+        whitened coils (`finish_image`); None if coils were not whitened. With maps of unit sum of squares, whitened
+        coils are weighted by their signal-to-noise ratio, which makes the image brighter near coils of little noise.
     noise_std
-        ``(*batch, frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample, the same in all
-        coils and independent between them; None if it is not known.
+        ``(*batch, frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample, in the units of
+        `kspace`; the same in all coils and independent between them. None if it is not known.
 
     Raises
     ------

@@ -32,7 +32,7 @@ class Geometry:
     Attributes
     ----------
     position_mm
-        Centre of the slice.
+        Centre of the slice [mm].
     read_dir, phase_dir, slice_dir
         Unit vectors along x (readout), along y (phase encode) and across the slice.
     patient_position
@@ -70,7 +70,7 @@ class CineMeta:
         Warnings for readers of the image.
     crop_y
         Number of central rows of the image that the protocol requested; None: all. Phase oversampling adds rows that
-        undersampled k-space cannot lose: they are cut from the image at the end (`crop_image`).
+        cannot be removed from undersampled k-space: `crop_image` removes them from the final image.
     reference_is
         Kind of reference, a key of `REFERENCES`; empty if there is none or it is not known.
     extent
@@ -79,7 +79,7 @@ class CineMeta:
     is_one_beat
         Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
     compression
-        The virtual coils, and the loss of signal by them, in words; empty if coils were not compressed.
+        Description of the virtual coils and of the signal that they leave out; empty if coils were not compressed.
     is_real_time
         Whether the frames follow each other over several beats or a part of one, so that the first does not follow the
         last: methods and measures then do not wrap around in time.

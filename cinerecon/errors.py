@@ -69,7 +69,7 @@ class NotACineError(UnsupportedError):
 
 
 class ConfigError(CineReconError):
-    """A recipe, an option or a name is unknown or ill-typed."""
+    """A recipe, an option or a name is unknown or of a wrong type."""
 
 
 class WeightsError(CineReconError):

@@ -157,8 +157,8 @@ def load_method(
     Parameters
     ----------
     name
-        A name of the table, or for trained networks a model: the name of an imported one, a model file, or a folder,
-        be it under ``models/`` or that of a training run.
+        A name of the table, e.g. ``ktslr`` or ``stvarnet``. For other trained networks: the name of an imported model,
+        a model file, a folder under ``models/``, or a run folder.
     settings
         ``key=value`` texts that override the method's defaults.
     device

@@ -1,4 +1,4 @@
-"""The measures of image quality."""
+"""The measures of image quality: `psnr`, `ssim`, `nmse` and others, or several of them by `compare`."""
 
 from cinerecon.metrics.frc import FrcMap, scan_correlation
 from cinerecon.metrics.heart import Heart, find_heart

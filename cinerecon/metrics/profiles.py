@@ -34,7 +34,7 @@ FRAME_SCALES: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percenti
 
 @dataclass(frozen=True)
 class Profile:
-    """One convention.
+    """A convention for measures of image quality: crop, scale, data range and window.
 
     Attributes
     ----------

@@ -140,7 +140,8 @@ def export(
     slices
         One slice or several, in order, as `reconstruct` returns them.
     path
-        The ending decides: ``.h5``, ``.nii.gz``, ``.npz``, ``.gif``, ``.mp4``, ``.png``, or a folder for DICOM.
+        A file, whose ending selects the format: ``.h5``, ``.nii.gz``, ``.nii``, ``.npz``, ``.cfl``, ``.mrd``,
+        ``.mrd2``, ``.gif``, ``.mp4`` or ``.png``; or a folder for DICOM.
     patient
         Identity to write into DICOM files, see `cinerecon.io.export.make_patient`; None: anonymous.
     force

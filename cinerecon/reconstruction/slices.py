@@ -35,7 +35,7 @@ LARGE_RESIDUAL = 0.5
 
 @dataclass(frozen=True, eq=False)
 class ReconstructedSlice:
-    """One reconstructed slice, and figures of its reconstruction.
+    """One reconstructed slice, and the numbers that describe its reconstruction.
 
     Attributes
     ----------

@@ -34,9 +34,14 @@ def as_flags(mask: Mask) -> Flags:
 
 
 def net_acceleration(mask: Mask, *, without: slice | None = None) -> float:
-    """K-space points over sampled points of ``(*batch, frames, 1, ky, kx or 1)``; some ky lines left out.
+    """Points of k-space divided by sampled points, over all frames.
 
-    Where lines are left out, they are neither points nor sampled points; 1 if no line or no sampled point is left.
+    Parameters
+    ----------
+    mask
+        ``(*batch, frames, 1, ky, kx or 1)`` bool.
+    without
+        Lines of ky that do not count, e.g. the ACS lines. If no other line or sampled point is left, the result is 1.
     """
     counted = np.ones(mask.shape[-2], dtype=bool)
     if without is not None:

@@ -81,7 +81,7 @@ class MaskSpec:
     pattern
         Name of the pattern, a key of `PATTERNS`.
     acceleration
-        Nominal acceleration; the count of spokes for ``radial``.
+        Nominal acceleration; the number of spokes for ``radial``.
     n_acs
         Fully sampled central ky lines; None takes the pattern's own default.
     flags
