@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
@@ -17,9 +17,11 @@ from cinerecon.methods.catalogue import type_in_words
 from cinerecon.methods.model_file import ModelConfig
 from cinerecon.methods.table import METHODS
 from cinerecon.networks import NETWORKS
+from cinerecon.networks.config import LowRankModuleConfig, NetworkConfig
+from cinerecon.physics.shrinkage import ShrinkageConfig, ShrinkageName, make_rule
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.simulation.scan import SimulateConfig
-from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource
+from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource, SeriesSource, SimulatedSource
 from cinerecon.training.recipe import TrainConfig
 
 TARGET = Path(__file__).parent / "reference/settings.md"
@@ -34,6 +36,20 @@ PREPROCESSING = """How the readouts of a raw scan become coil images: `--set pre
 MODEL = (
     "The keys of `model.yaml`: for `--set` of `recon`, `evaluate` and, together with those of `training`, of `train`."
 )
+
+SHRINKAGE = (
+    "How small singular values are reduced, in `ktslr`, `llr`, `lps` and networks with low rank. Each rule uses only "
+    "its own settings; in a network, the values at the start of the training are given."
+)
+LOWRANK = "The keys of `architecture.lowrank` of `istanet`, `dccnn` and `crnn`."
+RULE = "[rule](#shrinkage-of-singular-values)"
+SIMULATED = "Settings of the sources `phantom` and `series`, whose phase and coils are simulated."
+SHARED: dict[type[Config], str] = {
+    ShrinkageConfig: "the [shrinkage of singular values](#shrinkage-of-singular-values)",
+    NetworkConfig: "[all networks](#all-networks)",
+    SimulatedSource: "[simulated sources](#simulated-sources)",
+}
+"""Classes whose settings are listed once, and the link to their table."""
 
 
 def value_text(value: Any) -> str:
@@ -62,40 +78,57 @@ def rows_of(config: type[Config], prefix: str = "") -> Iterator[str]:
             yield from rows_of(inner, f"{prefix}{name}.")
             continue
         default = field.default if field.default_factory is None else field.default_factory()  # type: ignore[call-arg]
-        is_nested = (
-            inner is AcquisitionConfig
-            or isinstance(default, Config)
-            or (isinstance(default, dict) and any(isinstance(part, Config) for part in default.values()))
+        is_nested = inner is AcquisitionConfig or (
+            isinstance(default, dict) and any(isinstance(part, Config) for part in default.values())
         )
-        text = "see there" if is_nested else value_text(default)
+        if isinstance(default, Config):
+            default = default.model_dump(mode="json", exclude_defaults=True)
+            is_nested = not default
+        text = "its defaults" if is_nested else value_text(default)
+        values = RULE if get_args(inner) == get_args(ShrinkageName) else type_in_words(field)
         description = " ".join((field.description or "").split()).replace("|", "\\|")
-        yield f"| `{prefix}{name}` | {type_in_words(field)} | {text} | {description} |"
+        yield f"| `{prefix}{name}` | {values} | {text} | {description} |"
 
 
 def table(config: type[Config], prefix: str = "") -> str:
-    """The settings of a class as a table."""
-    rows = list(rows_of(config, prefix))
-    return "\n".join(["| setting | values | default | meaning |", "|---|---|---|---|", *rows]) if rows else "None."
+    """The settings of a class as a table; those of `SHARED` are left out unless their default or meaning differs."""
+    bases = [base for base in SHARED if issubclass(config, base) and config is not base]
+    shared = {row for base in bases for row in rows_of(base)}
+    rows = [row for row in rows_of(config, prefix) if row not in shared]
+    heads = ["| setting | values | default | meaning |", "|---|---|---|---|"]
+    text = "\n".join([*heads, *rows]) if rows else "None." if not bases else ""
+    links = " and ".join(f"of {SHARED[base]}" for base in bases)
+    return f"The settings {links}{', and:' if rows else '.'}\n\n{text}".strip() if bases else text
+
+
+def rules() -> str:
+    """The rules for singular values as a table: the first sentence of each class."""
+    summaries = {"pass": "Learned: thresholds by the position of the value in the spectrum (PASSNet; networks only)."}
+    for name in get_args(ShrinkageName):
+        if name not in summaries:
+            rule = type(make_rule(ShrinkageConfig(shrinkage=name)))
+            summaries[name] = " ".join((rule.__doc__ or "").partition("\n\n")[0].split())
+    rows = (f"| `{name}` | {summaries[name].replace('|', chr(92) + '|')} |" for name in get_args(ShrinkageName))
+    return "\n".join(["| `shrinkage` | effect on a singular value s |", "|---|---|", *rows])
 
 
 def page() -> str:
     """The whole page."""
-    parts = [
-        HEAD,
-        "## Preprocessing\n",
-        PREPROCESSING + "\n",
-        table(AcquisitionConfig) + "\n",
-        "## Classical methods\n",
-    ]
+    parts = [HEAD, "## Preprocessing\n", PREPROCESSING + "\n", table(AcquisitionConfig) + "\n"]
+    parts += ["## Classical methods\n"]
     for name, method in METHODS.items():
         if method.kind == "classical":
             parts += [f"### {name}\n", table(method.config_class) + "\n"]
+    parts += ["## Shrinkage of singular values\n", SHRINKAGE + "\n", rules() + "\n", table(ShrinkageConfig) + "\n"]
     parts += ["## Models\n", MODEL + "\n", table(ModelConfig) + "\n"]
-    parts += ["## Architectures\n", "The keys of `architecture` for each network.\n"]
+    parts += ["## Architectures\n", "The keys of `architecture`.\n"]
+    parts += ["### All networks\n", table(NetworkConfig) + "\n"]
+    parts += ["### Low-rank module\n", LOWRANK + "\n", table(LowRankModuleConfig) + "\n"]
     for name, network in NETWORKS.items():
         parts += [f"### {name}\n", table(network.config_class) + "\n"]
     parts += ["## Training\n", "The keys of `training`.\n", table(TrainConfig) + "\n"]
     parts += ["### Data of the training\n", "The keys of `training.data`.\n", table(DataConfig) + "\n"]
+    parts += ["### Simulated sources\n", SIMULATED + "\n", table(SimulatedSource) + "\n"]
     for config in (PhantomSource, SeriesSource, PreparedSource):
         kind = config.model_fields["kind"].default
         title = f"### Source: {kind}\n"

@@ -11,18 +11,22 @@ from cinerecon.physics.shrinkage import ShrinkageConfig, ShrinkageName
 class SolverConfig(Config):
     """Stopping rule of the solver, and its settings for several coils."""
 
-    n_iterations: int = Field(default=40, ge=1, description="most iterations")
+    n_iterations: int = Field(default=40, ge=1, description="largest number of iterations")
     tolerance: float = Field(
         default=1e-3, ge=0, description="stop once the image changes by less than this fraction of it"
     )
-    n_averaged: int = Field(default=7, ge=1, description="iterations averaged, about, where blocks move at random")
+    n_averaged: int = Field(
+        default=7,
+        ge=1,
+        description="number of iterations, approximately, that are averaged if blocks are shifted at random",
+    )
     n_cg_iterations: int = Field(
         default=1, ge=1, description="conjugate gradient steps in each iteration (several coils)"
     )
     noise_threshold: float = Field(
         default=9e-3,
         ge=0,
-        description="noise level, for peak 1, above which the weights grow with its square; 0: they do not",
+        description="noise level, relative to the peak, above which the weights grow with its square; 0: never",
     )
 
 
@@ -51,8 +55,12 @@ class VariationConfig(Config):
     """Settings of the total variation."""
 
     weight_sparse: float = Field(default=1e-4, ge=0, description="tau, weight of the total variation")
-    temporal_weight: float = Field(default=3.0, ge=0, description="w_t, weight of the difference in time within it")
-    spatial_weight: float = Field(default=1.0, ge=0, description="weight of the differences along y and x within it")
+    temporal_weight: float = Field(
+        default=3.0, ge=0, description="w_t, weight of the difference in time in the total variation"
+    )
+    spatial_weight: float = Field(
+        default=1.0, ge=0, description="weight of the differences along y and x in the total variation"
+    )
     isotropic: bool = Field(default=False, description="shrink the gradient as a vector, not each difference")
     penalty_sparse: float = Field(default=1.4e-3, gt=0, description="rho_D, coupling to the gradient variable")
 
@@ -125,9 +133,11 @@ class TtvConfig(VariationConfig, SolverConfig):
     """Settings of temporal total variation. Weights are for images of peak 1; data of any scale are brought to it."""
 
     weight_sparse: float = Field(default=7e-4, ge=0, description="tau, weight of the total variation")
-    temporal_weight: float = Field(default=1.0, ge=0, description="weight of the difference in time within it")
+    temporal_weight: float = Field(
+        default=1.0, ge=0, description="weight of the difference in time in the total variation"
+    )
     spatial_weight: float = Field(
-        default=0.2, ge=0, description="w_s, weight of the differences along y and x within it"
+        default=0.2, ge=0, description="w_s, weight of the differences along y and x in the total variation"
     )
     penalty_sparse: float = Field(default=8e-2, gt=0, description="rho_D, coupling to the gradient variable")
 
@@ -144,7 +154,7 @@ class LpsConfig(ShrinkageConfig):
     relative: bool = Field(
         default=True, description="weights are for images of peak 1, to which the data are scaled; or as is"
     )
-    n_iterations: int = Field(default=100, ge=1, description="most iterations")
+    n_iterations: int = Field(default=100, ge=1, description="largest number of iterations")
     tolerance: float = Field(default=5e-4, ge=0, description="stop once M changes by less than this share of it")
 
     @field_validator("threshold")
