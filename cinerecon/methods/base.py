@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from cinerecon.physics.views import share_views
 SAMPLES_AT_ONCE = 2**16
 """Samples of coil images transformed together on a CPU, so few that they stay in its cache."""
 
+C = TypeVar("C", bound=Config)
 Progress = Callable[[int, int], None]
 """Called with (steps done, number of steps)."""
 
@@ -183,8 +184,20 @@ def fingerprint(method: Reconstructor) -> str:
     return digest.hexdigest() + (fingerprint(initial) if initial is not None else "")
 
 
-class ClassicalMethod(Reconstructor):
-    """A method without learned parameters, which computes its own initial image."""
+class ClassicalMethod(Reconstructor, Generic[C]):
+    """A method without learned parameters, which computes its own initial image.
+
+    Parameters
+    ----------
+    config
+        Its settings; None: the defaults of `config_class`.
+    """
+
+    config_class: type[C]
+    config: C
+
+    def __init__(self, config: C | None = None) -> None:
+        self.config = self.config_class.or_default(config)
 
     @torch.no_grad()
     def reconstruct(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -29,120 +30,73 @@ class Method:
     ----------
     name
         Name of the method for ``--model``.
-    kind
-        ``classical``: built as ``builder(config)``, from the defaults of its config class and the user's settings.
-        ``deep``: built as ``builder(source, settings, load=..., device=..., weights=...)``, where the source is a
-        model, see `methods.model_file.read_model`, and ``load`` is `load_method`.
     summary
         One line for the list of methods.
     config_class
         Class of its settings; for a network those of the model.
-    load
-        Imports the method and returns its builder.
+    location
+        Module in `cinerecon.methods` and name of what builds the method. A classical one is called with its settings, a
+        network's as `methods.network.build_network`.
     """
 
     name: str
-    kind: Literal["classical", "deep"]
     summary: str
-    config_class: type[Config]
-    load: Callable[[], Builder]
+    config_class: type[Config] = ModelConfig
+    location: str = "network:build_network"
+
+    @property
+    def kind(self) -> Literal["classical", "deep"]:
+        """Whether it is a network with weights."""
+        return "deep" if self.config_class is ModelConfig else "classical"
+
+    def load(self) -> Builder:
+        """Import the method, and return what builds it."""
+        module, name = self.location.split(":")
+        builder: Builder = getattr(import_module(f"cinerecon.methods.{module}"), name)
+        return builder
 
 
-def _zerofilled() -> Builder:
-    from cinerecon.methods.classical.linear import ZeroFilled
-
-    return ZeroFilled
-
-
-def _viewshared() -> Builder:
-    from cinerecon.methods.classical.linear import ViewShared
-
-    return ViewShared
-
-
-def _cgsense() -> Builder:
-    from cinerecon.methods.classical.linear import CgSense
-
-    return CgSense
-
-
-def _ktslr() -> Builder:
-    from cinerecon.methods.classical.admm_methods import KtSlr
-
-    return KtSlr
-
-
-def _ktslr_reference() -> Builder:
-    from cinerecon.methods.classical.ktslr_reference import KtSlrReference
-
-    return KtSlrReference
-
-
-def _llr() -> Builder:
-    from cinerecon.methods.classical.admm_methods import Llr
-
-    return Llr
-
-
-def _ttv() -> Builder:
-    from cinerecon.methods.classical.admm_methods import Ttv
-
-    return Ttv
-
-
-def _lps() -> Builder:
-    from cinerecon.methods.classical.lps import Lps
-
-    return Lps
-
-
-def _network() -> Builder:
-    from cinerecon.methods.network import build_network
-
-    return build_network
-
-
-METHODS = {
-    method.name: method
-    for method in (
-        Method(
-            "zerofilled",
-            "classical",
-            "inverse transform of the sampled points alone",
-            config.ZeroFilledConfig,
-            _zerofilled,
-        ),
-        Method("cgsense", "classical", "SENSE by conjugate gradients, frame by frame", config.CgSenseConfig, _cgsense),
-        Method("ktslr", "classical", "k-t SLR: low rank and sparse gradient, by ADMM", config.KtSlrConfig, _ktslr),
-        Method(
-            "ktslr-reference",
-            "classical",
-            "k-t SLR as released, to compare with: slow",
-            config.KtSlrReferenceConfig,
-            _ktslr_reference,
-        ),
-        Method("llr", "classical", "locally low rank: blocks of the image, placed at random", config.LlrConfig, _llr),
-        Method("ttv", "classical", "temporal total variation", config.TtvConfig, _ttv),
-        Method(
-            "lps",
-            "classical",
-            "L+S: low-rank background plus a rest sparse in temporal frequency",
-            config.LpsConfig,
-            _lps,
-        ),
-        Method(
-            "viewshared",
-            "classical",
-            "k-space interpolated in time between sampled frames",
-            config.ViewSharedConfig,
-            _viewshared,
-        ),
-        *(Method(name, "deep", entry.summary, ModelConfig, _network) for name, entry in NETWORKS.items()),
-        Method("istanet-lr", "deep", "ISTA-Net with the plug-and-play low-rank module", ModelConfig, _network),
-        Method("dccnn-lr", "deep", "DC-CNN with the plug-and-play low-rank module", ModelConfig, _network),
-        Method("crnn-lr", "deep", "CRNN with the plug-and-play low-rank module", ModelConfig, _network),
-    )
-}
+_CLASSICAL = (
+    Method(
+        "zerofilled",
+        "inverse transform of the sampled points alone",
+        config.ZeroFilledConfig,
+        "classical.linear:ZeroFilled",
+    ),
+    Method("cgsense", "SENSE by conjugate gradients, frame by frame", config.CgSenseConfig, "classical.linear:CgSense"),
+    Method(
+        "ktslr", "k-t SLR: low rank and sparse gradient, by ADMM", config.KtSlrConfig, "classical.admm_methods:KtSlr"
+    ),
+    Method(
+        "ktslr-reference",
+        "k-t SLR as released, to compare with: slow",
+        config.KtSlrReferenceConfig,
+        "classical.ktslr_reference:KtSlrReference",
+    ),
+    Method(
+        "llr", "locally low rank: blocks of the image, placed at random", config.LlrConfig, "classical.admm_methods:Llr"
+    ),
+    Method("ttv", "temporal total variation", config.TtvConfig, "classical.admm_methods:Ttv"),
+    Method(
+        "lps",
+        "L+S: low-rank background plus a rest sparse in temporal frequency",
+        config.LpsConfig,
+        "classical.lps:Lps",
+    ),
+    Method(
+        "viewshared",
+        "k-space interpolated in time between sampled frames",
+        config.ViewSharedConfig,
+        "classical.linear:ViewShared",
+    ),
+)
+_DEEP = (
+    *(Method(name, entry.summary) for name, entry in NETWORKS.items()),
+    Method("istanet-lr", "ISTA-Net with the plug-and-play low-rank module"),
+    Method("dccnn-lr", "DC-CNN with the plug-and-play low-rank module"),
+    Method("crnn-lr", "CRNN with the plug-and-play low-rank module"),
+)
+METHODS = {method.name: method for method in (*_CLASSICAL, *_DEEP)}
 
 
 def load_method(
@@ -171,23 +125,17 @@ def load_method(
     ConfigError
         If the name or a setting is unknown (the hint names the nearest), or weights are given to a classical method.
     """
-    method = _build(name, settings, device, weights)
-    method.name = os.fspath(name)
-    return method
-
-
-def _build(
-    name: str, settings: Sequence[str], device: "str | torch.device", weights: AnyPath | None
-) -> "Reconstructor":
-    """The method of a name, for the arguments and errors of `load_method`."""
     method = find_method(name)
     build = method.load()
     weights = None if weights is None else as_path(weights, "weights")
     if method.kind == "deep":
-        return build(name, settings, load=load_method, device=device, weights=weights)
-    if weights is not None:
+        loaded = build(name, settings, load=load_method, device=device, weights=weights)
+    elif weights is not None:
         raise ConfigError(f"{name} is a classical method and takes no weights", where=str(weights))
-    return build(method.config_class().with_settings(settings, where=f"--set of {name}"))
+    else:
+        loaded = build(method.config_class().with_settings(settings, where=f"--set of {name}"))
+    loaded.name = os.fspath(name)
+    return loaded
 
 
 def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
@@ -220,7 +168,7 @@ def find_method(name: str) -> Method:
     if name in METHODS:
         return METHODS[name]
     if find_model(name):
-        return Method(name, "deep", "a trained network", ModelConfig, _network)
+        return Method(name, "a trained network")
     if Path(name).is_file():
         hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
         raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)

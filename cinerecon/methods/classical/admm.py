@@ -28,7 +28,7 @@ preconditioner (Koolstra et al., 10.1002/mrm.27371, here with the frames coupled
 
 from abc import abstractmethod
 from functools import reduce
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ N_COILS_FOR_NOISE = 4
 """Number of coils, about, from which the noise is estimated."""
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
+
+
+S = TypeVar("S", bound=SolverConfig)
 
 
 class ImageUpdate(Protocol):
@@ -259,14 +262,10 @@ class Penalty(Protocol):
         ...
 
 
-class AdmmMethod(ClassicalMethod):
+class AdmmMethod(ClassicalMethod[S]):
     """A method that minimises data misfit and penalties, one cine after the other, on the device of the data."""
 
-    config: SolverConfig
     is_iterative = True
-
-    def __init__(self, config: SolverConfig) -> None:
-        self.config = config
 
     @abstractmethod
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:

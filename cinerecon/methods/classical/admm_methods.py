@@ -5,7 +5,7 @@ from cinerecon.methods.classical.config import KtSlrConfig, LlrConfig, TtvConfig
 from cinerecon.methods.classical.penalties import LowRankPenalty, TotalVariationPenalty
 
 
-class KtSlr(AdmmMethod):
+class KtSlr(AdmmMethod[KtSlrConfig]):
     """k-t SLR: a cine of low rank with a sparse gradient.
 
     Minimises over the series u
@@ -36,11 +36,8 @@ class KtSlr(AdmmMethod):
     coils and 8-fold Gaussian sampling.
     """
 
-    config: KtSlrConfig
+    config_class = KtSlrConfig
     n_series = 33.0
-
-    def __init__(self, config: KtSlrConfig | None = None) -> None:
-        super().__init__(KtSlrConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
         """Low rank and total variation."""
@@ -50,7 +47,7 @@ class KtSlr(AdmmMethod):
         ]
 
 
-class Llr(AdmmMethod):
+class Llr(AdmmMethod[LlrConfig]):
     """Locally low rank: the voxels of each small block of a cine have similar time courses.
 
     Minimises 1/2 ||A u - y||^2 + (mu / p) sum_blocks sum_i s_i(block of u)^p over the series u, by ADMM (`admm`), with
@@ -66,18 +63,15 @@ class Llr(AdmmMethod):
     (``continuation=1``), and the image is the mean of the last iterates (``n_averaged=1``).
     """
 
-    config: LlrConfig
+    config_class = LlrConfig
     n_series = 26.0
-
-    def __init__(self, config: LlrConfig | None = None) -> None:
-        super().__init__(LlrConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:  # noqa: ARG002
         """Low rank alone."""
         return [LowRankPenalty(self.config, factor)]
 
 
-class Ttv(AdmmMethod):
+class Ttv(AdmmMethod[TtvConfig]):
     """Temporal total variation: the intensity of most voxels is nearly constant over time.
 
     Minimises 1/2 ||A u - y||^2 + tau (||D_t u||_1 + w_s ||D_y u||_1 + w_s ||D_x u||_1) over the series u, D
@@ -93,11 +87,8 @@ class Ttv(AdmmMethod):
     weight (``spatial_weight=0`` leaves them out).
     """
 
-    config: TtvConfig
+    config_class = TtvConfig
     n_series = 32.0
-
-    def __init__(self, config: TtvConfig | None = None) -> None:
-        super().__init__(TtvConfig.or_default(config))
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
         """Total variation alone."""

@@ -49,16 +49,13 @@ N_CONVERGENCE_ITERATIONS = 10
 INITIAL_PENALTY_RATIO = 10.0
 
 
-class KtSlrReference(ClassicalMethod):
+class KtSlrReference(ClassicalMethod[KtSlrReferenceConfig]):
     """The released k-t SLR, one cine after the other. It is computed on the CPU for data on any device."""
 
-    config: KtSlrReferenceConfig
+    config_class = KtSlrReferenceConfig
     is_iterative = True
     n_series = 40.0
     n_kspace_copies = 3
-
-    def __init__(self, config: KtSlrReferenceConfig | None = None) -> None:
-        self.config = KtSlrReferenceConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""

@@ -21,13 +21,11 @@ VOXELS_AT_ONCE = 2**21
 """Voxels of the frames that are solved together: memory does not grow with the number of frames."""
 
 
-class ZeroFilled(ClassicalMethod):
+class ZeroFilled(ClassicalMethod[ZeroFilledConfig]):
     """A^H y: inverse transform of the sampled points, coils combined by their maps."""
 
+    config_class = ZeroFilledConfig
     n_series = 6.5
-
-    def __init__(self, config: ZeroFilledConfig | None = None) -> None:
-        self.config = ZeroFilledConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
         """See `ClassicalMethod.solve`; there are no iterations to record."""
@@ -43,13 +41,11 @@ class ZeroFilled(ClassicalMethod):
         return zerofilled_noise(data.mask, data.csm, data.noise_std).expand(data.n_frames, *data.matrix)
 
 
-class ViewShared(ClassicalMethod):
+class ViewShared(ClassicalMethod[ViewSharedConfig]):
     """Each point of k-space interpolated linearly between the frames that sampled it, coils combined by their maps."""
 
+    config_class = ViewSharedConfig
     n_series = 11.0
-
-    def __init__(self, config: ViewSharedConfig | None = None) -> None:
-        self.config = ViewSharedConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:  # noqa: ARG002
         """See `ClassicalMethod.solve`; there are no iterations to record."""
@@ -59,7 +55,7 @@ class ViewShared(ClassicalMethod):
         return image
 
 
-class CgSense(ClassicalMethod):
+class CgSense(ClassicalMethod[CgSenseConfig]):
     """Conjugate gradient SENSE: the least-squares image under the coil maps, frame by frame.
 
     Solves argmin_x ||A x - y||^2 + w ||x||^2, that is (A^H A + w) x = A^H y, by conjugate gradients. A is normalised
@@ -78,13 +74,10 @@ class CgSense(ClassicalMethod):
     term in place of stopping early as the only regularisation.
     """
 
-    config: CgSenseConfig
+    config_class = CgSenseConfig
     is_iterative = True
     n_series = 15.0
     frames_are_separate = True
-
-    def __init__(self, config: CgSenseConfig | None = None) -> None:
-        self.config = CgSenseConfig.or_default(config)
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""

@@ -45,15 +45,15 @@ from cinerecon.physics.operators import norm
 Pair = tuple[Tensor, Tensor]
 
 
-class Lps(ClassicalMethod):
+class Lps(ClassicalMethod[LpsConfig]):
     """L+S, one cine after the other."""
 
-    config: LpsConfig
+    config_class = LpsConfig
     is_iterative = True
     n_series = 17.0
 
     def __init__(self, config: LpsConfig | None = None) -> None:
-        self.config = LpsConfig.or_default(config)
+        super().__init__(config)
         make_rule(self.config)  # refuse a rule that only networks have before any work
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
