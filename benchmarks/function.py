@@ -90,9 +90,7 @@ def main() -> None:
     folder = arguments.output / "scans"
     folder.mkdir(parents=True, exist_ok=True)
     scans = make_scans(arguments.report, arguments.series, folder, arguments.pattern)
-    scores = evaluate(
-        scans, EvaluationRequest(METHODS, SAMPLINGS, output=arguments.output / "scores"), workers=1, pictures=0
-    ).complete()
+    scores = evaluate(scans, EvaluationRequest(METHODS, SAMPLINGS, output=arguments.output / "scores")).complete()
     scores = [replace(score, sampling=score.sampling.partition(" ")[0]) for score in scores]
     rates = rate_table(scores)
     ventricle = ventricle_table([score for score in scores if score.sampling == SAMPLINGS[1]])

@@ -116,12 +116,9 @@ def shipped_networks() -> list[str]:
 
 def score_group(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[Score]:
     """Score all methods and samplings on the scans of a group; the volunteer is one subject."""
-    scores = evaluate(
-        paths,
-        EvaluationRequest(arguments.model, arguments.undersample, output=arguments.output),
-        workers=arguments.workers,
-        pictures=2 if group == SUBJECTS else 1,
-    ).complete()
+    n_pictures = 2 if group == SUBJECTS else 1
+    request = EvaluationRequest(arguments.model, arguments.undersample, output=arguments.output, n_pictures=n_pictures)
+    scores = evaluate(paths, request, workers=arguments.workers).complete()
     return [replace(score, subject=VOLUNTEER) for score in scores] if group == VOLUNTEER else scores
 
 

@@ -93,7 +93,7 @@ def evaluate(options: EvaluateOptions) -> None:
     from cinerecon.commands.results import report_results
     from cinerecon.commands.scans import print_shard
     from cinerecon.commands.submit import submit
-    from cinerecon.evaluation.files import compare_files
+    from cinerecon.evaluation.compare_files import compare_files
     from cinerecon.evaluation.paper_tables import find_paper_table
     from cinerecon.evaluation.request import require_files
     from cinerecon.memory import keep_freed_memory
@@ -153,6 +153,7 @@ def _evaluate_scans(
         device=options.device,
         profile=selected.profile,
         output=options.output,
+        n_pictures=options.pictures if options.output else 0,
         subject=options.subject,
         config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
         memory=None if options.memory is None else parse_size(options.memory),
@@ -161,7 +162,6 @@ def _evaluate_scans(
         with_lists(options.scans, options.lists),
         request,
         workers=options.workers,
-        pictures=options.pictures if options.output else 0,
         shard=shard_of(options),
         report=lambda outcome: console.print(_text_of(outcome)),
         report_existing=report_existing,

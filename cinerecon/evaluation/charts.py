@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.summary import MEASURES, summarise
 from cinerecon.evaluation.ventricle import Function, limits_of
 
@@ -36,7 +36,7 @@ def new_figure(width: float, height: float) -> "Figure":
 def draw_boxes(scores: Sequence[Score]) -> "Figure":
     """One panel for each measure, one group of boxes for each sampling and coil count, one box for each method."""
     names = [name for name in BOXES if np.isfinite([getattr(score, name) for score in scores]).any()]
-    groups = list(dict.fromkeys((score.sampling, score.n_coils) for score in scores))
+    groups = list(dict.fromkeys(score.group for score in scores))
     methods = list(dict.fromkeys(score.method for score in scores))
     panels = (len(names) + 1) // 2
     width = max(4.5, 0.32 * len(groups) * (len(methods) + 1))
@@ -63,9 +63,7 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
 
     Slices count that were judged at every acceleration, or a line would show which slices these were.
     """
-    families: dict[tuple[str, int], list[Score]] = {}
-    for score in scores:
-        families.setdefault((_family(score.sampling), score.n_coils), []).append(score)
+    families = grouped(scores, lambda score: (_family(score.sampling), score.n_coils))
     panels = [family for family, members in families.items() if len({score.sampling for score in members}) > 1]
     if not panels:
         return None
@@ -99,10 +97,8 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
 
 def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
     """The scores of slices that occur under every sampling."""
-    cases: dict[str, set[tuple[str, int]]] = {}
-    for score in scores:
-        cases.setdefault(score.sampling, set()).add((score.scan, score.slice))
-    common = set.intersection(*cases.values())
+    cases = grouped(scores, lambda score: score.sampling).values()
+    common = set.intersection(*({(score.scan, score.slice) for score in members} for members in cases))
     return [score for score in scores if (score.scan, score.slice) in common]
 
 
@@ -126,15 +122,19 @@ def _boxes(axis: "Axes", values: list[list[float]], positions: list[int], style:
         axis.plot(position + np.array(shift), value, color=style["color"], marker=style["marker"], ls="", ms=2)
 
 
-def _legend(figure: "Figure", methods: list[str]) -> None:
+def _legend(
+    figure: "Figure", methods: Sequence[str], *, n_columns: int = 6, has_truth: bool = False, **style: str
+) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label=method, **style_of(index)) for index, method in enumerate(methods)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(methods), 6), fontsize=8, frameon=False)
+    handles = [Line2D([], [], label="truth", color="black", lw=2, alpha=0.6)] if has_truth else []
+    handles += [Line2D([], [], label=method, **(style_of(index) | style)) for index, method in enumerate(methods)]
+    n_columns = min(len(handles), n_columns)
+    figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, fontsize=8, frameon=False)
 
 
 def _finite(scores: Sequence[Score], name: str, method: str, group: tuple[str, int]) -> list[float]:
-    values = [getattr(s, name) for s in scores if s.method == method and (s.sampling, s.n_coils) == group]
+    values = [getattr(s, name) for s in scores if s.method == method and s.group == group]
     return [value for value in values if np.isfinite(value)]
 
 
@@ -151,13 +151,12 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
     functions
         All of slices, or all of stacks.
     """
-    groups = list(dict.fromkeys((f.sampling, f.n_coils) for f in functions))
+    groups = grouped(functions, lambda f: (f.sampling, f.n_coils))
     methods = list(dict.fromkeys(f.method for f in functions))
     names = list(functions[0].pairs)
     figure = new_figure(4.2 * len(names), 3.0 * len(groups) + 0.5)
     axes = figure.subplots(len(groups), len(names), squeeze=False)
-    for (sampling, n_coils), line in zip(groups, axes, strict=True):
-        group = [f for f in functions if (f.sampling, f.n_coils) == (sampling, n_coils)]
+    for ((sampling, n_coils), group), line in zip(groups.items(), axes, strict=True):
         for axis, name in zip(line, names, strict=True):
             axis.axhline(0, color="black", lw=0.6)
             for index, method in enumerate(methods):
@@ -177,16 +176,13 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
             axis.set_ylabel("image - truth", fontsize=8)
             axis.set_title(f"{sampling}, {coils_in_words(n_coils)}", fontsize=9)
             axis.tick_params(labelsize=7)
-    _function_legend(figure, methods)
+    _legend(figure, methods, n_columns=7, linestyle="")
     return figure
 
 
 def draw_function_curves(functions: Sequence[Function]) -> "Figure":
     """Area or volume over the frames, one panel for each slice or stack, a line for each method and the truth."""
-    cases: dict[tuple[str, str, int, tuple[float, ...]], list[Function]] = {}
-    for function in functions:
-        key = (function.scan, function.sampling, function.n_coils, function.true_curve)
-        cases.setdefault(key, []).append(function)
+    cases = grouped(functions, lambda f: (f.scan, f.sampling, f.n_coils, f.true_curve))
     methods = list(dict.fromkeys(f.method for f in functions))
     shown = list(cases.items())[:: max(1, -(-len(cases) // MAX_CURVES))]
     n_columns = min(4, len(shown))
@@ -205,15 +201,5 @@ def draw_function_curves(functions: Sequence[Function]) -> "Figure":
         axis.set_ylabel("volume [ml]" if members[0].is_volume else "area [mm²]", fontsize=8)
         axis.set_ylim(bottom=0)
         axis.tick_params(labelsize=7)
-    _function_legend(figure, methods, has_truth=True)
+    _legend(figure, methods, n_columns=7, has_truth=True, marker="")
     return figure
-
-
-def _function_legend(figure: "Figure", methods: Sequence[str], *, has_truth: bool = False) -> None:
-    from matplotlib.lines import Line2D
-
-    handles = [Line2D([], [], label="truth", color="black", lw=2, alpha=0.6)] if has_truth else []
-    for index, method in enumerate(methods):
-        style = style_of(index) | ({"marker": ""} if has_truth else {"linestyle": ""})
-        handles.append(Line2D([], [], label=method, **style))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), fontsize=8, frameon=False)

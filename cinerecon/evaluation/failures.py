@@ -5,6 +5,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from cinerecon.errors import CineReconError, DataError
+from cinerecon.evaluation.score import grouped
 from cinerecon.evaluation.tables import Cell, Table
 from cinerecon.io.csv_file import append_csv, read_csv, rewrite_csv
 
@@ -78,9 +79,7 @@ def _parse(texts: Mapping[str, str]) -> Failure:
 
 def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:
     """A table of failures, one row for each slice and reason."""
-    groups: dict[tuple[str, str, str, str], list[Failure]] = {}
-    for failure in failures:
-        groups.setdefault((failure.case, failure.what, failure.where, failure.hint), []).append(failure)
+    groups = grouped(failures, lambda failure: (failure.case, failure.what, failure.where, failure.hint))
     rows = [
         tuple(Cell(text) for text in (case, _list(f.sampling for f in group), _list(f.method for f in group), *why))
         for (case, *why), group in groups.items()

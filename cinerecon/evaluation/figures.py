@@ -6,7 +6,7 @@ A further figure shows the candidates for hallucinations: where an image does no
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
-Pairs = list[tuple[CineImage, CineImage]]
-"""Image and truth of each method."""
 
 LARGEST_ERROR = 0.07
 """End of the scale of error maps, on images of maximum 1: that of the papers."""
@@ -40,6 +38,15 @@ WHITE_PERCENTILE = 99.7
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
 """Width of a column [inches], and of the colour scale in columns."""
+IMAGES_CAPTION = (
+    f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
+    "The rectangle is the heart's box, the line the column of the profile."
+)
+BOXES_CAPTION = (
+    "Scores of all slices: median, quartiles, whiskers to 1.5 times the distance of the quartiles, and each slice as a "
+    "point."
+)
+CURVES_CAPTION = "PSNR against net acceleration, mean over slices; bars: 95 % bootstrap interval."
 CANDIDATES_CAPTION = (
     "Above: the frame with most candidates for hallucinations (rectangles: patches whose Fourier ring correlation with "
     "the truth falls too early), in the truth and in each reconstruction. Below: the lowest cut-off over all frames "
@@ -59,39 +66,80 @@ class Drawn:
     caption: str
 
 
+@dataclass(frozen=True, eq=False)
+class ShownCase:
+    """A slice under a sampling pattern whose images were kept.
+
+    Attributes
+    ----------
+    scores
+        The scores of its images, one per method.
+    images, truth
+        The images in the same order, and the truth; each has a maximum of about 1.
+    """
+
+    scores: list[Score]
+    images: list[CineImage]
+    truth: CineImage
+
+    @property
+    def name(self) -> str:
+        """Scan, slice, coils and sampling, for the name of a file."""
+        return " ".join(map(str, self.scores[0].case))
+
+    @property
+    def description(self) -> str:
+        """Scan, slice, coils and sampling in words."""
+        score = self.scores[0]
+        known = "" if math.isnan(score.acceleration) else f", net acceleration {score.acceleration:.1f}"
+        return f"{score.scan}, slice {score.slice}, {coils_in_words(score.n_coils)}, {score.sampling}{known}"
+
+    @property
+    def pixel_ratio(self) -> float:
+        """Height of a pixel over its width."""
+        dy, dx = self.truth.meta.pixel_size_mm
+        return dy / dx
+
+    @property
+    def turn(self) -> Turn:
+        """The turn of the images into the radiological orientation."""
+        return radiological_turn(self.truth.first_voxel)
+
+    def turned(self) -> "ShownCase":
+        """The case in the radiological orientation."""
+        images = [turned(image, self.turn) for image in self.images]
+        return replace(self, images=images, truth=turned(self.truth, self.turn))
+
+    @property
+    def white(self) -> float:
+        """The magnitude that is shown white."""
+        return float(np.percentile(self.truth.magnitude, WHITE_PERCENTILE))
+
+
+def shown_cases(scores: Sequence[Score], folder: Path) -> Iterator[ShownCase]:
+    """The cases whose images are in a folder, read one at a time."""
+    for case in dict.fromkeys(score.case for score in scores):
+        kept = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
+        if kept:
+            images, truths = zip(*(read_image(folder, s.task, s.method, s.slice) for s in kept), strict=True)
+            yield ShownCase(kept, list(images), truths[0])
+
+
 def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
     """Draw all that the scores and the images kept with them allow, into ``figures/``."""
     drawn = []
-    for case in dict.fromkeys(score.case for score in scores):
-        of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
-        if of_case:
-            name = " ".join(map(str, case))
-            drawn.append(_save(draw_images(of_case, folder), folder, f"images {name}", _caption(of_case[0])))
-            candidates = draw_candidates(of_case, folder)
-            if candidates is not None:
-                caption = f"{describe_case(of_case[0])}. {CANDIDATES_CAPTION}"
-                drawn.append(_save(candidates, folder, f"candidates {name}", caption))
+    for case in shown_cases(scores, folder):
+        drawn.append(_save(draw_images(case), folder, f"images {case.name}", f"{case.description}. {IMAGES_CAPTION}"))
+        candidates = draw_candidates(case)
+        if candidates is not None:
+            caption = f"{case.description}. {CANDIDATES_CAPTION}"
+            drawn.append(_save(candidates, folder, f"candidates {case.name}", caption))
     if len({score.case for score in scores}) > 2:
-        drawn.append(
-            _save(
-                draw_boxes(scores),
-                folder,
-                "boxes",
-                "Scores of all slices: median, quartiles, whiskers to "
-                "1.5 times the distance of the quartiles, and each slice as a point.",
-            )
-        )
+        drawn.append(_save(draw_boxes(scores), folder, "boxes", BOXES_CAPTION))
     drawn += _draw_functions(scores, folder)
     curves = draw_curves(scores)
     if curves:
-        drawn.append(
-            _save(
-                curves,
-                folder,
-                "psnr against acceleration",
-                "PSNR against net acceleration, mean over slices; bars: 95 % bootstrap interval.",
-            )
-        )
+        drawn.append(_save(curves, folder, "psnr against acceleration", CURVES_CAPTION))
     return drawn
 
 
@@ -107,36 +155,18 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
             yield _save(draw_bland_altman(functions), folder, f"bland altman {name}", caption)
 
 
-def _read_pairs(scores: Sequence[Score], folder: Path) -> Pairs:
-    return [read_image(folder, score.task, score.method, score.slice) for score in scores]
-
-
-def _shown(pairs: Pairs, turn: Turn) -> Pairs:
-    return [(turned(image, turn), turned(truth, turn)) for image, truth in pairs]
-
-
-def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
-    """Truth and reconstructions of one slice: diastole, systole, the heart, its error, its profile and that error.
-
-    Parameters
-    ----------
-    scores
-        Scores of one slice and sampling pattern, one per method.
-    folder
-        Folder of their images.
-    """
-    stored = _read_pairs(scores, folder)
-    pairs = _shown(stored, radiological_turn(stored[0][1].first_voxel))
-    reference = pairs[0][1].magnitude
-    series = [reference, *(image.magnitude for image, _ in pairs)]
-    heart = find_heart(torch.from_numpy(reference), pairs[0][1].meta.pixel_size_mm) or _middle(reference)
+def draw_images(case: ShownCase) -> "Figure":
+    """Truth and reconstructions of one slice: diastole, systole, the heart, its error, its profile and that error."""
+    case = case.turned()
+    reference = case.truth.magnitude
+    series = [reference, *(image.magnitude for image in case.images)]
+    heart = find_heart(torch.from_numpy(reference), case.truth.meta.pixel_size_mm) or _middle(reference)
     y, x = reference.shape[1:]
-    rows, ratio = _rows(heart, reference), _pixel_ratio(pairs[0][1])
+    rows, ratio, white = _rows(heart, reference), case.pixel_ratio, case.white
     heights = [row.height(y, x, heart, ratio) for row in rows]
     figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
     ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
     axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
-    white = float(np.percentile(reference, WHITE_PERCENTILE))
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title, fontsize=8)
         for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
@@ -146,7 +176,7 @@ def draw_images(scores: Sequence[Score], folder: Path) -> "Figure":
             drawn = axis.imshow(row.cut(shown, heart), **row.style(white, ratio))
         if row.is_error:
             figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
-    for axis, title in zip(axes[0], [TRUTH, *map(_title, scores)], strict=False):
+    for axis, title in zip(axes[0], [TRUTH, *map(_title, case.scores)], strict=False):
         axis.set_title(title, fontsize=9)
     _mark(axes[0][0], heart)
     return figure
@@ -188,12 +218,6 @@ class _Row:
         return ratio * ((bottom - top) / (right - left) if self.is_zoom else y / x)
 
 
-def _pixel_ratio(image: CineImage) -> float:
-    """Height of a pixel over its width."""
-    dy, dx = image.meta.pixel_size_mm
-    return dy / dx
-
-
 def _rows(heart: Heart, reference: Array) -> list[_Row]:
     d, s = heart.diastole, heart.systole
     full, empty = ("diastole, ", "systole, ") if heart.pool else ("", "")
@@ -216,20 +240,6 @@ def _middle(reference: Array) -> Heart:
 
 def _title(score: Score) -> str:
     return f"{score.method}\n{score.psnr:.2f} dB, SSIM {score.ssim:.4f}"
-
-
-def describe_case(score: Score) -> str:
-    """Scan, slice, coils and sampling of a score in words."""
-    known = "" if math.isnan(score.acceleration) else f", net acceleration {score.acceleration:.1f}"
-    return f"{score.scan}, slice {score.slice}, {coils_in_words(score.n_coils)}, {score.sampling}{known}"
-
-
-def _caption(score: Score) -> str:
-    return (
-        f"{describe_case(score)}. "
-        f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
-        "The rectangle is the heart's box, the line the column of the profile."
-    )
 
 
 def _mark(axis: "Axes", heart: Heart) -> None:
@@ -260,34 +270,24 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
     return Drawn(path, caption)
 
 
-def draw_candidates(scores: Sequence[Score], folder: Path) -> "Figure | None":
-    """Candidates of one slice, one column for each method; None if the images are too small.
-
-    Parameters
-    ----------
-    scores
-        Scores of one slice and sampling pattern.
-    folder
-        Folder of their images.
-    """
-    stored = _read_pairs(scores, folder)
-    maps = [scan_correlation(*(torch.from_numpy(series.magnitude) for series in pair)) for pair in stored]
+def draw_candidates(case: ShownCase) -> "Figure | None":
+    """Candidates of one slice, one column for each method; None if the images are too small."""
+    truth, matrix, turn = torch.from_numpy(case.truth.magnitude), case.truth.matrix, case.turn
+    maps = [scan_correlation(torch.from_numpy(image.magnitude), truth) for image in case.images]
     scans = [scan for scan in maps if scan is not None]
     if len(scans) < len(maps):
         return None
     frame = int(torch.stack([scan.candidates.sum((1, 2)) for scan in scans]).sum(0).argmax())
-    matrix, turn = stored[0][1].matrix, radiological_turn(stored[0][1].first_voxel)
-    pairs = _shown(stored, turn)
-    reference, ratio = pairs[0][1].magnitude, _pixel_ratio(pairs[0][1])
+    case = case.turned()
+    reference, ratio, white = case.truth.magnitude, case.pixel_ratio, case.white
     y, x = reference.shape[1:]
     figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * ratio * y / x + 0.6)
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
-    white = float(np.percentile(reference, WHITE_PERCENTILE))
     axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
     axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)
-    for (above, below), score, (image, _), scan in zip(axes.T[1:], scores, pairs, scans, strict=True):
+    for (above, below), image, scan in zip(axes.T[1:], case.images, scans, strict=True):
         above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
-        above.set_title(f"{score.method}\n{scan.rate():.2f} % candidates", fontsize=9)
+        above.set_title(f"{image.method}\n{scan.rate():.2f} % candidates", fontsize=9)
         _mark_patches(above, scan, frame, turn, matrix)
         lowest = turn.pixels(np.nan_to_num(scan.at_pixels(matrix).numpy(), nan=np.inf).min(0))
         known = np.where(np.isinf(lowest), np.nan, lowest)
@@ -321,14 +321,12 @@ def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
         If a movie cannot be written.
     """
     drawn = []
-    for case in dict.fromkeys(score.case for score in scores):
-        of_case = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
-        if not of_case or not of_case[0].frame_psnr[1:]:
+    for case in shown_cases(scores, folder):
+        if case.truth.n_frames < 2:
             continue
-        pairs = _read_pairs(of_case, folder)
-        cines = [pairs[0][1], *(image for image, _ in pairs)]
-        path = figure_file(folder, "movie " + " ".join(map(str, case)), ".mp4")
+        cines = [case.truth, *case.images]
+        path = figure_file(folder, f"movie {case.name}", ".mp4")
         with moved_into_place(path) as temporary:
             write_mp4(temporary, cines, min(len(cines), IMAGES_PER_ROW))
-        drawn.append(Drawn(path, f"{describe_case(of_case[0])}. Magnitudes, all with the same window."))
+        drawn.append(Drawn(path, f"{case.description}. Magnitudes, all with the same window."))
     return drawn

@@ -14,6 +14,7 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
+from cinerecon.evaluation.truth import Truth
 from cinerecon.io.bart import open_cfl_images
 from cinerecon.io.case import read_case
 from cinerecon.io.magnitude import (
@@ -56,6 +57,10 @@ class ImageSeries:
     geometry: Geometry | None = None
     pixel_size_mm: tuple[float, float] | None = None
     is_real_time: bool = False
+
+    def as_truth(self) -> Truth:
+        """The magnitudes as a truth, since the coils are unknown."""
+        return Truth(self.image.abs(), self.pixel_size_mm, self.geometry, is_cyclic=not self.is_real_time)
 
 
 def read_truth(path: Path) -> list[ImageSeries]:

@@ -117,8 +117,6 @@ class JobList:
         The loaded methods.
     listing
         Entries of scans that were opened before.
-    pictures
-        Number of slices, evenly chosen among those of all scans, whose images are stored.
     shard
         The part of the scans to score.
     """
@@ -129,7 +127,6 @@ class JobList:
         request: EvaluationRequest,
         methods: Mapping[str, Reconstructor],
         listing: Listing | None = None,
-        pictures: int = 0,
         shard: Shard | None = None,
     ) -> None:
         self.request, self.methods = request, methods
@@ -139,7 +136,8 @@ class JobList:
         self._order = {path: number for number, path in enumerate(scans)}
         self._fingerprints = {name: fingerprint(method) for name, method in methods.items()}
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in request.patterns}
-        self._positions = [(2 * i + 1) / (2 * pictures) * len(scans) for i in range(pictures)]
+        n = request.n_pictures
+        self._positions = [(2 * i + 1) / (2 * n) * len(scans) for i in range(n)]
         self._rules: tuple[str, ...] = (str(request.seed), request.profile, request.device, __version__)
         self._rules += (_settings_text(request.config),) if _settings_text(request.config) else ()
 
@@ -241,8 +239,9 @@ def _hash(*parts: str) -> str:
 
 def identity_of(request: EvaluationRequest, fingerprints: Mapping[str, str]) -> dict[str, Any]:
     """All settings that decide the scores, with the fingerprints of the methods."""
-    values = asdict(request)
-    return {**values, "output": None, "weights": dict(fingerprints), "version": __version__}
+    values = asdict(request) | {"output": None, "weights": dict(fingerprints), "version": __version__}
+    del values["n_pictures"]
+    return values
 
 
 def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:

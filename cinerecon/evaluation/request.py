@@ -35,6 +35,8 @@ class EvaluationRequest:
     output
         Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again. None: scores
         are returned only.
+    n_pictures
+        Number of slices, evenly chosen among all, whose images are stored in the output folder for figures.
     subject
         Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
         tests count subjects.
@@ -51,6 +53,7 @@ class EvaluationRequest:
     device: str = DEVICE
     profile: str = DEFAULT_PROFILE
     output: Path | None = None
+    n_pictures: int = 0
     subject: str = ""
     config: AcquisitionConfig = field(default_factory=AcquisitionConfig)
     memory: int | None = None

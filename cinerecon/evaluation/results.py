@@ -20,7 +20,7 @@ import torch
 from cinerecon.evaluation.failures import FAILURES, Failure, failure_table
 from cinerecon.evaluation.figures import Drawn
 from cinerecon.evaluation.latex import PREAMBLE, as_latex
-from cinerecon.evaluation.score import SCORES, Score, write_frames
+from cinerecon.evaluation.score import SCORES, Score, grouped, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count
 from cinerecon.evaluation.ventricle import function_tables, slice_functions, stack_functions
@@ -79,13 +79,10 @@ def tables_of(
     if baseline is not None and scores:
         methods = [*(score.method for score in scores), *(failure.method for failure in failures)]
         require_baseline(baseline, list(dict.fromkeys(methods)))
-    groups: dict[tuple[str, int], list[Summary]] = {}
-    for summary in summarise(scores, baseline):
-        groups.setdefault((summary.sampling, summary.n_coils), []).append(summary)
+    scores_of = grouped(scores, lambda score: score.group)
     tables = []
-    for (sampling, n_coils), group in groups.items():
-        of_group = [score for score in scores if (score.sampling, score.n_coils) == (sampling, n_coils)]
-        missing = [failure for failure in failures if failure.sampling == sampling]
+    for key, group in grouped(summarise(scores, baseline), lambda summary: (summary.sampling, summary.n_coils)).items():
+        of_group, missing = scores_of[key], [failure for failure in failures if failure.sampling == key[0]]
         tables.append(_table(group, list(measures), (*_missing(missing), *notes_of(of_group, group))))
     return tables
 

@@ -54,7 +54,6 @@ def evaluate(
     request: EvaluationRequest,
     *,
     workers: int = EVALUATION_WORKERS,
-    pictures: int = 0,
     shard: Shard | None = None,
     report: Report = lambda _: None,
     report_existing: Callable[[int], None] = lambda _: None,
@@ -70,8 +69,6 @@ def evaluate(
     workers
         Processes that score slices at the same time; they share the cores, so that reconstructions take longer. 0: as
         many as cores and memory allow.
-    pictures
-        Number of slices, evenly chosen among all, whose images are stored in the output folder for figures.
     shard
         Score this part of the scans; its scores are in the output folder after `merge_scores`, and none are returned.
     report
@@ -99,7 +96,7 @@ def evaluate(
     with sole_writer(records) if records else nullcontext():
         opener = ScanOpener(request.config)
         listing = Listing(records, opener)
-        jobs = JobList(list_scans(scans, listing, output), request, methods, listing, pictures, shard)
+        jobs = JobList(list_scans(scans, listing, output), request, methods, listing, shard)
         shard_record = _start_shard(jobs, shard)
         run = _Run(jobs, records, report)
         report_existing(run.count_done())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import is_cut_short
@@ -119,9 +119,26 @@ class Score:
     task: str = ""
 
     @property
+    def group(self) -> tuple[str, int]:
+        """Sampling and coils, by which results are tabulated."""
+        return self.sampling, self.n_coils
+
+    @property
     def case(self) -> tuple[str, int, int, str]:
         """Key of the case on which methods are compared: scan, slice, coils, sampling."""
         return self.scan, self.slice, self.n_coils, self.sampling
+
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """The items by a key, both in the order of their first appearance."""
+    groups: dict[K, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
 
 
 def coils_in_words(n_coils: int) -> str:

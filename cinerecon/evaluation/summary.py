@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.evaluation.score import Score
+from cinerecon.evaluation.score import Score, grouped
 from cinerecon.metrics.statistics import Gain, MeanSummary, compare_paired, summarise_mean, with_holm
 
 
@@ -166,26 +166,19 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
         methods of a group together, measure by measure. None: the first method, where there are several.
     """
     scores = list(scores)
-    groups: dict[tuple[int, str, str], list[Score]] = {}
-    for score in scores:
-        groups.setdefault((score.n_coils, score.sampling, score.method), []).append(score)
     methods = list(dict.fromkeys(score.method for score in scores))
-    if baseline is None and len(methods) > 1:
-        baseline = methods[0]
-    units = {group: unit_of([s for s in scores if (s.n_coils, s.sampling) == group]) for group in _groups(groups)}
-    summaries = [_summarise_group(group, units[key[:2]]) for key, group in groups.items()]
     if baseline is None:
-        return summaries
-    for n_coils, sampling in _groups(groups):
-        reference = groups.get((n_coils, sampling, baseline))
-        rows = [i for i, s in enumerate(summaries) if (s.n_coils, s.sampling) == (n_coils, sampling)]
-        rivals = [i for i in rows if summaries[i].method != baseline]
-        if not reference or not rivals:
-            continue
-        rival_scores = [groups[n_coils, sampling, summaries[i].method] for i in rivals]
-        for index, gains in zip(rivals, _gains(rival_scores, reference, units[n_coils, sampling]), strict=True):
-            summaries[index] = replace(summaries[index], gains=gains, baseline=baseline)
-    return summaries
+        baseline = methods[0] if len(methods) > 1 else ""
+    summaries: dict[tuple[tuple[str, int], str], Summary] = {}
+    for key, group in grouped(scores, lambda score: score.group).items():
+        by_method, unit = grouped(group, lambda score: score.method), unit_of(group)
+        gains = _gains(by_method, baseline, unit) if baseline in by_method else {}
+        for method, members in by_method.items():
+            summary = _summarise(members, unit)
+            if method in gains:
+                summary = replace(summary, gains=gains[method], baseline=baseline)
+            summaries[key, method] = summary
+    return [summaries[key] for key in dict.fromkeys((score.group, score.method) for score in scores)]
 
 
 def require_baseline(baseline: str, methods: Sequence[str]) -> None:
@@ -211,18 +204,13 @@ def _units(scores: Sequence[Score], unit: str) -> list[str]:
     return [(s.subject or s.scan) if unit == SUBJECTS else f"{s.scan} {s.slice}" for s in scores]
 
 
-def _groups(groups: Iterable[tuple[int, str, str]]) -> list[tuple[int, str]]:
-    """The different pairs of coils and sampling, in order."""
-    return list(dict.fromkeys((n_coils, sampling) for n_coils, sampling, _ in groups))
-
-
 def _agreement(name: str, summary: MeanSummary, values: Sequence[float]) -> Agreement:
     distances = [MEASURES[name].distance(value) for value in values if not math.isnan(value)]
     reach = LIMITS * summary.sd if summary.n > 1 else math.nan
     return Agreement(sum(distances) / len(distances), summary.mean - reach, summary.mean + reach)
 
 
-def _summarise_group(group: list[Score], unit: str) -> Summary:
+def _summarise(group: list[Score], unit: str) -> Summary:
     units, first = _units(group, unit), group[0]
     values = {name: [getattr(score, name) for score in group] for name in MEASURES}
     measures = {name: summarise_mean(values[name], units) for name in MEASURES}
@@ -248,16 +236,17 @@ def _summarise_group(group: list[Score], unit: str) -> Summary:
     )
 
 
-def _gains(rivals: list[list[Score]], baseline: list[Score], unit: str) -> list[dict[str, Gain]]:
-    """Gains of each method over the baseline, by measure; p values are corrected for all methods."""
-    of_baseline = {score.case: score for score in baseline}
-    gains_of_rivals: list[dict[str, Gain]] = [{} for _ in rivals]
+def _gains(by_method: dict[str, list[Score]], baseline: str, unit: str) -> dict[str, dict[str, Gain]]:
+    """Gains of each other method over the baseline, by measure; p values are corrected for all methods."""
+    of_baseline = {score.case: score for score in by_method[baseline]}
+    rivals = {method: scores for method, scores in by_method.items() if method != baseline}
+    gains: dict[str, dict[str, Gain]] = {method: {} for method in rivals}
     for name in TESTED:
-        gains = []
-        for rival in rivals:
-            pairs = [(score, of_baseline[score.case]) for score in rival if score.case in of_baseline]
+        compared = []
+        for scores in rivals.values():
+            pairs = [(score, of_baseline[score.case]) for score in scores if score.case in of_baseline]
             ours, theirs = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
-            gains.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
-        for gain, of_rival in zip(with_holm(gains), gains_of_rivals, strict=True):
-            of_rival[name] = gain
-    return gains_of_rivals
+            compared.append(compare_paired(ours, theirs, _units([score for score, _ in pairs], unit)))
+        for method, gain in zip(rivals, with_holm(compared), strict=True):
+            gains[method][name] = gain
+    return gains

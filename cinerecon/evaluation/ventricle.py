@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.summary import LIMITS
 from cinerecon.evaluation.tables import Cell, Table
 
@@ -77,10 +77,8 @@ def stack_functions(scores: Iterable[Score]) -> list[Function]:
 
     In each scan, the longest run of slices with adjacent centres is taken.
     """
-    scans: dict[tuple[str, str, int, str], list[Score]] = {}
-    for score in scores:
-        if score.frame_true_area and score.ventricle_mm:
-            scans.setdefault((score.scan, score.sampling, score.n_coils, score.method), []).append(score)
+    located = (score for score in scores if score.frame_true_area and score.ventricle_mm)
+    scans = grouped(located, lambda score: (score.scan, *score.group, score.method))
     functions = []
     for key, members in scans.items():
         run = _longest_run(sorted(members, key=lambda score: score.ventricle_mm[0]))
@@ -152,8 +150,7 @@ def function_tables(scores: Sequence[Score]) -> list[Table]:
         (stack_functions(scores), VOLUME_QUANTITIES),
         (slice_functions(scores), AREA_QUANTITIES),
     ):
-        for sampling, n_coils in dict.fromkeys((f.sampling, f.n_coils) for f in functions):
-            group = [f for f in functions if (f.sampling, f.n_coils) == (sampling, n_coils)]
+        for (sampling, n_coils), group in grouped(functions, lambda f: (f.sampling, f.n_coils)).items():
             tables.append(_table(group, quantities, f"{sampling}, {coils_in_words(n_coils)}"))
     return tables
 

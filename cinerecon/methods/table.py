@@ -35,7 +35,7 @@ class Method:
     config_class
         Class of its settings; for a network those of the model.
     location
-        Module in `cinerecon.methods` and name of what builds the method. A classical one is called with its settings, a
+        Module in `cinerecon.methods` and name of the factory there. A classical one is called with its settings, a
         network's as `methods.network.build_network`.
     """
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.evaluation.figures import draw_candidates, draw_images, draw_movies
+from cinerecon.evaluation.figures import draw_candidates, draw_images, draw_movies, shown_cases
 from cinerecon.evaluation.images import read_image, store_image
 from cinerecon.image import CineImage
 from cinerecon.io.export.display import Turn, turned
@@ -48,6 +48,12 @@ def stored(make_scores, tmp_path):
     return tmp_path, store
 
 
+def drawn(draw, score, folder):
+    """The figure of the case of a score."""
+    (case,) = shown_cases([score], folder)
+    return draw(case)
+
+
 def panels(figure):
     """The shown values, the rectangles and the aspect of each panel."""
     for axis in figure.axes:
@@ -59,12 +65,12 @@ def panels(figure):
 @pytest.mark.parametrize("draw", [draw_images, draw_candidates])
 def test_figures_do_not_depend_on_the_order_of_rows_and_columns(stored, draw):
     folder, store = stored
-    expected = list(panels(draw([store(0)], folder)))
+    expected = list(panels(drawn(draw, store(0), folder)))
     assert any(rectangles.size for _, rectangles, _ in expected)
     frames = [values for values, _, _ in expected if values.shape == (60, 72)]
     assert len(frames) >= 3
     for number in range(1, len(TURNS)):
-        found = list(panels(draw([store(number)], folder)))
+        found = list(panels(drawn(draw, store(number), folder)))
         assert len(found) == len(expected)
         for (values, rectangles, aspect), (own, own_rectangles, own_aspect) in zip(expected, found, strict=True):
             assert own_aspect == aspect
@@ -76,7 +82,7 @@ def test_figures_do_not_depend_on_the_order_of_rows_and_columns(stored, draw):
 
 def test_pixels_have_their_aspect(stored):
     folder, store = stored
-    ratios = [aspect for values, _, aspect in panels(draw_images([store(0)], folder)) if values.shape == (60, 72)]
+    ratios = [aspect for values, _, aspect in panels(drawn(draw_images, store(0), folder)) if values.shape == (60, 72)]
     assert ratios == [pytest.approx(1.5 / 1.25)] * len(ratios)
 
 
@@ -100,4 +106,4 @@ def test_movies_and_figures_of_earlier_evaluations_have_no_position(stored):
     np.savez(path, **arrays)
     assert read_image(folder, score.task, "", 0)[1].meta.geometry is None
     assert len(draw_movies([score], folder)) == 1
-    assert draw_images([score], folder).axes
+    assert drawn(draw_images, score, folder).axes

@@ -75,7 +75,7 @@ def test_fingerprints_contain_the_initial_method():
 @pytest.fixture(scope="module")
 def evaluated(full_scan, tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
-    return folder, evaluate([full_scan], EvaluationRequest(MODELS, ["gaussian:4"], output=folder), pictures=1).scores
+    return folder, evaluate([full_scan], EvaluationRequest(MODELS, ["gaussian:4"], output=folder, n_pictures=1)).scores
 
 
 def correlation(tile, image):

@@ -8,7 +8,7 @@ from conftest import beating_cine
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.evaluation.files import compare_files
+from cinerecon.evaluation.compare_files import compare_files
 from cinerecon.evaluation.orientation import TURNS, orientation_warnings
 from cinerecon.image import CineImage
 from cinerecon.io.export.nifti import write_nifti

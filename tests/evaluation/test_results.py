@@ -228,7 +228,7 @@ class Links(html.parser.HTMLParser):
 @pytest.mark.slow
 def test_the_page_is_complete_and_self_contained(full_scan, tmp_path):
     models, patterns = ["zerofilled", "cgsense"], ["gaussian:2", "gaussian:4"]
-    scores = evaluate([full_scan], EvaluationRequest(models, patterns, output=tmp_path), pictures=1).scores
+    scores = evaluate([full_scan], EvaluationRequest(models, patterns, output=tmp_path, n_pictures=1)).scores
     extra = lay_out(find_paper_table("slr-1"), scores)
     *paths, page = write_results(scores, tmp_path, baseline="cgsense", extra_tables=extra)
     assert all(path.exists() for path in paths)

@@ -147,9 +147,8 @@ def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
     (score,) = evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path)).scores
     assert not image_file(tmp_path, score.task).exists()
     done = []
-    (score,) = evaluate(
-        [full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path), pictures=1, report=done.append
-    ).scores
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path, n_pictures=1)
+    (score,) = evaluate([full_scan], request, report=done.append).scores
     assert len(done) == 1
     with np.load(image_file(tmp_path, score.task)) as kept:
         assert kept["reference"].max() == pytest.approx(1, abs=1e-3)
@@ -312,8 +311,8 @@ def test_a_scan_unlike_the_training_is_marked(full_scan):
 @pytest.mark.parametrize(("n_pictures", "chosen"), [(0, []), (1, [1]), (3, [0, 1, 2])])
 def test_pictures_are_of_slices_chosen_evenly(tmp_path, n_pictures, chosen):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2, n_slices=3))
-    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu")
-    jobs = JobList([tmp_path / "scan.h5"], request, request.load_methods(), pictures=n_pictures)
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu", n_pictures=n_pictures)
+    jobs = JobList([tmp_path / "scan.h5"], request, request.load_methods())
     jobs = jobs.jobs(tmp_path / "scan.h5", jobs.read(tmp_path / "scan.h5"))
     assert [job.number for job in jobs if job.stores_images] == chosen
 

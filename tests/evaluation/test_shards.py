@@ -28,8 +28,8 @@ def archive(tmp_path_factory):
 
 
 def run(archive, output, shard=None, models=MODELS, **options):
-    request = EvaluationRequest(models, ["gaussian:2"], output=output)
-    return evaluate(read_scan_list(archive / "list.txt"), request, shard=shard, pictures=2, **options)
+    request = EvaluationRequest(models, ["gaussian:2"], output=output, n_pictures=2)
+    return evaluate(read_scan_list(archive / "list.txt"), request, shard=shard, **options)
 
 
 def without_usage(scores):
@@ -119,11 +119,11 @@ def test_a_scan_that_changed_is_scored_again(archive, tmp_path):
 
 
 def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):
-    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu")
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], device="cpu", n_pictures=3)
     scans = [archive / f"P{n}/cine.h5" for n in (0, 1, 2, 4)]
     pictured = []
     for number in (1, 2):
-        listed = jobs.JobList(scans, request, request.load_methods(), pictures=3, shard=Shard(number, N))
+        listed = jobs.JobList(scans, request, request.load_methods(), shard=Shard(number, N))
         of_shard = [job for path in listed.scans for job in listed.jobs(path, listed.read(path))]
         pictured += [job.label for job in of_shard if job.stores_images]
     assert sorted(pictured) == ["P0/cine", "P2/cine", "P4/cine"]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from cinerecon.evaluation.files import compare_files
+from cinerecon.evaluation.compare_files import compare_files
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate

@@ -11,8 +11,8 @@ from conftest import beating_cine
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, NotACineError, ShapeError
-from cinerecon.evaluation.figures import draw_candidates, draw_images
-from cinerecon.evaluation.files import compare_files, match_slices
+from cinerecon.evaluation.compare_files import compare_files, match_slices
+from cinerecon.evaluation.figures import draw_candidates, draw_images, shown_cases
 from cinerecon.evaluation.image_files import read_series, read_truth
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.request import require_files
@@ -287,7 +287,8 @@ def test_figures_show_slices_evenly_distributed_with_the_shape_of_their_pixels(t
     scores = compare_files([tmp_path / "truth.npz"], tmp_path / "truth.npz", output=tmp_path / "results", pictures=1)
     stored = [score for score in scores if image_file(tmp_path / "results", score.task).exists()]
     assert [score.slice for score in stored] == [1]
-    for figure in (draw_images(stored, tmp_path / "results"), draw_candidates(stored, tmp_path / "results")):
+    (case,) = shown_cases(scores, tmp_path / "results")
+    for figure in (draw_images(case), draw_candidates(case)):
         figure.canvas.draw()
         box = figure.axes[0].get_window_extent()
         assert box.height / box.width == pytest.approx(40 * 3 / 48, rel=0.02)

@@ -4,7 +4,8 @@ Slices of images are assigned to slices of the reference by their positions, if 
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,12 +19,10 @@ from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, re
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.evaluation.score_slice import measure_image, measure_ventricle
 from cinerecon.io.atomic import hash_file, require_folder
 from cinerecon.io.scan_list import labels_of
-from cinerecon.metrics import DEFAULT_PROFILE, find_heart, find_profile
-from cinerecon.metrics.heart import SQUARE, Heart
-from cinerecon.metrics.ventricle import Ventricle, locate_ventricle
+from cinerecon.metrics import DEFAULT_PROFILE, find_profile
+from cinerecon.metrics.heart import SQUARE
 
 SAME_PLANE_MM = 4.0
 """Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
@@ -134,7 +133,6 @@ def compare_files(
     profile: str = DEFAULT_PROFILE,
     output: Path | None = None,
     pictures: int = 0,
-    report: Callable[[Score], None] = lambda _: None,
 ) -> list[Score]:
     """Measure image files against the truth, slice by slice; the name of the file is that of the method.
 
@@ -151,8 +149,6 @@ def compare_files(
         Folder whose ``scores.csv`` gets the scores.
     pictures
         Number of slices, evenly distributed, whose images are stored there, for figures.
-    report
-        Called with each score.
 
     Raises
     ------
@@ -164,8 +160,7 @@ def compare_files(
     if output:
         require_folder(output)
     truth = read_truth(reference)
-    hearts = [find_heart(slice_truth.image, slice_truth.pixel_size_mm or SQUARE) for slice_truth in truth]
-    ventricles = [_ventricle(slice_truth) for slice_truth in truth]
+    magnitudes = [slice_truth.as_truth() for slice_truth in truth]
     known = {score.task for score in read_scores(output)} if output else set()
     pictured = slices_in_figures(len(truth), pictures)
     scores = []
@@ -174,15 +169,19 @@ def compare_files(
         content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
-            measures = _measure(own, truth[number], hearts[number], ventricles[number], profile, path)
+            image = own.image
+            try:
+                measures = magnitudes[number].measure(image.abs(), profile)
+            except ShapeError as error:
+                raise ShapeError(error.what, where=str(path), hint=error.hint) from None
             score = Score(
                 scan=reference.stem,
                 slice=number,
                 n_coils=0,
                 sampling=AS_GIVEN,
                 method=label,
-                seconds=float("nan"),
-                marks="; ".join(f"{label}: {mark}" for mark in _marks(own.image, truth, number, profile)),
+                seconds=math.nan,
+                marks="; ".join(f"{label}: {mark}" for mark in _marks(image, truth, number, profile)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
@@ -191,32 +190,11 @@ def compare_files(
             if output and number in pictured:
                 size = truth[number].pixel_size_mm or own.pixel_size_mm or SQUARE
                 meta = CineMeta(pixel_size_mm=size, geometry=truth[number].geometry)
-                store_image(output, task, own.image, truth[number].image, meta)
+                store_image(output, task, image, truth[number].image, meta)
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)
-            report(score)
     return scores
-
-
-def _measure(
-    own: ImageSeries, truth: ImageSeries, heart: Heart | None, ventricle: Ventricle | None, profile: str, path: Path
-) -> dict[str, float | str | tuple[float, ...]]:
-    """The measures of the images of a slice, by the names of `Score`."""
-    image, is_cyclic = own.image, not truth.is_real_time
-    try:
-        measures = measure_image(image.abs(), truth.image.abs(), heart, n_coils=0, profile=profile, is_cyclic=is_cyclic)
-    except ShapeError as error:
-        raise ShapeError(error.what, where=str(path), hint=error.hint) from None
-    if ventricle is None:
-        return measures
-    meta = CineMeta(pixel_size_mm=ventricle.seed.pixel_size_mm, geometry=truth.geometry)
-    return measures | measure_ventricle(image, ventricle, meta)
-
-
-def _ventricle(truth: ImageSeries) -> Ventricle | None:
-    """The left ventricle of a truth whose pixel size is known."""
-    return None if truth.pixel_size_mm is None else locate_ventricle(truth.image, truth.pixel_size_mm)
 
 
 def _matched(
