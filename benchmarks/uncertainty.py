@@ -29,7 +29,7 @@ from cinerecon.methods.table import load_method
 from cinerecon.metrics import find_heart
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.snr import average_pixels
-from cinerecon.reconstruction.uncertainty import map_uncertainty
+from cinerecon.reconstruction.uncertainty import draw_variants, map_uncertainty
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 PHANTOMS = (300, 301, 302, 303, 304)
@@ -93,7 +93,7 @@ def measure(model: str, cases: Sequence[tuple[str, CineData]], n_variants: int) 
     for _, data in cases:
         with torch.inference_mode():
             image = method(data)
-            std = map_uncertainty(data, method, image, n_variants=n_variants)
+            std = map_uncertainty(data, method, image, draw_variants(data, n_variants))
         for region, values in split_regions(data, image, std).items():
             results[region].append(values)
     return results

@@ -21,12 +21,13 @@ replicas. Coil maps are held fixed: the noise that they carry is not counted.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.cine import CineData
 from cinerecon.physics.fourier import fft1c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor_of
@@ -166,11 +167,9 @@ def filtered_noise(mask: Tensor, csm: Tensor, noise_std: Tensor, spectral_filter
 
 
 def pseudo_replicas(
-    reconstruct: Callable[[Tensor], Tensor],
-    kspace: Tensor,
-    mask: Tensor,
-    noise_std: Tensor,
+    data: CineData,
     image: Tensor,
+    reconstruct: Callable[[CineData], Tensor],
     *,
     n_replicas: int,
     seed: int = 0,
@@ -180,15 +179,12 @@ def pseudo_replicas(
 
     Parameters
     ----------
-    reconstruct
-        K-space ``(frames, coils, ky, kx)`` to the image ``(frames, y, x)``.
-    kspace, mask
-        ``(frames, coils, ky, kx)`` data that the noise is added to, best those that the image predicts; and
-        ``(frames, 1, ky, kx or 1)`` bool.
-    noise_std
-        ``(frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample; coils are independent.
+    data
+        Without batch axes, with ``noise_std``. The noise is added to its k-space, best that which the image predicts.
     image
         ``(frames, y, x)``, whose phase is the direction of the signal.
+    reconstruct
+        Data to their image ``(frames, y, x)``.
     n_replicas
         At least 2.
     seed
@@ -196,12 +192,13 @@ def pseudo_replicas(
     progress
         Called with (replicas done, replicas in all).
     """
-    phase = phasor_of(image).conj()
-    weight = (mask * noise_std).to(kspace.real.dtype)
+    assert data.noise_std is not None
+    phase, kspace = phasor_of(image).conj(), data.kspace
+    weight = (data.mask * data.noise_std).to(kspace.real.dtype)
     replicas = []
     for number in range(n_replicas):
         noise = white_noise(np.random.default_rng([seed, 7, number]), kspace.shape).to(kspace)
-        replica = reconstruct(kspace + noise * weight)
+        replica = reconstruct(replace(data, kspace=kspace + noise * weight))
         replicas.append(((replica.to(image) - image) * phase).real.cpu())
         if progress:
             progress(number + 1, n_replicas)

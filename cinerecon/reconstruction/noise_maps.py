@@ -65,16 +65,9 @@ def map_noise(
     formula = method.noise_std(data)
     if formula is not None:
         return NoiseMap(formula.cpu())
-    assert data.noise_std is not None
-
-    def reconstruct(kspace: Tensor) -> Tensor:
-        return method.reconstruct(replace(data, kspace=kspace)).image
-
     image = image.to(data.kspace.device)
-    predicted = make_encoding(data).forward(image)
-    result = pseudo_replicas(
-        reconstruct, predicted, data.mask, data.noise_std, image, n_replicas=n_replicas, seed=seed, progress=progress
-    )
+    predicted = replace(data, kspace=make_encoding(data).forward(image))
+    result = pseudo_replicas(predicted, image, method, n_replicas=n_replicas, seed=seed, progress=progress)
     return replace(result, std=result.std.cpu())
 
 

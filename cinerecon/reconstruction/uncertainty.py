@@ -17,6 +17,7 @@ variants are few. What all variants share (bias of the method, wrong coil maps) 
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,9 +135,8 @@ def map_uncertainty(
     data: CineData,
     method: Reconstructor,
     image: Tensor,
+    variants: Sequence[Variant],
     *,
-    n_variants: int,
-    seed: int = 0,
     partial_fourier: PartialFourier = "none",
     progress: Progress | None = None,
 ) -> Tensor:
@@ -150,10 +150,8 @@ def map_uncertainty(
         The method that reconstructed it.
     image
         ``(frames, y, x)``, its finished image, whose phase is the direction of the signal.
-    n_variants
-        At least 2.
-    seed
-        Seed of the variants.
+    variants
+        At least 2, see `draw_variants`.
     partial_fourier
         How the side of k-space that was not measured is filled in, as for the image.
     progress
@@ -170,14 +168,14 @@ def map_uncertainty(
         what = "the image does not depend on the variants: no method is learned, and no sample can be left out"
         raise ConfigError(what, where="--uncertainty", hint="leave it out; --snr maps the noise")
     images = []
-    for number, variant in enumerate(draw_variants(data, n_variants, seed)):
+    for number, variant in enumerate(variants):
         with torch.inference_mode():
             variant_image = variant.undo(method(variant.apply(data)).to(data.kspace.device)).cpu()
         if not variant_image.isfinite().all():
             raise DataError("the image of a variant is not finite", where=data.where)
         images.append(finish_image(fill_partial_fourier(variant_image, data, partial_fourier).image, data))
         if progress:
-            progress(number + 1, n_variants)
+            progress(number + 1, len(variants))
     return spread(torch.stack(images), image)
 
 
@@ -201,15 +199,8 @@ def with_uncertainty(
     """
     image, seconds = torch.from_numpy(part.image), dict(part.seconds)
     with timed(seconds, "uncertainty"):
-        std = map_uncertainty(
-            data,
-            method,
-            image,
-            n_variants=request.n_variants,
-            seed=request.seed,
-            partial_fourier=request.partial_fourier,
-            progress=progress,
-        )
+        variants, filling = draw_variants(data, request.n_variants, request.seed), request.partial_fourier
+        std = map_uncertainty(data, method, image, variants, partial_fourier=filling, progress=progress)
     is_linear = type(method).noise_std is not Reconstructor.noise_std  # these have a formula for noise
     if is_linear and request.strict:
         raise DataError(LINEAR, where=data.where, hint="without --strict the map is written, and carries the warning")

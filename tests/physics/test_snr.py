@@ -107,14 +107,7 @@ def test_a_full_scan_has_the_noise_of_its_samples(make_cine):
 
 def replicas_of(method, data, **options):
     image = method(data)
-    return pseudo_replicas(
-        lambda kspace: method(replace(data, kspace=kspace)),
-        make_encoding(data).forward(image),
-        data.mask,
-        data.noise_std,
-        image,
-        **options,
-    )
+    return pseudo_replicas(replace(data, kspace=make_encoding(data).forward(image)), image, method, **options)
 
 
 def test_replicas_agree_with_the_formula_within_their_error(noisy_cine):

@@ -114,7 +114,7 @@ def test_the_map_is_the_standard_deviation_that_left_out_lines_cause():
     along = (terms * torch.sgn(image).conj()).real[[line for line in range(24) if not 10 <= line < 14]]
     variance = (OMISSION_PROBABILITY * (1 - OMISSION_PROBABILITY) * along.square()).sum(0)
     expected = torch.nn.functional.avg_pool2d(variance[:, None], 3, 1, 1, count_include_pad=False)[:, 0].sqrt()
-    std = map_uncertainty(data, method, image, n_variants=300)
+    std = map_uncertainty(data, method, image, draw_variants(data, 300))
     assert torch.allclose(std, expected, rtol=0.2)
     assert float((std / expected).median()) == pytest.approx(1, abs=0.03)
 
