@@ -7,15 +7,16 @@ Scans, masks and measures are those of `quality.py`, with one coil. The variants
 weights, on the view-shared image, so they should be compared with each other and not with the shipped weights.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
+from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
 from quality import ScanOptions, make_scans
 
+from cinerecon.errors import FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.metrics.statistics import bootstrap_interval
@@ -93,19 +94,21 @@ def differences(means: Means, comparison: Comparison) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the tables to docs/benchmarks.md")
     parser.add_argument("runs", type=Path, help="folder of a folder of runs for each seed, see models/train.py")
-    parser.add_argument("--report", type=Path, required=True, help="magnitude cines of subjects of no training")
+    parser.add_argument("--report", type=series_folder, required=True, help="cines of subjects of no training")
     parser.add_argument("--scans", type=Path, default=Path("results/quality/scans"), help="folder of simulated scans")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="write the tables to docs/benchmarks.md")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/ablations"))
     arguments = parser.parse_args()
+    folders = sorted(arguments.runs.glob("seed*"))
+    if not folders:
+        raise FileError("there are no runs here", where=str(arguments.runs), hint="models/train.py writes them")
     groups = make_scans(ScanOptions(arguments.scans, arguments.report, None, 0, coils=(1,)))
     scans = [path for paths in groups.values() for path in paths]
     baselines = means_of(scans, BASELINES, arguments.output / "baselines", arguments.workers)
     seeds = []
-    for folder in sorted(arguments.runs.glob("seed*")):
+    for folder in folders:
         models = [str(mark.parent) for mark in sorted(folder.glob("*/done"))]
         seeds.append(means_of(scans, models, arguments.output / folder.name, arguments.workers))
     n_subjects = len(baselines[BASELINES[0]])
@@ -117,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -10,7 +10,6 @@ Results are stored in ``results.json`` in the folder: after an interruption, the
 that was interrupted. ``--again`` measures everything again.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark
 from pages import machine, markdown_table, write_section
 
 from cinerecon.evaluation.jobs import JobList, Listing
@@ -117,7 +117,7 @@ def finish(process: subprocess.Popen, begin: float) -> Run:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(f"failed: {process.args}")
+        raise subprocess.CalledProcessError(process.returncode, process.args)
     return Run(time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
@@ -282,14 +282,13 @@ def describe(results: dict[str, dict[str, float]], n_worked: int, n_scans: int) 
 
 def main() -> None:
     """Make the measurements that are not stored yet, and print all as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the table to docs/benchmarks.md")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--scans", type=int, default=20_000, help="scans of the resumed run")
-    parser.add_argument("--worked", type=int, default=2000, help="scans that are processed")
+    parser.add_argument("--scans", type=positive, default=20_000, help="scans of the resumed run")
+    parser.add_argument("--worked", type=positive, default=2000, help="scans that are processed")
     parser.add_argument("--command", choices=COMMANDS, action="append", help="default: all")
     parser.add_argument("--part", choices=("work", "resume"), action="append", help="default: both")
     parser.add_argument("--again", action="store_true", help="ignore results.json")
-    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
     arguments = parser.parse_args()
     folder = arguments.folder.absolute()
     (folder / "out").mkdir(parents=True, exist_ok=True)
@@ -310,4 +309,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
+from cinerecon.errors import ConfigError
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import parse_mask
@@ -84,7 +85,7 @@ def draw_image(anatomy: str, series: Path | None, sizes: Sizes) -> Tensor:
     if name == "phantom":
         return draw_phantom(int(seed), PhantomConfig(n_frames=sizes.frames, matrix=sizes.matrix))
     if series is None:
-        raise SystemExit(f"'{anatomy}' is a measured series: give its folder by --series")
+        raise ConfigError("this is a measured series", where=anatomy, hint="give its folder by --series")
     magnitude = torch.from_numpy(np.load(series / f"{anatomy}.npz")["magnitude"].astype(np.float32))[: sizes.frames]
     y, x = ((size - wanted) // 2 for size, wanted in zip(magnitude.shape[1:], sizes.matrix, strict=True))
     magnitude = magnitude[:, y : y + sizes.matrix[0], x : x + sizes.matrix[1]]

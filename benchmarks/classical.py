@@ -27,6 +27,7 @@ import converged
 import torch
 from cases import Case, Sizes, list_anatomies, make_cases
 from classical_tables import Row, describe_results
+from command import make_parser, positive, run_benchmark, series_folder
 from pages import machine, write_section
 from stored_rows import StoredRows
 from usage import Usage
@@ -135,19 +136,19 @@ def tune(args: argparse.Namespace) -> None:
 
 
 def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=Path, help="folder of measured magnitude series")
+    parser = make_parser(__doc__, writes="the tables into docs/benchmarks.md")
+    parser.add_argument("--series", type=series_folder, help="folder of measured magnitude series")
     parser.add_argument(
         "--anatomy", nargs="+", help="series in it, or phantom:SEED; default: all on which nothing is tuned"
     )
-    parser.add_argument("--coils", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--coils", type=positive, nargs="+", default=[1, 8])
     parser.add_argument("--undersample", nargs="+", default=SAMPLINGS)
     parser.add_argument("--noise", type=float, default=Sizes.noise, help="noise of a sample relative to the peak")
     parser.add_argument(
         "--maps", default="true", help="coil maps: true, or a method that estimates them: smooth, espirit, walsh"
     )
-    parser.add_argument("--frames", type=int, default=Sizes.frames)
-    parser.add_argument("--matrix", type=int, nargs=2, default=Sizes.matrix, metavar=("Y", "X"), help="[pixels]")
+    parser.add_argument("--frames", type=positive, default=Sizes.frames)
+    parser.add_argument("--matrix", type=positive, nargs=2, default=Sizes.matrix, metavar=("Y", "X"), help="[pixels]")
     choices = [*dict.fromkeys([*OURS, *bart_pics.METHODS, *converged.methods()])]
     parser.add_argument("--model", action="append", choices=choices, help="default: all")
     parser.add_argument("--converged", action="store_true", help="compare with the released algorithm, converged")
@@ -155,10 +156,9 @@ def read_arguments() -> argparse.Namespace:
         "--keep", type=Path, help="file of rows: those in it are not computed again, new ones are added, all are shown"
     )
     parser.add_argument("--tune", action="store_true", help="tune BART's weights")
-    parser.add_argument("--write", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -7,12 +7,11 @@ reconstruction with these maps can have. Printed are the PSNR of this remainder,
 remainder in the pixels that move [dB, peak max|m|].
 """
 
-import argparse
 import time
-from pathlib import Path
 
 import torch
 from cases import Sizes, draw_image
+from command import make_parser, run_benchmark, series_folder
 from torch import Tensor
 
 from cinerecon.physics.coils import estimate_csm
@@ -74,8 +73,8 @@ def measure_speed() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=Path, help=f"folder of measured series: {', '.join(SERIES)} are used")
+    parser = make_parser(__doc__)
+    parser.add_argument("--series", type=series_folder, help=f"folder of measured series: {', '.join(SERIES)} are used")
     folder = parser.parse_args().series
     print("Gaussian 8x with 4 central lines")
     print(f"{'case':16}{'noise':>6}  {'maps':8}{'remainder':>11}{'magnitude':>11}{'moving':>11}{'seconds':>9}")
@@ -86,4 +85,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

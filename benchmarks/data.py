@@ -7,7 +7,6 @@ its batches from phantoms and from prepared cases with 0, 1 and 2 worker process
 ask for is not part of loading the data: its time is counted with the step, and printed.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 
 from cinerecon.io.case import write_case
@@ -133,10 +133,10 @@ def measure(recipe: Recipe, folder: Path, n_steps: int, n_batches: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--recipe", type=Path, default=Path("models/slrnet/model.yaml"))
-    parser.add_argument("--steps", type=int, default=5, help="training steps to time")
-    parser.add_argument("--batches", type=int, default=40, help="batches to draw for each rate")
+    parser.add_argument("--steps", type=positive, default=5, help="training steps to time")
+    parser.add_argument("--batches", type=positive, default=40, help="batches to draw for each rate")
     arguments = parser.parse_args()
     print_masks()
     with tempfile.TemporaryDirectory() as folder:
@@ -144,4 +144,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

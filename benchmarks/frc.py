@@ -8,10 +8,10 @@ candidate. For several thresholds on the cut-off, the percentage of candidates a
 printed. With ``--write`` the table is written to `docs/how-to/hallucinations.md`.
 """
 
-import argparse
 from pathlib import Path
 
 import torch
+from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
 from torch import Tensor
 
@@ -30,9 +30,8 @@ N_POSITIONS = 12
 
 def main() -> None:
     """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--series", type=Path, required=True, help="folder of the cines")
-    parser.add_argument("--write", action="store_true", help="write the table to the page")
+    parser = make_parser(__doc__, writes="the table to the page")
+    parser.add_argument("--series", type=series_folder, required=True, help="folder of the cines")
     arguments = parser.parse_args()
     series = [read_cine(arguments.series / f"{name}.npz") for name in CINES]
     rows = []
@@ -86,4 +85,4 @@ def make_row(name: str, cutoffs: Tensor) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

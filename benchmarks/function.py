@@ -9,15 +9,16 @@ sharpness of the left ventricle compared with the truth. With ``--write`` the ta
 simulated.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from command import make_parser, run_benchmark, series_folder
 from pages import machine, markdown_table, write_section
 
+from cinerecon.errors import FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
@@ -33,7 +34,10 @@ N_PATIENTS, N_COILS, NOISE = 6, 6, 0.01
 
 def make_scans(report: Path, series: Path, folder: Path, pattern: str) -> list[Path]:
     """Simulate the scans of the patients and of the volunteer."""
-    sources = [*sorted(report.glob(pattern))[:N_PATIENTS], series / "sax_mid.npz"]
+    patients = sorted(report.glob(pattern))[:N_PATIENTS]
+    if not patients:
+        raise FileError(f"no cine here is named {pattern}", where=str(report), hint="--pattern gives other names")
+    sources = [*patients, series / "sax_mid.npz"]
     scans = []
     for seed, source in enumerate(sources):
         path = folder / f"{source.stem}.h5"
@@ -80,11 +84,10 @@ def ventricle_table(scores: Sequence[Score]) -> str:
 
 def main() -> None:
     """Simulate the scans, score the methods, print and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--report", type=Path, required=True, help="folder of cines that were not used for training")
+    parser = make_parser(__doc__, writes="the tables to the pages")
+    parser.add_argument("--report", type=series_folder, required=True, help="cines that were not used for training")
     parser.add_argument("--pattern", default="acdc_*.npz", help="names of the cines that are used")
-    parser.add_argument("--series", type=Path, required=True, help="folder with sax_mid.npz of the volunteer")
-    parser.add_argument("--write", action="store_true", help="write the tables to the pages")
+    parser.add_argument("--series", type=series_folder, required=True, help="folder with sax_mid.npz of the volunteer")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/function")
     arguments = parser.parse_args()
     folder = arguments.output / "scans"
@@ -101,4 +104,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -13,7 +13,6 @@ Retrospective gating by the time stamps and by the ECG is compared with two ways
 PSNR is that of the magnitude in the tenth of the pixels that change most, with the peak of the image.
 """
 
-import argparse
 import itertools
 import re
 import shutil
@@ -24,6 +23,7 @@ from statistics import mean
 import h5py
 import numpy as np
 import torch
+from command import make_parser, run_benchmark
 from numpy.typing import NDArray
 from pages import markdown_head, markdown_row, write_section
 
@@ -108,8 +108,7 @@ def table(folder: Path, noise: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
+    parser = make_parser(__doc__, writes="the table to docs/benchmarks.md")
     parser.add_argument("--noise", type=float, default=0.01, help="noise relative to the peak, default: %(default)s")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -119,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

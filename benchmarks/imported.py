@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from command import make_parser, positive, run_benchmark, series_folder
 from pages import markdown_head, markdown_row
 
 from cinerecon.cine import CineData
-from cinerecon.errors import CineReconError
+from cinerecon.errors import CineReconError, FileError
 from cinerecon.image import CineImage
 from cinerecon.io.export.summary import write_png
 from cinerecon.methods.base import Reconstructor
@@ -97,17 +98,20 @@ def score_methods(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--weights", type=Path, required=True, help="folder of published checkpoints")
-    parser.add_argument("--series", type=Path, required=True, help="folder of magnitude cines (.npz)")
+    parser.add_argument("--series", type=series_folder, required=True, help="folder of magnitude cines (.npz)")
     parser.add_argument("--name", action="append", help="name of a series, may be repeated; default: all")
-    parser.add_argument("--size", type=int, default=128, help="matrix; training used patches of 128 x 128")
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--size", type=positive, default=128, help="matrix; training used patches of 128 x 128")
+    parser.add_argument("--frames", type=positive, default=16)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/imported"))
     arguments = parser.parse_args()
     arguments.output.mkdir(parents=True, exist_ok=True)
     series = [path for path in sorted(arguments.series.glob("*.npz")) if path.stem in (arguments.name or [path.stem])]
     models = import_all(arguments.weights, arguments.output)
+    if not series or not models:
+        what, folder = ("weights", arguments.weights) if series else ("series of these names", arguments.series)
+        raise FileError(f"there are no {what} here", where=str(folder))
     print(f"{len(series)} series, {arguments.frames} frames of {arguments.size} x {arguments.size}\n")
     print(markdown_head(("sampling", "coils", "method", "PSNR [dB], mean (range)", "SSIM", "seconds")))
     for cells in score_methods(models, series, arguments):
@@ -115,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -11,7 +11,6 @@ matrix, relative to double precision. "full" computes all singular values, which
 used without gradients, computes the leading ones, and all where these are too many or the check of the result fails.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 from torch import Tensor
 
@@ -129,10 +129,10 @@ def print_case(case: Case, threshold: float, repeats: int, device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--case", choices=["casorati", "frames"])
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--repeats", type=positive, default=10)
     args = parser.parse_args()
     keep_freed_memory()
     print(markdown_head(HEADS))
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

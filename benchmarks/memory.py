@@ -8,7 +8,6 @@ measurement is the peak of the resident memory of the process, including Python 
 fully sampled phantoms of several sizes are simulated, so that every sample of k-space occupies memory.
 """
 
-import argparse
 import json
 import re
 import subprocess
@@ -18,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from command import make_parser, run_benchmark
 from pages import PAGE, machine, markdown_table, write_section
 from usage import LAUNCHER, Usage
 
@@ -94,12 +94,11 @@ def run_all(scan: Path | None, size: str, models: dict[str, tuple[str, ...]], li
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes=f"the table to {PAGE.name}")
     parser.add_argument("--scan", type=Path, help="a raw scan instead of simulated ones")
     parser.add_argument("--size", default="", help="its size in words, for the table")
     parser.add_argument("--model", choices=MODELS, help="default: all")
     parser.add_argument("--limit", action="append", help="limit of memory, may be repeated")
-    parser.add_argument("--write", action="store_true", help=f"write the table to {PAGE.name}")
     options = parser.parse_args()
     models = {options.model: MODELS[options.model]} if options.model else MODELS
     heads = "size", "method", "limit", "predicted [MB]", "measured [MB]", "ratio", "plan"
@@ -111,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

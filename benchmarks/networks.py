@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 import torch
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 from torch import Tensor, nn
 
@@ -125,11 +126,11 @@ def print_memory(names: Sequence[str], size: list[int], device: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", action="append", choices=list(NETWORKS), help="default: all")
     parser.add_argument("--part", choices=["speed", "memory"], help="default: both")
-    parser.add_argument("--size", type=int, nargs=3, default=[16, 192, 192], metavar=("FRAMES", "Y", "X"))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--size", type=positive, nargs=3, default=[16, 192, 192], metavar=("FRAMES", "Y", "X"))
+    parser.add_argument("--repeats", type=positive, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -144,4 +145,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -8,11 +8,11 @@ standard deviation of its logarithm are printed; the 200 measurements contribute
 the table is written to `docs/how-to/noise-maps.md`.
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from command import make_parser, run_benchmark
 from pages import markdown_head, markdown_row, write_section
 from torch import Tensor
 
@@ -68,8 +68,7 @@ def compare(name: str, data: CineData) -> tuple[float, float]:
 
 def main() -> None:
     """Print and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="write the table to the page")
+    parser = make_parser(__doc__, writes="the table to the page")
     arguments = parser.parse_args()
     data = make_case()
     lines = [markdown_head(("method", "median", "deviation"))]
@@ -82,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -7,6 +7,8 @@ from pathlib import Path
 import bart_pics
 import torch
 
+from cinerecon.errors import ConfigError
+
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
@@ -49,5 +51,5 @@ def write_section(name: str, text: str, page: Path = PAGE) -> None:
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not start or not end:
-        raise SystemExit(f"{page} has no section '{name}'")
+        raise ConfigError(f"there is no section '{name}'", where=str(page))
     page.write_text(f"{before}{start}\n{text}\n\n{end}{after}", encoding="utf-8")

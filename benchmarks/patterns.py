@@ -11,10 +11,10 @@ case is undersampled with several seeds.
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import mean
 
 from cases import Sizes, list_anatomies, make_cases
+from command import make_parser, positive, run_benchmark, series_folder
 from pages import markdown_head, markdown_row, write_section
 
 from cinerecon.methods.table import load_method
@@ -71,17 +71,16 @@ def score_pattern(sampling: str, n_coils: int, args: argparse.Namespace) -> tupl
 
 
 def read_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the table to docs/benchmarks.md")
     parser.add_argument("--anatomy", nargs="+", help="series, or phantom:SEED; default: all on which nothing is tuned")
     parser.add_argument("--undersample", nargs="+", choices=list(PATTERNS), help="default: all")
-    parser.add_argument("--coils", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--frames", type=int, default=16)
-    parser.add_argument("--matrix", nargs=2, type=int, default=[160, 160])
-    parser.add_argument("--seeds", type=int, default=2, help="masks per case")
-    parser.add_argument("--series", type=Path, help="folder of measured magnitude series")
-    parser.add_argument("--write", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--coils", nargs="+", type=positive, default=[1, 8])
+    parser.add_argument("--frames", type=positive, default=16)
+    parser.add_argument("--matrix", nargs=2, type=positive, default=[160, 160])
+    parser.add_argument("--seeds", type=positive, default=2, help="masks per case")
+    parser.add_argument("--series", type=series_folder, help="folder of measured magnitude series")
     return parser.parse_args(given)
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

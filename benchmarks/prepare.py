@@ -3,11 +3,11 @@
 python benchmarks/prepare.py --slices 1 10 40
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 from usage import Usage, run_measured
 
@@ -15,11 +15,11 @@ SIMULATE = "--frames {frames} --ky {matrix} --kx {matrix} --coils {coils} --slic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--slices", type=int, nargs="+", default=[1, 10, 40])
-    parser.add_argument("--matrix", type=int, default=128)
-    parser.add_argument("--coils", type=int, default=8)
-    parser.add_argument("--frames", type=int, default=12)
+    parser = make_parser(__doc__)
+    parser.add_argument("--slices", type=positive, nargs="+", default=[1, 10, 40])
+    parser.add_argument("--matrix", type=positive, default=128)
+    parser.add_argument("--coils", type=positive, default=8)
+    parser.add_argument("--frames", type=positive, default=12)
     options = vars(parser.parse_args())
     print(markdown_head(("slices", "scan [MB]", "peak memory [MB]", "relative to the first row", "seconds per slice")))
     first_mb = None
@@ -40,4 +40,4 @@ def run(*arguments: object) -> Usage:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

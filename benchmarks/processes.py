@@ -19,6 +19,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark
 from pages import machine
 
 
@@ -51,9 +52,9 @@ def train(recipe: Path, run: Path, n_processes: int, options: argparse.Namespace
 
 def main() -> None:
     """Train in one process and in two, and print both as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--steps", type=positive, default=20)
     parser.add_argument("--workers", type=int, default=1, help="processes that draw batches, for each training process")
     parser.add_argument("--set", action="append", default=[], help="setting of the training, may be repeated")
     parser.add_argument("--cache", type=Path, help="folder of simulated cases, kept for later runs")
@@ -70,4 +71,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

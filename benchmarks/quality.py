@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark, series_folder
 from pages import folded, machine, write_section
 from quality_tables import gain_table, time_table, value_table
 
-from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
@@ -99,8 +99,6 @@ def choose_series(folder: Path, n_most: int) -> list[Path]:
     stacks: dict[str, list[Path]] = {}
     for path in find_magnitudes(folder):
         stacks.setdefault(stem_of(path).partition("_sax")[0], []).append(path)
-    if not stacks:
-        raise FileError("there is no magnitude cine here", where=str(folder), hint="DICOM folders, NIfTI or .npz")
     return [
         paths[(2 * n + 1) * len(paths) // (2 * n_series)]
         for paths in stacks.values()
@@ -175,29 +173,24 @@ def main() -> None:
 
 def read_arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the tables to docs/benchmarks.md, and those of section quality to README.md")
     parser.add_argument(
         "--report",
-        type=Path,
+        type=series_folder,
         help="folder of magnitude cines (DICOM, NIfTI, .npz) of subjects that were not used for training",
     )
-    parser.add_argument("--series-per-subject", type=int, default=3, help="largest number of series of a stack")
-    parser.add_argument("--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer")
+    parser.add_argument("--series-per-subject", type=positive, default=3, help="largest number of series of a stack")
+    parser.add_argument("--series", type=series_folder, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer")
     parser.add_argument("--phantoms", type=int, default=12)
     parser.add_argument("--noise", type=float, default=0.01, help="noise of a sample relative to the maximum")
     parser.add_argument("--phase", choices=("smooth", "measured"), default="smooth", help="as in cinerecon simulate")
-    parser.add_argument("--coils", type=int, action="append", help="default: 1 and 8")
+    parser.add_argument("--coils", type=positive, action="append", help="default: 1 and 8")
     parser.add_argument(
         "--model", action="append", help=f"default: {' '.join(CLASSICAL)}, and networks with shipped weights"
     )
     parser.add_argument("--undersample", action="append", help=f"default: {' '.join(SAMPLINGS)}")
     parser.add_argument("--baseline", default="ktslr")
     parser.add_argument("--workers", type=int, default=1, help="processes; 0: as many as cores and memory allow")
-    parser.add_argument(
-        "--write",
-        action="store_true",
-        help="write the tables to docs/benchmarks.md, and those of section quality to README.md",
-    )
     parser.add_argument("--section", default="quality", help="section of docs/benchmarks.md; default: quality")
     parser.add_argument("-o", "--output", type=Path, default=Path("results/quality"))
     arguments = parser.parse_args()
@@ -208,7 +201,4 @@ def read_arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except CineReconError as error:
-        raise SystemExit(f"error  {error}") from None
+    run_benchmark(main)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from command import make_parser, positive, run_benchmark
 from pages import machine, markdown_table, write_section
 
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
@@ -128,15 +129,15 @@ def describe(config: SimulateConfig, options: argparse.Namespace, replays: list[
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="ktslr")
-    parser.add_argument("--slices", type=int, default=12)
-    parser.add_argument("--frames", type=int, default=25)
-    parser.add_argument("--coils", type=int, default=8)
-    parser.add_argument("--matrix", type=int, nargs=2, default=(128, 128), metavar=("KY", "KX"))
+    parser.add_argument("--slices", type=positive, default=12)
+    parser.add_argument("--frames", type=positive, default=25)
+    parser.add_argument("--coils", type=positive, default=8)
+    parser.add_argument("--matrix", type=positive, nargs=2, default=(128, 128), metavar=("KY", "KX"))
     parser.add_argument("--undersample", default=None, help="sampling pattern, e.g. gaussian:4; all lines if not given")
     parser.add_argument("--tr", type=float, default=3.0, help="time between readouts [ms]; 0: as fast as possible")
-    parser.add_argument("--scans", type=int, default=1, help="replays through one server")
+    parser.add_argument("--scans", type=positive, default=1, help="replays through one server")
     parser.add_argument("--write", metavar="SECTION", help="write the tables into this section of docs/benchmarks.md")
     options = parser.parse_args()
     ky, kx = options.matrix
@@ -161,4 +162,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

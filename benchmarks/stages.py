@@ -1,9 +1,9 @@
 """Time the stages of a reconstruction from raw file to images: 8 coils, 160 x 192 points, 25 frames."""
 
-import argparse
 import tempfile
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 
 from cinerecon.reconstruction.request import ReconRequest
@@ -12,9 +12,9 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="slrnet")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=positive, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.h5"
@@ -32,4 +32,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

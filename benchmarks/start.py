@@ -5,13 +5,13 @@
 The fastest of several runs counts.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 
 SCAN = Path(__file__).parents[1] / "sample_data/phantom_cine.h5"
@@ -46,8 +46,8 @@ def measure(command: tuple[str, ...], folder: str) -> tuple[float, int, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = make_parser(__doc__)
+    parser.add_argument("--repeats", type=positive, default=3)
     repeats = parser.parse_args().repeats
     print(markdown_head(("command", "CPU time [s]", "modules", "of PyTorch and SciPy")))
     with tempfile.TemporaryDirectory() as folder:
@@ -58,4 +58,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

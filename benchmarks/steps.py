@@ -6,10 +6,10 @@ A step is the forward and backward pass for one strip of 16 x 192 x 32 voxels, G
 times of the fastest of several steps, so that other processes have little effect.
 """
 
-import argparse
 import time
 
 import torch
+from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 from torch import nn
 
@@ -47,8 +47,8 @@ def seconds_per_step(net: nn.Module, *, half: bool, n: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=4, help="number of steps, of which the fastest counts")
+    parser = make_parser(__doc__)
+    parser.add_argument("--repeats", type=positive, default=4, help="number of steps, of which the fastest counts")
     n = parser.parse_args().repeats
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -63,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -12,6 +12,8 @@ from typing import Any
 from classical_tables import Row
 from usage import Usage
 
+from cinerecon.errors import FileError
+
 Key = tuple[str, int, str, str]
 
 
@@ -35,7 +37,8 @@ class StoredRows:
         if path.exists():
             first, *lines = path.read_text(encoding="utf-8").splitlines()
             if json.loads(first) != header:
-                raise SystemExit(f"{path} contains rows of another kind: {first}\nthis run has {json.dumps(header)}")
+                what = f"the file contains rows of another kind: {first} instead of {json.dumps(header)}"
+                raise FileError(what, where=str(path), hint="--keep with another file")
             for row in map(parse, lines):
                 self.rows[key_of(row)] = row
         else:

@@ -9,12 +9,12 @@ from subjects and phantoms that are in neither set. ``--methods`` restricts both
 others do not change. Results in the output folder are used again: remove it after a change of a method or a feature.
 """
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
 from trust_cases import FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases
 from trust_fit import Example, fit, is_failed
@@ -199,17 +199,16 @@ def run_test(plans: list[Plan], methods: Sequence[str], output: Path, n_jobs: in
 
 def main() -> None:
     """Run the chosen step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the tables to docs/how-to/trust.md")
     parser.add_argument("step", choices=("fit", "test"))
-    parser.add_argument("--train", type=Path, help="folder of measured cines, for the fit")
+    parser.add_argument("--train", type=series_folder, help="folder of measured cines, for the fit")
     parser.add_argument(
-        "--report", type=Path, help="measured cines of subjects that were not used for training, for the test"
+        "--report", type=series_folder, help="measured cines of subjects that were not used for training, for the test"
     )
     parser.add_argument(
-        "--series", type=Path, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer, for the test"
+        "--series", type=series_folder, help="folder with sax_mid.npz and lax_4ch.npz of the volunteer, for the test"
     )
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help="methods to fit or test")
-    parser.add_argument("--write", action="store_true", help="write the tables to docs/how-to/trust.md")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
@@ -223,4 +222,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

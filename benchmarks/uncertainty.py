@@ -11,7 +11,6 @@ reliability of `slrnet`: root mean squares of map and error, relative to the bri
 With ``--write`` both tables are written to `docs/how-to/uncertainty.md`.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from command import make_parser, positive, run_benchmark, series_folder
 from numpy.typing import NDArray
 from pages import markdown_head, markdown_row, markdown_table, write_section
 from scipy.stats import spearmanr
@@ -60,15 +60,14 @@ class RegionValues:
 
 def main() -> None:
     """Print and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, writes="the tables to the page")
     parser.add_argument("--model", action="append", help=f"method, may be repeated  [default: {', '.join(METHODS)}]")
-    parser.add_argument("--series", type=Path, required=True, help="folder of the cines")
+    parser.add_argument("--series", type=series_folder, required=True, help="folder of the cines")
     parser.add_argument("--cine", action="append", help="name of a cine in it, may be repeated")
     parser.add_argument("--undersample", default="gaussian:8,acs=4")
-    parser.add_argument("--variants", type=int, default=8)
-    parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--write", action="store_true", help="write the tables to the page")
+    parser.add_argument("--variants", type=positive, default=8)
+    parser.add_argument("--size", type=positive, default=96)
+    parser.add_argument("--frames", type=positive, default=12)
     arguments = parser.parse_args()
     size = {"n_frames": arguments.frames, "ky": arguments.size, "kx": arguments.size, "n_coils": 4}
     config = SimulateConfig(**size, noise=0.01, undersample=arguments.undersample)
@@ -171,4 +170,4 @@ def rms(values: NDArray[np.float32]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmark(main)

@@ -38,5 +38,6 @@ def run_measured(command: Sequence[str]) -> Usage:
     """Run a command to its end, and measure it."""
     done = subprocess.run([*LAUNCHER, *command], capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
+        sys.stderr.write(done.stderr)
+        done.check_returncode()
     return Usage(**json.loads(done.stdout))

@@ -1,12 +1,17 @@
 """All benchmarks can be imported, and their helpers work."""
 
+import sys
 from importlib import import_module
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import ablations
 import pages
 import pytest
 import quality
+from command import run_benchmark
+
+from cinerecon.errors import ConfigError
 
 FOLDER = Path(pages.__file__).parent
 
@@ -23,8 +28,41 @@ def test_a_section_is_replaced(tmp_path):
     table = "| x | y |\n|---|---|\n| 1 | 2 |"
     expected = f"before\n\n<!-- begin a -->\n\n{table}\n\n<!-- end a -->\n\nafter\n"
     assert page.read_text(encoding="utf-8") == expected
-    with pytest.raises(SystemExit, match="no section 'b'"):
+    with pytest.raises(ConfigError, match="no section 'b'"):
         pages.write_section("b", "", page)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error"),
+    [
+        ("frc", ["--series", "missing"], "there is no such folder"),
+        ("coils", ["--series", "empty"], "there is no magnitude cine here"),
+        ("function", ["--report", "empty", "--series", "empty"], "there is no magnitude cine here"),
+        ("trust", ["fit", "--train", "empty"], "there is no magnitude cine here"),
+        ("patterns", ["--anatomy", "sax_mid"], "this is a measured series"),
+        ("start", ["--repeats", "0"], "argument --repeats: an integer of at least 1 is expected, found 0"),
+        ("noise_maps", ["--wrong"], "unrecognized arguments: --wrong"),
+    ],
+)
+def test_a_wrong_argument_is_reported_in_three_lines(name, arguments, error, tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        run_benchmark(import_module(name).main)
+    lines = capsys.readouterr().err.splitlines()
+    assert end.value.code == 2
+    assert [line[:7] for line in lines] == ["error  ", "where  ", "try    "]
+    assert error in lines[0]
+
+
+def test_a_process_that_fails_ends_the_benchmark(capsys):
+    def main():
+        raise CalledProcessError(2, ["python", "-m", "cinerecon.cli"])
+
+    with pytest.raises(SystemExit):
+        run_benchmark(main)
+    assert "exit code 2\nwhere  python -m cinerecon.cli" in capsys.readouterr().err
 
 
 def test_scans_of_the_quality_benchmark(tmp_path):

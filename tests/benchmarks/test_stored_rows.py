@@ -5,6 +5,8 @@ from classical_tables import Row
 from stored_rows import StoredRows
 from usage import Usage
 
+from cinerecon.errors import FileError
+
 COMMON = {"machine": "2 threads", "matrix": (96, 96)}
 
 
@@ -36,7 +38,7 @@ def test_a_table_in_parts_is_in_order(tmp_path):
 
 def test_rows_of_other_cases_are_not_mixed_in(tmp_path):
     StoredRows(tmp_path / "rows.json", COMMON).add(row("sax", "ktslr"))
-    with pytest.raises(SystemExit, match="rows of another kind"):
+    with pytest.raises(FileError, match="rows of another kind"):
         StoredRows(tmp_path / "rows.json", COMMON | {"matrix": (192, 192)})
 
 
