@@ -10,7 +10,7 @@ import torch
 from helpers import complex_randn, relative_error
 from largest_tensor import LargestTensor
 
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
@@ -50,7 +50,7 @@ def test_methods_do_not_copy_kspace(name, data, monkeypatch):
 def test_compression_and_maps_take_frames_one_by_one(compression, data):
     config = AcquisitionConfig(n_virtual_coils=6, compression=compression, csm="walsh")
     with LargestTensor() as largest:
-        finished = finish_slice(data.kspace, data.mask, CineMeta(), config)
+        finished = finish_slice(GriddedSlice(data.kspace, data.mask), CineMeta(), config)
     assert finished.data.n_coils == 6
     assert largest.n_bytes <= n_bytes(data.kspace) / 4
 

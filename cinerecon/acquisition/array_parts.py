@@ -21,7 +21,6 @@ from cinerecon.acquisition.probe import CENTRE_TOLERANCE, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice, correlation
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import MAPS, cfl_files, open_cfl
-from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
@@ -191,22 +190,6 @@ def _read_plain_maps(path: Path) -> NDArray[Any]:
     if path.suffix.lower() != ".npy":
         raise FileError("coil maps are read from BART's .cfl or from .npy", where=str(path), hint="or as csm in a .npz")
     return open_npy(path)
-
-
-def require_magnitude(kspace: Tensor, where: str) -> None:
-    """Check that k-space has signal within the range of single precision.
-
-    Raises
-    ------
-    DataError
-        If it has no signal, or its largest sample is out of range.
-    """
-    largest = max(float(coil.abs().max()) for coil in kspace.unbind(1))
-    if largest == 0:
-        raise DataError("all samples are zero", where=where)
-    if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
-        what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
-        raise DataError(what, where=where, hint=RESCALE)
 
 
 def axes_warnings(kspace: Tensor, mask: Tensor, where: str) -> list[str]:

@@ -1,7 +1,7 @@
 """K-space in a plain array as a source of slices."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from cinerecon.acquisition.array_parts import (
     files_of,
     read_maps,
     read_pattern,
-    require_magnitude,
 )
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import require_own_pattern
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import GridSource, TimedSlice
-from cinerecon.axes import are_slices_frames, mirrored_indices
+from cinerecon.acquisition.source import GridSource
+from cinerecon.acquisition.stored_kspace import require_magnitude
+from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
@@ -73,30 +73,16 @@ class ArraySource(GridSource):
     file holds no noise and no position: coils are not whitened, and images have no orientation.
     """
 
-    array: KspaceArray
+    order_hint = "--axes names the axes in their order"
+
+    stored: KspaceArray
     meta: ArrayMeta = field(default_factory=ArrayMeta)
 
     @property
     def files(self) -> tuple[Path, ...]:
         """The array, and the files of its maps and its sampling pattern."""
         options = self.config.arrays
-        return (*self.array.files, *files_of(options.maps), *files_of(options.pattern))
-
-    @property
-    def n_slices(self) -> int:
-        """Number of slices."""
-        return self.array.shape[0]
-
-    @property
-    def path(self) -> Path:
-        """The file of k-space."""
-        return self.array.path
-
-    @property
-    def slice_shape(self) -> tuple[int, int, int, int]:
-        """See `GridSource.slice_shape`."""
-        _, n_frames, n_coils, ky, kx = self.array.shape
-        return n_frames, n_coils, ky, kx
+        return (*super().files, *files_of(options.maps), *files_of(options.pattern))
 
     @property
     def oversampling(self) -> float | None:
@@ -106,10 +92,10 @@ class ArraySource(GridSource):
     @property
     def n_copies(self) -> float:
         """See `SliceSize`; the samples are mapped into memory."""
-        kx = self.slice_shape[-1]
+        kx = self.stored.shape[-1]
         return 0.25 if self.n_columns == kx else kx / self.n_columns
 
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Read one slice with coil maps.
 
         Raises
@@ -120,49 +106,30 @@ class ArraySource(GridSource):
         ConfigError, ShapeError
             If pattern or maps do not fit it.
         """
-        self.require_slice(number)
-        where = f"{self.array.path}, slice {number}"
-        self._require_order()
-        kspace = torch.from_numpy(self.array.read_slice(number))
-        require_magnitude(kspace, where)
-        claimed, warnings = read_pattern(self.array, self.config.arrays.pattern, kspace, number)
+        kspace, where = self.read_stored(number), f"{self.path}, slice {number}"
+        if self._has_exchanged_coils:
+            what = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
+            raise DataError(what, where=str(self.path), hint=self.order_hint)
+        claimed, warnings = read_pattern(self.stored, self.config.arrays.pattern, kspace, number)
         require_own_pattern(claimed.expand(-1, 1, *kspace.shape[-2:])[:, 0], (kspace != 0).any(1), where)
         kspace.mul_(claimed)  # in place: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":
             kspace, claimed = _mirrored(kspace), _mirrored(claimed)
         warnings += axes_warnings(kspace, claimed, where)
-        kspace, mask, frames, measured_warnings = self.keep_measured(kspace, claimed, where)
-        warnings += measured_warnings
-        maps, maps_warnings = read_maps(self.array, self.config.arrays.maps, kspace, number)
-        meta = self._meta_of(number, frames, [*self.array.warnings, *warnings, *maps_warnings])
-        finished = finish_slice(kspace, mask, meta, self.config, csm=maps)
-        return TimedSlice(attach_reference(finished.data), finished.csm_seconds)
-
-    def _require_order(self) -> None:
-        """Refuse a file in which the axes of slices and frames or of slices and coils seem to be exchanged."""
-        if self._has_exchanged_slices:
-            what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
-            raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
-        if self._has_exchanged_coils:
-            what = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
-            raise DataError(what, where=str(self.array.path), hint="--axes names the axes in their order")
+        part, frames = self.keep_measured(kspace, claimed, where)
+        maps, maps_warnings = read_maps(self.stored, self.config.arrays.maps, part.kspace, number)
+        meta = self._meta_of(number, frames, [*self.stored.warnings, *warnings, *part.warnings, *maps_warnings])
+        finished = finish_slice(part, meta, self.config, csm=maps)
+        return replace(finished, data=attach_reference(finished.data))
 
     @cached_property
     def _has_exchanged_coils(self) -> bool:
-        _, n_coils, ky, _ = self.slice_shape
-        if min(self.n_slices, n_coils) < 2 or min(ky, self.n_columns) < COMPARED_SIZE:
+        n_slices, _, n_coils, ky, _ = self.stored.shape
+        if min(n_slices, n_coils) < 2 or min(ky, self.n_columns) < COMPARED_SIZE:
             return False
-        numbers = range(min(self.n_slices, MAX_COMPARED))
-        return are_slices_coils(np.stack([central_images(self.array.read_slice(number)) for number in numbers]))
-
-    @cached_property
-    def _has_exchanged_slices(self) -> bool:
-        if self.n_slices < 2:
-            return False
-        middle = (self.n_slices - 1) // 2
-        first, second = (self.array.read_slice(number)[:2] for number in (middle, middle + 1))
-        return are_slices_frames(first[0], first[1], second[0])
+        numbers = range(min(n_slices, MAX_COMPARED))
+        return are_slices_coils(np.stack([central_images(self.stored.read_slice(number)) for number in numbers]))
 
     def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
         """Metadata of a slice, with warnings about what is unknown."""
@@ -171,15 +138,15 @@ class ArraySource(GridSource):
         noise = ["no noise readouts: coils are not whitened"] if self.config.whiten else []
         thickness_mm, no_thickness = thickness_or_default(meta.slice_thickness_mm, "array")
         cine_meta = CineMeta(
-            source=str(self.array.path),
+            source=str(self.path),
             slice=number,
             frame_times_ms=tuple(time - times[0] for time in times),
             pixel_size_mm=meta.pixel_size_mm or (1.0, 1.0),
             slice_thickness_mm=thickness_mm,
-            protocol=self.array.path.stem,
+            protocol=self.path.stem,
             warnings=tuple(dict.fromkeys((*warnings, *meta.missing(), *no_thickness, *noise))),
         )
-        return with_plausibility_warnings(cine_meta, (self.slice_shape[2], self.n_columns), "array")
+        return with_plausibility_warnings(cine_meta, (self.stored.shape[-2], self.n_columns), "array")
 
 
 def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:

@@ -16,14 +16,14 @@ are zero, and False in the mask.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.coil_maps import describe_compression
+from cinerecon.acquisition.coil_maps import GriddedSlice, describe_compression
 from cinerecon.acquisition.config import describe_kept_coils
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
@@ -72,25 +72,6 @@ class Assembly:
     warnings: tuple[str, ...] = ()
     has_unit_noise: bool = False
     compression: str = ""
-
-
-class GriddedSlice(NamedTuple):
-    """K-space of one slice on the grid of the image.
-
-    Attributes
-    ----------
-    kspace
-        ``(frames, coils, ky, x)`` complex64.
-    mask
-        ``(frames, 1, ky, x or 1)`` bool.
-    n_averages
-        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured; for a weighted mean, the number
-        with the same noise. None if each was measured once.
-    """
-
-    kspace: Tensor
-    mask: Tensor
-    n_averages: Tensor | None
 
 
 class CoilDropouts:
@@ -202,17 +183,12 @@ def _grid_rows(assembly: Assembly, lines: Lines) -> Index:
     return np.asarray(mirrored_indices(assembly.grid.ky)[lines.ky] if assembly.mirrored else lines.ky)
 
 
-def averaged_noise_std(mask: Tensor, n_averages: Tensor | None) -> Tensor:
+def averaged_noise_std(part: GriddedSlice) -> Tensor:
     """Standard deviation of the noise of whitened samples, ``(frames, 1, ky or 1, kx or 1)`` float.
 
-    Parameters
-    ----------
-    mask
-        ``(frames, 1, ky, kx or 1)`` bool.
-    n_averages
-        ``(frames, 1, ky, x or 1)``, how often each sample was measured; None for once. If the phase oversampling of the
-        mask was removed, the mean over the measured lines is taken.
+    If the phase oversampling of the mask was removed, the mean over the measured lines is taken.
     """
+    mask, n_averages = part.mask, part.n_averages
     if n_averages is None:
         return torch.ones(len(mask), 1, 1, 1)
     variance = torch.where(n_averages > 0, 1 / n_averages.clamp_min(1), 0)

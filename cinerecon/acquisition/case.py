@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition.coil_maps import scale_maps
+from cinerecon.acquisition.coil_maps import FinishedSlice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import keep_measured
-from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.io.case import CaseFile, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
@@ -55,7 +55,7 @@ class CaseSource(CineSource):
             n_frames, n_coils, ky, kx = case.shape
         return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Read the case with coil maps of unit norm, and without masked samples that are zero in k-space.
 
         Raises
@@ -68,7 +68,7 @@ class CaseSource(CineSource):
         csm = None if data.csm is None else scale_maps(data.csm)
         if csm is not data.csm:
             data = replace(data, csm=csm).with_warnings("the sum of the squared coil maps was not 1: they were scaled")
-        return TimedSlice(data)
+        return FinishedSlice(data)
 
     @property
     def _attributes(self) -> dict[str, Any]:

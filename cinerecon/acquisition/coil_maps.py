@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,9 +26,31 @@ NORM_TOLERANCE = 1e-3
 """Deviation of the sum of squared coil maps from 1 above which they are scaled."""
 
 
+class GriddedSlice(NamedTuple):
+    """K-space of one slice on the grid of the image, before its coils are compressed.
+
+    Attributes
+    ----------
+    kspace
+        ``(frames, coils, ky, x)`` complex64.
+    mask
+        ``(frames, 1, ky, x or 1)`` bool.
+    n_averages
+        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured; for a weighted mean, the number
+        with the same noise. None if each was measured once.
+    warnings
+        Warnings about its lines.
+    """
+
+    kspace: Tensor
+    mask: Tensor
+    n_averages: Tensor | None = None
+    warnings: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class FinishedSlice:
-    """A slice with coil maps, before a reference is attached.
+    """A slice with coil maps.
 
     Attributes
     ----------
@@ -40,28 +63,25 @@ class FinishedSlice:
     """
 
     data: CineData
-    coil_matrix: Tensor | None
-    csm_seconds: float
+    coil_matrix: Tensor | None = None
+    csm_seconds: float = 0.0
 
 
 def finish_slice(
-    kspace: Tensor,
-    mask: Tensor,
+    part: GriddedSlice,
     meta: CineMeta,
     config: AcquisitionConfig,
     *,
     coil_matrix: Tensor | None = None,
-    calibration: tuple[Tensor, Tensor] | None = None,
+    calibration: GriddedSlice | None = None,
     csm: Tensor | None = None,
 ) -> FinishedSlice:
     """Compress the coils and estimate their sensitivity maps, unless maps are given.
 
     Parameters
     ----------
-    kspace
-        ``(frames, coils, ky, kx)`` on the grid of the image.
-    mask
-        ``(frames, 1, ky, kx or 1)`` bool.
+    part
+        The slice.
     meta
         Source, slice, geometry.
     config
@@ -69,18 +89,19 @@ def finish_slice(
     coil_matrix
         ``(coils, measured coils)`` transform that was applied to k-space; None for the identity.
     calibration
-        K-space ``(1, coils, ky, kx)`` for the maps, and its mask; None for the slice itself.
+        K-space of one frame for the maps; None for the slice itself.
     csm
-        ``(coils, y, x)`` maps of the coils of ``kspace``; None estimates them.
+        ``(coils, y, x)`` maps of the coils of the slice; None estimates them.
 
     Raises
     ------
     UnsupportedError
         If geometric compression is requested but readouts were not measured completely.
     """
+    kspace, mask = part.kspace, part.mask
     compression, text = _compression(kspace, mask, config, meta.where)
     meta = replace(meta, compression=text or meta.compression)
-    source, source_mask = calibration or (kspace, mask)
+    source, source_mask, *_ = calibration or part
     if compression is not None:
         kspace, source = transform_coils(compression, kspace), transform_coils(compression, source)
         coil_matrix = compression if coil_matrix is None else compression @ coil_matrix

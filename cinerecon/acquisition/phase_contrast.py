@@ -7,11 +7,12 @@ from typing import Self
 import numpy as np
 import torch
 
+from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import lay_out
 from cinerecon.acquisition.scan import Scan
 from cinerecon.acquisition.select import NOT_IMAGE, is_calibration_only
-from cinerecon.acquisition.source import SliceSize, TimedSlice
+from cinerecon.acquisition.source import SliceSize
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
@@ -55,11 +56,11 @@ class PhaseContrastScan(Scan):
         """See `CineSource.with_virtual_coils`."""
         return replace(super().with_virtual_coils(n_virtual), encoded=self.encoded.with_virtual_coils(n_virtual))
 
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Read the set without velocity encoding."""
         return self.read_pair(number)[0]
 
-    def read_pair(self, number: int) -> tuple[TimedSlice, CineData]:
+    def read_pair(self, number: int) -> tuple[FinishedSlice, CineData]:
         """Read both sets of a slice, with coil maps and virtual coils of both together.
 
         Raises
@@ -73,10 +74,10 @@ class PhaseContrastScan(Scan):
             what = f"slice {number}: the two sets differ in (frames, coils, ky, kx): {sizes[0]} and {sizes[1]}"
             raise DataError(what, where=str(self.files[0]), hint="--set-index 0 reconstructs only the first set")
         n_frames = sizes[0][0]
-        kspace = torch.cat([part.kspace for part in parts])
         columns = max(part.mask.shape[-1] for part in parts)
         masks = [part.mask.expand(*part.mask.shape[:-1], columns) for part in parts]
-        finished = self.finish(number, kspace, torch.cat(masks))
+        both = GriddedSlice(torch.cat([part.kspace for part in parts]), torch.cat(masks))
+        finished = self.finish(number, both)
         n_different = int((masks[0] != masks[1]).flatten(1).any(1).sum())
         text = f"the sets sample different lines in {n_different} of {n_frames} frames: their aliasing does not cancel"
         warnings = (*parts[0].warnings, *parts[1].warnings, *([text] if n_different else []))
@@ -88,8 +89,7 @@ class PhaseContrastScan(Scan):
             ).with_warnings(*warnings)
             for frames in (slice(n_frames), slice(n_frames, None))
         )
-        first = self.with_truth(first, finished.coil_matrix)
-        return TimedSlice(first, finished.csm_seconds), second
+        return replace(finished, data=self.with_truth(first, finished.coil_matrix)), second
 
 
 def phase_contrast_of(

@@ -3,13 +3,13 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_noise_std, with_virtual_coils
-from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
+from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
@@ -17,22 +17,13 @@ from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_
 from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.reference import attach_reference, read_truth
-from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.acquisition.stored_kspace import noise_level_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
-
-
-class SliceOnGrid(NamedTuple):
-    """K-space of one slice without coil maps, as in `assemble.GriddedSlice`, and warnings about its lines."""
-
-    kspace: Tensor
-    mask: Tensor
-    n_averages: Tensor | None
-    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +94,7 @@ class Scan(CineSource):
         """See `CineSource.with_virtual_coils`."""
         return replace(self, _config=self._config.model_copy(update={"n_virtual_coils": n_virtual}))
 
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Read one slice: whitened, on the grid of the image, with coil maps, and with the truth of a simulated scan.
 
         Raises
@@ -115,26 +106,27 @@ class Scan(CineSource):
         self.require_slice(number)
         assembly = self._compressing(number)
         part = self.grid_slice(number, assembly)
-        finished = self.finish(number, part.kspace, part.mask, assembly)
+        finished = self.finish(number, part, assembly)
         data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
-            data = replace(data, noise_std=averaged_noise_std(data.mask, part.n_averages))
+            data = replace(data, noise_std=averaged_noise_std(part))
             is_compressed = part.kspace.shape[-3] < len(self._layout.coils)
             coils = self._layout.coils[:0] if is_compressed else self._layout.coils
-            data = data.with_warnings(*noise_level_warnings(part.kspace, part.mask, part.n_averages, coils))
-        return TimedSlice(data, finished.csm_seconds)
+            data = data.with_warnings(*noise_level_warnings(part, coils))
+        return replace(finished, data=data)
 
-    def grid_slice(self, number: int, assembly: Assembly | None = None) -> "SliceOnGrid":
+    def grid_slice(self, number: int, assembly: Assembly | None = None) -> GriddedSlice:
         """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
         self.require_slice(number)
         layout, assembly = self._layout, assembly or self._assembly
-        kspace, mask, n_averages = assemble(assembly, layout.lines.of_slice(number), layout.counters.n_frames[number])
+        part = assemble(assembly, layout.lines.of_slice(number), layout.counters.n_frames[number])
+        kspace, mask = part.kspace, part.mask
         require_signal(bool(kspace.any()), layout, number)
         own_mask, warnings = (mask, []) if layout.gating.is_retro else own_lines(kspace, mask)
         kspace, mask = self._crop_y(kspace if own_mask is mask else kspace.mul_(own_mask), own_mask)
-        return SliceOnGrid(kspace, mask, n_averages, tuple(warnings))
+        return GriddedSlice(kspace, mask, part.n_averages, tuple(warnings))
 
-    def finish(self, number: int, kspace: Tensor, mask: Tensor, assembly: Assembly | None = None) -> FinishedSlice:
+    def finish(self, number: int, part: GriddedSlice, assembly: Assembly | None = None) -> FinishedSlice:
         """Compress the coils of a slice and estimate their maps; the frames may be those of several sets.
 
         The coils are not compressed if the assembly has done so already.
@@ -143,12 +135,11 @@ class Scan(CineSource):
         calibration = layout.calibration.of_slice(number)
         is_decided = bool(assembly.compression)
         return finish_slice(
-            kspace,
-            mask,
-            replace(self._meta(number, mask.shape[-2]), compression=assembly.compression),
+            part,
+            replace(self._meta(number, part.mask.shape[-2]), compression=assembly.compression),
             self._config.model_copy(update={"n_virtual_coils": None}) if is_decided else self._config,
             coil_matrix=assembly.coil_matrix,
-            calibration=assemble(assembly, calibration, 1)[:2] if calibration.row.size else None,
+            calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
         )
 
     def with_truth(self, data: CineData, coil_matrix: Tensor | None) -> CineData:

@@ -4,17 +4,23 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Protocol, Self
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.atomic import hash_files
+from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
 from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
@@ -59,14 +65,6 @@ class SliceSize:
         return f"{self.n_frames} frames x {self.n_coils} coils x {self.ky} x {self.kx}"
 
 
-@dataclass(frozen=True, eq=False)
-class TimedSlice:
-    """A slice, and the duration of the estimation of its coil maps [s]."""
-
-    data: CineData
-    csm_seconds: float = 0.0
-
-
 class CineSource(ABC):
     """An opened file whose slices are read one at a time. Slices are numbered from 0 in the order of position."""
 
@@ -81,7 +79,7 @@ class CineSource(ABC):
         """All files that the slices are read from."""
 
     @abstractmethod
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Read one slice as `read_slice`, and measure the duration of the estimation of its coil maps."""
 
     @abstractmethod
@@ -151,47 +149,74 @@ class CineSource(ABC):
         return ()
 
 
+class StoredKspace(Protocol):
+    """An opened file of k-space on its grid."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that belong to it."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Sizes (slices, frames, coils, ky, kx)."""
+        ...
+
+    def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
+        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class GridSource(CineSource):
     """A file of k-space that is stored on its grid, with the settings of its processing."""
 
+    order_hint: ClassVar[str]
+    """How the order of the axes is corrected, for an error."""
+
     config: AcquisitionConfig
+    stored: StoredKspace
 
     @property
-    @abstractmethod
     def path(self) -> Path:
         """The file of k-space."""
+        return self.stored.path
 
     @property
     def files(self) -> tuple[Path, ...]:
         """See `CineSource.files`."""
-        return (self.path,)
+        return self.stored.files
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.stored.shape[0]
 
     @property
     @abstractmethod
-    def slice_shape(self) -> tuple[int, int, int, int]:
-        """Stored frames, coils, ky and kx of a slice."""
-
-    @property
     def oversampling(self) -> float | None:
         """Columns of k-space per column of the image; None if unknown."""
-        return None
 
     @property
+    @abstractmethod
     def n_copies(self) -> float:
         """See `SliceSize`."""
-        return 1.0
 
     @property
     def n_columns(self) -> int:
         """Columns of the image, without readout oversampling if it is known and to be removed."""
-        kx = self.slice_shape[-1]
+        kx = self.stored.shape[-1]
         factor = self.oversampling if self.config.remove_oversampling else None
         return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
 
     def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
         """See `CineSource.size_of`."""
-        n_frames, n_coils, ky, _ = self.slice_shape
+        _, n_frames, n_coils, ky, _ = self.stored.shape
         n_virtual = self.config.n_virtual_coils
         return SliceSize(
             n_frames=n_frames,
@@ -206,10 +231,22 @@ class GridSource(CineSource):
         """See `CineSource.with_virtual_coils`."""
         return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
 
-    def keep_measured(
-        self, kspace: Tensor, claimed: Tensor | None, where: str
-    ) -> tuple[Tensor, Tensor, list[int], list[str]]:
-        """The measured k-space, without readout oversampling; its mask and frames; and warnings.
+    def read_stored(self, number: int) -> Tensor:
+        """The stored k-space of a slice, ``(frames, coils, ky, kx)``, checked for signal, scale and order of axes."""
+        self.require_slice(number)
+        kspace = torch.from_numpy(self.stored.read_slice(number))
+        require_magnitude(kspace, f"{self.path}, slice {number}")
+        if self._has_exchanged_slices:
+            raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
+        return kspace
+
+    @cached_property
+    def _has_exchanged_slices(self) -> bool:
+        n_slices, n_frames, *_ = self.stored.shape
+        return has_exchanged_slices(n_slices, n_frames, self.stored.read_slice)
+
+    def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
+        """The measured k-space, without readout oversampling; and its frames.
 
         Parameters
         ----------
@@ -233,7 +270,7 @@ class GridSource(CineSource):
             warnings.append("readouts were not measured completely: their oversampling is kept")
         elif self.n_columns != kspace.shape[-1]:
             kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
-        return kspace, mask, measured.frames, warnings
+        return GriddedSlice(kspace, mask, warnings=tuple(warnings)), measured.frames
 
 
 @dataclass(frozen=True)

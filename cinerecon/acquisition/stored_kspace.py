@@ -28,12 +28,29 @@ from cinerecon.acquisition.coherence import (
     coherence_warnings,
     displacement_warnings,
 )
+from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.image_space import transformed_axes
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE, Index
 
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 """Correlation of adjacent coils above which axes may be exchanged, and by how much more than that of frames."""
+
+
+def require_magnitude(kspace: Tensor, where: str) -> None:
+    """Check that k-space has signal within the range of single precision.
+
+    Raises
+    ------
+    DataError
+        If it has no signal, or its largest sample is out of range.
+    """
+    largest = max(float(coil.abs().max()) for coil in kspace.unbind(1))
+    if largest == 0:
+        raise DataError("all samples are zero", where=where)
+    if not SMALLEST_SAMPLE <= largest <= LARGEST_SAMPLE:
+        what = f"the largest sample is {largest:.1g}, expected {SMALLEST_SAMPLE:g} to {LARGEST_SAMPLE:g}"
+        raise DataError(what, where=where, hint=RESCALE)
 
 
 def require_kspace(kspace: Tensor, where: str) -> None:
@@ -162,18 +179,17 @@ LESS_THAN_NOISE = 0.04
 """Power of the weakest part of whitened k-space below that of noise of unit variance, even of one readout."""
 
 
-def noise_level_warnings(kspace: Tensor, mask: Tensor, n_averages: Tensor | None, coils: Index) -> Iterator[str]:
+def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
     """Warnings if the noise of whitened k-space, or of one coil, does not have the variance of the noise scan.
 
     Parameters
     ----------
-    kspace, mask
-        ``(frames, coils, ky, kx)`` with noise of unit variance, ``(frames, 1, ky, kx or 1)``.
-    n_averages
-        ``(frames, 1, ky, kx or 1)``, how often each sample was measured; None for once.
+    part
+        A slice with noise of unit variance.
     coils
         Numbers of the coils; empty for virtual coils, which are not compared.
     """
+    kspace, mask, n_averages, _ = part
     weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
     n_measured = mask[:, 0].sum(0).clamp_min(1)
     is_measured = mask[:, 0].any(0).expand(kspace.shape[-2:])

@@ -43,9 +43,9 @@ class CmrFile:
     variable
         Its array of k-space.
     shape
-        (frames, slices, coils, ky, kx).
+        (slices, frames, coils, ky, kx).
     order
-        The axis of the stored array for each of these.
+        The axes (frames, slices, coils, ky, kx) in the stored array, without coils in the single-coil sets.
     mask
         The file of its mask; None where all is sampled.
     twin
@@ -89,7 +89,7 @@ class CmrFile:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings about departures of the file from the usual layout."""
-        frames, slices, coils, ky, kx = self.shape
+        slices, frames, coils, ky, kx = self.shape
         read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
         return (f"the axes are stored in the opposite order: read as {read}",) if self.is_reversed else ()
 
@@ -123,7 +123,7 @@ class CmrFile:
             return None
         mat = open_matlab(self.mask)
         name = _only(mat, [name for name in mat.shapes if name.startswith("mask")] or list(mat.shapes), "mask")
-        stored, (frames, _, _, ky, kx) = mat.read(name) != 0, self.shape
+        stored, (_, frames, _, ky, kx) = mat.read(name) != 0, self.shape
         if self.is_reversed and stored.shape in ((kx, ky), (kx, ky, frames)):
             stored = stored.transpose()
         if stored.shape not in ((ky, kx), (frames, ky, kx)):
@@ -203,7 +203,7 @@ def _only(mat: MatFile, names: list[str], meaning: str) -> str:
 
 
 def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], tuple[int, ...]]:
-    """Sizes (frames, slices, coils, ky, kx), and which axes of the array they are.
+    """Sizes (slices, frames, coils, ky, kx), and the axes (frames, slices, coils, ky, kx) in the array.
 
     Raises
     ------
@@ -227,7 +227,7 @@ def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], 
         order = order[::-1]
     sizes = [stored[axis] for axis in order]
     frames, slices, coils, ky, kx = (*sizes[:2], 1, *sizes[2:]) if is_single else sizes
-    return (frames, slices, coils, ky, kx), order
+    return (slices, frames, coils, ky, kx), order
 
 
 def _undersampled_folder(path: Path) -> str | None:

@@ -72,8 +72,8 @@ class KspaceArray:
         slices, frames, coils, ky, kx = (self.size(axis) for axis in KSPACE_AXES)
         return slices, frames, coils, ky, kx
 
-    def read_slice(self, number: int) -> NDArray[np.complex64]:
-        """K-space of one slice, ``(frames, coils, ky, kx)``.
+    def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
+        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
 
         Raises
         ------
@@ -81,13 +81,14 @@ class KspaceArray:
             If a number is not finite in single precision.
         """
         _, n_frames, *shape = self.shape
-        kspace = np.empty((n_frames, *shape), np.complex64)
+        chosen = range(n_frames)[frames]
+        kspace = np.empty((len(chosen), *shape), np.complex64)
         n_together = max(1, NUMBERS_AT_ONCE // math.prod(shape))
-        for start in range(0, n_frames, n_together):  # limits the temporary arrays and the mapped pages in memory
-            frames = slice(start, start + n_together)
+        for start in range(0, len(chosen), n_together):  # limits the temporary arrays and the mapped pages in memory
+            part, own = kspace[start : start + n_together], chosen[start : start + n_together]
             with np.errstate(over="ignore"):
-                kspace[frames] = arrange(self.values, self.axes, number, frames)[0]
-            if not np.isfinite(kspace[frames]).all():
+                part[:] = arrange(self.values, self.axes, number, slice(own.start, own.stop))[0]
+            if not np.isfinite(part).all():
                 raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
             release_pages(self.values)
         return kspace

@@ -3,12 +3,14 @@
 Values that are impossible in a cardiac scan usually result from another unit. They are reported and used as they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.axes import are_slices_frames
 from cinerecon.cine_meta import CineMeta
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
@@ -34,6 +36,7 @@ MAX_NOT_ORTHONORMAL = 0.01
 
 UNKNOWN_TIMES = "the times of the frames are unknown: the speed of movies is arbitrary"
 NOT_ORTHONORMAL = "the directions are not orthonormal: images have no orientation"
+EXCHANGED_SLICES = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
 
 
 def with_plausibility_warnings(meta: CineMeta, matrix: Sequence[int], origin: str) -> CineMeta:
@@ -124,6 +127,24 @@ def are_orthonormal(directions: NDArray[np.float64]) -> bool:
     if not np.isfinite(directions).all():
         return False
     return bool(np.abs(directions @ directions.T - np.eye(len(directions))).max() <= MAX_NOT_ORTHONORMAL)
+
+
+def has_exchanged_slices(n_slices: int, n_frames: int, read_slice: Callable[[int, slice], NDArray[Any]]) -> bool:
+    """Whether the axes of slices and frames of a file are exchanged, judged by two slices in its middle.
+
+    Parameters
+    ----------
+    n_slices, n_frames
+        Sizes of the two axes.
+    read_slice
+        Returns some frames of a slice, ``(frames, ...)``, images or k-space.
+    """
+    if min(n_slices, n_frames) < 2:
+        return False
+    middle = (n_slices - 1) // 2
+    first, second = read_slice(middle, slice(0, 2))
+    (next_slice,) = read_slice(middle + 1, slice(0, 1))
+    return are_slices_frames(first, second, next_slice)
 
 
 def _short(value: float) -> str:

@@ -1,14 +1,14 @@
 """Magnitude images as a scan: phase, coils and k-space are simulated, which the marks state."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from cinerecon.acquisition.coil_maps import finish_slice
+from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
 from cinerecon.acquisition.reference import attach_reference, combine_truth
-from cinerecon.acquisition.source import CineSource, SliceSize, TimedSlice
+from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.io.magnitude import MagnitudeImages
 from cinerecon.physics.fourier import fft2c
 from cinerecon.preparation.config import PrepareConfig
@@ -59,7 +59,7 @@ class SimulatedScan(CineSource):
         (n_frames, y, x), n_coils = self.images.read_pixels(number)[0].shape, self.config.simulated_coils
         return SliceSize(n_frames, n_coils, y, x, n_copies=2.0)
 
-    def read_timed(self, number: int) -> TimedSlice:
+    def read_timed(self, number: int) -> FinishedSlice:
         """Simulate a slice: a smooth phase of its own, and the coils of the whole scan."""
         magnitude, meta = self.images.read_slice(number)
         frames, y, x = magnitude.shape
@@ -71,6 +71,6 @@ class SimulatedScan(CineSource):
             csm = draw_coil_maps(np.random.default_rng([*seeds, 2]), self.config.simulated_coils, (y, x))
         kspace = fft2c(image[:, None] * csm)
         mask = torch.ones(frames, 1, y, 1, dtype=torch.bool)
-        finished = finish_slice(kspace, mask, meta, self.config.maps)
+        finished = finish_slice(GriddedSlice(kspace, mask), meta, self.config.maps)
         truth = combine_truth(image, csm, finished.data, finished.coil_matrix)
-        return TimedSlice(attach_reference(finished.data, truth), finished.csm_seconds)
+        return replace(finished, data=attach_reference(finished.data, truth))

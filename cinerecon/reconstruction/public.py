@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.array_parts import axes_warnings, require_magnitude
-from cinerecon.acquisition.coil_maps import finish_slice, scale_maps
+from cinerecon.acquisition.array_parts import axes_warnings
+from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import require_own_pattern
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
+from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta
@@ -305,7 +305,7 @@ def _data_of_arrays(
     texts += _kspace_warnings(kspace.cpu(), sampled.cpu())
     meta = CineMeta(warnings=tuple(texts))
     maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace))
-    return finish_slice(kspace, sampled, meta, config, csm=maps).data
+    return finish_slice(GriddedSlice(kspace, sampled), meta, config, csm=maps).data
 
 
 def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:

@@ -17,7 +17,7 @@ KSPACE = np.random.default_rng(0).standard_normal((FRAMES, SLICES, COILS, KY, KX
 def test_full_multi_coil(tmp_path, variable):
     path = write_v73(tmp_path / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat", **{variable: KSPACE})
     file = open_cmrxrecon(path)
-    assert file.shape == (FRAMES, SLICES, COILS, KY, KX)
+    assert file.shape == (SLICES, FRAMES, COILS, KY, KX)
     assert np.array_equal(file.read_slice(1), KSPACE[:, 1])
     assert (file.mask, file.twin, file.read_mask(), file.files) == (None, None, None, (path,))
 
@@ -25,7 +25,7 @@ def test_full_multi_coil(tmp_path, variable):
 def test_full_single_coil(tmp_path):
     path = tmp_path / "SingleCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat"
     file = open_cmrxrecon(write_v73(path, kspace_single_full=KSPACE[:, :, 0]))
-    assert file.shape == (FRAMES, SLICES, 1, KY, KX)
+    assert file.shape == (SLICES, FRAMES, 1, KY, KX)
     assert np.array_equal(file.read_slice(0), KSPACE[:, 0, :1])
 
 

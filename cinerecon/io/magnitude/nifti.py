@@ -3,21 +3,22 @@
 import gzip
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.axes import are_slices_frames
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 from cinerecon.io.plausibility import (
+    EXCHANGED_SLICES,
     NOT_ORTHONORMAL,
     UNKNOWN_TIMES,
     are_orthonormal,
+    has_exchanged_slices,
     thickness_or_default,
     with_plausibility_warnings,
 )
@@ -120,15 +121,9 @@ def _require_order(path: Path, image: Any) -> None:
         If adjacent slices are more alike than adjacent frames.
     """
     _, _, n_slices, n_frames = image.shape
-    if min(n_slices, n_frames) < 2:
-        return
-    middle = (n_slices - 1) // 2
-    first, second = _pixels(path, image, middle, slice(0, 2))
-    (next_slice,) = _pixels(path, image, middle + 1, slice(0, 1))
-    if are_slices_frames(first, second, next_slice):
-        what = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
+    if has_exchanged_slices(n_slices, n_frames, partial(_pixels, path, image)):
         hint = "the axes of NIfTI are (x, y, slices, frames): exchange the last two"
-        raise DataError(what, where=str(path), hint=hint)
+        raise DataError(EXCHANGED_SLICES, where=str(path), hint=hint)
 
 
 def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
