@@ -18,16 +18,14 @@ from math import prod
 
 import numpy as np
 
-from cinerecon.acquisition.select import NOT_IMAGE
+from cinerecon.acquisition.select import is_image_line
 from cinerecon.io.ismrmrd.header import Limit, MrdHeader
-from cinerecon.io.ismrmrd.raw import CALIBRATION, CALIBRATION_AND_IMAGING, NOISE, Heads, Index, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, Heads, Index, has_flag
 
 LAST_IN_SLICE, LAST_IN_MEASUREMENT = 8, 25
 IMAGES = ("contrast", "phase", "repetition", "set")
 """Counters that number the images of a slice."""
 NO_LIMIT = Limit(0, 0)
-NOT_IMAGE_FLAGS = sum(1 << (flag - 1) for flag in (NOISE, *NOT_IMAGE))
-"""Flags of readouts that do not belong to an image."""
 
 Image = tuple[int, ...]
 """Values of the counters `IMAGES`."""
@@ -124,8 +122,7 @@ class SliceArrival:
         self.is_sure = self.is_sure and number == self._encoding
 
     def _n_values(self, name: str) -> int:
-        limit = self._limits.get(name, NO_LIMIT)
-        return limit.maximum - limit.minimum + 1
+        return self._limits.get(name, NO_LIMIT).n_values
 
     @property
     def _n_lines(self) -> int:
@@ -143,7 +140,7 @@ class SliceArrival:
         arriving.n_readouts += 1
         arriving.images.add((image, average))
         arriving.lines.add((image, average, int(idx["kspace_encode_step_1"])))
-        arriving.has_last_flag = _has(head, LAST_IN_SLICE)
+        arriving.has_last_flag = bool(has_flag(head, LAST_IN_SLICE))
         if arriving.has_last_flag and average == self._limits.get("average", NO_LIMIT).maximum:
             arriving.ended.add(image)
 
@@ -155,7 +152,7 @@ class SliceArrival:
         arriving = self._slices[number]
         if self._n_images == 1 or not self._has_all_images(number):
             return False
-        if _has(head, LAST_IN_MEASUREMENT) or len(arriving.ended) == self._n_images:
+        if has_flag(head, LAST_IN_MEASUREMENT) or len(arriving.ended) == self._n_images:
             return True
         return len(arriving.lines) == self._n_images * self._n_values("average") * self._n_lines
 
@@ -168,12 +165,6 @@ class SliceArrival:
         is_like_others = any(arriving.n_readouts == self._slices[other].n_readouts for other in self.complete)
         if arriving.has_last_flag or is_covered or is_like_others:
             self.complete.append(number)
-
-
-def is_image_line(head: np.void) -> bool:
-    """Whether a readout belongs to an image, by its flags."""
-    is_calibration = _has(head, CALIBRATION) and not _has(head, CALIBRATION_AND_IMAGING)
-    return not is_calibration and not int(head["flags"]) & NOT_IMAGE_FLAGS
 
 
 def rows_of_slice(heads: Heads, number: int) -> Index:
@@ -189,7 +180,3 @@ def with_one_slice(header: MrdHeader, number: int) -> MrdHeader:
         for encoding in header.encodings
     )
     return replace(header, encodings=tuple(encodings))
-
-
-def _has(head: np.void, flag: int) -> bool:
-    return bool(int(head["flags"]) >> (flag - 1) & 1)

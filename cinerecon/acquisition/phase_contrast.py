@@ -11,11 +11,11 @@ from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import lay_out
 from cinerecon.acquisition.scan import Scan
-from cinerecon.acquisition.select import NOT_IMAGE, is_calibration_only
+from cinerecon.acquisition.select import is_image_line
 from cinerecon.acquisition.source import SliceSize
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,4 @@ def _uses_sets(config: AcquisitionConfig) -> bool:
 
 def _sets(raw: RawScan) -> list[int]:
     """The values of the counter ``set`` of image readouts."""
-    is_other = is_calibration_only(raw.heads)
-    for flag in (NOISE, *NOT_IMAGE):
-        is_other = is_other | has_flag(raw.heads, flag)
-    return [int(value) for value in np.unique(raw.heads["idx"]["set"][~is_other])]
+    return [int(value) for value in np.unique(raw.heads["idx"]["set"][is_image_line(raw.heads)])]

@@ -21,6 +21,7 @@ from cinerecon.io.ismrmrd.raw import (
     Heads,
     Index,
     RawScan,
+    flag_bit,
     has_flag,
 )
 
@@ -190,9 +191,14 @@ def _require_uncompressed(raw: RawScan) -> None:
             raise UnsupportedError(what, where=raw.at(rows[0]), hint="convert the raw data without compression")
 
 
-def is_calibration_only(heads: Heads) -> NDArray[np.bool_]:
+def is_calibration_only(heads: Heads | np.void) -> NDArray[np.bool_]:
     """The readouts for coil maps only, ``(readouts,)`` bool."""
     return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
+
+
+def is_image_line(heads: Heads | np.void) -> NDArray[np.bool_]:
+    """The readouts that belong to an image by their flags, ``(readouts,)`` bool; or whether a single one does."""
+    return ~(is_calibration_only(heads) | has_flag(heads, NOISE, *NOT_IMAGE))
 
 
 def _require_known_encodings(raw: RawScan, rows: Index) -> None:
@@ -292,7 +298,7 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
     backward = rows[steps < 0]
     if 0 < backward.size < rows.size and not has_flag(raw.heads[rows], REVERSE).any():
         warn(f"{backward.size} of {rows.size} readouts run backwards by their trajectory: they are read as reversed")
-        raw.heads["flags"][backward] |= np.uint64(1 << (REVERSE - 1))
+        raw.heads["flags"][backward] |= flag_bit(REVERSE)
     is_mirrored_x = bool(rows.size and ((steps < 0) != has_flag(raw.heads[rows], REVERSE)).all())
     if spacing and is_mirrored_x != (spacing < 0):
         axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers count")

@@ -30,7 +30,7 @@ from cinerecon.acquisition.conventions.readouts import (
     correct_removed_oversampling,
     place_calibration_of_other_encodings,
 )
-from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan
 
@@ -49,32 +49,31 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
     ConfigError
         If a setting does not fit the scan.
     """
-    image = selection.image
-    encoding = raw.header.encodings[selection.encoding]
     encodings = raw.header.encodings
-    raw = replace(raw, header=replace(raw.header, encodings=(encoding,)), heads=raw.heads.copy())
+    raw = replace(raw, heads=raw.heads.copy()).with_encodings(encodings[selection.encoding])
+    readouts = Readouts(raw, selection.image, warn)
     place_calibration_of_other_encodings(raw, selection, encodings)
-    claimed = claimed_centres(raw, image)
+    claimed = claimed_centres(readouts)
     if config.center_sample is not None:
-        set_echo_centre(raw, image, config.center_sample)
-    raw = correct_removed_oversampling(raw, image, warn)
-    zeros = zero_samples(raw, image)
+        set_echo_centre(readouts, config.center_sample)
+    readouts = correct_removed_oversampling(readouts)
+    zeros = zero_samples(readouts)
     if config.center_sample is None:
-        require_echo_in_middle(raw, image)
-    raw = correct_encoded_space(raw, image, zeros, warn)
+        require_echo_in_middle(readouts)
+    readouts = correct_encoded_space(readouts, zeros)
     if config.center_sample is None:
-        correct_echo_centre(raw, image, warn)
-    centres = {kind: int(raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
-    correct_calibration(raw, selection, centres)
-    discard_zero_samples(raw, image, zeros, warn)
-    count_lines_from_zero(raw, image, warn)
-    raw = move_time(combine_counters(raw, config.combine), config.time_counter)
-    separate_positions(raw, image, config.positions, warn)
+        correct_echo_centre(readouts)
+    centres = {kind: int(readouts.raw.heads["center_sample"][rows[0]]) for kind, rows in claimed.items()}
+    correct_calibration(readouts.raw, selection, centres)
+    discard_zero_samples(readouts, zeros)
+    count_lines_from_zero(readouts)
+    readouts = readouts.with_raw(move_time(combine_counters(readouts.raw, config.combine), config.time_counter))
+    separate_positions(readouts, config.positions)
     if not {"phase", "repetition"} & set(config.select):
-        merge_segments(raw, image, warn)
+        merge_segments(readouts)
     if "slice" not in config.select:
-        raw = merge_slices(raw, image, warn)
+        readouts = merge_slices(readouts)
     for counter in {"contrast", "set"} - set(config.select):
-        require_whole_images(raw, image, counter)
-    restore_counter(raw, image, config, warn)
-    return raw
+        require_whole_images(readouts, counter)
+    restore_counter(readouts, config)
+    return readouts.raw

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.counters import COUNTERS, Warn
+from cinerecon.acquisition.counters import COUNTERS
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
@@ -36,7 +37,7 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
     """Move the counter that the settings declare as time to ``phase``; the previous phases are combined."""
     if counter == "auto":
         return raw
-    idx, limits = raw.heads["idx"], raw.header.encodings[0].limits
+    idx, limits = raw.heads["idx"], raw.header.encoding.limits
     if counter == "phase":
         return combine_counters(raw, ["repetition"])
     limit = limits.get(counter)
@@ -49,63 +50,65 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
 
 def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
     """Replace the limits of some counters in the header; None removes a limit."""
-    encoding = raw.header.encodings[0]
+    encoding = raw.header.encoding
     changed = {name: limit for name, limit in {**encoding.limits, **limits}.items() if limit is not None}
-    return replace(raw, header=replace(raw.header, encodings=(replace(encoding, limits=changed),)))
+    return raw.with_encodings(replace(encoding, limits=changed))
 
 
-def merge_segments(raw: RawScan, image: Index, warn: Warn) -> None:
+def merge_segments(readouts: Readouts) -> None:
     """Merge heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
 
     They are parts of one image if no repetition is a complete image: each measures different lines of the same phases.
     """
-    idx = raw.heads["idx"]
-    n_values = {name: len(np.unique(idx[name][image])) for name in ("phase", "repetition")}
+    n_values = {name: readouts.n_values(name) for name in ("phase", "repetition")}
     if min(n_values.values()) == 1:
         return
     for segments, time in (("repetition", "phase"), ("phase", "repetition")):
-        if _are_parts(raw, image, segments, ("slice", time)):
-            warn(
+        if _are_parts(readouts, segments, ("slice", time)):
+            readouts.warn(
                 f"{n_values[segments]} values of {segments} measure other lines of the same {time}: they are merged as "
                 f"segments of one image; --set preprocessing.select.{segments}=... reads only one"
             )
-            idx[segments] = 0
+            readouts.raw.heads["idx"][segments] = 0
             return
 
 
-def merge_slices(raw: RawScan, image: Index, warn: Warn) -> RawScan:
+def merge_slices(readouts: Readouts) -> Readouts:
     """Merge parts of one slice that were counted as slices: all have one position, each has different lines.
 
-    Returns the scan with the corrected limit of the counter.
+    Returns the readouts with the corrected limit of the counter.
     """
-    heads = raw.heads[image]
-    n_slices = len(np.unique(heads["idx"]["slice"]))
+    heads, n_slices = readouts.heads, readouts.n_values("slice")
     geometry = np.concatenate([heads[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")], axis=1)
     is_one_position = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
     if n_slices == 1 or not is_one_position:
-        return raw
-    is_one_frame = all(len(np.unique(heads["idx"][name])) == 1 for name in ("phase", "repetition"))
-    if is_one_frame and _count_repeats(raw, image, without="slice").counts.max() > 1:
-        return _slices_as_frames(raw, n_slices, warn)
-    if _are_parts(raw, image, "slice", ("phase", "repetition")):
-        warn(f"{n_slices} slices have one position, and each has other lines: they are merged as segments of one slice")
-        return combine_counters(raw, ["slice"])
-    return raw
+        return readouts
+    if _is_one_frame(readouts) and _count_repeats(readouts, without="slice").counts.max() > 1:
+        return _slices_as_frames(readouts, n_slices)
+    if _are_parts(readouts, "slice", ("phase", "repetition")):
+        what = f"{n_slices} slices have one position, and each has other lines"
+        readouts.warn(f"{what}: they are merged as segments of one slice")
+        return readouts.with_raw(combine_counters(readouts.raw, ["slice"]))
+    return readouts
 
 
-def _slices_as_frames(raw: RawScan, n_slices: int, warn: Warn) -> RawScan:
+def _is_one_frame(readouts: Readouts) -> bool:
+    return readouts.n_values("phase") == readouts.n_values("repetition") == 1
+
+
+def _slices_as_frames(readouts: Readouts, n_slices: int) -> Readouts:
     """Read slices of one frame each at one position as frames, if the header has as many phases or repetitions."""
     what = f"{n_slices} slices have one position, and each has one frame"
-    limits = raw.header.encodings[0].limits
+    limits = readouts.encoding.limits
     for name in ("phase", "repetition"):
-        if name in limits and limits[name].maximum + 1 - limits[name].minimum == n_slices:
-            warn(f"{what}: they are read as the {n_slices} values of {name} in the header")
-            return move_time(raw, "slice")
+        if name in limits and limits[name].n_values == n_slices:
+            readouts.warn(f"{what}: they are read as the {n_slices} values of {name} in the header")
+            return readouts.with_raw(move_time(readouts.raw, "slice"))
     hint = "--set preprocessing.time_counter=slice reads them as frames, select.slice=0 reads one"
-    raise UnsupportedError(f"{what}: are they frames?", where=str(raw.path), hint=hint)
+    raise UnsupportedError(f"{what}: are they frames?", where=readouts.path, hint=hint)
 
 
-def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
+def require_whole_images(readouts: Readouts, counter: str) -> None:
     """Check that each set or contrast is a complete image, and not a part of one with other lines.
 
     Raises
@@ -113,24 +116,23 @@ def require_whole_images(raw: RawScan, image: Index, counter: str) -> None:
     UnsupportedError
         If they are parts; the error names the setting that merges them.
     """
-    n_values = len(np.unique(raw.heads["idx"][counter][image]))
-    if n_values > 1 and _are_parts(raw, image, counter, ("slice", "phase", "repetition")):
+    n_values = readouts.n_values(counter)
+    if n_values > 1 and _are_parts(readouts, counter, ("slice", "phase", "repetition")):
         what = (
             f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
         )
         hint = f"--set preprocessing.combine=[{counter}] merges them as segments, select.{counter}=... reads only one"
-        raise UnsupportedError(what, where=str(raw.path), hint=hint)
+        raise UnsupportedError(what, where=readouts.path, hint=hint)
 
 
-def _are_parts(raw: RawScan, image: Index, segments: str, images: tuple[str, ...]) -> bool:
+def _are_parts(readouts: Readouts, segments: str, images: tuple[str, ...]) -> bool:
     """Whether the lines of an image are distributed over the values of a counter, with few lines in several of them."""
-    idx = raw.heads["idx"][image]
-    values = np.unique(idx[segments]).astype(int)
+    values = np.unique(readouts.counter(segments))
     if len(values) != values[-1] - values[0] + 1:  # with a gap, some values are damaged
         return False
     others = (name for name in ("contrast", "set", "average", *images) if name != segments)
-    keys = [idx[name].astype(np.int64) for name in others]
-    line, segment = (idx[name].astype(np.int64) for name in ("kspace_encode_step_1", segments))
+    keys = [readouts.counter(name) for name in others]
+    line, segment = readouts.lines, readouts.counter(segments)
     _, n_measured = np.unique(
         np.unique(np.stack([*keys, line, segment], 1), axis=0)[:, :-1], axis=0, return_counts=True
     )
@@ -164,7 +166,7 @@ class _Repeats:
         return bool((self.counts == self.counts.max()).mean() >= COMPLETE_FRACTION)
 
 
-def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn: Warn) -> None:
+def restore_counter(readouts: Readouts, config: AcquisitionConfig) -> None:
     """Write the counter that distinguishes repeated measurements of the lines.
 
     If a counter has several values in the header but a single one in the readouts, and every line was measured that
@@ -177,66 +179,60 @@ def restore_counter(raw: RawScan, image: Index, config: AcquisitionConfig, warn:
     """
     if config.repeats == "average":
         return
-    repeats = _count_repeats(raw, image)
+    repeats = _count_repeats(readouts)
     most = int(repeats.counts.max())
     if most > 1 and config.repeats != "auto":
-        _require_equal(raw, repeats, f"--set preprocessing.repeats={config.repeats}")
-        raw.heads["idx"][config.repeats][image] = repeats.order
+        _require_equal(readouts.raw, repeats, f"--set preprocessing.repeats={config.repeats}")
+        readouts.raw.heads["idx"][config.repeats][readouts.rows] = repeats.order
     elif most > 1:
-        _restore_by_header(raw, image, repeats, warn)
-    _require_frames(raw, image)
+        _restore_by_header(readouts, repeats)
+    _require_frames(readouts)
 
 
-def _restore_by_header(raw: RawScan, image: Index, repeats: _Repeats, warn: Warn) -> None:
+def _restore_by_header(readouts: Readouts, repeats: _Repeats) -> None:
     """Write the counter whose number of values in the header is the number of measurements of each line."""
-    missing = _missing_counters(raw, image)
+    missing, idx = _missing_counters(readouts), readouts.raw.heads["idx"]
     complete = [name for name, n in missing.items() if (repeats.counts == n).mean() >= COMPLETE_FRACTION]
     if len(complete) == 1:
         name = complete[0]
-        warn(
+        readouts.warn(
             f"the header has {missing[name]} values of {name}, the readouts have one, and each line was measured "
             f"{missing[name]} times: the measurements are numbered in the order of time"
         )
-        raw.heads["idx"][name][image] = repeats.order
+        idx[name][readouts.rows] = repeats.order
         return
     candidates = complete or [name for name in missing if name != "average"]
-    segments = len(np.unique(raw.heads["idx"]["segment"][image]))
+    segments = readouts.n_values("segment")
     times = [name for name in candidates if name in ("phase", "repetition") and missing[name] == segments]
-    if len(times) == 1 and _count_repeats(raw, image, "segment").counts.max() == 1:
-        warn(
-            f"the header has {segments} values of {times[0]}, the readouts have as many segments: segment is {times[0]}"
-        )
-        raw.heads["idx"][times[0]] = raw.heads["idx"]["segment"]
+    if len(times) == 1 and _count_repeats(readouts, "segment").counts.max() == 1:
+        what = f"the header has {segments} values of {times[0]}, the readouts have as many segments"
+        readouts.warn(f"{what}: segment is {times[0]}")
+        idx[times[0]] = idx["segment"]
         return
     if candidates and (repeats.counts > 1).mean() >= REPEATED_FRACTION:
-        raise _not_clear(raw, repeats, {name: missing[name] for name in candidates})
+        raise _not_clear(readouts.path, repeats, {name: missing[name] for name in candidates})
 
 
-def _count_repeats(raw: RawScan, image: Index, extra: str = "", *, without: str = "") -> _Repeats:
+def _count_repeats(readouts: Readouts, extra: str = "", *, without: str = "") -> _Repeats:
     """Count the readouts of each line with equal counters, and order them by their time stamps.
 
     The counters are those that distinguish images, plus ``extra`` and minus ``without`` if named.
     """
-    idx, stamps = raw.heads["idx"][image], raw.heads["acquisition_time_stamp"][image]
-    extras = [extra] if extra else []
+    stamps, extras = readouts.raw.heads["acquisition_time_stamp"][readouts.rows], [extra] if extra else []
     names = (name for name in (*COUNTERS, "kspace_encode_step_1", *extras) if name != without)
-    keys = np.stack([idx[name].astype(np.int64) for name in names], 1)
+    keys = np.stack([readouts.counter(name) for name in names], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
-    by_line = np.lexsort((np.arange(len(image)), stamps, line.ravel()))
-    order = np.empty(len(image), np.intp)
-    order[by_line] = np.arange(len(image)) - np.repeat(np.cumsum(counts) - counts, counts)
+    by_line = np.lexsort((np.arange(len(readouts)), stamps, line.ravel()))
+    order = np.empty(len(readouts), np.intp)
+    order[by_line] = np.arange(len(readouts)) - np.repeat(np.cumsum(counts) - counts, counts)
     return _Repeats(counts, order)
 
 
-def _missing_counters(raw: RawScan, image: Index) -> dict[str, int]:
+def _missing_counters(readouts: Readouts) -> dict[str, int]:
     """Counters with one value in the data but several in the header, with the number of values."""
-    limits, idx = raw.header.encodings[0].limits, raw.heads["idx"][image]
-    missing = {}
-    for name in COUNTERS:
-        n_values = limits[name].maximum + 1 - limits[name].minimum if name in limits else 1
-        if n_values > 1 and len(np.unique(idx[name])) == 1:
-            missing[name] = n_values
-    return missing
+    limits = readouts.encoding.limits
+    n_values = {name: limits[name].n_values for name in COUNTERS if name in limits}
+    return {name: n for name, n in n_values.items() if n > 1 and readouts.n_values(name) == 1}
 
 
 def _require_equal(raw: RawScan, repeats: _Repeats, where: str) -> None:
@@ -247,7 +243,7 @@ def _require_equal(raw: RawScan, repeats: _Repeats, where: str) -> None:
         raise UnsupportedError(what, where=where, hint=f"write the counter into {raw.path.name}")
 
 
-def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> UnsupportedError:
+def _not_clear(where: str, repeats: _Repeats, missing: dict[str, int]) -> UnsupportedError:
     headers = " and ".join(f"{n} values of {name}" for name, n in missing.items())
     what = (
         f"the header has {headers}, the readouts have one, and lines were measured {repeats.counts.min()} to "
@@ -255,10 +251,10 @@ def _not_clear(raw: RawScan, repeats: _Repeats, missing: dict[str, int]) -> Unsu
     )
     options = " or ".join(f"--set preprocessing.repeats={name}" for name in missing)
     hint = f"{options} numbers them; " if repeats.are_equal else "write the counter into the file; "
-    return UnsupportedError(what, where=str(raw.path), hint=f"{hint}repeats=average averages them")
+    return UnsupportedError(what, where=where, hint=f"{hint}repeats=average averages them")
 
 
-def _require_frames(raw: RawScan, image: Index) -> None:
+def _require_frames(readouts: Readouts) -> None:
     """Check that a scan of one frame has no repeated lines, since the repeats are most likely its frames.
 
     In an undersampled cine whose frames are not counted, only the central lines are repeated, once in each frame. Lines
@@ -269,14 +265,12 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     UnsupportedError
         If lines are repeated; the error names the counter that may be time.
     """
-    idx: NDArray[np.void] = raw.heads["idx"][image]
-    is_one_frame = all(len(np.unique(idx[name])) == 1 for name in ("phase", "repetition"))
-    repeats = _count_repeats(raw, image, without="average")
+    repeats = _count_repeats(readouts, without="average")
     counts = repeats.counts
     most = int(counts.max())
-    if not is_one_frame or most == 1 or (most == 2 and (counts == most).mean() < COMPLETE_FRACTION):
+    if not _is_one_frame(readouts) or most == 1 or (most == 2 and (counts == most).mean() < COMPLETE_FRACTION):
         return
-    named = [name for name in ("average", "segment") if _numbers_repeats(raw, image, name, most)]
+    named = [name for name in ("average", "segment") if _numbers_repeats(readouts, name, most)]
     frames = f"--set preprocessing.time_counter={named[0]}" if named else "--set preprocessing.repeats=phase"
     lines = "each line was" if counts.min() == most else "lines were"
     times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
@@ -284,13 +278,13 @@ def _require_frames(raw: RawScan, image: Index) -> None:
     hint = f"{frames} reads the measurements as frames, repeats=average averages them"
     if not named and not repeats.are_equal:
         hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"
-    raise UnsupportedError(what, where=str(raw.path), hint=hint)
+    raise UnsupportedError(what, where=readouts.path, hint=hint)
 
 
-def _numbers_repeats(raw: RawScan, image: Index, name: str, most: int) -> bool:
+def _numbers_repeats(readouts: Readouts, name: str, most: int) -> bool:
     """Whether a counter has a value for each of at most ``most`` measurements of a line, as frames would have it."""
-    n_values = len(np.unique(raw.heads["idx"][name][image]))
+    n_values = readouts.n_values(name)
     if n_values <= most:
         return n_values == most
-    repeats = _count_repeats(raw, image) if name == "average" else _count_repeats(raw, image, name, without="average")
+    repeats = _count_repeats(readouts) if name == "average" else _count_repeats(readouts, name, without="average")
     return int(repeats.counts.max()) == 1  # undersampled frames, of which each has other lines

@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.probe import PEAK_POWER_RATIO
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import ConfigError, HeaderError
-from cinerecon.io.ismrmrd.raw import REVERSE, Heads, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Heads, has_flag
 
 N_ECHO_PROBES = 16
 """Number of readouts, those with the largest samples, that determine the position of the echo."""
@@ -15,7 +15,7 @@ ECHO_TOLERANCE = 1 / 8
 """Largest distance of echo and centre of k-space as fraction of the readout; field inhomogeneity shifts the echo."""
 
 
-def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
+def set_echo_centre(readouts: Readouts, centre: int) -> None:
     """Set the centre of all readouts to the one that the user gives.
 
     Raises
@@ -23,14 +23,14 @@ def set_echo_centre(raw: RawScan, image: Index, centre: int) -> None:
     ConfigError
         If it is not a sample of the readouts.
     """
-    n_samples = int(raw.heads["number_of_samples"][image].min())
+    n_samples = int(readouts.heads["number_of_samples"].min())
     if centre >= n_samples:
         what = f"the requested centre is sample {centre}, the readouts hold {n_samples}"
         raise ConfigError(what, where="--set preprocessing.center_sample")
-    raw.heads["center_sample"][image] = centre
+    readouts.raw.heads["center_sample"][readouts.rows] = centre
 
 
-def require_echo_in_middle(raw: RawScan, image: Index) -> None:
+def require_echo_in_middle(readouts: Readouts) -> None:
     """Refuse asymmetric echoes whose ``center_sample`` is the middle of the readout.
 
     They would be taken for symmetric readouts of a zero-filled matrix, of lower resolution.
@@ -40,19 +40,26 @@ def require_echo_in_middle(raw: RawScan, image: Index) -> None:
     HeaderError
         If the echo is nearer to where that of an asymmetric readout would be, which reaches one edge of the matrix.
     """
-    heads, kx = raw.heads[image], raw.header.encodings[0].encoded.matrix[0]
-    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
-    is_whole = (heads["discard_pre"] == 0) & (heads["discard_post"] == 0)
-    for length, claimed in np.unique(kinds, axis=0).tolist():
-        rows = image[(kinds == (length, claimed)).all(1) & is_whole]
+    heads, kx = readouts.heads, readouts.encoding.encoded.matrix[0]
+    whole = readouts.where((heads["discard_pre"] == 0) & (heads["discard_post"] == 0))
+    for _, alike in whole.groups("number_of_samples", "center_sample"):
+        length, claimed = _length_and_centre(alike)
         possible = [centre for centre in (kx // 2, length - kx // 2) if 0 < centre < length]
-        if length >= kx or abs(claimed - length // 2) > 1 or not possible or rows.size == 0:
+        if length >= kx or abs(claimed - length // 2) > 1 or not possible:
             continue
-        peak, is_clear = _echo(raw, rows, claimed)
+        peak, is_clear = _echo(alike, claimed)
         nearest = min(possible, key=lambda centre: abs(centre - peak))
         if is_clear and abs(nearest - peak) < abs(claimed - peak):
             what, hint = _describe_echo(length, claimed, peak, nearest)
-            raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
+            raise HeaderError(what, where=alike.at(0), hint=hint)
+
+
+def _length_and_centre(readouts: Readouts) -> tuple[int, int]:
+    """Number of samples, and ``center_sample``, of the first readout."""
+    length, centre = (
+        int(readouts.raw.heads[name][readouts.rows[0]]) for name in ("number_of_samples", "center_sample")
+    )
+    return length, centre
 
 
 def _describe_echo(length: int, claimed: int, peak: int, by_data: int) -> tuple[str, str]:
@@ -62,7 +69,7 @@ def _describe_echo(length: int, claimed: int, peak: int, by_data: int) -> tuple[
     return what, hint
 
 
-def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
+def correct_echo_centre(readouts: Readouts) -> None:
     """Set ``center_sample`` if it is missing, or impossible for a readout of all columns.
 
     The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
@@ -72,51 +79,45 @@ def correct_echo_centre(raw: RawScan, image: Index, warn: Warn) -> None:
     HeaderError
         If the echo is far from the centre in the header.
     """
-    n_samples = raw.heads["number_of_samples"][image].astype(np.intp)
-    centre = raw.heads["center_sample"]
-    kx = raw.header.encodings[0].encoded.matrix[0]
-    whole = image[n_samples == kx]
-    missing = whole[centre[whole] == 0] if kx > 1 else whole[:0]
+    heads, centre = readouts.heads, readouts.raw.heads["center_sample"]
+    kx = readouts.encoding.encoded.matrix[0]
+    missing = readouts.rows[(heads["number_of_samples"] == kx) & (heads["center_sample"] == 0) & (kx > 1)]
     if missing.size:
-        warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is used")
+        readouts.warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is used")
         centre[missing] = kx // 2
-    _count_reversed_forward(raw, image, kx, warn)
-    for length in np.unique(n_samples):
-        rows = image[n_samples == length]
-        for claimed in np.unique(centre[rows]):
-            alike = rows[centre[rows] == claimed]
-            if claimed < length and len(alike) == len(rows):
-                centre[alike] = _checked_centre(raw, alike, int(claimed), kx, warn)
+    _count_reversed_forward(readouts, kx)
+    for _, alike in readouts.groups("number_of_samples"):
+        length, claimed = _length_and_centre(alike)
+        if claimed < length and bool((centre[alike.rows] == claimed).all()):
+            centre[alike.rows] = _checked_centre(alike, kx)
 
 
-def _count_reversed_forward(raw: RawScan, image: Index, kx: int, warn: Warn) -> None:
+def _count_reversed_forward(readouts: Readouts, kx: int) -> None:
     """Convert ``center_sample`` of reversed readouts to the order of forward ones, if it counts samples as stored."""
-    heads = raw.heads[image]
-    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(np.intp)
-    is_reverse = has_flag(heads, REVERSE)
-    for length, claimed in np.unique(kinds[is_reverse], axis=0).tolist():
-        rows = image[is_reverse & (kinds == (length, claimed)).all(1)]
+    is_reverse = has_flag(readouts.heads, REVERSE)
+    for _, alike in readouts.where(is_reverse).groups("number_of_samples", "center_sample"):
+        length, claimed = _length_and_centre(alike)
         forward = length - 1 - claimed
         if not 0 <= forward < length:
             continue
         if length == kx:
             is_stored = claimed != forward == kx // 2
         else:
-            peak, _ = _echo(raw, rows, claimed)
+            peak, _ = _echo(alike, claimed)
             is_stored = abs(peak - forward) < ECHO_TOLERANCE * length < abs(peak - claimed)
         if is_stored:
-            warn(
-                f"center_sample of reversed readouts is {claimed} of {length} as stored, {forward} as forward readouts"
-            )
-            raw.heads["center_sample"][rows] = forward
+            what = f"center_sample of reversed readouts is {claimed} of {length} as stored"
+            readouts.warn(f"{what}, {forward} as forward readouts")
+            readouts.raw.heads["center_sample"][alike.rows] = forward
 
 
-def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn) -> int:
+def _checked_centre(readouts: Readouts, kx: int) -> int:
     """The centre of readouts of equal length and equal ``center_sample``."""
-    length = int(raw.heads["number_of_samples"][rows[0]])
-    if raw.heads["discard_pre"][rows].any() or raw.heads["discard_post"][rows].any():
+    length, claimed = _length_and_centre(readouts)
+    heads, warn = readouts.heads, readouts.warn
+    if heads["discard_pre"].any() or heads["discard_post"].any():
         return claimed
-    peak, is_clear = _echo(raw, rows, claimed)
+    peak, is_clear = _echo(readouts, claimed)
     is_far = is_clear and abs(peak - claimed) > ECHO_TOLERANCE * length
     if length == kx and claimed == kx // 2 and not is_far:
         return claimed
@@ -135,11 +136,12 @@ def _checked_centre(raw: RawScan, rows: Index, claimed: int, kx: int, warn: Warn
     what, hint = _describe_echo(length, claimed, peak, nearest if is_near else peak)
     if length == kx and min(peak, length - peak) <= 1:
         hint = "the samples are in the order of an FFT: write the centre of k-space in their middle (fftshift)"
-    raise HeaderError(what, where=raw.at(rows[0]), hint=hint)
+    raise HeaderError(what, where=readouts.at(0), hint=hint)
 
 
-def _echo(raw: RawScan, rows: Index, claimed: int) -> tuple[int, bool]:
+def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
     """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
+    raw, rows = readouts.raw, readouts.rows
     channels = raw.heads["active_channels"]
     rows = rows[channels[rows] == channels[rows[0]]]
     amplitude = raw.amplitude[rows]

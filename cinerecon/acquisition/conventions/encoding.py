@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, anisotropy
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Heads, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Index, has_flag
 
 LARGEST_UNDECLARED_OVERSAMPLING = 4
 """Largest ratio of the readout length to a matrix that omits the oversampling."""
@@ -24,7 +24,7 @@ MEASURED_PART = 0.9
 """Ratio of the length of symmetric readouts to the matrix below which the matrix counts as zero-filled."""
 
 
-def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> RawScan:
+def correct_encoded_space(readouts: Readouts, zeros: tuple[Index, Index]) -> Readouts:
     """Replace the encoded grid by the one on which the readouts were measured.
 
     ``zeros`` are the counts of `zero_samples`.
@@ -34,11 +34,9 @@ def correct_encoded_space(raw: RawScan, image: Index, zeros: tuple[Index, Index]
     HeaderError
         If the two axes are exchanged.
     """
-    encoding = raw.header.encodings[0]
-    encoding = _without_empty_partitions(encoding, raw, image, warn)
-    encoding = _with_oversampling(encoding, raw, image, warn)
-    encoding = _without_zero_filling(encoding, raw, image, zeros, warn)
-    return replace(raw, header=replace(raw.header, encodings=(encoding,)))
+    readouts = readouts.with_encoding(_without_empty_partitions(readouts))
+    readouts = readouts.with_encoding(_with_oversampling(readouts))
+    return readouts.with_encoding(_without_zero_filling(readouts, zeros))
 
 
 def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: float | None = None) -> EncodingSpace:
@@ -47,22 +45,23 @@ def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: floa
     return replace(encoding, encoded=replace(encoding.encoded, matrix=(x, y, z), fov_mm=fov_mm))
 
 
-def _without_empty_partitions(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
+def _without_empty_partitions(readouts: Readouts) -> EncodingSpace:
     """Set encodedSpace z of a 2-D scan to 1, if it is larger, as Pulseq sequences write it.
 
     The number of partitions is taken from the limit of the counter or, if there is none, from the image matrix.
     """
+    encoding = readouts.encoding
     x, y, z = encoding.encoded.matrix
     limit = encoding.limits.get("kspace_encoding_step_2")
-    expected = encoding.recon.matrix[2] if limit is None else limit.maximum + 1 - limit.minimum
-    is_single = np.ptp(raw.heads["idx"]["kspace_encode_step_2"][image].astype(int)) == 0
+    expected = encoding.recon.matrix[2] if limit is None else limit.n_values
+    is_single = np.ptp(readouts.counter("kspace_encode_step_2")) == 0
     if z == 1 or expected > 1 or not is_single:
         return encoding
-    warn(f"encodedSpace z is {z}, the data hold 1 partition: they are read as a 2-D scan")
+    readouts.warn(f"encodedSpace z is {z}, the data hold 1 partition: they are read as a 2-D scan")
     return _with_matrix(encoding, x, y, 1)
 
 
-def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn: Warn) -> EncodingSpace:
+def _with_oversampling(readouts: Readouts) -> EncodingSpace:
     """Correct a matrix without oversampling, if the length of the readouts is a multiple of encodedSpace x.
 
     An asymmetric echo reaches one edge of the oversampled grid and is truncated on the other side of its centre.
@@ -70,8 +69,8 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
     OpenRecon streams such data: the header has the base resolution, and the readouts are oversampled. The field of
     view is scaled with the matrix, unless the header has only that of the oversampled readout.
     """
+    encoding, heads = readouts.encoding, readouts.heads
     x, y, z = encoding.encoded.matrix
-    heads = raw.heads[image]
     n_samples, centre = (int(heads[name][0]) for name in ("number_of_samples", "center_sample"))
     is_common = bool((heads["number_of_samples"] == n_samples).all() and (heads["center_sample"] == centre).all())
     factor = -(-n_samples // x)
@@ -80,31 +79,29 @@ def _with_oversampling(encoding: EncodingSpace, raw: RawScan, image: Index, warn
     is_asymmetric = n_samples < factor * x and half in (centre, n_samples - centre)
     if not (is_common and 1 < factor <= LARGEST_UNDECLARED_OVERSAMPLING and (is_whole or is_asymmetric)):
         return encoding
-    if n_samples == y and _span(raw, image) <= x:
+    if n_samples == y and _span(readouts) <= x:
         what = f"encodedSpace is {x} x {y}, the readouts hold {n_samples} samples: x and y are exchanged in the header"
-        raise HeaderError(what, where=str(raw.path), hint="x is the readout: exchange matrixSize and fieldOfView_mm")
+        raise HeaderError(what, where=readouts.path, hint="x is the readout: exchange matrixSize and fieldOfView_mm")
     fov_mm, recon_fov_mm = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
     if abs(fov_mm / recon_fov_mm - 1) < 0.01:
         fov_mm *= factor
     elif abs(fov_mm / recon_fov_mm / factor - 1) > 0.01:
         return encoding
-    warn(
+    readouts.warn(
         f"encodedSpace x is {x}, the readouts hold {n_samples} samples around their centre: read as {factor}x "
         "oversampling that the header leaves out"
     )
     return _with_matrix(encoding, factor * x, y, z, fov_mm)
 
 
-def _without_zero_filling(
-    encoding: EncodingSpace, raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn
-) -> EncodingSpace:
+def _without_zero_filling(readouts: Readouts, zeros: tuple[Index, Index]) -> EncodingSpace:
     """Correct a zero-filled matrix, whose edges the readouts do not reach; the image keeps the measured resolution.
 
     An asymmetric echo reaches one edge of the matrix. The rows are reduced with the columns if the lines fit and the
     pixels do not become more anisotropic.
     """
+    encoding, heads = readouts.encoding, readouts.heads
     x, y, z = encoding.encoded.matrix
-    heads = raw.heads[image]
     n_samples, centre = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
     measured = 2 * int(np.maximum(centre - zeros[0], n_samples - zeros[1] - centre).max())
     if (centre == 0).any() or not x / LARGEST_INTERPOLATION <= measured < MEASURED_PART * x:
@@ -112,64 +109,57 @@ def _without_zero_filling(
     rows = round(y * measured / x)
     reduced = _with_matrix(encoding, measured, y, z)
     uneven = [abs(np.log(anisotropy(reduced, n))) for n in (rows, y)]
-    rows = rows if _span(raw, image) <= rows and uneven[0] <= uneven[1] + 1e-3 else y
+    rows = rows if _span(readouts) <= rows and uneven[0] <= uneven[1] + 1e-3 else y
     n_nonzero = int((n_samples - sum(zeros)).max())
-    warn(
+    readouts.warn(
         f"encodedSpace is zero-filled, {x} x {y}: the readouts hold {n_nonzero} samples around their centre, "
         f"so {measured} x {rows} is used, and the image keeps the measured resolution"
     )
     return _with_matrix(encoding, measured, rows, z)
 
 
-def _span(raw: RawScan, image: Index) -> int:
+def _span(readouts: Readouts) -> int:
     """Number of rows from the first to the last line."""
-    return int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
+    return int(np.ptp(readouts.lines)) + 1
 
 
 N_ZERO_PROBES = 64
 """Number of readouts of each kind that are examined."""
 
 
-def zero_samples(raw: RawScan, image: Index) -> tuple[Index, Index]:
+def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
     """Count the zero samples at the start and at the end of the readouts, both ``(readouts,)``.
 
     Samples count if they are zero in all readouts of the same length.
     """
-    before, after = np.zeros(len(image), np.intp), np.zeros(len(image), np.intp)
-    kinds = _kinds(raw.heads[image])
-    for kind in np.unique(kinds, axis=0):
-        alike = (kinds == kind).all(1)
-        rows = image[alike]
-        probes = raw.samples(rows[:: -(-len(rows) // N_ZERO_PROBES)])
-        nonzero = np.flatnonzero((probes != 0).any((0, 1)))
-        if nonzero.size:
-            before[alike], after[alike] = nonzero[0], probes.shape[-1] - 1 - nonzero[-1]
+    before, after = np.zeros(len(readouts), np.intp), np.zeros(len(readouts), np.intp)
+    is_reverse = has_flag(readouts.heads, REVERSE)
+    for direction in (~is_reverse, is_reverse):
+        for is_alike, alike in readouts.where(direction).groups("number_of_samples", "active_channels"):
+            probes = readouts.raw.samples(alike.rows[:: -(-len(alike) // N_ZERO_PROBES)])
+            nonzero = np.flatnonzero((probes != 0).any((0, 1)))
+            if nonzero.size:
+                own = np.flatnonzero(direction)[is_alike]
+                before[own], after[own] = nonzero[0], probes.shape[-1] - 1 - nonzero[-1]
     return before, after
 
 
-def discard_zero_samples(raw: RawScan, image: Index, zeros: tuple[Index, Index], warn: Warn) -> None:
+def discard_zero_samples(readouts: Readouts, zeros: tuple[Index, Index]) -> None:
     """Mark zero samples at the ends of the readouts as discarded, with the fields of the standard."""
-    added = 0
+    added, heads = 0, readouts.heads
     for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
-        added = max(added, int((n - raw.heads[name][image].astype(np.intp)).max()))
-        raw.heads[name][image] = np.maximum(raw.heads[name][image], n)
+        added = max(added, int((n - heads[name].astype(np.intp)).max()))
+        readouts.raw.heads[name][readouts.rows] = np.maximum(heads[name], n)
     if added > 0:
-        warn(f"up to {added} samples at the ends of the readouts hold nothing but zeros: they count as not measured")
+        what = f"up to {added} samples at the ends of the readouts hold nothing but zeros"
+        readouts.warn(f"{what}: they count as not measured")
 
 
-def _kinds(heads: Heads) -> Index:
-    """Length, number of channels and direction of each readout, ``(readouts, 3)``."""
-    return np.stack([heads["number_of_samples"], heads["active_channels"], has_flag(heads, REVERSE)], 1).astype(np.intp)
-
-
-def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
+def count_lines_from_zero(readouts: Readouts) -> None:
     """Count lines from 0 that are counted from 1, and exceed limit or grid by one, or from the centre of k-space."""
-    _count_from_edge(raw, image, warn)
-    encoding = raw.header.encodings[0]
-    numbers = raw.heads["idx"]["kspace_encode_step_1"]
-    lines = numbers[image].astype(np.int64)
-    first, last, rows = int(lines.min()), int(lines.max()), encoding.encoded.matrix[1]
-    limit = encoding.limits.get("kspace_encoding_step_1")
+    _count_from_edge(readouts)
+    encoding, lines = readouts.encoding, readouts.lines
+    first, last, rows, limit = int(lines.min()), int(lines.max()), encoding.encoded.matrix[1], encoding.line_limit
     if first < 1:
         return
     centre = encoding.centre_line
@@ -177,21 +167,23 @@ def count_lines_from_zero(raw: RawScan, image: Index, warn: Warn) -> None:
     ends_beyond_matrix = rows // 2 - centre + last == rows
     if not (ends_beyond_limit or ends_beyond_matrix):
         return
-    of_lines = ~has_flag(raw.heads, NOISE) & (numbers > 0)
-    numbers[of_lines] -= 1
+    heads = readouts.raw.heads
+    numbers = heads["idx"]["kspace_encode_step_1"]
+    numbers[~has_flag(heads, NOISE) & (numbers > 0)] -= 1
     header = f"0 to {rows - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
-    warn(f"lines are counted from {first} to {last}, by the header from {header}: read as counted from 1")
+    readouts.warn(f"lines are counted from {first} to {last}, by the header from {header}: read as counted from 1")
 
 
-def _count_from_edge(raw: RawScan, image: Index, warn: Warn) -> None:
+def _count_from_edge(readouts: Readouts) -> None:
     """Add the centre to line numbers that are counted from it; negative numbers are stored modulo 65536."""
-    numbers = raw.heads["idx"]["kspace_encode_step_1"]
-    encoding, signed = raw.header.encodings[0], numbers.astype(np.int16)
-    first, last = int(signed[image].min()), int(signed[image].max())
-    rows, limit = encoding.encoded.matrix[1], encoding.limits.get("kspace_encoding_step_1")
+    heads, encoding = readouts.raw.heads, readouts.encoding
+    numbers = heads["idx"]["kspace_encode_step_1"]
+    signed = numbers.astype(np.int16)
+    first, last = int(signed[readouts.rows].min()), int(signed[readouts.rows].max())
+    rows, limit = encoding.encoded.matrix[1], encoding.line_limit
     centre = rows // 2 if limit is None or not limit.centre else limit.centre
     if not (first < 0 <= last and first + centre >= 0 and last + centre < max(rows, 2 * centre)):
         return
-    of_lines = ~has_flag(raw.heads, NOISE)
+    of_lines = ~has_flag(heads, NOISE)
     numbers[of_lines] = np.maximum(signed[of_lines] + centre, 0)
-    warn(f"lines are counted from the centre of k-space, from {first} to {last}: line {centre} is the centre")
+    readouts.warn(f"lines are counted from the centre of k-space, from {first} to {last}: line {centre} is the centre")

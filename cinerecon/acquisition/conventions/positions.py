@@ -1,13 +1,14 @@
 """Slices of scans without a slice counter: readouts are grouped by position and direction."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import UnsupportedError
-from cinerecon.io.ismrmrd.raw import Heads, Index, RawScan
+from cinerecon.io.ismrmrd.raw import Heads, Index
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
 """Differences below which positions and directions are equal; rounding and table settling are smaller."""
@@ -21,7 +22,7 @@ MIN_REPEAT_RATIO = 1.1
 """Ratio of all lines to different lines below which the positions are parts of one image."""
 
 
-def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None:
+def separate_positions(readouts: Readouts, how: str) -> None:
     """Number the slices by position if one value of the slice counter has several positions.
 
     With ``how`` of ``slices`` each position is a slice, with ``one`` all are one slice; ``auto`` reads positions as
@@ -32,47 +33,55 @@ def separate_positions(raw: RawScan, image: Index, how: str, warn: Warn) -> None
     UnsupportedError
         If the position moves within a slice.
     """
-    _fill_missing_directions(raw, image, warn)
+    _fill_missing_directions(readouts)
     if how == "one":
         return
-    idx = raw.heads["idx"]
-    labels = np.zeros(len(raw), np.intp)
-    for value in np.unique(idx["slice"][image]):
-        rows = image[idx["slice"][image] == value]
-        positions = _group_by_position(raw.heads[rows])
+    heads = readouts.raw.heads
+    idx = heads["idx"]
+    labels = np.zeros(len(heads), np.intp)
+    for value, own in _by_slice(readouts):
+        rows, positions = own.rows, _group_by_position(own.heads)
         is_countable = len(positions.position) <= MAX_POSITIONS
-        if len(positions.position) > 1 and is_countable and (how == "slices" or _are_slices(raw, rows, positions)):
+        if len(positions.position) > 1 and is_countable and (how == "slices" or _are_slices(own, positions)):
             others = np.setdiff1d(np.flatnonzero(idx["slice"] == value), rows)
-            labels[rows], labels[others] = positions.of_readout, positions.nearest(raw.heads[others])
+            labels[rows], labels[others] = positions.of_readout, positions.nearest(heads[others])
             listed = "; ".join(_text(position) for position in positions.position[:4])
-            warn(
+            readouts.warn(
                 f"the slice counter is {value} at {len(positions.position)} positions ({listed} mm"
                 f"{', ...' if len(positions.position) > 4 else ''}): each is read as a separate slice"
             )
         elif len(positions.position) > 1:
-            _require_at_rest(raw, rows, positions)
+            _require_at_rest(own, positions)
     if labels.any():
-        _, numbers = np.unique(np.stack([idx["slice"][image], labels[image]], 1), axis=0, return_inverse=True)
-        _clear_counters_of_slices(raw, image, numbers.ravel(), warn)
-        _renumber(idx, labels, image)
+        _, numbers = np.unique(
+            np.stack([idx["slice"][readouts.rows], labels[readouts.rows]], 1), axis=0, return_inverse=True
+        )
+        _clear_counters_of_slices(readouts, numbers.ravel())
+        _renumber(idx, labels, readouts.rows)
 
 
-def _fill_missing_directions(raw: RawScan, image: Index, warn: Warn) -> None:
+def _by_slice(readouts: Readouts) -> Iterator[tuple[int, Readouts]]:
+    """The values of the slice counter, each with its readouts."""
+    slices = readouts.counter("slice")
+    for value in np.unique(slices).tolist():
+        yield value, readouts.where(slices == value)
+
+
+def _fill_missing_directions(readouts: Readouts) -> None:
     """Copy position and directions to readouts without directions from the one before them in their slice."""
     names = ("position", "read_dir", "phase_dir", "slice_dir")
-    has_directions = np.asarray(_geometry(raw.heads)[1].any(1))
-    n_filled = 0
-    for value in np.unique(raw.heads["idx"]["slice"][image]):
-        rows = image[raw.heads["idx"]["slice"][image] == value]
-        known = rows[has_directions[rows]]
-        missing = rows[~has_directions[rows]]
+    heads, n_filled = readouts.raw.heads, 0
+    for _, own in _by_slice(readouts):
+        has_directions = _geometry(own.heads)[1].any(1)
+        known, missing = own.rows[has_directions], own.rows[~has_directions]
         if known.size and missing.size:
             source = known[np.maximum(np.searchsorted(known, missing) - 1, 0)]
             for name in names:
-                raw.heads[name][missing] = raw.heads[name][source]
+                heads[name][missing] = heads[name][source]
             n_filled += len(missing)
     if n_filled:
-        warn(f"{n_filled} of {len(image)} readouts have no position: that of other readouts of their slice is used")
+        what = f"{n_filled} of {len(readouts)} readouts have no position"
+        readouts.warn(f"{what}: that of other readouts of their slice is used")
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,11 +136,10 @@ def _group_by_position(heads: Heads) -> _Positions:
     return _Positions(position[rows], directions[rows], group[inverse.ravel()])
 
 
-def _are_slices(raw: RawScan, rows: Index, positions: _Positions) -> bool:
+def _are_slices(readouts: Readouts, positions: _Positions) -> bool:
     """Whether each position has a full set of lines, in all frames, that is also measured at the others."""
-    idx = raw.heads["idx"][rows]
-    frames = np.stack([idx["phase"], idx["repetition"]], 1).astype(np.int64)
-    lines = np.column_stack([frames, idx["kspace_encode_step_1"].astype(np.int64)])
+    frames = np.stack([readouts.counter("phase"), readouts.counter("repetition")], 1)
+    lines = np.column_stack([frames, readouts.lines])
     n_lines, n_frames = [], []
     for number in range(len(positions.position)):
         is_here = positions.of_readout == number
@@ -143,35 +151,33 @@ def _are_slices(raw: RawScan, rows: Index, positions: _Positions) -> bool:
     return is_full and is_repeated and is_cine
 
 
-def _require_at_rest(raw: RawScan, rows: Index, positions: _Positions) -> None:
+def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
     """Check that a slice does not move by more than half its thickness or rotate."""
-    thickness_mm = raw.header.encodings[0].recon.fov_mm[2]
-    position, directions = _geometry(raw.heads[rows])
+    thickness_mm = readouts.encoding.recon.fov_mm[2]
+    position, directions = _geometry(readouts.heads)
     moved = np.linalg.norm(position - position[0], axis=1)
     turned = np.abs(directions - directions[0]).max()
     if moved.max() <= max(thickness_mm / 2, SAME_POSITION_MM) and turned <= MAX_ROTATION:
         return
     listed = f"{_text(position[0])} and {_text(position[int(moved.argmax())])}"
     change = f"moves by {moved.max():.3g} mm" if moved.max() > 0 else "turns"
-    number = raw.heads["idx"]["slice"][rows[0]]
+    number = readouts.counter("slice")[0]
     what = (
         f"the position {change} within slice {number}: {len(positions.position)} positions, such as {listed} mm; "
         f"slices are {thickness_mm:g} mm thick"
     )
     hint = "--set preprocessing.positions=slices reads separate slices, positions=one a slice that follows the motion"
-    raise UnsupportedError(
-        what, where=raw.at(rows[int((positions.of_readout != positions.of_readout[0]).argmax())]), hint=hint
-    )
+    first_moved = int((positions.of_readout != positions.of_readout[0]).argmax())
+    raise UnsupportedError(what, where=readouts.at(first_moved), hint=hint)
 
 
-def _clear_counters_of_slices(raw: RawScan, image: Index, numbers: Index, warn: Warn) -> None:
+def _clear_counters_of_slices(readouts: Readouts, numbers: Index) -> None:
     """Set counters to 0 that number the separated slices, one value at each position."""
-    idx = raw.heads["idx"]
     for name in ("repetition", "set", "contrast", "average"):
-        pairs = np.unique(np.stack([numbers, idx[name][image].astype(np.intp)], 1), axis=0)
+        pairs = np.unique(np.stack([numbers, readouts.counter(name)], 1), axis=0)
         if len(pairs) == numbers.max() + 1 == len(np.unique(pairs[:, 1])):
-            warn(f"{name} numbers the positions of the slices: it is read as the slice counter")
-            idx[name] = 0
+            readouts.warn(f"{name} numbers the positions of the slices: it is read as the slice counter")
+            readouts.raw.heads["idx"][name] = 0
 
 
 def _renumber(idx: NDArray[np.void], labels: Index, image: Index) -> None:

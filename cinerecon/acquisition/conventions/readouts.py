@@ -12,8 +12,8 @@ import numpy as np
 
 from cinerecon.acquisition.conventions.echo import N_ECHO_PROBES
 from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import anisotropy
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
@@ -24,27 +24,26 @@ ANISOTROPY_MARGIN = 0.1
 """Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square."""
 
 
-def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawScan:
+def correct_removed_oversampling(readouts: Readouts) -> Readouts:
     """Correct centre and grid of the readouts if the header describes them before the removal of oversampling."""
-    heads = raw.heads[image]
+    heads, warn, encoding = readouts.heads, readouts.warn, readouts.encoding
     lengths, centres = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
     n, centre = int(lengths[0]), int(centres[0])
     if not ((lengths == n).all() and (centres == centre).all()) or n < 2:
-        return raw
+        return readouts
     factors = range(2, LARGEST_UNDECLARED_OVERSAMPLING + 1)
-    encoding = raw.header.encodings[0]
     factor, rest = divmod(encoding.encoded.matrix[0], n)
     is_part = rest == 0 and factor in factors
-    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(raw, image)
+    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(readouts)
     if is_old_centre:
         warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is used")
-    elif is_part and (centre == 0 or abs(centre - n // 2) == 1) and _has_echo_in_the_middle(raw, image):
+    elif is_part and (centre == 0 or abs(centre - n // 2) == 1) and _has_echo_in_the_middle(readouts):
         warn(f"center_sample is {centre}, the echo is in the middle of the readouts: {n // 2} of {n} is used")
     elif centre != n // 2:
-        return raw
-    raw.heads["center_sample"][image] = n // 2
-    if not is_part or not _is_removed(encoding, raw, image, n, factor, is_proven=is_old_centre):
-        return raw
+        return readouts
+    readouts.raw.heads["center_sample"][readouts.rows] = n // 2
+    if not is_part or not _is_removed(readouts, n, factor, is_proven=is_old_centre):
+        return readouts
     x, y, z = encoding.encoded.matrix
     fov_x, fov_y, fov_z = encoding.encoded.fov_mm
     warn(
@@ -52,15 +51,16 @@ def correct_removed_oversampling(raw: RawScan, image: Index, warn: Warn) -> RawS
         "oversampling that was removed"
     )
     encoded = replace(encoding.encoded, matrix=(n, y, z), fov_mm=(encoding.recon.fov_mm[0], fov_y, fov_z))
-    return replace(raw, header=replace(raw.header, encodings=(replace(encoding, encoded=encoded),)))
+    return readouts.with_encoding(replace(encoding, encoded=encoded))
 
 
-def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, factor: int, *, is_proven: bool) -> bool:
+def _is_removed(readouts: Readouts, n: int, factor: int, *, is_proven: bool) -> bool:
     """Whether readouts are shorter than the matrix because oversampling was removed, and not resolution.
 
     The header must have that oversampling, and the pixels must be closer to squares than with the readouts in the
     middle of the matrix; both interpretations may reduce the rows with the columns if the lines fit.
     """
+    encoding = readouts.encoding
     fov_x, fov_y, _ = encoding.encoded.fov_mm
     if abs(fov_x / encoding.recon.fov_mm[0] / factor - 1) > 0.01:
         return False
@@ -68,14 +68,15 @@ def _is_removed(encoding: EncodingSpace, raw: RawScan, image: Index, n: int, fac
         return True
     y = encoding.encoded.matrix[1]
     rows = round(y / factor)
-    span = int(np.ptp(raw.heads["idx"]["kspace_encode_step_1"][image].astype(int))) + 1
+    span = int(np.ptp(readouts.lines)) + 1
     filled = abs(np.log((fov_x / n) / (fov_y / (rows if span <= rows else y))))
     return bool(abs(np.log(anisotropy(encoding, y))) < filled - ANISOTROPY_MARGIN)
 
 
-def _has_echo_in_the_middle(raw: RawScan, image: Index) -> bool:
+def _has_echo_in_the_middle(readouts: Readouts) -> bool:
     """Whether the echo is in the middle of the readouts with the strongest signal."""
-    strongest = np.sort(image[np.argsort(raw.amplitude[image], kind="stable")[-N_ECHO_PROBES:]])
+    raw, rows = readouts.raw, readouts.rows
+    strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
     power = (np.abs(raw.samples(strongest).astype(np.complex128)) ** 2).sum((0, 1))
     return bool(abs(int(power.argmax()) - len(power) // 2) <= max(ECHO_PART * len(power), 1))
 
@@ -91,13 +92,13 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
         raw.heads["center_sample"][rows[alike]] = corrected
 
 
-def claimed_centres(raw: RawScan, image: Index) -> dict[tuple[int, int], Index]:
+def claimed_centres(readouts: Readouts) -> dict[tuple[int, int], Index]:
     """The image readouts of each length and stored ``center_sample``, reversed ones excluded."""
-    heads = raw.heads[image]
+    heads, rows = readouts.heads, readouts.rows
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
     is_forward = ~has_flag(heads, REVERSE)
     return {
-        (int(length), int(centre)): image[(kinds == (length, centre)).all(1)]
+        (int(length), int(centre)): rows[(kinds == (length, centre)).all(1)]
         for length, centre in np.unique(kinds[is_forward], axis=0)
     }
 

@@ -239,10 +239,9 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) 
             setattr(dataset, name, f"{value:.8g}")
     if header.sequence:
         dataset.SequenceName = header.sequence.rpartition("\\")[2][:16]
-    encoding = header.encodings[0]
+    encoding = header.encoding
     oversampling = max(encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0], 1.0)
-    limit = encoding.limits.get("kspace_encoding_step_1")
-    n_lines = encoding.encoded.matrix[1] if limit is None else limit.maximum - limit.minimum + 1
+    n_lines = encoding.encoded.matrix[1] if encoding.line_limit is None else encoding.line_limit.n_values
     n_read = round(encoding.encoded.matrix[0] / oversampling)
     # frequency rows, frequency columns, phase rows, phase columns
     dataset.AcquisitionMatrix = [0, n_read, n_lines, 0] if is_turned else [n_read, 0, 0, n_lines]

@@ -106,6 +106,11 @@ class Limit:
     maximum: int
     centre: int | None = None
 
+    @property
+    def n_values(self) -> int:
+        """Number of values in the range."""
+        return self.maximum - self.minimum + 1
+
 
 @dataclass(frozen=True)
 class Space:
@@ -138,9 +143,14 @@ class EncodingSpace:
     acceleration: float = 1.0
 
     @property
+    def line_limit(self) -> Limit | None:
+        """The range of the line numbers; None if the header does not give it."""
+        return self.limits.get("kspace_encoding_step_1")
+
+    @property
     def centre_line(self) -> int:
         """The line at the centre of k-space; the middle of the grid if the header does not give it."""
-        limit = self.limits.get("kspace_encoding_step_1")
+        limit = self.line_limit
         return self.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre
 
 
@@ -169,6 +179,11 @@ class MrdHeader:
     subject: str = ""
     study: str = ""
     frame_of_reference: str = ""
+
+    @property
+    def encoding(self) -> EncodingSpace:
+        """The first encoding."""
+        return self.encodings[0]
 
     @property
     def is_siemens(self) -> bool:

@@ -6,15 +6,15 @@ and they are checked against the headers. Readouts are numbered from 0, in file 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.header import MrdHeader
+from cinerecon.io.ismrmrd.header import EncodingSpace, MrdHeader
 from cinerecon.io.ismrmrd.waveforms import Waveform
 
 Heads = NDArray[np.void]
@@ -72,9 +72,15 @@ FLAGS = {
 """The names of the standard's acquisition flags, by number."""
 
 
-def has_flag(heads: Heads, number: int) -> NDArray[np.bool_]:
-    """The readouts with a flag, ``(readouts,)`` bool. Flag n is bit n - 1."""
-    return np.asarray((heads["flags"] >> np.uint64(number - 1)) & np.uint64(1) != 0)
+def flag_bit(number: int) -> np.uint64:
+    """The bit of a flag in the field ``flags``: flag n is bit n - 1."""
+    return np.uint64(1 << (number - 1))
+
+
+def has_flag(heads: Heads | np.void, *numbers: int) -> NDArray[np.bool_]:
+    """The readouts with at least one of the flags, ``(readouts,)`` bool; or whether a single one has it."""
+    bits = np.uint64(sum(int(flag_bit(number)) for number in numbers))
+    return np.asarray(heads["flags"] & bits != 0)
 
 
 class SampleStore(Protocol):
@@ -156,6 +162,10 @@ class RawScan:
     def at(self, row: int | np.integer[Any]) -> str:
         """File and number of a readout, for messages."""
         return f"{self.path}, acquisition {int(row)}"
+
+    def with_encodings(self, *encodings: EncodingSpace) -> Self:
+        """The same scan with other encodings in its header."""
+        return replace(self, header=replace(self.header, encodings=encodings))
 
     def samples(self, rows: Index) -> NDArray[np.complex64]:
         """Read readouts of one length, ``(readouts, coils, samples)`` in the order of ``rows``, which must ascend.

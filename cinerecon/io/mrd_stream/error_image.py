@@ -28,8 +28,9 @@ def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> Ima
 
     Position and directions are those of the header of one of its readouts.
     """
-    x, y = (int(np.clip(n, SMALLEST, LARGEST)) for n in header.encodings[0].recon.matrix[:2])
-    fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm
+    recon = header.encoding.recon
+    x, y = (int(np.clip(n, SMALLEST, LARGEST)) for n in recon.matrix[:2])
+    fov_x, fov_y, thickness = recon.fov_mm
     image = np.zeros(1, image_header_dtype)
     image["version"], image["channels"] = 1, 1
     image["image_type"], image["image_series_index"], image["image_index"] = MAGNITUDE, ERROR_SERIES, number + 1
