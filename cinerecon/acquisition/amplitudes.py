@@ -11,9 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
+from cinerecon.acquisition.readouts import Warn
 from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 

@@ -15,24 +15,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Counters, Warn
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
 from cinerecon.acquisition.probe import probe_lines, stronger_line
+from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.acquisition.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
 from cinerecon.acquisition.select import Selection, is_calibration_only
-from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan
+from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan, flag_bit
 from cinerecon.physics.sampling import block_of_lines, calibration_size
 
 
-def place_calibration(
-    raw: RawScan, rows: Index, image: Lines, n_frames: Iterable[int], grid: Grid, warn: Warn
-) -> Lines:
+def place_calibration(calibration: Readouts, image: Lines, n_frames: Iterable[int], grid: Grid) -> Lines:
     """Locate the calibration lines of each slice; slices whose image lines cover more of the centre have none.
 
     Calibration scans may omit lines that the image contains: such gaps are filled with image lines.
     """
-    placed = _place(raw, rows, image, grid, warn)
+    placed = _place(calibration, image, grid)
     chosen = []
     for number, n in enumerate(n_frames):
         own, extra = image.of_slice(number), placed.of_slice(number)
@@ -60,23 +58,22 @@ def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
     return calibration.joined(image.where(is_among & ~np.isin(image.ky, calibration.ky)))
 
 
-def _place(raw: RawScan, rows: Index, image: Lines, grid: Grid, warn: Warn) -> Lines:
+def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     """Locate the calibration readouts of the slices and coils of the image that fit its grid, in one frame."""
-    heads = raw.heads
-    slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
+    image_heads, heads, warn = calibration.raw.heads[image.row], calibration.heads, calibration.warn
+    slice_of = dict(zip(image_heads["idx"]["slice"].tolist(), image.slices.tolist(), strict=True))
     n_samples = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
-    usable = np.isin(heads["idx"]["slice"][rows], list(slice_of)) & (n_samples[rows] > 0)
-    usable &= heads["active_channels"][rows] == heads["active_channels"][image.row[0]]
-    rows = rows[usable]
-    slices = np.array([slice_of[number] for number in heads["idx"]["slice"][rows].tolist()], np.intp)
-    counters = Counters(slices, np.zeros_like(slices), (1,), 1, "phase")
-    if rows.size == 0:
+    usable = np.isin(heads["idx"]["slice"], list(slice_of)) & (n_samples > 0)
+    usable &= heads["active_channels"] == image_heads["active_channels"][0]
+    calibration = calibration.where(usable)
+    slices = np.array([slice_of[number] for number in calibration.counter("slice").tolist()], np.intp)
+    if len(calibration) == 0:
         return image.where(np.zeros(len(image.row), bool))
-    placed = locate_lines(raw, rows, counters, grid, warn)
+    placed = locate_lines(calibration, slices, np.zeros_like(slices), grid)
     fits = fits_grid(placed, grid)
     peak = None
     if fits.any():
-        probe = probe_lines(raw, placed.row[fits & (placed.slices == placed.slices[fits][0])])
+        probe = probe_lines(calibration.where(fits & (placed.slices == placed.slices[fits][0])))
         peak = stronger_line(probe, grid.ky // 2 - grid.first_row)
     if peak is not None:
         warn(f"the calibration lines have their peak at line {peak}, not at the centre of k-space: they are not used")
@@ -103,7 +100,7 @@ def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selecti
     images = {tuple(row) for row in _counters(idx[selection.image]).tolist()}
     rows = rows[[tuple(row) in images for row in _counters(idx[rows]).tolist()]]
     own, extra = (idx["kspace_encode_step_1"][part].astype(np.int64) for part in (selection.image, rows))
-    centre = raw.header.encodings[0].centre_line
+    centre = raw.header.encoding.centre_line
     covers_all = len({tuple(row) for row in _counters(idx[rows]).tolist()}) == len(images)
     is_central = bool((np.abs(extra - centre) <= 1).any() and not (np.abs(own - centre) <= 1).any())
     if rows.size == 0 or not (covers_all and is_central) or np.isin(extra, own).any():
@@ -112,7 +109,7 @@ def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selecti
         f"lines {extra.min()} to {extra.max()} are flagged as calibration only, but no others are at the centre of "
         "k-space, and every frame has them: they are read as lines of the image"
     )
-    raw.heads["flags"][rows] |= np.uint64(1 << (CALIBRATION_AND_IMAGING - 1))
+    raw.heads["flags"][rows] |= flag_bit(CALIBRATION_AND_IMAGING)
     return replace(selection, image=np.union1d(selection.image, rows))
 
 

@@ -1,6 +1,6 @@
 """Slices and frames from the counters of the readouts, checked against the limits in the header."""
 
-from collections.abc import Callable, Container
+from collections.abc import Container
 from dataclasses import dataclass
 from math import prod
 
@@ -8,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import select_option
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.header import EncodingSpace, Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-
-Warn = Callable[[str], None]
 
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images or averages."""
@@ -78,7 +77,7 @@ def _claimed_samples(encoding: EncodingSpace) -> int:
     return prod(encoding.encoded.matrix) * prod(maximum + 1 for maximum in limits)
 
 
-def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Container[str], warn: Warn) -> Counters:
+def read_counters(image: Readouts, unmeasured: Index, selected: Container[str]) -> Counters:
     """Check the counters of the image readouts and convert them to slices and frames.
 
     The last frames may consist of the ``unmeasured`` readouts, which contain only zeros. The ranges in the header do
@@ -93,24 +92,23 @@ def read_counters(raw: RawScan, image: Index, unmeasured: Index, selected: Conta
     DataError
         If a frame is empty.
     """
-    idx = raw.heads["idx"][image]
     for counter in COUNTERS:
-        require_within_limit(raw, image, counter, idx[counter], warn)
+        require_within_limit(image, counter)
     for counter in ("contrast", "set"):
-        _require_single(raw, counter, np.unique(idx[counter]))
-    time = _time_counter(raw, idx)
-    slices = _sorted_slices(raw, image, idx["slice"], warn)
+        _require_single(image, counter)
+    time = _time_counter(image)
+    slices = _sorted_slices(image)
     for counter in ("slice", "contrast", "set"):
         if counter not in selected:
-            _warn_of_missing_values(raw, counter, len(np.unique(idx[counter])), warn)
-    limited = None if time in selected else raw.header.encodings[0].limits.get(time)
-    if limited and _ends_in_zeros(raw.heads["idx"][time], image, unmeasured, limited.maximum, warn):
+            _warn_of_missing_values(image, counter)
+    limited = None if time in selected else image.encoding.limits.get(time)
+    if limited and _ends_in_zeros(image, time, unmeasured, limited.maximum):
         limited = None
-    frames, n_frames = _frames(raw, (time, limited), idx[time].astype(np.int64), slices, warn)
-    return Counters(slices, frames, n_frames, len(np.unique(idx["average"])), time)
+    frames, n_frames = _frames(image, time, limited, slices)
+    return Counters(slices, frames, n_frames, image.n_values("average"), time)
 
 
-def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[np.integer], warn: Warn) -> None:
+def require_within_limit(image: Readouts, name: str) -> None:
     """Check a counter against its limit: an isolated value above it is an error; if all occur, the limit is wrong.
 
     Raises
@@ -118,23 +116,25 @@ def require_within_limit(raw: RawScan, image: Index, name: str, values: NDArray[
     HeaderError
         If an isolated value exceeds the limit; the error names the readout.
     """
-    limit = raw.header.encodings[0].limits.get(name)
+    limit, values = image.encoding.limits.get(name), image.counter(name)
     if limit is None or values.max() <= limit.maximum:
         return
     numbers = np.unique(values)
     largest = int(numbers[-1])
     if _is_counted_from_one(numbers, limit):
-        warn(f"{name} is counted from {numbers[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}")
+        image.warn(
+            f"{name} is counted from {numbers[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}"
+        )
         return
     if (name not in TIME or len(numbers) == 1) and _is_numbered_otherwise(values, limit):
-        warn(f"{name} is {_listed(numbers)} in the readouts, by the header {limit.minimum} to {limit.maximum}")
+        image.warn(f"{name} is {_listed(numbers)} in the readouts, by the header {limit.minimum} to {limit.maximum}")
         return
     if len(numbers) == largest + 1 - min(int(numbers[0]), limit.minimum):
-        warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
+        image.warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
         return
-    row = image[np.flatnonzero(values == largest)[0]]
-    what = f"acquisition {row} has {name} = {largest}, limit {limit.maximum}"
-    raise HeaderError(what, where=raw.at(row), hint="the counter is damaged, or the header belongs to another scan")
+    i = np.flatnonzero(values == largest)[0]
+    what = f"acquisition {image.rows[i]} has {name} = {largest}, limit {limit.maximum}"
+    raise HeaderError(what, where=image.at(i), hint="the counter is damaged, or the header belongs to another scan")
 
 
 def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
@@ -147,82 +147,84 @@ def _is_numbered_otherwise(values: NDArray[np.integer], limit: Limit) -> bool:
     """Whether a counter has as many values as by its limit, each in a similar number of readouts."""
     counts = np.unique(values, return_counts=True)[1]
     is_common = counts.min() >= COMMON_VALUE * np.median(counts)
-    return bool(len(counts) == limit.maximum + 1 - limit.minimum and is_common)
+    return bool(len(counts) == limit.n_values and is_common)
 
 
-def _require_single(raw: RawScan, counter: str, numbers: NDArray[np.integer]) -> None:
+def _require_single(image: Readouts, counter: str) -> None:
+    numbers = np.unique(image.counter(counter))
     if len(numbers) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
         what = f"{len(numbers)} {counter}s{meaning} are not supported, values {_listed(numbers)}"
         hint = f"{select_option(counter, numbers[0])} reads one, time_counter={counter} reads them as frames"
-        raise UnsupportedError(what, where=str(raw.path), hint=hint)
+        raise UnsupportedError(what, where=image.path, hint=hint)
 
 
-def _time_counter(raw: RawScan, idx: NDArray[np.void]) -> str:
+def _time_counter(image: Readouts) -> str:
     """The counter of the frames: `phase`, gated or not, or `repetition` if `phase` is constant."""
-    phases, repetitions = np.unique(idx["phase"]), np.unique(idx["repetition"])
+    phases, repetitions = np.unique(image.counter("phase")), np.unique(image.counter("repetition"))
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
         hint = (
             f"--set preprocessing.select.repetition={repetitions[0]} (phase is time), select.phase={phases[0]}, "
             "or combine=[repetition] to average over the repetitions"
         )
-        raise UnsupportedError(what, where=str(raw.path), hint=hint)
+        raise UnsupportedError(what, where=image.path, hint=hint)
     if len(phases) == len(repetitions) == 1:
-        limits = raw.header.encodings[0].limits
-        expected = {name: limits[name].maximum if name in limits else 0 for name in ("phase", "repetition")}
+        limits = image.encoding.limits
+        expected = {name: limits[name].maximum if name in limits else 0 for name in TIME}
         return "repetition" if expected["repetition"] and not expected["phase"] else "phase"
     return "repetition" if len(repetitions) > 1 else "phase"
 
 
-def _sorted_slices(raw: RawScan, image: Index, counter: NDArray[np.integer], warn: Warn) -> Index:
+def _sorted_slices(image: Readouts) -> Index:
     """Number the slices by their position along the slice direction; their counter is in the order of acquisition."""
-    values, first, inverse = np.unique(counter, return_index=True, return_inverse=True)
+    values, first, inverse = np.unique(image.counter("slice"), return_index=True, return_inverse=True)
     slices: Index = np.asarray(inverse, np.intp)
-    heads = raw.heads[image[first]]
+    heads = image.heads[first]
     normals = heads["slice_dir"].astype(np.float64)
     along = heads["position"].astype(np.float64) @ normals[0]
     if len(values) == 1 or not np.isfinite(along).all():
         return slices
     if np.all(normals @ normals[0] > 0.99):
-        spacing, thickness = float(np.diff(np.sort(along)).min()), raw.header.encodings[0].recon.fov_mm[2]
+        spacing, thickness = float(np.diff(np.sort(along)).min()), image.encoding.recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
-            warn("two slices have the same position: they are in the order of their counter")
+            image.warn("two slices have the same position: they are in the order of their counter")
         elif spacing < MIN_SPACING_FRACTION * thickness:
-            warn(f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit")
+            image.warn(
+                f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit"
+            )
         elif thickness > MAX_OVERLAP * spacing:
-            warn(
+            image.warn(
                 f"slices of {thickness:.3g} mm are {spacing:.3g} mm apart: fieldOfView_mm z of the header is probably "
                 "that of all slices, and the slice thickness in the images is wrong"
             )
         order = np.argsort(along, kind="stable")
         return np.asarray(np.argsort(order)[slices])
     if not normals.any():
-        warn("slices have no direction: they are in the order of their counter")
+        image.warn("slices have no direction: they are in the order of their counter")
     return slices
 
 
-def _warn_of_missing_values(raw: RawScan, counter: str, n_values: int, warn: Warn) -> None:
-    limit = raw.header.encodings[0].limits.get(counter)
-    if limit is not None and n_values < limit.maximum + 1 - limit.minimum:
-        warn(f"the header has {limit.maximum + 1 - limit.minimum} {counter}s, the data {n_values}")
+def _warn_of_missing_values(image: Readouts, counter: str) -> None:
+    limit, n_values = image.encoding.limits.get(counter), image.n_values(counter)
+    if limit is not None and n_values < limit.n_values:
+        image.warn(f"the header has {limit.n_values} {counter}s, the data {n_values}")
 
 
-def _ends_in_zeros(counter: NDArray[np.integer], image: Index, unmeasured: Index, maximum: int, warn: Warn) -> bool:
+def _ends_in_zeros(image: Readouts, time: str, unmeasured: Index, maximum: int) -> bool:
     """Whether all frames after the last measured one are stored as zeros, i.e. the series was padded."""
-    measured, stored = counter[image], np.union1d(counter[image], counter[unmeasured])
+    measured = image.counter(time)
+    stored = np.union1d(measured, image.raw.heads["idx"][time][unmeasured])
     filled = stored[stored > measured.max()]
     if filled.size == 0 or stored.max() < maximum:
         return False
-    warn(f"the last {filled.size} frames hold nothing but zeros: they are left out")
+    image.warn(f"the last {filled.size} frames hold nothing but zeros: they are left out")
     return True
 
 
-def _frames(
-    raw: RawScan, counter: tuple[str, Limit | None], values: NDArray[np.int64], slices: Index, warn: Warn
-) -> tuple[Index, tuple[int, ...]]:
+def _frames(image: Readouts, time: str, limit: Limit | None, slices: Index) -> tuple[Index, tuple[int, ...]]:
     """Number the frames from 0, and count them per slice. A slice may end before others do."""
-    time, limit = counter
+    values = image.counter(time)
     if limit is not None and _is_counted_from_one(np.unique(values), limit):
         limit = None
     start = int(values.min()) if limit is None else min(limit.minimum, int(values.min()))
@@ -235,17 +237,17 @@ def _frames(
             f"frame {missing} of {expected} holds no lines: "
             f"{time} limit {expected + start - 1} against {len(numbers)} {time} values in the data"
         )
-        raise DataError(what, where=str(raw.path), hint="correct the limit in the header if the scan was stopped early")
+        raise DataError(what, where=image.path, hint="correct the limit in the header if the scan was stopped early")
     n_frames = []
     for number in range(int(slices.max()) + 1):
         present = np.unique(frames[slices == number])
         missing_here = np.setdiff1d(np.arange(present[-1] + 1), present)
         if missing_here.size:
             what = f"frame {missing_here[0]} of slice {number} holds no lines ({time} {missing_here[0] + start})"
-            raise DataError(what, where=str(raw.path), hint="a cine needs data in every frame")
+            raise DataError(what, where=image.path, hint="a cine needs data in every frame")
         n_frames.append(len(present))
     if len(set(n_frames)) > 1:
-        warn(f"slices differ in their number of frames: {', '.join(map(str, n_frames))}")
+        image.warn(f"slices differ in their number of frames: {', '.join(map(str, n_frames))}")
     return frames, tuple(n_frames)
 
 

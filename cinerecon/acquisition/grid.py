@@ -19,11 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.counters import Warn
 from cinerecon.acquisition.probe import Probe, stronger_line
+from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 LARGEST_CENTRE_ERROR = 1 / 8
 """Largest distance between the centres in header and data, as fraction of the rows. Above it, coil maps would come from
@@ -70,7 +69,7 @@ class Grid:
     pixel_size_mm: tuple[float, float]
 
 
-def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfig, warn: Warn) -> Grid:
+def plan_grid(image: Readouts, probe: Probe, config: AcquisitionConfig) -> Grid:
     """Determine the grid from the fields of view in the header and the lines of the data.
 
     Raises
@@ -82,18 +81,17 @@ def plan_grid(raw: RawScan, image: Index, probe: Probe, config: AcquisitionConfi
     ConfigError
         If the requested centre is not a line of the scan.
     """
-    encoding = raw.header.encodings[0]
-    lines = raw.heads["idx"]["kspace_encode_step_1"][image].astype(np.int64)
-    centre = _centre_line(raw, int(lines.max()), probe, config.ky_centre, warn)
-    ky, first_row = _phase_encode(raw, image, lines, centre, warn, is_given=config.ky_centre is not None)
-    _require_axes_in_order(raw, encoding, ky)
-    kx, fov_y = encoding.encoded.matrix[0], _field_of_view_y(encoding, ky, warn)
-    ratio = readout_oversampling(raw, image, ky, warn)
+    encoding = image.encoding
+    centre = _centre_line(image, probe, config.ky_centre)
+    ky, first_row = _phase_encode(image, centre, is_given=config.ky_centre is not None)
+    _require_axes_in_order(encoding, ky, image.path)
+    kx, fov_y = encoding.encoded.matrix[0], _field_of_view_y(encoding, ky, image.warn)
+    ratio = readout_oversampling(image, ky)
     x = max(round(kx / ratio), 1) if config.remove_oversampling else kx
     y = round(ky * encoding.recon.fov_mm[1] / fov_y)
     if y > ky:
         if encoding.recon.fov_mm[1] > 1.01 * fov_y:
-            warn(f"the image's field of view along y exceeds the encoded one, {fov_y:g} mm, and is reduced to it")
+            image.warn(f"the image's field of view along y exceeds the encoded one, {fov_y:g} mm, and is reduced to it")
         y = ky
     pixel_size_mm = (fov_y / ky, ratio * encoding.recon.fov_mm[0] / kx)
     return Grid(ky=ky, kx=kx, first_row=first_row, y=max(y, 1), x=x, pixel_size_mm=pixel_size_mm)
@@ -113,7 +111,7 @@ def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
     return fov * by_matrix
 
 
-def _require_axes_in_order(raw: RawScan, encoding: EncodingSpace, ky: int) -> None:
+def _require_axes_in_order(encoding: EncodingSpace, ky: int, path: str) -> None:
     """Refuse fields of view whose x and y are exchanged: x is the readout.
 
     Raises
@@ -131,29 +129,29 @@ def _require_axes_in_order(raw: RawScan, encoding: EncodingSpace, ky: int) -> No
             f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y by the header, and square "
             "with x and y of the fields of view exchanged"
         )
-        raise HeaderError(what, where=str(raw.path), hint=hint)
+        raise HeaderError(what, where=path, hint=hint)
     is_as_written = _is_whole(fov_x / recon_x) and recon_y <= 1.01 * fov_y
     if not is_as_written and _is_whole(fov_x / recon_y) and 0.5 * fov_y <= recon_x <= 1.01 * fov_y:
         what = (
             f"the encoded field of view is {fov_x:g} x {fov_y:g} mm, the image's {recon_x:g} x {recon_y:g} mm: x and y "
             "are exchanged in one of them"
         )
-        raise HeaderError(what, where=str(raw.path), hint=hint)
+        raise HeaderError(what, where=path, hint=hint)
 
 
 def _is_whole(oversampling: float) -> bool:
     return round(oversampling) >= 1 and abs(oversampling - round(oversampling)) < 0.01 * oversampling
 
 
-def _centre_line(raw: RawScan, largest: int, probe: Probe, requested: int | None, warn: Warn) -> int:
+def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
     """The line at the centre of k-space: the requested one, or that of the header if the data do not contradict it."""
+    largest = int(image.lines.max())
     if requested is not None:
         if requested > largest:
             what = f"the requested centre of k-space is line {requested}, the scan has lines up to {largest}"
             raise ConfigError(what, where="--set preprocessing.ky_centre")
         return requested
-    encoding = raw.header.encodings[0]
-    limit, ky = encoding.limits.get("kspace_encoding_step_1"), encoding.encoded.matrix[1]
+    limit, ky = image.encoding.line_limit, image.encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
         centre, source = ky // 2, "the header does not give the centre of k-space, which would be line"
     else:
@@ -161,7 +159,7 @@ def _centre_line(raw: RawScan, largest: int, probe: Probe, requested: int | None
         if not limit.minimum <= centre <= limit.maximum:
             what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
             hint = "correct the encoding limits in the header, or name the line with --set preprocessing.ky_centre=..."
-            raise HeaderError(what, where=str(raw.path), hint=hint)
+            raise HeaderError(what, where=image.path, hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
         return centre  # a damaged line number, which is reported with its readout
     strongest = stronger_line(probe, centre)
@@ -171,26 +169,26 @@ def _centre_line(raw: RawScan, largest: int, probe: Probe, requested: int | None
             hint = f"--set preprocessing.ky_centre={strongest} follows the data, ky_centre={centre} the header"
             if len(probe.lines) == ky and min(strongest, ky - strongest) <= 1:
                 hint = "the lines are in the order of an FFT: number them with the centre of k-space in the middle"
-            raise HeaderError(what, where=str(raw.path), hint=hint)
-        warn(f"{what}: --set preprocessing.ky_centre={strongest} would correct it")
+            raise HeaderError(what, where=image.path, hint=hint)
+        image.warn(f"{what}: --set preprocessing.ky_centre={strongest} would correct it")
     return centre
 
 
-def _phase_encode(
-    raw: RawScan, image: Index, lines: NDArray[np.int64], centre: int, warn: Warn, *, is_given: bool
-) -> tuple[int, int]:
+def _phase_encode(image: Readouts, centre: int, *, is_given: bool) -> tuple[int, int]:
     """Rows of the encoded grid, and the row of line 0; the centre is that of the header, or given by the user."""
-    limit = raw.header.encodings[0].limits.get("kspace_encoding_step_1")
-    ky = _encoded_rows(raw, lines, centre, warn)
+    limit, lines = image.encoding.line_limit, image.lines
+    ky = _encoded_rows(image, centre)
     rows = ky // 2 - centre + lines
     outside = np.flatnonzero((rows < 0) | (rows >= ky))
     if outside.size == 0:
         if limit is not None and lines.max() > limit.maximum:
-            warn(f"lines count to {lines.max()}, beyond the header's limit {limit.maximum}, but fit the encoded matrix")
+            image.warn(
+                f"lines count to {lines.max()}, beyond the header's limit {limit.maximum}, but fit the encoded matrix"
+            )
         return ky, ky // 2 - centre
     filled = int(lines.min()) + ky // 2
     if not is_given and lines.max() - lines.min() + 1 == ky and abs(filled - centre) <= LARGEST_CENTRE_ERROR * ky:
-        warn(
+        image.warn(
             f"the header puts the centre of k-space at line {centre}; lines {lines.min()} to {lines.max()} fill "
             f"encodedSpace y, so that {filled} is taken"
         )
@@ -198,34 +196,34 @@ def _phase_encode(
     largest = ky - 1 if limit is None else limit.maximum
     beyond = np.flatnonzero(lines > largest)
     if limit is None or beyond.size:
-        number = (beyond if beyond.size else outside)[0]
-        what = f"acquisition {image[number]} has kspace_encode_step_1 = {lines[number]}, limit {largest}"
+        i = (beyond if beyond.size else outside)[0]
+        what = f"acquisition {image.rows[i]} has kspace_encode_step_1 = {lines[i]}, limit {largest}"
         hint = "the counter is damaged, or the header belongs to another scan"
-        raise DataError(what, where=raw.at(image[number]), hint=hint)
+        raise DataError(what, where=image.at(i), hint=hint)
     half = max(centre, int(lines.max()) + 1 - centre)
-    _require_rows(raw, 2 * half, lines)
-    warn(f"lines reach beyond encodedSpace y ({ky}), phase resolution above 100 %: placed on {2 * half} rows")
+    _require_rows(image, 2 * half)
+    image.warn(f"lines reach beyond encodedSpace y ({ky}), phase resolution above 100 %: placed on {2 * half} rows")
     return 2 * half, half - centre
 
 
-def _encoded_rows(raw: RawScan, lines: NDArray[np.int64], centre: int, warn: Warn) -> int:
+def _encoded_rows(image: Readouts, centre: int) -> int:
     """Rows of the grid by the header, without the interpolation of the scanner."""
-    encoding = raw.header.encodings[0]
-    ky, measured = encoding.encoded.matrix[1], _measured_rows(encoding, lines, centre)
+    ky, measured = image.encoding.encoded.matrix[1], _measured_rows(image.encoding, image.lines, centre)
     if measured < ky:
         correction = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
         kind = "doubled" if measured == ky // 2 else "enlarged"
-        warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {correction}")
+        image.warn(f"encodedSpace y ({ky}) is {kind} by interpolation while its field of view is not: {correction}")
         ky = measured
-    _require_rows(raw, ky, lines)
+    _require_rows(image, ky)
     return ky
 
 
-def _require_rows(raw: RawScan, ky: int, lines: NDArray[np.int64]) -> None:
+def _require_rows(image: Readouts, ky: int) -> None:
     """Refuse a matrix of which the lines of the data fill only a small part."""
-    if ky > max(4 * (int(lines.max()) + 1), 64):
-        what = f"the header places lines on {ky} rows, the data only have lines up to {lines.max()}"
-        raise HeaderError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
+    largest = int(image.lines.max())
+    if ky > max(4 * (largest + 1), 64):
+        what = f"the header places lines on {ky} rows, the data only have lines up to {largest}"
+        raise HeaderError(what, where=image.path, hint="the matrix in the header is not that of this scan")
 
 
 def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> int:
@@ -254,7 +252,7 @@ def anisotropy(encoding: EncodingSpace, ky: int) -> float:
     return (fov_x / kx) / (fov_y / ky)
 
 
-def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> float:
+def readout_oversampling(image: Readouts, ky: int) -> float:
     """Ratio of encoded to image field of view along the readout.
 
     Raises
@@ -262,18 +260,18 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
     HeaderError
         If the image's field of view is larger than the encoded one, or absurdly small.
     """
-    encoding = raw.header.encodings[0]
+    encoding = image.encoding
     fov, recon_fov = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
     claimed = fov / recon_fov
     if not 0.99 <= claimed <= LARGEST_OVERSAMPLING:
         what = (
             f"the encoded field of view is {fov:g} mm along x, the image's {recon_fov:g} mm: a readout oversampling of "
         )
-        raise HeaderError(f"{what}{claimed:.3g} makes no sense, expected 1, 2, ...", where=str(raw.path))
+        raise HeaderError(f"{what}{claimed:.3g} makes no sense, expected 1, 2, ...", where=image.path)
     square = claimed / anisotropy(encoding, ky)
     by_matrix = encoding.encoded.matrix[0] / encoding.recon.matrix[0]
     if claimed < 1.01 and round(by_matrix) > 1 and abs(square - by_matrix) < 0.01 * by_matrix:
-        warn(
+        image.warn(
             f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times as "
             "long, and pixels are square with that oversampling: it is used"
         )
@@ -281,28 +279,30 @@ def readout_oversampling(raw: RawScan, image: Index, ky: int, warn: Warn) -> flo
     uneven = round(claimed) > 1 and round(square) >= 1 and abs(square / claimed - 1) > 0.2
     if uneven and abs(square - round(square)) < 0.01:
         absurd = square <= claimed / 2 + 0.01
-        if absurd or (square > claimed and _is_empty_beyond(raw, image, round(square), claimed)):
-            warn(f"the header claims {claimed:.3g}x readout oversampling, but only {square:.3g}x makes square pixels")
+        if absurd or (square > claimed and _is_empty_beyond(image, round(square), claimed)):
+            image.warn(
+                f"the header claims {claimed:.3g}x readout oversampling, but only {square:.3g}x makes square pixels"
+            )
             return float(round(square))
     is_integer = round(square) > 1 and abs(square - round(square)) < 0.01
-    if claimed < 1.01 and is_integer and _energy_beyond(raw, image, square) < MOST_BEYOND:
-        warn(
+    if claimed < 1.01 and is_integer and _energy_beyond(image, square) < MOST_BEYOND:
+        image.warn(
             f"pixels are {square:.3g} times as long along y as along x, and the outer part of the image is empty along "
             f"x: if the header leaves out the readout oversampling, multiply x of fieldOfView_mm in encodedSpace by "
             f"{square:.3g}"
         )
     if abs(claimed - round(claimed)) > 0.01 * claimed:
-        warn(f"the readout oversampling is {claimed:.3g}, not a whole number")
+        image.warn(f"the readout oversampling is {claimed:.3g}, not a whole number")
     return max(claimed, 1.0)
 
 
-def _is_empty_beyond(raw: RawScan, image: Index, factor: float, claimed: float) -> bool:
+def _is_empty_beyond(image: Readouts, factor: float, claimed: float) -> bool:
     """Whether the claimed field of view contains only noise outside the smaller one of a larger factor."""
-    kx = raw.header.encodings[0].encoded.matrix[0]
-    whole = image[raw.heads["number_of_samples"][image] == kx]
-    if whole.size == 0:
+    kx = image.encoding.encoded.matrix[0]
+    whole = image.where(image.heads["number_of_samples"] == kx)
+    if len(whole) == 0:
         return False
-    power = _profile(raw, whole)
+    power = _profile(whole)
     from_centre = np.abs(np.arange(kx) - kx // 2)
     inside = power[from_centre < kx / (2 * factor)].mean()
     between = power[(from_centre > kx / (2 * factor) + 1) & (from_centre < kx / (2 * claimed) - 1)].mean()
@@ -310,18 +310,18 @@ def _is_empty_beyond(raw: RawScan, image: Index, factor: float, claimed: float) 
     return bool(between < 1.5 * outside + 1e-3 * inside and inside > 10 * between)
 
 
-def _energy_beyond(raw: RawScan, image: Index, factor: float) -> float:
+def _energy_beyond(image: Readouts, factor: float) -> float:
     """Fraction of the energy outside the field of view that is smaller along x by a factor."""
-    lengths = raw.heads["number_of_samples"][image]
+    lengths = image.heads["number_of_samples"]
     n = int(lengths.max())
-    power = _profile(raw, image[lengths == n])
+    power = _profile(image.where(lengths == n))
     return float(power[np.abs(np.arange(n) - n // 2) > n / (2 * factor)].sum() / max(power.sum(), np.finfo(float).tiny))
 
 
-def _profile(raw: RawScan, rows: Index) -> NDArray[np.float64]:
+def _profile(readouts: Readouts) -> NDArray[np.float64]:
     """Mean power of the central ones of readouts of equal length along x, ``(samples,)``, its centre at n // 2."""
-    lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(int)
+    lines = readouts.lines
     centre = np.median(np.unique(lines))
-    probes = np.sort(rows[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])
-    profile = np.fft.fftshift(np.fft.fft(raw.samples(probes), axis=-1), axes=-1)
+    probes = np.sort(readouts.rows[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])
+    profile = np.fft.fftshift(np.fft.fft(readouts.raw.samples(probes), axis=-1), axes=-1)
     return np.asarray((np.abs(profile) ** 2).mean((0, 1)))

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
-from cinerecon.acquisition.probe import middle_slice
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -30,7 +29,7 @@ MIN_AXIS_LENGTH, MIN_OVERSAMPLED_LENGTH = 48, 32
 oversampling, with which the peak of k-space is wider and the image narrower."""
 
 
-def require_kspace_readouts(raw: RawScan, image: Index, encoding: EncodingSpace) -> None:
+def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
     """Refuse readouts that are images along kx, ky or both, as programs write them after a transform.
 
     One readout of each line of the middle slice is examined, in the order of the line numbers, so that the header need
@@ -41,26 +40,23 @@ def require_kspace_readouts(raw: RawScan, image: Index, encoding: EncodingSpace)
     DataError
         If a transform along an axis concentrates the energy in the middle.
     """
-    rows = middle_slice(raw, image)
-    if raw.heads["trajectory_dimensions"][rows].any():
+    readouts = image.middle_slice()
+    if readouts.heads["trajectory_dimensions"].any():
         return
-    sizes = np.stack([raw.heads[name][rows] for name in ("active_channels", "number_of_samples")], 1)
-    kinds, kind, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
-    rows = rows[kind.ravel() == counts.argmax()]
-    numbers = raw.heads["idx"]["kspace_encode_step_1"]
-    rows = np.sort(rows[np.unique(numbers[rows], return_index=True)[1]])
-    n_coils, n_samples = map(int, kinds[counts.argmax()])
-    if max(len(rows), n_samples) < MIN_AXIS_LENGTH:
+    _, readouts = max(readouts.groups("active_channels", "number_of_samples"), key=lambda group: len(group[1]))
+    readouts = readouts.where(np.sort(np.unique(readouts.lines, return_index=True)[1]))
+    n_coils, n_samples = (int(readouts.heads[name][0]) for name in ("active_channels", "number_of_samples"))
+    if max(len(readouts), n_samples) < MIN_AXIS_LENGTH:
         return
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))
     unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the others are alike in all lines
-    frame = raw.samples(rows)[np.argsort(numbers[rows])][:, coils, unspoiled]  # (ky, coils, kx)
+    frame = readouts.raw.samples(readouts.rows)[np.argsort(readouts.lines)][:, coils, unspoiled]  # (ky, coils, kx)
     ratios = (getattr(encoding.encoded, name)[0] / getattr(encoding.recon, name)[0] for name in ("fov_mm", "matrix"))
     axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
     if axes:
         what = f"the readouts are not k-space along {axes}: a transform concentrates their energy in the middle"
         hint = "store the readouts as they were measured, before the transform to images"
-        raise DataError(what, where=str(raw.path), hint=hint)
+        raise DataError(what, where=image.path, hint=hint)
 
 
 def transformed_axes(frame: Samples, oversampling: float = 1.0) -> str:

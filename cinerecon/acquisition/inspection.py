@@ -186,7 +186,7 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
     if config.exclude_coils:
         yield f"leave out coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
-    if config.whiten and layout.noise is not None:
+    if config.whiten and len(layout.noise):
         yield "whiten the coils"
     if layout.gating.is_retro:
         yield _describe_gating(layout.gating.report, layout.gating.n_frames)
@@ -219,12 +219,11 @@ def _describe_gating(report: GatingReport, n_frames: int) -> str:
 
 
 def _describe_noise(layout: ScanLayout) -> str:
-    if layout.noise is None:
+    noise, raw = layout.noise, layout.noise.raw
+    if len(noise) == 0:
         return "none"
-    heads = layout.noise.heads[layout.noise_rows]
-    is_other = layout.noise.path != layout.raw.path
-    file = f" in {layout.noise.path.name if is_other else layout.noise.group}" if layout.noise is not layout.raw else ""
-    return f"{len(heads)} readouts of {heads['number_of_samples'].max()} samples{file}"
+    file = "" if raw is layout.raw else f" in {raw.group if raw.path == layout.raw.path else raw.path.name}"
+    return f"{len(noise)} readouts of {noise.heads['number_of_samples'].max()} samples{file}"
 
 
 def inspect_scan(

@@ -19,7 +19,7 @@ from cinerecon.acquisition.image_space import require_kspace_readouts
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import (
     Matrix,
-    noise_readouts,
+    noise_rows,
     noise_scale,
     open_noise,
     read_whitening,
@@ -34,7 +34,8 @@ from cinerecon.acquisition.placement import (
     require_central_lines,
     require_gaps,
 )
-from cinerecon.acquisition.probe import middle_slice, probe_lines
+from cinerecon.acquisition.probe import probe_lines
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.repeats import check_repeated_lines
 from cinerecon.acquisition.select import (
     Dropped,
@@ -70,8 +71,8 @@ class ScanLayout:
         The lines for the coil maps, for slices whose image lines cover less of the centre.
     coils
         Numbers of the coils that are not left out.
-    noise, noise_rows
-        The scan with the noise readouts, usually the scan itself, and their row numbers; None without noise.
+    noise
+        The noise readouts, usually of the scan itself.
     meta
         Metadata of each slice.
     warnings
@@ -86,8 +87,7 @@ class ScanLayout:
     grid: Grid
     gating: Gating
     coils: Index
-    noise: RawScan | None
-    noise_rows: Index
+    noise: Readouts
     meta: tuple[CineMeta, ...]
     warnings: tuple[str, ...]
 
@@ -108,33 +108,34 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     warnings = list(raw.warnings)
     warn = warnings.append
     # readouts, with their slice, frame and line
-    noise = open_noise(raw, noise_path, whiten=config.whiten)
+    other = open_noise(raw, noise_path, whiten=config.whiten)
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
-    require_kspace_readouts(raw, selection.image, raw.header.encodings[selection.encoding])
-    gating = plan_gating(raw, selection.image, config, warn)
+    readouts = Readouts(raw, selection.image, warn)
+    require_kspace_readouts(readouts, raw.header.encodings[selection.encoding])
+    gating = plan_gating(readouts, config)
     raw, config = gating.set_counters(raw, config, warn)
     raw = standardise(raw, selection, config, warn)
     selection = keep_selected(raw, add_central_lines(raw, selection, warn), config.select)
-    image = selection.image
-    require_cartesian(raw, image, warn)
-    counters = read_counters(raw, image, selection.unmeasured, config.select, warn)
-    require_alike(raw, image)
-    coils = _used_coils(raw, int(image[0]), config.exclude_coils)
+    image = Readouts(raw, selection.image, warn)
+    require_cartesian(image)
+    counters = read_counters(image, selection.unmeasured, config.select)
+    require_alike(image)
+    coils = _used_coils(int(image.heads["active_channels"][0]), config.exclude_coils)
     # the encoded grid, from the headers and the samples of a few readouts
-    probe = probe_lines(raw, middle_slice(raw, image))
+    probe = probe_lines(image.middle_slice())
     _require_magnitude(raw, probe.largest_sample)
-    grid = plan_grid(raw, image, probe, config, warn)
+    grid = plan_grid(image, probe, config)
     # the position of each readout on the grid
-    lines = without_other_contrast(raw, place_lines(raw, image, counters, grid, warn), selection.calibration, warn)
+    lines = without_other_contrast(raw, place_lines(image, counters, grid), selection.calibration, warn)
     lines = without_spikes(raw, lines, warn)
     require_central_lines(raw, lines, grid)
     require_gaps(raw, lines, grid)
     lines, counters, gating = gating.gate(lines, counters, warn)
-    calibration = place_calibration(raw, selection.calibration, lines, counters.n_frames, grid, warn)
+    calibration = place_calibration(Readouts(raw, selection.calibration, warn), lines, counters.n_frames, grid)
     _require_memory(raw, counters, grid, config.memory_limit_gb)
-    noise_source, noise_rows = (raw, selection.noise) if noise is None else (noise, noise_readouts(noise))
-    noise_rows = without_signal(noise_source, noise_rows, warn)
+    noise = Readouts(raw, selection.noise, warn) if other is None else Readouts(other, noise_rows(other), warn)
+    noise = without_signal(noise)
     slices = enumerate(counters.n_frames)
     meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm, gating) for number, n in slices]
     layout = ScanLayout(
@@ -146,8 +147,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
         grid=grid,
         gating=gating,
         coils=coils,
-        noise=noise_source if noise_rows.size else None,
-        noise_rows=noise_rows,
+        noise=noise,
         meta=tuple(meta),
         warnings=tuple(warnings),
     )
@@ -177,7 +177,7 @@ def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str
     yield from _measurement_warnings(raw, lines)
     if len(layout.coils) > 1:
         yield from _csm_warnings(lines, layout.calibration, layout.counters, grid)
-    if config.whiten and layout.noise_rows.size == 0:
+    if config.whiten and len(layout.noise) == 0:
         yield "no noise readouts: coils are not whitened"
 
 
@@ -207,16 +207,17 @@ def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> Coil
     DataError
         If the coils cannot be whitened, see `read_whitening`.
     """
-    raw, noise, first = layout.raw, layout.noise, int(layout.lines.row[0])
-    n_coils = int(raw.heads["active_channels"][first])
+    warnings: list[str] = []
+    image = Readouts(layout.raw, layout.lines.row, warnings.append)
+    noise = replace(layout.noise, warn=warnings.append)
+    n_coils = int(image.heads["active_channels"][0])
     selection = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
-    if not config.whiten or noise is None:
+    if not config.whiten or len(noise) == 0:
         return CoilMatrix(selection, (), has_unit_noise=False)
-    whitening, warnings = read_whitening(raw, layout.lines.row, noise, layout.noise_rows, layout.coils)
+    whitening = read_whitening(image, noise, layout.coils)
     if whitening is None:
         return CoilMatrix(selection, tuple(warnings), has_unit_noise=False)
-    is_scaled = noise_scale(raw, first, noise, layout.noise_rows) is not None
-    return CoilMatrix(whitening, tuple(warnings), has_unit_noise=is_scaled)
+    return CoilMatrix(whitening, tuple(warnings), has_unit_noise=noise_scale(image, noise) is not None)
 
 
 def require_signal(is_signal: bool, layout: ScanLayout, number: int) -> None:
@@ -238,7 +239,7 @@ def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
         raise DataError(what, where=str(raw.path), hint=RESCALE)
 
 
-def _used_coils(raw: RawScan, image_row: int, excluded: list[int]) -> Index:
+def _used_coils(n_coils: int, excluded: list[int]) -> Index:
     """Numbers of the coils that are not excluded.
 
     Raises
@@ -246,7 +247,7 @@ def _used_coils(raw: RawScan, image_row: int, excluded: list[int]) -> Index:
     ConfigError
         If an excluded coil does not exist, or none remains.
     """
-    coils = np.arange(raw.heads["active_channels"][image_row])
+    coils = np.arange(n_coils)
     unknown = np.setdiff1d(excluded, coils)
     if unknown.size:
         what = f"there is no coil {unknown[0]}, the scan has coils 0 to {coils[-1]}"

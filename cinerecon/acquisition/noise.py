@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Warn
-from cinerecon.acquisition.probe import middle_slice
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
@@ -78,8 +77,8 @@ def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawSca
     return other if path is None else other or source
 
 
-def noise_readouts(noise: RawScan) -> Index:
-    """The noise readouts of a separate noise scan.
+def noise_rows(noise: RawScan) -> Index:
+    """Numbers of the noise readouts of a separate noise scan.
 
     Raises
     ------
@@ -92,69 +91,64 @@ def noise_readouts(noise: RawScan) -> Index:
     return rows
 
 
-def without_signal(noise: RawScan, rows: Index, warn: Warn) -> Index:
+def without_signal(noise: Readouts) -> Readouts:
     """The noise readouts without those that are far louder than others: lines of the image with a wrong flag.
 
     Amplitudes are compared for equal dwell times, because noise power is proportional to the receiver bandwidth.
     """
-    if rows.size == 0:
-        return rows
-    dwell = noise.heads["sample_time_us"][rows].astype(np.float64)
-    amplitude = noise.amplitude[rows] * np.sqrt(np.where(np.isfinite(dwell) & (dwell > 0), dwell, 1.0))
+    if len(noise) == 0:
+        return noise
+    dwell = noise.heads["sample_time_us"].astype(np.float64)
+    amplitude = noise.raw.amplitude[noise.rows] * np.sqrt(np.where(np.isfinite(dwell) & (dwell > 0), dwell, 1.0))
     usual = float(np.quantile(amplitude, QUIET_QUANTILE))
     is_loud = amplitude > LOUD_RATIO * usual
     if usual == 0 or not is_loud.any():
-        return rows
-    warn(
-        f"{int(is_loud.sum())} of {len(rows)} readouts with flag {NOISE} (noise) have up to "
-        f"{amplitude.max() / usual:.2g} times the amplitude of the others, such as acquisition {rows[is_loud][0]}: "
-        "they are not used as noise; if they are lines of the image, it lacks them"
+        return noise
+    noise.warn(
+        f"{int(is_loud.sum())} of {len(noise)} readouts with flag {NOISE} (noise) have up to "
+        f"{amplitude.max() / usual:.2g} times the amplitude of the others, such as acquisition "
+        f"{noise.rows[is_loud][0]}: they are not used as noise; if they are lines of the image, it lacks them"
     )
-    return rows[~is_loud]
+    return noise.where(~is_loud)
 
 
-def read_covariance(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> tuple[Matrix, list[str]]:
-    """Covariance of the noise of image samples between coils, ``(coils, coils)`` complex128; and warnings.
+def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
+    """Covariance of the noise of image samples between coils, ``(coils, coils)`` complex128.
 
     Noise power is proportional to the receiver bandwidth, so each noise readout is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
-
-    The noise scan is usually the scan itself.
 
     Raises
     ------
     DataError
         If the noise is not finite, or comes from other coils.
     """
-    heads = noise.heads[rows]
-    coils = int(raw.heads["active_channels"][image_row])
+    heads = noise.heads
+    coils = int(image.heads["active_channels"][0])
     other = np.flatnonzero(heads["active_channels"] != coils)
     if other.size:
         i = other[0]
         what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
         hint = "use the noise scan of the same coils, or --set preprocessing.whiten=false"
-        raise DataError(what, where=noise.at(rows[i]), hint=hint)
-    scale = noise_scale(raw, image_row, noise, rows)
-    amplitude = np.ones(len(rows)) if scale is None else np.sqrt(scale)
+        raise DataError(what, where=noise.at(i), hint=hint)
+    scale = noise_scale(image, noise)
+    if scale is None:
+        noise.warn("dwell times are missing: the coils are whitened, but the noise level is unknown")
+    amplitude = np.ones(len(noise)) if scale is None else np.sqrt(scale)
     parts = []
-    for length in np.unique(heads["number_of_samples"]):
-        alike = heads["number_of_samples"] == length
-        samples = noise.samples(rows[alike]) * amplitude[alike, None, None]
+    for alike, readouts in noise.groups("number_of_samples"):
+        samples = readouts.raw.samples(readouts.rows) * amplitude[alike, None, None]
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
-    covariance = noise_covariance(np.concatenate(parts, axis=1))
-    text = "dwell times are missing: the coils are whitened, but the noise level is unknown"
-    return covariance, [text] if scale is None else []
+    return noise_covariance(np.concatenate(parts, axis=1))
 
 
-def read_whitening(
-    raw: RawScan, image: Index, noise: RawScan, rows: Index, coils: Index
-) -> tuple[Matrix | None, list[str]]:
+def read_whitening(image: Readouts, noise: Readouts, coils: Index) -> Matrix | None:
     """The matrix that makes the noise of image samples uncorrelated between coils, with unit variance.
 
     Returns
     -------
     ``(used coils, coils)`` complex64, without coils that have neither noise nor signal, or None if all noise samples
-    are zero; and warnings.
+    are zero.
 
     Raises
     ------
@@ -162,22 +156,23 @@ def read_whitening(
         If the noise is not finite, comes from other coils, or cannot be whitened because a coil with signal has no
         noise, or there are fewer samples than coils.
     """
-    covariance, warnings = read_covariance(raw, int(image[0]), noise, rows)
+    covariance = read_covariance(image, noise)
     silent = coils[covariance.diagonal()[coils].real == 0]
     if len(silent) == len(coils):
-        return None, [*warnings, "all noise samples are zero: coils are not whitened"]
+        noise.warn("all noise samples are zero: coils are not whitened")
+        return None
     for coil in silent.tolist():
-        if _has_signal(raw, image, coil):
+        if _has_signal(image, coil):
             hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
-            raise DataError(f"coil {coil} has signal, but no noise", where=str(noise.path), hint=hint)
-        warnings.append(f"coil {coil} has neither noise nor signal: it is left out")
+            raise DataError(f"coil {coil} has signal, but no noise", where=noise.path, hint=hint)
+        noise.warn(f"coil {coil} has neither noise nor signal: it is left out")
     measured = np.setdiff1d(coils, silent)
     try:
         whitening = whitening_matrix(covariance[measured][:, measured]).astype(np.complex64)
     except DataError as error:
         hint = "give a longer noise scan with --noise, or use --set preprocessing.whiten=false"
-        raise DataError(error.what, where=str(noise.path), hint=hint) from None
-    return whitening @ select_coils(measured, len(covariance)), warnings
+        raise DataError(error.what, where=noise.path, hint=hint) from None
+    return whitening @ select_coils(measured, len(covariance))
 
 
 def select_coils(chosen: Index, n_coils: int) -> Matrix:
@@ -185,22 +180,21 @@ def select_coils(chosen: Index, n_coils: int) -> Matrix:
     return np.asarray(np.eye(n_coils, dtype=np.complex64)[chosen])
 
 
-def _has_signal(raw: RawScan, image: Index, coil: int) -> bool:
+def _has_signal(image: Readouts, coil: int) -> bool:
     """Whether a coil has signal in the image readouts of the middle slice."""
-    rows = middle_slice(raw, image)
-    lengths = raw.heads["number_of_samples"][rows]
-    return any(bool(raw.samples(rows[lengths == length])[:, coil].any()) for length in np.unique(lengths))
+    groups = image.middle_slice().groups("number_of_samples")
+    return any(bool(alike.raw.samples(alike.rows)[:, coil].any()) for _, alike in groups)
 
 
-def noise_scale(raw: RawScan, image_row: int, noise: RawScan, rows: Index) -> NDArray[np.float64] | None:
+def noise_scale(image: Readouts, noise: Readouts) -> NDArray[np.float64] | None:
     """Ratio of the noise power of image samples to that of each noise readout, ``(readouts,)``.
 
     None if dwell times are missing.
     """
-    dwell = float(raw.heads["sample_time_us"][image_row])
-    dwell_noise = noise.heads["sample_time_us"][rows].astype(np.float64)
+    dwell = float(image.heads["sample_time_us"][0])
+    dwell_noise = noise.heads["sample_time_us"].astype(np.float64)
     if not (dwell > 0 and np.isfinite(dwell) and (dwell_noise > 0).all() and np.isfinite(dwell_noise).all()):
         return None
-    fallback = SIEMENS_NOISE_BANDWIDTH if raw.header.is_siemens else 1.0
-    bandwidth = raw.header.noise_bandwidth or np.where(dwell_noise == dwell, 1.0, fallback)
+    fallback = SIEMENS_NOISE_BANDWIDTH if image.raw.header.is_siemens else 1.0
+    bandwidth = image.raw.header.noise_bandwidth or np.where(dwell_noise == dwell, 1.0, fallback)
     return np.asarray(dwell_noise / (dwell * bandwidth))

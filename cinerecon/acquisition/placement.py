@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Counters, Warn
+from cinerecon.acquisition.counters import Counters
 from cinerecon.acquisition.grid import Grid
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.frames import name_numbers
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
@@ -103,7 +104,7 @@ class Lines:
         return mask
 
 
-def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
+def place_lines(image: Readouts, counters: Counters, grid: Grid) -> Lines:
     """Locate every image readout on the grid by its line number and echo centre.
 
     Raises
@@ -111,39 +112,39 @@ def place_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn
     DataError
         If a readout does not fit the encoded grid.
     """
-    lines = locate_lines(raw, image, counters, grid, warn)
-    require_placement(raw, image, lines.start, lines.n_samples, grid.kx)
+    lines = locate_lines(image, counters.slices, counters.frames, grid)
+    _require_placement(image, lines, grid.kx)
     return lines
 
 
-def locate_lines(raw: RawScan, image: Index, counters: Counters, grid: Grid, warn: Warn) -> Lines:
+def locate_lines(readouts: Readouts, slices: Index, frames: Index, grid: Grid) -> Lines:
     """The positions of readouts, which may be outside the grid; otherwise as `place_lines`."""
-    heads = raw.heads[image]
+    heads = readouts.heads
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
     reverse = has_flag(heads, REVERSE)
-    centre = _echo_centre(raw, image, np.where(reverse, after, before), n_samples, grid, warn)
+    centre = _echo_centre(readouts, np.where(reverse, after, before), n_samples, grid)
     return Lines(
-        row=image,
+        row=readouts.rows,
         ky=grid.first_row + heads["idx"]["kspace_encode_step_1"].astype(np.intp),
         start=grid.kx // 2 - centre,
         n_samples=n_samples,
         skip=before,
         reverse=reverse,
-        slices=counters.slices,
-        frames=counters.frames,
-        weight=np.ones(len(image)),
+        slices=slices,
+        frames=frames,
+        weight=np.ones(len(readouts)),
     )
 
 
-def _echo_centre(raw: RawScan, image: Index, discarded: Index, n_samples: Index, grid: Grid, warn: Warn) -> Index:
+def _echo_centre(readouts: Readouts, discarded: Index, n_samples: Index, grid: Grid) -> Index:
     """Index of the echo centre among the samples that are used, in the forward direction.
 
     The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
     If samples are discarded, the interpretation that fits the grid is used, or if both do, the one nearer to the echo.
     ``discarded`` counts those at the start of k-space, which reversed readouts store at their end.
     """
-    heads = raw.heads[image]
+    heads = readouts.heads
     centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
     if not discarded.any():
         return centre
@@ -152,11 +153,11 @@ def _echo_centre(raw: RawScan, image: Index, discarded: Index, n_samples: Index,
     if fits != [True, True]:
         return candidates[1] if fits == [False, True] else candidates[0]
     i = int(np.argmin(np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)))
-    samples = raw.samples(image[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
-    peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i : i + 1], REVERSE)[0] else 1]) ** 2).sum(0)))
+    samples = readouts.raw.samples(readouts.rows[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
+    peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i], REVERSE) else 1]) ** 2).sum(0)))
     standard = abs(peak - candidates[0][i]) <= abs(peak - candidates[1][i])
     if not standard:
-        warn("center_sample is counted after the discarded samples, as the echo shows")
+        readouts.warn("center_sample is counted after the discarded samples, as the echo shows")
     return candidates[0 if standard else 1]
 
 
@@ -172,7 +173,7 @@ def _fits(centre: Index, n_samples: Index, kx: int) -> bool:
     return bool(((centre >= 0) & (centre < n_samples) & (start >= 0) & (start + n_samples <= kx)).all())
 
 
-def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index, kx: int) -> None:
+def _require_placement(image: Readouts, lines: Lines, kx: int) -> None:
     """Check that every readout is on the encoded grid, and that readouts are long enough for it.
 
     Raises
@@ -180,34 +181,36 @@ def require_placement(raw: RawScan, image: Index, start: Index, n_samples: Index
     DataError
         If a readout does not fit; the error names the first.
     """
+    start, n_samples = lines.start, lines.n_samples
     too_long = np.flatnonzero(n_samples > kx)
     if too_long.size:
         i = too_long[0]
-        is_exchanged = n_samples[i] == raw.header.encodings[0].encoded.matrix[1]
+        is_exchanged = n_samples[i] == image.encoding.encoded.matrix[1]
         hint = (
             "x is the readout: exchange x and y of matrixSize and fieldOfView_mm in the header" if is_exchanged else ""
         )
-        raise DataError(f"{n_samples[i]} samples, encodedSpace x is {kx}", where=raw.at(image[i]), hint=hint)
+        raise DataError(f"{n_samples[i]} samples, encodedSpace x is {kx}", where=image.at(i), hint=hint)
     outside = np.flatnonzero((start < 0) | (start + n_samples > kx))
     if outside.size:
         i = outside[0]
         what = (
-            f"center_sample {raw.heads['center_sample'][image[i]]} puts {n_samples[i]} samples on columns {start[i]} "
+            f"center_sample {image.heads['center_sample'][i]} puts {n_samples[i]} samples on columns {start[i]} "
             f"to {start[i] + n_samples[i] - 1}, expected 0 to {kx - 1} (encodedSpace x is {kx})"
         )
-        raise DataError(what, where=raw.at(image[i]))
+        raise DataError(what, where=image.at(i))
     without_echo = np.flatnonzero((start > kx // 2) | (start + n_samples <= kx // 2))
     if without_echo.size:
-        head = raw.heads[image[without_echo[0]]]
+        i = without_echo[0]
+        head = image.heads[i]
         what = (
             f"center_sample is {head['center_sample']}, outside of the used samples {head['discard_pre']} to "
             f"{head['number_of_samples'] - head['discard_post'] - 1}: they have no echo"
         )
         hint = "correct discard_pre, discard_post or center_sample; --set preprocessing.center_sample=... sets the last"
-        raise DataError(what, where=raw.at(image[without_echo[0]]), hint=hint)
+        raise DataError(what, where=image.at(i), hint=hint)
     if n_samples.max() < MIN_ECHO_FRACTION * kx:
         what = f"encodedSpace x is {kx}, but the readouts hold at most {n_samples.max()} samples"
-        raise DataError(what, where=str(raw.path), hint="the matrix in the header is not that of this scan")
+        raise DataError(what, where=image.path, hint="the matrix in the header is not that of this scan")
 
 
 def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
@@ -243,7 +246,7 @@ def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
     DataError
         If no frame has gaps, while with the gaps of the header's acceleration factor the lines would fill the grid.
     """
-    factor = round(raw.header.encodings[0].acceleration)
+    factor = round(raw.header.encoding.acceleration)
     different = np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0)
     _, first, n_lines = np.unique(different[:, :2], axis=0, return_index=True, return_counts=True)
     span = different[first + n_lines - 1, 2] - different[first, 2] + 1
@@ -280,8 +283,8 @@ def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid)
 
 def missing_line_warnings(raw: RawScan, lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
     """A warning for each slice without acceleration that lacks lines in all frames."""
-    encoding = raw.header.encodings[0]
-    limit = encoding.limits.get("kspace_encoding_step_1")
+    encoding = raw.header.encoding
+    limit = encoding.line_limit
     for number, n in enumerate(n_frames):
         mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0]
         measured = np.flatnonzero(mask.any(0)) - grid.first_row

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
+from cinerecon.acquisition.readouts import Readouts
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
 
 PROBES_PER_LINE = 2
 """Number of readouts of each line that are examined."""
@@ -15,13 +16,6 @@ CENTRE_TOLERANCE = 3
 """Largest distance of the strongest line from the centre [lines]: a smooth image phase shifts it slightly."""
 PEAK_POWER_RATIO = 4.0
 """Ratio of the power of the strongest line to that at the centre in the header above which the header is wrong."""
-
-
-def middle_slice(raw: RawScan, rows: Index) -> Index:
-    """The readouts of the middle slice, which has the most signal."""
-    slices = raw.heads["idx"]["slice"][rows]
-    present = np.unique(slices)
-    return np.asarray(rows[slices == present[len(present) // 2]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,20 +31,20 @@ class Probe:
         return float(np.sqrt(self.power.max()))
 
 
-def probe_lines(raw: RawScan, rows: Index) -> Probe:
-    """Measure the power of each line around its echo in a few readouts."""
-    numbers = raw.heads["idx"]["kspace_encode_step_1"].astype(np.intp)
-    order = np.argsort(numbers[rows], kind="stable")
-    lines, first, counts = np.unique(numbers[rows][order], return_index=True, return_counts=True)
-    probes = np.unique(np.concatenate([rows[order[first + np.minimum(n, counts - 1)]] for n in range(PROBES_PER_LINE)]))
+def probe_lines(readouts: Readouts) -> Probe:
+    """Measure the power of each line around its echo in a few of the readouts."""
+    order = np.argsort(readouts.lines, kind="stable")
+    lines, first, counts = np.unique(readouts.lines[order], return_index=True, return_counts=True)
+    chosen = [order[first + np.minimum(n, counts - 1)] for n in range(PROBES_PER_LINE)]
+    probes = readouts.where(np.unique(np.concatenate(chosen)))
     power, counted = np.zeros(len(lines)), np.zeros(len(lines))
-    heads = raw.heads[probes]
+    heads = probes.heads
     layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, REVERSE)], 1).astype(np.intp)
     for n_samples, centre, is_reverse in np.unique(layout, axis=0):
-        alike = probes[(layout == (n_samples, centre, is_reverse)).all(1)]
-        samples = raw.samples(alike)[..., :: -1 if is_reverse else 1]
+        alike = probes.where((layout == (n_samples, centre, is_reverse)).all(1))
+        samples = alike.raw.samples(alike.rows)[..., :: -1 if is_reverse else 1]
         echo = samples[..., max(centre - ECHO_HALF_WIDTH, 0) : centre + ECHO_HALF_WIDTH + 1].astype(np.complex128)
-        index = np.searchsorted(lines, numbers[alike])
+        index = np.searchsorted(lines, alike.lines)
         np.add.at(power, index, (np.abs(echo) ** 2).sum((1, 2)))
         np.add.at(counted, index, 1)
     return Probe(lines, power / np.maximum(counted, 1))

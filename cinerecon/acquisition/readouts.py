@@ -80,6 +80,12 @@ class Readouts:
         """The readouts for which ``chosen``, ``(readouts,)``, is True, or those at these indices."""
         return replace(self, rows=self.rows[chosen])
 
+    def middle_slice(self) -> Self:
+        """The readouts of the middle slice, which has the most signal."""
+        slices = self.counter("slice")
+        present = np.unique(slices)
+        return self.where(slices == present[len(present) // 2])
+
     def groups(self, *names: str) -> Iterator[tuple[NDArray[np.bool_], Self]]:
         """The readouts with equal values of fields of their headers: which of these readouts, and they alone."""
         values = np.stack([self.raw.heads[name][self.rows] for name in names], 1).astype(np.int64)

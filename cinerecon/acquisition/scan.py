@@ -61,8 +61,7 @@ class Scan(CineSource):
     @property
     def files(self) -> tuple[Path, ...]:
         """The scan, and a separate noise scan."""
-        noise = self._layout.noise
-        return tuple(dict.fromkeys((self._layout.raw.path, *(() if noise is None else (noise.path,)))))
+        return tuple(dict.fromkeys((self._layout.raw.path, self._layout.noise.raw.path)))
 
     @property
     def marks(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig, Counter, select_option
-from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import (
     CALIBRATION,
@@ -108,8 +108,9 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     for flag, reason in NOT_IMAGE.items():
         drop(has_flag(heads, flag), f"flag {flag}: {reason}")
     calibration_only = rest & is_calibration_only(heads)
-    _require_known_encodings(raw, np.flatnonzero(rest & ~calibration_only))
-    encoding = choose_encoding(raw, np.flatnonzero(rest & ~calibration_only), config.encoding, warn)
+    readouts = Readouts(raw, np.flatnonzero(rest & ~calibration_only), warn)
+    _require_known_encodings(readouts)
+    encoding = choose_encoding(readouts, config.encoding)
     is_incompatible = calibration_only & ~np.isin(heads["encoding_space_ref"], _compatible_encodings(raw, encoding))
     drop(is_incompatible, f"flag {CALIBRATION}: calibration only, of another encoding")
     rest &= ~calibration_only
@@ -161,7 +162,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
     return replace(selection, image=image, calibration=calibration[is_kept], dropped=tuple(dropped))
 
 
-def choose_encoding(raw: RawScan, image: Index, requested: int | None, warn: Warn) -> int:
+def choose_encoding(image: Readouts, requested: int | None) -> int:
     """The encoding to reconstruct: the requested one, otherwise the first that has image readouts.
 
     Raises
@@ -169,17 +170,17 @@ def choose_encoding(raw: RawScan, image: Index, requested: int | None, warn: War
     UnsupportedError
         If the requested encoding has no image readouts.
     """
-    references = np.unique(raw.heads["encoding_space_ref"][image])
+    references = np.unique(image.heads["encoding_space_ref"])
     if requested is not None:
         if requested not in references:
             what = f"encoding {requested} has no image lines, only encoding {', '.join(map(str, references))}"
             raise UnsupportedError(what, where="--set preprocessing.encoding")
         return requested
-    n_encodings = len(raw.header.encodings)
+    n_encodings = len(image.raw.header.encodings)
     chosen = int(references[0]) if references.size else 0
     if n_encodings > 1:
         others = f"; --set preprocessing.encoding={references[1]} chooses another" if len(references) > 1 else ""
-        warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
+        image.warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
     return chosen
 
 
@@ -201,13 +202,13 @@ def is_image_line(heads: Heads | np.void) -> NDArray[np.bool_]:
     return ~(is_calibration_only(heads) | has_flag(heads, NOISE, *NOT_IMAGE))
 
 
-def _require_known_encodings(raw: RawScan, rows: Index) -> None:
-    n_encodings = len(raw.header.encodings)
-    unknown = rows[raw.heads["encoding_space_ref"][rows] >= n_encodings]
+def _require_known_encodings(image: Readouts) -> None:
+    n_encodings, references = len(image.raw.header.encodings), image.heads["encoding_space_ref"]
+    unknown = np.flatnonzero(references >= n_encodings)
     if unknown.size:
-        reference = int(raw.heads["encoding_space_ref"][unknown[0]])
-        what = f"encoding_space_ref is {reference}, the header describes {n_encodings} encoding(s), counted from 0"
-        raise HeaderError(what, where=raw.at(unknown[0]))
+        i = unknown[0]
+        what = f"encoding_space_ref is {references[i]}, the header describes {n_encodings} encoding(s), counted from 0"
+        raise HeaderError(what, where=image.at(i))
 
 
 def _compatible_encodings(raw: RawScan, encoding: int) -> list[int]:
@@ -223,7 +224,7 @@ def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropp
     return f"no image lines among {len(raw)} readouts ({reasons})"
 
 
-def require_alike(raw: RawScan, image: Index) -> None:
+def require_alike(image: Readouts) -> None:
     """Check that image readouts have the same number of coils, and of samples if their centre is the same.
 
     Raises
@@ -231,39 +232,39 @@ def require_alike(raw: RawScan, image: Index) -> None:
     DataError
         If they differ; the error names the first such readout, its value and that of the others.
     """
-    heads = raw.heads[image]
+    heads = image.heads
     coils = heads["active_channels"]
-    _require_common(raw, image, coils, "channels")
+    _require_common(image, coils, "channels")
     if coils[0] == 0:
-        raise DataError("the readouts have 0 channels", where=raw.at(image[0]))
+        raise DataError("the readouts have 0 channels", where=image.at(0))
     stored = heads["number_of_samples"].astype(np.int64)
     remaining = stored - heads["discard_pre"] - heads["discard_post"]
     empty = np.flatnonzero(remaining <= 0)
     if empty.size:
         i = empty[0]
         what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: none is left"
-        raise DataError(what, where=raw.at(image[i]))
+        raise DataError(what, where=image.at(i))
     for centre in np.unique(heads["center_sample"]):
         same = heads["center_sample"] == centre
-        _require_common(raw, image[same], stored[same], "samples", f", same centre {centre}")
+        _require_common(image.where(same), stored[same], "samples", f", same centre {centre}")
     outside = np.flatnonzero(heads["center_sample"] >= stored)
     if outside.size:
         i = outside[0]
         what = f"center_sample is {heads['center_sample'][i]} of {stored[i]} samples, expected 0 to {stored[i] - 1}"
-        raise DataError(what, where=raw.at(image[i]))
+        raise DataError(what, where=image.at(i))
 
 
-def _require_common(raw: RawScan, rows: Index, values: NDArray[np.integer], unit: str, where: str = "") -> None:
+def _require_common(readouts: Readouts, values: NDArray[np.integer], unit: str, where: str = "") -> None:
     distinct, counts = np.unique(values, return_counts=True)
     if len(distinct) == 1:
         return
     common = int(distinct[counts.argmax()])
     i = np.flatnonzero(values != common)[0]
-    what = f"acquisition {rows[i]} has {values[i]} {unit}, the others {common}{where}"
-    raise DataError(what, where=raw.at(rows[i]), hint="the file mixes two measurements, or is damaged")
+    what = f"acquisition {readouts.rows[i]} has {values[i]} {unit}, the others {common}{where}"
+    raise DataError(what, where=readouts.at(i), hint="the file mixes two measurements, or is damaged")
 
 
-def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
+def require_cartesian(image: Readouts) -> None:
     """Check that the scan is 2-D Cartesian, by its header and by the stored trajectory, if there is one.
 
     A stored trajectory is Cartesian if all readouts have the same uniform step along the first coordinate and constant
@@ -275,15 +276,15 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
     UnsupportedError
         If the header names another trajectory, the stored one is not Cartesian, or the scan is 3-D.
     """
-    encoding = raw.header.encodings[0]
-    n_dimensions = raw.heads["trajectory_dimensions"][image]
+    encoding = image.encoding
+    n_dimensions = image.heads["trajectory_dimensions"]
     if encoding.trajectory not in ("cartesian", ""):
-        stored = ", with stored coordinates" if n_dimensions.any() else ""
+        coordinates = ", with stored coordinates" if n_dimensions.any() else ""
         needs = " (needs phase correction and regridding)" if encoding.trajectory == "epi" else ""
         name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
-        what = f"the trajectory is {name}{stored}{needs}, only Cartesian scans are supported"
-        raise UnsupportedError(what, where=str(raw.path))
-    partitions = np.unique(raw.heads["idx"]["kspace_encode_step_2"][image])
+        what = f"the trajectory is {name}{coordinates}{needs}, only Cartesian scans are supported"
+        raise UnsupportedError(what, where=image.path)
+    partitions = np.unique(image.counter("kspace_encode_step_2"))
     depth = max(encoding.encoded.matrix[2], len(partitions))
     if depth > 1:
         what = (
@@ -291,28 +292,30 @@ def require_cartesian(raw: RawScan, image: Index, warn: Warn) -> None:
             "supported"
         )
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
-        raise UnsupportedError(what, where=str(raw.path), hint=hint)
-    rows = image[n_dimensions > 0]
-    steps, positions = _readout_steps(raw, rows)
-    spacing = _require_on_lines(raw, rows, positions)
-    backward = rows[steps < 0]
-    if 0 < backward.size < rows.size and not has_flag(raw.heads[rows], REVERSE).any():
-        warn(f"{backward.size} of {rows.size} readouts run backwards by their trajectory: they are read as reversed")
-        raw.heads["flags"][backward] |= flag_bit(REVERSE)
-    is_mirrored_x = bool(rows.size and ((steps < 0) != has_flag(raw.heads[rows], REVERSE)).all())
+        raise UnsupportedError(what, where=image.path, hint=hint)
+    stored = image.where(n_dimensions > 0)
+    steps, positions = _readout_steps(stored)
+    spacing = _require_on_lines(stored, positions)
+    backward = stored.rows[steps < 0]
+    if 0 < backward.size < len(stored) and not has_flag(stored.heads, REVERSE).any():
+        image.warn(
+            f"{backward.size} of {len(stored)} readouts run backwards by their trajectory: they are read as reversed"
+        )
+        image.raw.heads["flags"][backward] |= flag_bit(REVERSE)
+    is_mirrored_x = bool(len(stored) and ((steps < 0) != has_flag(stored.heads, REVERSE)).all())
     if spacing and is_mirrored_x != (spacing < 0):
         axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers count")
-        warn(
+        image.warn(
             f"by the stored trajectory {what} in the opposite direction along k{axis}, and not along the other axis: "
             "the image is mirrored, or the trajectory has another sign"
         )
 
 
-def _readout_steps(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _readout_steps(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The step along the first coordinate, and the mean of the second one or 0; both ``(readouts,)``."""
     common: float | None = None
-    steps, positions = np.zeros(len(rows)), np.zeros(len(rows))
-    for block, points in raw.trajectories(rows):
+    steps, positions = np.zeros(len(readouts)), np.zeros(len(readouts))
+    for block, points in readouts.raw.trajectories(readouts.rows):
         change = np.diff(points[:, :, 0], axis=1)
         step = np.median(change, axis=1)
         common = float(np.abs(step[0])) if common is None else common
@@ -323,20 +326,20 @@ def _readout_steps(raw: RawScan, rows: Index) -> tuple[NDArray[np.float64], NDAr
         if deviating.size:
             what = "the scan is Cartesian by the header, but the stored trajectory is not uniform along parallel lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
-            raise UnsupportedError(what, where=raw.at(block[deviating[0]]), hint=hint)
-        index = np.searchsorted(rows, block)
+            raise UnsupportedError(what, where=readouts.raw.at(block[deviating[0]]), hint=hint)
+        index = np.searchsorted(readouts.rows, block)
         steps[index] = step
         positions[index] = points[:, :, 1].mean(1) if points.shape[2] > 1 else 0.0
     return steps, positions
 
 
-def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64]) -> float:
+def _require_on_lines(readouts: Readouts, positions: NDArray[np.float64]) -> float:
     """Check that the second coordinate of the trajectory is proportional to the line number, unless it is constant.
 
     Returns the spacing of the lines in its units; 0 if it is unknown.
     """
-    lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.float64)
-    if rows.size == 0 or np.ptp(positions) == 0 or np.ptp(lines) == 0:
+    lines = readouts.lines.astype(np.float64)
+    if len(readouts) == 0 or np.ptp(positions) == 0 or np.ptp(lines) == 0:
         return 0.0
     spacing, _ = np.polyfit(lines, positions, 1)
     error = np.abs(positions - positions.mean() - spacing * (lines - lines.mean()))
@@ -347,7 +350,7 @@ def _require_on_lines(raw: RawScan, rows: Index, positions: NDArray[np.float64])
             "spacings off the Cartesian grid"
         )
         raise UnsupportedError(
-            what, where=raw.at(rows[worst]), hint="scans that are not on a grid need regridding first"
+            what, where=readouts.at(worst), hint="scans that are not on a grid need regridding first"
         )
     return float(spacing)
 

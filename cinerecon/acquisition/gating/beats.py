@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.gating.clock import Clock
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.physics.cardiac_cycle import cardiac_phase, systole_ms
 
 Numbers = NDArray[np.float64]
@@ -157,10 +157,10 @@ def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -
     return after
 
 
-def is_consecutive(raw: RawScan, rows: Index, clock: Clock, beats: Beats) -> bool:
+def is_consecutive(readouts: Readouts, clock: Clock, beats: Beats) -> bool:
     """Whether the frames by the counter were measured one after the other over several beats, in every slice."""
-    idx = raw.heads["idx"][rows]
-    name = "phase" if len(np.unique(idx["phase"])) > 1 else "repetition"
+    idx = readouts.heads["idx"]
+    name = "phase" if readouts.n_values("phase") > 1 else "repetition"
     for value in np.unique(idx["slice"]):
         own = np.flatnonzero(idx["slice"] == value)
         steps = np.diff(idx[name][own[np.argsort(clock.time_ms[own], kind="stable")]].astype(int))

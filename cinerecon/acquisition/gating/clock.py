@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.counters import Warn
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import TICK_MS, Index, RawScan
+from cinerecon.io.ismrmrd.header import MrdHeader
+from cinerecon.io.ismrmrd.raw import TICK_MS
 
 Numbers = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class Clock:
     origin: int
 
 
-def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> Clock:
+def read_clock(readouts: Readouts, tick_ms: float | None) -> Clock:
     """Read the times of readouts.
 
     ``tick_ms`` of None determines the unit of ``acquisition_time_stamp``.
@@ -72,15 +73,15 @@ def read_clock(raw: RawScan, rows: Index, tick_ms: float | None, warn: Warn) -> 
     DataError
         If ``acquisition_time_stamp`` does not change.
     """
-    stamps = raw.heads["acquisition_time_stamp"][rows].astype(np.int64)
+    stamps = readouts.heads["acquisition_time_stamp"].astype(np.int64)
     ticks = unwrap(stamps)
     if np.ptp(ticks) == 0:
         what = f"acquisition_time_stamp is constant ({stamps[0]}): the times of the readouts are unknown"
-        raise DataError(what, where=str(raw.path), hint="--gating counter uses the counters as they are")
-    tick_ms = tick_ms or _tick_ms(raw, rows, ticks, warn)
+        raise DataError(what, where=readouts.path, hint="--gating counter uses the counters as they are")
+    tick_ms = tick_ms or _tick_ms(readouts, ticks)
     first = int(ticks.argmin())
     time_ms = (ticks - ticks[first]) * tick_ms
-    return Clock(time_ms, _since_trigger(raw, rows, time_ms, tick_ms, warn), tick_ms, int(stamps[first]))
+    return Clock(time_ms, _since_trigger(readouts, time_ms, tick_ms), tick_ms, int(stamps[first]))
 
 
 def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -94,20 +95,21 @@ def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
     return ticks
 
 
-def _tick_ms(raw: RawScan, rows: Index, ticks: NDArray[np.int64], warn: Warn) -> float:
+def _tick_ms(readouts: Readouts, ticks: NDArray[np.int64]) -> float:
     """The unit of the time stamps: that of the vendor, or the one that fits the time between readouts best."""
-    if raw.header.is_siemens or raw.header.vendor == SIMULATED:
+    header = readouts.raw.header
+    if header.is_siemens or header.vendor == SIMULATED:
         return TICK_MS
     spacing = _spacing(ticks)
-    expected_ms, source = _spacing_by_header(raw)
+    expected_ms, source = _spacing_by_header(header)
     if not expected_ms:
-        heads = raw.heads[rows[:1]]
-        duration_ms = 1e-3 * float(heads["sample_time_us"][0]) * float(heads["number_of_samples"][0])
+        head = readouts.heads[0]
+        duration_ms = 1e-3 * float(head["sample_time_us"]) * float(head["number_of_samples"])
         expected_ms, source = REPETITION_PER_READOUT * duration_ms, f"duration of a readout, {duration_ms:.3g} ms"
     if spacing <= 0 or expected_ms <= 0:
         return TICK_MS
     tick_ms = min(TICKS_MS, key=lambda unit: abs(np.log(unit * spacing / expected_ms)))
-    warn(f"time stamps count {tick_ms:g} ms by the {source}; --set preprocessing.tick_ms=... sets the unit")
+    readouts.warn(f"time stamps count {tick_ms:g} ms by the {source}; --set preprocessing.tick_ms=... sets the unit")
     return tick_ms
 
 
@@ -117,13 +119,13 @@ def _spacing(ticks: NDArray[np.int64]) -> float:
     return float(steps[steps <= 4 * float(np.median(steps[steps > 0]))].mean())  # several readouts may have one stamp
 
 
-def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
+def unit_warnings(header: MrdHeader, clock: Clock) -> Iterator[str]:
     """A warning if the time between readouts agrees with the header only with another unit of the time stamps.
 
     The header gives it as TR or as echo spacing. There is no warning if it has neither, if no known unit agrees, or if
     some readouts are as close to each other as by the header: the others may have been left out.
     """
-    expected_ms, source = _spacing_by_header(raw)
+    expected_ms, source = _spacing_by_header(header)
     if not expected_ms:
         return
     ticks = np.round(clock.time_ms / clock.tick_ms).astype(np.int64)
@@ -140,33 +142,33 @@ def unit_warnings(raw: RawScan, clock: Clock) -> Iterator[str]:
         )
 
 
-def _spacing_by_header(raw: RawScan) -> tuple[float, str]:
+def _spacing_by_header(header: MrdHeader) -> tuple[float, str]:
     """The time between readouts in the header [ms], 0 if it has none, and a text on its source.
 
     A TR that is the temporal resolution of the cine, which is longer, is not used.
     """
-    for name, value in (("TR", raw.header.tr_ms), ("echo spacing", raw.header.echo_spacing_ms)):
+    for name, value in (("TR", header.tr_ms), ("echo spacing", header.echo_spacing_ms)):
         if value is not None and SHORTEST_SPACING_MS <= value < SHORTEST_FRAME_MS:
             return value, f"{name} of {value:.3g} ms in the header"
     return 0.0, ""
 
 
-def _since_trigger(raw: RawScan, rows: Index, time_ms: Numbers, tick_ms: float, warn: Warn) -> Numbers:
+def _since_trigger(readouts: Readouts, time_ms: Numbers, tick_ms: float) -> Numbers:
     """Time since the R wave [ms] by ``physiology_time_stamp`` of the ECG, otherwise of the pulse; NaN if unknown."""
-    unknown = np.full(len(rows), np.nan)
-    if "physiology_time_stamp" not in (raw.heads.dtype.names or ()):
+    unknown, heads = np.full(len(readouts), np.nan), readouts.heads
+    if "physiology_time_stamp" not in (heads.dtype.names or ()):
         return unknown
     for column in (0, 1):
-        stamps = raw.heads["physiology_time_stamp"][rows, column].astype(np.float64)
+        stamps = heads["physiology_time_stamp"][:, column].astype(np.float64)
         is_set = (stamps > 0) & (stamps < 2**31)
         if len(np.unique(stamps[is_set])) < 2:
             continue
         unit_ms = _trigger_unit(stamps[is_set], time_ms[is_set], tick_ms)
         if unit_ms is None:
-            warn("physiology_time_stamp does not advance with acquisition_time_stamp: it is not used")
+            readouts.warn("physiology_time_stamp does not advance with acquisition_time_stamp: it is not used")
             continue
         if unit_ms != tick_ms:
-            warn(f"physiology_time_stamp counts {unit_ms:g} ms, acquisition_time_stamp {tick_ms:g} ms")
+            readouts.warn(f"physiology_time_stamp counts {unit_ms:g} ms, acquisition_time_stamp {tick_ms:g} ms")
         since = stamps * unit_ms
         return np.where(is_set & (since < LONGEST_DELAY_MS), since, np.nan)
     return unknown

@@ -4,12 +4,13 @@ Gating has two steps. Before the counters are read, those that retrospective gat
 the lines have been located on the grid, each is interpolated between its measured cardiac phases.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.counters import Counters, Warn, require_within_limit
+from cinerecon.acquisition.counters import Counters, require_within_limit
 from cinerecon.acquisition.gating.beats import Beats, find_beats, is_consecutive, r_waves_of_stamps
 from cinerecon.acquisition.gating.clock import Clock, read_clock, unit_warnings
 from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
@@ -17,9 +18,10 @@ from cinerecon.acquisition.gating.r_waves import ecg_interval_ms, r_waves_of_ecg
 from cinerecon.acquisition.gating.real_time import number_frames
 from cinerecon.acquisition.gating.report import GatingReport, Usage, describe_beats
 from cinerecon.acquisition.placement import Lines
+from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.io.ismrmrd.waveforms import ecg_of
+from cinerecon.io.ismrmrd.waveforms import Waveform, ecg_of
 
 SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
 """Plausible mean R-R intervals [ms], at 240 and 24 beats per minute."""
@@ -104,7 +106,7 @@ class Gating:
         if self.mode == "counter":
             return raw, config
         raw = replace(raw, heads=raw.heads.copy())
-        idx = raw.heads["idx"]
+        image, idx = Readouts(raw, self.rows, warn), raw.heads["idx"]
         replaced = [name for name in REPLACED if name not in config.select]
         if self.is_retro:
             config = config.model_copy(update={"repeats": "average", "time_counter": "auto", "combine": []})
@@ -112,8 +114,8 @@ class Gating:
                 idx[name] = 0
         else:
             for name in ("phase", "repetition") if len(raw.header.encodings) == 1 else ():
-                require_within_limit(raw, self.rows, name, idx[name][self.rows], warn)
-            numbers = number_frames(raw, self.rows, self.clock, config.real_time_lines)
+                require_within_limit(image, name)
+            numbers = number_frames(image, self.clock, config.real_time_lines)
             if numbers.max() > np.iinfo(idx["phase"].dtype).max:
                 what = (
                     f"{numbers.max() + 1} frames in real time, at most {np.iinfo(idx['phase'].dtype).max} are possible"
@@ -128,7 +130,7 @@ class Gating:
             replace(encoding, limits={name: limit for name, limit in encoding.limits.items() if name not in replaced})
             for encoding in raw.header.encodings
         )
-        return replace(raw, header=replace(raw.header, encodings=encodings)), config
+        return raw.with_encodings(*encodings), config
 
     def gate(self, lines: Lines, counters: Counters, warn: Warn) -> tuple[Lines, Counters, "Gating"]:
         """Distribute located lines over the frames of a retrospectively gated cine; other scans are unchanged.
@@ -180,7 +182,7 @@ class Gating:
             )
 
 
-def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn) -> Gating:
+def plan_gating(image: Readouts, config: AcquisitionConfig) -> Gating:
     """Determine the frames of a scan and its heartbeats.
 
     Raises
@@ -190,8 +192,8 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
     """
     notes: list[str] = []
     try:
-        clock = read_clock(raw, rows, config.tick_ms, notes.append)
-        source, r_waves = _r_waves(raw, clock, config)
+        clock = read_clock(replace(image, warn=notes.append), config.tick_ms)
+        source, r_waves = _r_waves(image.raw.waveforms, clock, config)
         beats = None
         if r_waves.size:
             beats = find_beats(r_waves, clock.time_ms, config.rr_window, is_continuous=source == "ECG")
@@ -204,37 +206,37 @@ def plan_gating(raw: RawScan, rows: Index, config: AcquisitionConfig, warn: Warn
     if mode != "retro" and beats is not None and not _is_plausible(beats):
         source, beats = "", None
     if mode == "auto":
-        reason = "" if beats is None else _why_not_counter(raw, rows, clock, beats, config)
+        reason = "" if beats is None else _why_not_counter(image, clock, beats, config)
         mode = "retro" if reason else "counter"
         if reason:
-            warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter as it is")
+            image.warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter as it is")
     if mode == "retro":
         if clock is not None and (source == "ECG" or beats is None):
-            _require_ecg_during_scan(raw, clock, warn)
-        beats = _require_beats(raw, rows, beats, source)
-        _warn_of_rejected(beats, config, warn)
+            _require_ecg_during_scan(image, clock)
+        beats = _require_beats(image, beats, source)
+        _warn_of_rejected(beats, config, image.warn)
     if mode != "counter":
         for note in notes:
-            warn(note)
+            image.warn(note)
     if clock is not None and config.tick_ms is None:
-        for text in unit_warnings(raw, clock):
-            warn(text)
-    consecutive = clock is not None and beats is not None and is_consecutive(raw, rows, clock, beats)
-    return Gating(mode, clock, beats, rows, config.gated_frames, source, consecutive)
+        for text in unit_warnings(image.raw.header, clock):
+            image.warn(text)
+    consecutive = clock is not None and beats is not None and is_consecutive(image, clock, beats)
+    return Gating(mode, clock, beats, image.rows, config.gated_frames, source, consecutive)
 
 
-def _r_waves(raw: RawScan, clock: Clock, config: AcquisitionConfig) -> tuple[str, np.ndarray]:
+def _r_waves(waveforms: Sequence[Waveform], clock: Clock, config: AcquisitionConfig) -> tuple[str, np.ndarray]:
     """The source of the R waves, and their times [ms]."""
     if config.r_waves in ("auto", "stamps"):
         waves = r_waves_of_stamps(clock)
         if waves.size:
             return "physiology_time_stamp", waves
     if config.r_waves in ("auto", "ecg"):
-        return "ECG", r_waves_of_ecg(raw.waveforms, clock)
+        return "ECG", r_waves_of_ecg(waveforms, clock)
     return "", np.empty(0)
 
 
-def _require_ecg_during_scan(raw: RawScan, clock: Clock, warn: Warn) -> None:
+def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
     """Check that the ECG was recorded during the readouts by its time stamps, and warn if this is a part of them.
 
     Raises
@@ -242,7 +244,7 @@ def _require_ecg_during_scan(raw: RawScan, clock: Clock, warn: Warn) -> None:
     DataError
         If the ECG and the readouts do not overlap.
     """
-    start_ms, end_ms = ecg_interval_ms(raw.waveforms, clock)
+    start_ms, end_ms = ecg_interval_ms(image.raw.waveforms, clock)
     covered = float(((clock.time_ms >= start_ms) & (clock.time_ms <= end_ms)).mean())
     if start_ms == end_ms or covered >= COVERED_FRACTION:
         return
@@ -252,17 +254,17 @@ def _require_ecg_during_scan(raw: RawScan, clock: Clock, warn: Warn) -> None:
     )
     if covered == 0:
         hint = "time stamps of waveforms have the unit and the origin of acquisition_time_stamp"
-        raise DataError(f"the R waves are unknown: {what}", where=str(raw.path), hint=hint)
-    warn(f"{what}: only {covered:.0%} of the readouts are gated")
+        raise DataError(f"the R waves are unknown: {what}", where=image.path, hint=hint)
+    image.warn(f"{what}: only {covered:.0%} of the readouts are gated")
 
 
-def _require_beats(raw: RawScan, rows: Index, beats: Beats | None, source: str) -> Beats:
+def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
     """Check that there are beats, of plausible length."""
-    where = str(raw.path)
+    where = image.path
     if beats is None:
-        stamps = np.unique(raw.heads["physiology_time_stamp"][rows, 0])
+        stamps = np.unique(image.heads["physiology_time_stamp"][:, 0])
         stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
-        ecg = "its ECG shows no R wave" if ecg_of(raw.waveforms) else "the file holds no ECG"
+        ecg = "its ECG shows no R wave" if ecg_of(image.raw.waveforms) else "the file holds no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"
         raise DataError(what, where=where, hint="--gating counter uses the counters, --gating none the order in time")
     if not _is_plausible(beats):
@@ -299,28 +301,26 @@ def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> No
         )
 
 
-def _why_not_counter(raw: RawScan, rows: Index, clock: Clock | None, beats: Beats, config: AcquisitionConfig) -> str:
+def _why_not_counter(image: Readouts, clock: Clock | None, beats: Beats, config: AcquisitionConfig) -> str:
     """Why the counters of a scan are clearly not its final frames; empty if they may be."""
     is_chosen = config.time_counter != "auto" or config.repeats != "auto" or config.combine or config.select
     if is_chosen or clock is None or beats.is_known.sum() < 2:
         return ""
-    idx, limits = raw.heads["idx"][rows], raw.header.encodings[0].limits
-    n_values = {name: len(np.unique(idx[name])) for name in ("phase", "repetition", "contrast", "set")}
+    limits, phase = image.encoding.limits, image.counter("phase")
+    n_values = {name: image.n_values(name) for name in ("phase", "repetition", "contrast", "set")}
     if max(n_values.values()) == 1:
         claimed = max((limits[name].maximum for name in (*n_values, "average") if name in limits), default=0)
-        keys = np.stack([idx[name].astype(np.int64) for name in ("slice", "kspace_encode_step_1")], 1)
-        counts = np.unique(keys, axis=0, return_counts=True)[1]
+        counts = np.unique(np.stack([image.counter("slice"), image.lines], 1), axis=0, return_counts=True)[1]
         is_cine = claimed == 0 and float(np.median(counts)) >= 4
         return "phase and repetition are constant, and lines were measured over the whole beat" if is_cine else ""
     if n_values["phase"] == 1 or n_values["repetition"] > 1:
         return ""
     number = beats.number(clock.time_ms)
     used = np.flatnonzero(beats.is_used & beats.is_known)
-    phases = [idx["phase"][number == beat] for beat in used]
-    phases = [values.astype(int) for values in phases if values.size]
+    phases = [values for beat in used if (values := phase[number == beat]).size]
     if not phases:
         return ""
-    first = int(idx["phase"].min())
+    first = int(phase.min())
     restarts = np.mean([values.min() == first for values in phases]) >= RESTART_FRACTION
     last = np.array([values.max() for values in phases])
     values, counts = np.unique(last, return_counts=True)

@@ -3,7 +3,8 @@
 import numpy as np
 
 from cinerecon.acquisition.gating.clock import Clock
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.acquisition.readouts import Readouts
+from cinerecon.io.ismrmrd.raw import Index
 
 COUNTERS = ("average", "repetition", "phase")
 """Counters whose change begins a frame."""
@@ -11,7 +12,7 @@ MIN_LINES = 2
 """Smallest mean number of readouts of a frame by the counters; with fewer, the counters are not used."""
 
 
-def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int | None) -> Index:
+def number_frames(readouts: Readouts, clock: Clock | None, n_lines: int | None) -> Index:
     """Number the frames of each slice from 0, in temporal order.
 
     A frame is a run of readouts with the same counters, of a given number of readouts, or, where the counters are
@@ -23,8 +24,8 @@ def number_frames(raw: RawScan, rows: Index, clock: Clock | None, n_lines: int |
     -------
     ``(readouts,)`` frame of each readout.
     """
-    idx = raw.heads["idx"][rows]
-    numbers = np.zeros(len(rows), np.intp)
+    idx = readouts.heads["idx"]
+    numbers = np.zeros(len(idx), np.intp)
     for value in np.unique(idx["slice"]):
         own = np.flatnonzero(idx["slice"] == value)
         if clock is not None:

@@ -10,6 +10,7 @@ from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import read_clock, unwrap
 from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 
@@ -21,7 +22,7 @@ def scan(tmp_path_factory):
 
 def clock_of(path, tick_ms=None):
     raw, notes = read_mrd(path), []
-    return read_clock(raw, np.arange(16, len(raw)), tick_ms, notes.append), notes
+    return read_clock(Readouts(raw, np.arange(16, len(raw)), notes.append), tick_ms), notes
 
 
 def test_counters_that_wrap_around_continue():

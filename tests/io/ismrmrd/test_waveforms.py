@@ -10,6 +10,7 @@ from raw_scan import small_scan
 from cinerecon.acquisition.gating.clock import read_clock
 from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
 from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.io.ismrmrd import waveforms
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.waveforms import ecg_of
@@ -81,7 +82,7 @@ def test_r_waves_in_files_of_another_program(name):
     raw = read_mrd(path)
     if not raw.waveforms:
         pytest.skip(f"{name} has no ECG")
-    clock = read_clock(raw, np.arange(len(raw)), None, lambda _: None)
+    clock = read_clock(Readouts(raw, np.arange(len(raw)), lambda _: None), None)
     waves = r_waves_of_ecg(raw.waveforms, clock)
     assert len(waves) > 3
     assert np.diff(waves) == pytest.approx(850.0, abs=5.0)
