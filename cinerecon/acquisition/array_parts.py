@@ -117,13 +117,7 @@ def _read_given_pattern(array: KspaceArray, text: str | None, number: int) -> ND
 
 
 def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, where: str) -> NDArray[Any]:
-    """One slice of an array with the axes of k-space, ``(frames, coils, ky, kx)``, some of them of length 1.
-
-    Raises
-    ------
-    ShapeError
-        If it does not have these axes.
-    """
+    """One slice of an array with the axes of k-space, ``(frames, coils, ky, kx)``, some of them of length 1."""
     shape = array.values.shape
     padded = values.reshape((1,) * (len(shape) - values.ndim) + values.shape)
     axes = tuple(SINGLE if a == PARTS and padded.shape[i] == 1 else a for i, a in enumerate(array.axes[: padded.ndim]))

@@ -112,14 +112,7 @@ def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
 
 
 def _require_axes_in_order(encoding: EncodingSpace, ky: int, path: str) -> None:
-    """Refuse fields of view whose x and y are exchanged: x is the readout.
-
-    Raises
-    ------
-    HeaderError
-        If pixels are implausibly anisotropic, but square after the exchange; or if the readout oversampling is an
-        integer only after it.
-    """
+    """Refuse fields of view whose x and y are exchanged: x is the readout."""
     (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
     recon_x, recon_y, _ = encoding.recon.fov_mm
     ratio, exchanged = anisotropy(encoding, ky), (fov_y / kx) / (fov_x / ky)

@@ -155,13 +155,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
 
 
 def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
-    """Warnings about samples, sizes and coils of a scan.
-
-    Raises
-    ------
-    DataError
-        If repeated measurements of a line contradict each other.
-    """
+    """Warnings about samples, sizes and coils of a scan."""
     raw, lines, grid, n_frames = layout.raw, layout.lines, layout.grid, layout.counters.n_frames
     if not layout.gating.is_retro:
         is_average = config.repeats == "average"
@@ -221,13 +215,7 @@ def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> Coil
 
 
 def require_signal(is_signal: bool, layout: ScanLayout, number: int) -> None:
-    """Refuse a slice without signal.
-
-    Raises
-    ------
-    DataError
-        If it has none.
-    """
+    """Refuse a slice without signal."""
     if not is_signal:
         raise DataError("all samples are zero", where=f"{layout.raw.path}, slice {number}")
 
@@ -240,13 +228,7 @@ def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
 
 
 def _used_coils(n_coils: int, excluded: list[int]) -> Index:
-    """Numbers of the coils that are not excluded.
-
-    Raises
-    ------
-    ConfigError
-        If an excluded coil does not exist, or none remains.
-    """
+    """Numbers of the coils that are not excluded."""
     coils = np.arange(n_coils)
     unknown = np.setdiff1d(excluded, coils)
     if unknown.size:
@@ -264,13 +246,7 @@ def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
 
 
 def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
-    """Check that k-space of one slice fits the memory limit.
-
-    Raises
-    ------
-    DataError
-        If it exceeds the limit.
-    """
+    """Check that k-space of one slice fits the memory limit."""
     coils = int(raw.heads["active_channels"].max())
     n_frames = max(counters.n_frames)
     needed_gb = 8e-9 * n_frames * coils * grid.ky * grid.kx

@@ -174,13 +174,7 @@ def _fits(centre: Index, n_samples: Index, kx: int) -> bool:
 
 
 def _require_placement(image: Readouts, lines: Lines, kx: int) -> None:
-    """Check that every readout is on the encoded grid, and that readouts are long enough for it.
-
-    Raises
-    ------
-    DataError
-        If a readout does not fit; the error names the first.
-    """
+    """Check that every readout is on the encoded grid, and that readouts are long enough for it."""
     start, n_samples = lines.start, lines.n_samples
     too_long = np.flatnonzero(n_samples > kx)
     if too_long.size:

@@ -226,13 +226,7 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
 
 
 def _require_centre(mask: Tensor, pattern: str) -> None:
-    """Check that a frame samples lines at the centre of k-space, which an inverted mask does not.
-
-    Raises
-    ------
-    ConfigError
-        If none does: the image would show only edges.
-    """
+    """Check that a frame samples lines at the centre of k-space, which an inverted mask does not."""
     centre = mask.shape[-2] // 2
     rows = slice(max(centre - CENTRE_HALF_WIDTH, 0), centre + CENTRE_HALF_WIDTH + 1)
     if not bool(mask[:, 0, rows].any()):

@@ -152,13 +152,7 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
 
 
 def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -> None:
-    """Check that the scanner accepts the image with this label.
-
-    Raises
-    ------
-    FileError
-        If it does not.
-    """
+    """Check that the scanner accepts the image with this label."""
     where = str(options.image)
     stored = image.labels.get(LABEL_KEY)
     if options.software != SOFTWARE[0]:
@@ -194,13 +188,7 @@ def properties_of(label: Label, image: ContainerImage) -> dict[str, Any]:
 
 
 def _read_guide(path: Path) -> bytes:
-    """Read an application guide.
-
-    Raises
-    ------
-    FileError
-        If it is not a PDF file.
-    """
+    """Read an application guide."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -125,13 +125,7 @@ def recon(options: ReconOptions) -> None:
 
 
 def _require_one_stream(options: ReconOptions) -> None:
-    """Check that standard output receives the images of one scan by one method, and nothing else.
-
-    Raises
-    ------
-    ConfigError
-        If there are several, or ``--json`` is given.
-    """
+    """Check that standard output receives the images of one scan by one method, and nothing else."""
     from cinerecon.errors import ConfigError
 
     if options.as_json:
@@ -142,13 +136,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 
 
 def _refuse_verdict(options: ReconOptions) -> None:
-    """Refuse a verdict that is requested of methods that have none.
-
-    Raises
-    ------
-    ConfigError
-        Naming the methods that have one.
-    """
+    """Refuse a verdict that is requested of methods that have none."""
     from cinerecon.errors import ConfigError
     from cinerecon.reconstruction.trust.calibration import calibrated_methods
 

@@ -136,13 +136,7 @@ def _parameters(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
-    """Wait for all jobs.
-
-    Raises
-    ------
-    DataError
-        If a job died or failed.
-    """
+    """Wait for all jobs."""
     from cinerecon.commands.console import progress_bar
 
     with progress_bar() as progress:

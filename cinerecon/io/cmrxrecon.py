@@ -203,15 +203,7 @@ def _only(mat: MatFile, names: list[str], meaning: str) -> str:
 
 
 def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], tuple[int, ...]]:
-    """Sizes (slices, frames, coils, ky, kx), and the axes (frames, slices, coils, ky, kx) in the array.
-
-    Raises
-    ------
-    UnsupportedError
-        If there is no time axis.
-    DataError
-        If the axes have neither the order of MATLAB nor the opposite one.
-    """
+    """Sizes (slices, frames, coils, ky, kx), and the axes (frames, slices, coils, ky, kx) in the array."""
     stored = mat.shapes[variable]
     is_single = "single" in variable.lower() or "SingleCoil" in mat.path.parts
     if len(stored) != (4 if is_single else 5):
@@ -235,13 +227,7 @@ def _undersampled_folder(path: Path) -> str | None:
 
 
 def _find_mask(path: Path) -> Path:
-    """Find the mask of an undersampled file: next to it, in the folder of its task, or in that of another set.
-
-    Raises
-    ------
-    FileError
-        If it is not where the challenges put it; a mask is not guessed from zeros.
-    """
+    """Find the mask of an undersampled file: next to it, in the folder of its task, or in that of another set."""
     name = path.name.replace("_kus_", "_mask_") if "_kus_" in path.name else f"{path.stem}_mask.mat"
     candidates = [path.with_name(name)]
     folder = _undersampled_folder(path)

@@ -75,13 +75,7 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
 
 
 def _stream_series(path: Path) -> Iterator[tuple[Array, Heads]]:
-    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream.
-
-    Raises
-    ------
-    DataError
-        If the stream has an error image in place of a slice.
-    """
+    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream."""
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
         failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
         if failed:
@@ -105,13 +99,7 @@ def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
 
 
 def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
-    """The group of the series: ``dataset``, or the only one, which may have another name; None if there is none.
-
-    Raises
-    ------
-    DataError
-        If there are several.
-    """
+    """The group of the series: ``dataset``, or the only one, which may have another name; None if there is none."""
     groups = [
         name for name in file if is_group(file, name) and any(_is_series(file[name], part) for part in file[name])
     ]

@@ -259,13 +259,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
 
 
 def _subject(source: Source, opened: CineSource, config: PrepareConfig) -> str:
-    """The subject of a scan: by the pattern of the settings, the header, the folder, or the study.
-
-    Raises
-    ------
-    DataError
-        If a pattern was given and the path does not fit it.
-    """
+    """The subject of a scan: by the pattern of the settings, the header, the folder, or the study."""
     if config.subject:
         return subject_in_path(config.subject, source.path)
     return opened.subject or source.folder_subject or subject_in_header(opened)

@@ -259,11 +259,6 @@ def _require_frames(readouts: Readouts) -> None:
 
     In an undersampled cine whose frames are not counted, only the central lines are repeated, once in each frame. Lines
     that are measured twice may be averages.
-
-    Raises
-    ------
-    UnsupportedError
-        If lines are repeated; the error names the counter that may be time.
     """
     repeats = _count_repeats(readouts, without="average")
     counts = repeats.counts

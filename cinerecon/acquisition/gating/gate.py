@@ -237,13 +237,7 @@ def _r_waves(waveforms: Sequence[Waveform], clock: Clock, config: AcquisitionCon
 
 
 def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
-    """Check that the ECG was recorded during the readouts by its time stamps, and warn if this is a part of them.
-
-    Raises
-    ------
-    DataError
-        If the ECG and the readouts do not overlap.
-    """
+    """Check that the ECG was recorded during the readouts by its time stamps, and warn if this is a part of them."""
     start_ms, end_ms = ecg_interval_ms(image.raw.waveforms, clock)
     covered = float(((clock.time_ms >= start_ms) & (clock.time_ms <= end_ms)).mean())
     if start_ms == end_ms or covered >= COVERED_FRACTION:

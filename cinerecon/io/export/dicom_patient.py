@@ -120,13 +120,7 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
 
 
 def _checked(option: str, text: str) -> str:
-    """A text without surrounding spaces, checked for the characters and the length that DICOM permits.
-
-    Raises
-    ------
-    ConfigError
-        If it is empty, too long, or holds a backslash or control characters.
-    """
+    """A text without surrounding spaces, checked for the characters and the length that DICOM permits."""
     if not text.strip():
         raise ConfigError("the value is empty", where=option)
     if len(text) > LONGEST[option]:

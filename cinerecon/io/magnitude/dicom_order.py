@@ -160,13 +160,7 @@ def _has_equal_steps(images: Slice, acquired_ms: Sequence[float]) -> bool:
 
 
 def _contradictions(ordered: Slice, folder: Path) -> list[str]:
-    """A remark if the instance number contradicts the trigger time, by which the images are ordered.
-
-    Raises
-    ------
-    DataError
-        If the trigger times cannot be those of one heartbeat.
-    """
+    """A remark if the instance number contradicts the trigger time, by which the images are ordered."""
     by_number = _sorted_by(ordered, "InstanceNumber")
     if not by_number or not _starts_again(by_number):
         return []

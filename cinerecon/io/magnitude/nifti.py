@@ -113,13 +113,7 @@ def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) ->
 
 
 def _require_order(path: Path, image: Any) -> None:
-    """Refuse a file (x, y, time, slice): its slices would be read as frames.
-
-    Raises
-    ------
-    DataError
-        If adjacent slices are more alike than adjacent frames.
-    """
+    """Refuse a file (x, y, time, slice): its slices would be read as frames."""
     _, _, n_slices, n_frames = image.shape
     if has_exchanged_slices(n_slices, n_frames, partial(_pixels, path, image)):
         hint = "the axes of NIfTI are (x, y, slices, frames): exchange the last two"

@@ -34,13 +34,7 @@ def _checked(reader: Any, path: Path) -> Iterator[Any]:
 
 
 def _require_end(reader: Any, path: Path) -> None:
-    """Check that nothing follows the end mark: a second scan would be lost.
-
-    Raises
-    ------
-    DataError
-        If there are more bytes.
-    """
+    """Check that nothing follows the end mark: a second scan would be lost."""
     try:
         reader._stream.read_view(1)
     except (EOFError, BufferError):
@@ -69,13 +63,7 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
 
 
 def _read(read: Callable[[], Any], path: Path, n_read: int) -> Any:
-    """The header or the next item of a stream, after ``n_read`` items; `StopIteration` at its end.
-
-    Raises
-    ------
-    FileError
-        If the stream is truncated or damaged.
-    """
+    """The header or the next item of a stream, after ``n_read`` items; `StopIteration` at its end."""
     try:
         return read()
     except (StopIteration, CineReconError):

@@ -136,13 +136,7 @@ def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
 
 
 def _head(acquisition: Any, where: str) -> NDArray[np.void]:
-    """The header of a readout in the terms of version 1, ``(1,)``.
-
-    Raises
-    ------
-    DataError
-        If a counter or a size exceeds the range of version 1.
-    """
+    """The header of a readout in the terms of version 1, ``(1,)``."""
     source, data = acquisition.head, acquisition.data
     if data.ndim != 2:
         raise DataError(f"the samples have {data.ndim} axes, expected (coils, samples)", where=where)

@@ -107,13 +107,7 @@ def read_signals(
 
 
 def _waveforms(content: bytes, layout: PacketLayout, counters: Mapping[str, int]) -> Iterator[Waveform]:
-    """The waveforms of a packet: the leads of the ECG together, each other signal on its own.
-
-    Raises
-    ------
-    ValueError
-        If the packet is shorter than its signals, or has no end mark.
-    """
+    """The waveforms of a packet: the leads of the ECG together, each other signal on its own."""
     is_learning = content[4 : 4 + ID_BYTES].startswith(b"PMULearnPhase")
     data = content[HEADER_BYTES:]
     words = np.frombuffer(data, "<u4", len(data) // 4)
@@ -151,13 +145,7 @@ def _signals(words: Samples, layout: PacketLayout, duration: int) -> dict[str, S
 
 
 def _with_triggers(parts: Mapping[str, Samples], events: Samples, layout: PacketLayout) -> Samples:
-    """Append the triggers of a signal as last channel, ``(channels, samples)``.
-
-    Raises
-    ------
-    ValueError
-        If the leads of an ECG differ in length.
-    """
+    """Append the triggers of a signal as last channel, ``(channels, samples)``."""
     rows = np.stack(list(parts.values()))
     if not layout.has_events:
         return np.concatenate([rows & 0xFFFF, np.bitwise_or.reduce(rows >> 16, 0)[None]])
