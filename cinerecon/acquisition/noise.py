@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import NOISE, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import NOISE, SIEMENS_NOISE_BANDWIDTH, Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.twix.noise import find_noise
 from cinerecon.io.twix.readouts import TwixSamples
 
 Matrix = NDArray[np.complexfloating[Any, Any]]
-SIEMENS_NOISE_BANDWIDTH = 0.793
-"""Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
 QUIET_QUANTILE, LOUD_RATIO = 0.1, 5.0
 """Quantile of the amplitudes of noise readouts that is noise alone, and ratio to it above which there is signal; the
 largest samples of noise differ by less than a factor of 1.5."""

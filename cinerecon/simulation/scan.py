@@ -17,7 +17,16 @@ from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
-from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, write_raw
+from cinerecon.io.ismrmrd.raw import SIEMENS_NOISE_BANDWIDTH
+from cinerecon.io.ismrmrd.write import (
+    DWELL_US,
+    NOISE_DWELL_US,
+    SimulatedScan,
+    SliceReadouts,
+    Truth,
+    write_simulated_scan,
+)
+from cinerecon.io.ismrmrd.write_header import REPETITION_MS, Protocol
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
@@ -153,7 +162,7 @@ def simulate_scan(
     rng = np.random.default_rng([config.seed, 2])
     mixing = config.noise * _coil_mixing(rng, config.n_coils)
     protocol = _protocol(config, parts[0], images)
-    loss = math.sqrt(protocol.dwell_us / protocol.noise_dwell_us * protocol.noise_bandwidth)
+    loss = math.sqrt(DWELL_US / NOISE_DWELL_US * SIEMENS_NOISE_BANDWIDTH)
     noise = _coloured(rng, loss * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
     truth = {
         "reference": _truth([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
@@ -162,7 +171,7 @@ def simulate_scan(
     if config.venc is not None:
         truth["velocity"] = _true_velocity(parts)
     n_sets = 1 if config.venc is None else 2
-    schedules, ecg = _schedules(parts, config, n_sets * protocol.repetition_ms)
+    schedules, ecg = _schedules(parts, config, n_sets * REPETITION_MS)
     if config.is_timed:
         protocol = replace(protocol, n_frames=1 + max(int(plan.counter.max()) for plan in schedules))
         truth |= _true_phases(schedules)
@@ -170,8 +179,8 @@ def simulate_scan(
     if config.venc is not None:
         encoded = _readouts([_encoded(part, config.venc) for part in parts], schedules, mixing, config, rng)
         sets = zip(readouts, encoded, strict=True)
-        readouts = (first.interleaved(second, protocol.repetition_ms) for first, second in sets)
-    write_raw(path, protocol, noise, readouts, truth, ecg=ecg, force=force)
+        readouts = (first.interleaved(second, REPETITION_MS) for first, second in sets)
+    write_simulated_scan(path, SimulatedScan(protocol, noise, readouts, truth, ecg), force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
 

@@ -28,6 +28,8 @@ SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
 RESCALE = "the scale of the samples is implausible: rescale them to about 1"
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
+SIEMENS_NOISE_BANDWIDTH = 0.793
+"""Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
 """Numbers of the flags that determine the use of a readout."""

@@ -4,16 +4,16 @@ The header is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_
 centre of k-space and the range of frames are taken from the readouts, which is also correct for partial Fourier.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-from xml.etree.ElementTree import Element, SubElement, tostring
 
 import numpy as np
 
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import NAMESPACE
-from cinerecon.io.ismrmrd.raw import REVERSE, Heads, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, SIEMENS_NOISE_BANDWIDTH, Heads, has_flag
 from cinerecon.io.ismrmrd.waveforms import Waveform
+from cinerecon.io.ismrmrd.write_header import elements, limit, space
 from cinerecon.io.twix.protocol import Protocol
 from cinerecon.io.twix.signals import describe_signals
 
@@ -23,8 +23,6 @@ CALIBRATION = {2: "embedded", 4: "separate", 8: "separate", 16: "interleaved", 3
 """Modes of calibration by their number in the protocol."""
 THREE_DIMENSIONS = 4
 """Number of dimensions in the protocol of a 3-D scan."""
-NOISE_BANDWIDTH = 0.793
-"""Ratio of effective to nominal bandwidth of the receivers."""
 
 
 def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
@@ -60,9 +58,8 @@ def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...]
         "sequenceParameters": _sequence(protocol),
         "waveformInformation": describe_signals(waveforms),
     }
-    root = Element("ismrmrdHeader", xmlns=NAMESPACE)
-    _append(root, parts)
-    return tostring(root, encoding="utf-8"), warnings
+    xml = f'<ismrmrdHeader xmlns="{NAMESPACE}">{elements(parts)}</ismrmrdHeader>'
+    return f"<?xml version='1.0' encoding='utf-8'?>\n{xml}".encode(), warnings
 
 
 def _require_supported(protocol: Protocol, image: Heads) -> None:
@@ -103,7 +100,7 @@ def _system(protocol: Protocol, image: Heads) -> dict[str, Any]:
         "systemVendor": "SIEMENS",
         "systemModel": protocol.text("ManufacturersModelName"),
         "systemFieldStrength_T": protocol.number("flMagneticFieldStrength") or "",
-        "relativeReceiverNoiseBandwidth": NOISE_BANDWIDTH,
+        "relativeReceiverNoiseBandwidth": SIEMENS_NOISE_BANDWIDTH,
         "receiverChannels": protocol.count("iMaxNoOfRxChannels", n_channels),
         "coilLabel": [{"coilNumber": number, "coilName": name} for number, name in enumerate(names)],
     }
@@ -135,15 +132,8 @@ def _spaces(protocol: Protocol) -> dict[str, Any]:
     columns = max(protocol.count("iNoOfFourierColumns"), round(base * oversampling))
     image = protocol.count("ImageColumns", base), protocol.count("ImageLines", round(base * fov_y / fov_x))
     return {
-        "encodedSpace": _space((columns, rows, 1), (fov_x * oversampling, encoded_y, thickness)),
-        "reconSpace": _space((*image, 1), (fov_x, fov_y, thickness)),
-    }
-
-
-def _space(matrix: tuple[int, int, int], fov_mm: tuple[float, float, float]) -> dict[str, Any]:
-    return {
-        "matrixSize": dict(zip("xyz", matrix, strict=True)),
-        "fieldOfView_mm": dict(zip("xyz", fov_mm, strict=True)),
+        "encodedSpace": space((columns, rows), (fov_x * oversampling, encoded_y), thickness),
+        "reconSpace": space(image, (fov_x, fov_y), thickness),
     }
 
 
@@ -170,16 +160,9 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
         for name, n in planned.items()
         if n_values[name] < n
     ]
+    limits = {name: limit(max(count, 1) - 1, first.get(name, 0)) for name, count in counts.items()}
     centre = _centre_line(protocol, image)
-    limits = {
-        name: {
-            "minimum": first.get(name, 0),
-            "maximum": max(count, 1) - 1,
-            "center": centre if name == "kspace_encoding_step_1" else 0,
-        }
-        for name, count in counts.items()
-    }
-    limits["kspace_encoding_step_1"]["maximum"] = max(max(n_lines, 1) - 1, centre)
+    limits["kspace_encoding_step_1"] = limit(max(n_lines - 1, centre), centre=centre)
     return limits, warnings
 
 
@@ -213,28 +196,3 @@ def _sequence(protocol: Protocol) -> dict[str, Any]:
         "sequence_type": protocol.text("tSequenceFileName").rpartition("\\")[2],
         "echo_spacing": spacing / 1000 if spacing > 0 else "",
     }
-
-
-def _append(parent: Element, content: Mapping[str, Any]) -> None:
-    """Append elements below an element; empty ones are left out, and lists become repeated elements."""
-    for name, value in content.items():
-        for item in _items(value):
-            if isinstance(item, Mapping):
-                child = SubElement(parent, name)
-                _append(child, item)
-                if not len(child):
-                    parent.remove(child)
-            else:
-                SubElement(parent, name).text = _printable(f"{item}")
-
-
-def _items(value: Any) -> Iterator[Any]:
-    if isinstance(value, list):
-        yield from value
-    elif value != "":
-        yield value
-
-
-def _printable(text: str) -> str:
-    """Text without characters that XML cannot represent."""
-    return "".join(filter(str.isprintable, text))

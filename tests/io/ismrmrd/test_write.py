@@ -10,7 +10,8 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header
-from cinerecon.io.ismrmrd.write import Protocol, SliceReadouts, Truth, header_xml, write_raw
+from cinerecon.io.ismrmrd.write import SimulatedScan, SliceReadouts, Truth, write_simulated_scan
+from cinerecon.io.ismrmrd.write_header import Protocol, header_xml
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 PROTOCOL = Protocol(
@@ -42,7 +43,7 @@ def readouts(seed):
 def scan(tmp_path):
     path = tmp_path / "scan.h5"
     truth = {"reference": Truth(complex_numbers(2, 3, 6, 5), "slices, frames, y, x", "the truth")}
-    write_raw(path, PROTOCOL, complex_numbers(4, 2, 16), [readouts(1), readouts(2)], truth)
+    write_simulated_scan(path, SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), [readouts(1), readouts(2)], truth))
     return path
 
 
@@ -96,7 +97,7 @@ def test_truth_is_kept_with_what_it_is(scan):
 def test_existing_file_is_not_overwritten(scan):
     before = scan.read_bytes()
     with pytest.raises(FileError, match="exists already"):
-        write_raw(scan, PROTOCOL, complex_numbers(4, 2, 16), [], {})
+        write_simulated_scan(scan, SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), [], {}))
     assert scan.read_bytes() == before
 
 
@@ -106,7 +107,7 @@ def test_interrupted_writing_leaves_nothing(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_raw(tmp_path / "scan.h5", PROTOCOL, complex_numbers(4, 2, 16), breaks(), {})
+        write_simulated_scan(tmp_path / "scan.h5", SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), breaks(), {}))
     assert list(tmp_path.iterdir()) == []
 
 
