@@ -129,36 +129,33 @@ class DrawnMask:
     paths: tuple[Path, ...]
 
 
-def draw_mask(
-    sampling: "Sampling",
-    n_frames: int,
-    ky: int,
-    kx: int,
-    *,
-    seed: int,
-    output: Path,
-    force: bool = False,
-    order: "LineOrder | None" = None,
-) -> DrawnMask:
+def draw_mask(options: MaskOptions) -> DrawnMask:
     """Draw a mask and write it, with a picture next to it, and with the order of its lines in time.
 
     Raises
     ------
     ConfigError
-        If a size is not positive, the pattern does not fit the matrix, the order does not fit the mask, or the file
-        is not ``.npz``.
+        If a size is too large, the pattern does not fit the matrix, the order does not fit the mask, or the file is not
+        ``.npz``.
     FileError
         If a file exists and ``force`` is not set, or is the input, or the input cannot be read.
     """
     from cinerecon.io.csv_file import write_csv
-    from cinerecon.io.mask import write_mask
+    from cinerecon.io.mask import MaskFile, write_mask
     from cinerecon.io.picture import write_mask_picture
-    from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration, order_readouts
+    from cinerecon.physics.sampling import MaskSpec, acs_block, net_acceleration, order_readouts, parse_sampling
 
-    _require_sizes(n_frames, ky, kx)
+    sampling = parse_sampling(options.full_pattern())
+    if isinstance(sampling, MaskFile) and "seed" in options.model_fields_set:
+        raise ConfigError("--seed has no effect on the mask of a file", where="--seed", hint="leave it out")
+    order = options.line_order()
+    n_frames, ky, kx, seed, output = options.n_frames, options.ky, options.kx, options.seed, options.output
+    if max(n_frames, ky, kx) > LARGEST_SIZE:
+        what = f"frames {n_frames}, ky {ky}, kx {kx}: each may be at most {LARGEST_SIZE}"
+        raise ConfigError(f"{what}, the largest in an ISMRMRD header")
     picture, table = output.with_suffix(".png"), output.with_suffix(".csv")
     paths = (output, picture) if order is None else (output, picture, table)
-    _require_output(output, paths, sampling, force=force)
+    _require_output(output, paths, sampling, force=options.force)
     mask = sampling.draw(n_frames, ky, kx, seed)
     readouts = None
     if order is not None:
@@ -171,14 +168,6 @@ def draw_mask(
         write_csv(table, ORDER_COLUMNS, zip(*(column.tolist() for column in columns), strict=True))
     acs = acs_block(mask)
     return DrawnMask(net_acceleration(mask), net_acceleration(mask, without=acs), acs.stop - acs.start, paths)
-
-
-def _require_sizes(n_frames: int, ky: int, kx: int) -> None:
-    sizes = f"frames {n_frames}, ky {ky}, kx {kx}"
-    if min(n_frames, ky, kx) < 1:
-        raise ConfigError(f"{sizes}: each must be at least 1")
-    if max(n_frames, ky, kx) > LARGEST_SIZE:
-        raise ConfigError(f"{sizes}: each may be at most {LARGEST_SIZE}, the largest in an ISMRMRD header")
 
 
 def _require_output(output: Path, paths: tuple[Path, ...], sampling: "Sampling", *, force: bool) -> None:
@@ -197,15 +186,7 @@ def _require_output(output: Path, paths: tuple[Path, ...], sampling: "Sampling",
 
 def mask(options: MaskOptions) -> None:
     """Draw the mask, write it, and print its acceleration."""
-    from cinerecon.io.mask import MaskFile
-    from cinerecon.physics.sampling import parse_sampling
-
-    sampling = parse_sampling(options.full_pattern())
-    if isinstance(sampling, MaskFile) and "seed" in options.model_fields_set:
-        raise ConfigError("--seed has no effect on the mask of a file", where="--seed", hint="leave it out")
-    sizes = options.n_frames, options.ky, options.kx
-    order = options.line_order()
-    drawn = draw_mask(sampling, *sizes, seed=options.seed, output=options.output, force=options.force, order=order)
+    drawn = draw_mask(options)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")
     print(f"ACS           {drawn.n_acs} lines")
     for path in drawn.paths:

@@ -52,101 +52,84 @@ class ExistingCases:
         return tuple(self._by_slice.get((item.case_name(number), number), ()))
 
 
-def read_existing_cases(
-    folder: Path, config: PrepareConfig, *, force: bool, records: Path | None = None
-) -> ExistingCases:
-    """Cases and settings of a folder, which is not modified.
+class CaseFolder:
+    """The folder of prepared cases: settings, index, and records of the sources and cases of this run and earlier ones.
+
+    A shard has an index and records of its own. Sources are surveyed again after other settings.
 
     Parameters
     ----------
-    folder
+    path
         Folder of the cases.
+    records
+        Folder of the index and the records.
     config
         Settings of the preparation.
-    force
-        Accept cases of other settings, which will be replaced.
-    records
-        Folder of the records of a shard, whose cases are added.
-
-    Raises
-    ------
-    FileError
-        If the folder cannot be written.
-    ConfigError
-        If it contains cases prepared with other settings, and ``force`` is not set, or this is a shard.
-    """
-    settings = folder / SETTINGS
-    refuse_existing(settings, force=True)
-    by_case = {row.case: row for row in (*read_index(folder), *(read_index(records) if records else ()))}
-    rows = list(by_case.values())
-    if not settings.exists():
-        return ExistingCases(rows)
-    try:
-        stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-    except ConfigError:  # damaged, or of another version
-        if force and records is None:
-            return ExistingCases(rows, is_compatible=False)
-        raise
-    stored = stored.model_copy(update={"split": config.split})
-    if stored == config or (force and records is None):
-        return ExistingCases(rows, is_compatible=stored == config)
-    name, here, asked = next(differences(stored.model_dump(mode="json"), config.model_dump(mode="json")))
-    words = ["not set" if value is None else value for value in (here, asked)]
-    what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
-    hint = "choose another folder" + (", or --force, which removes the cases that are there" if records is None else "")
-    raise ConfigError(what, where=str(folder), hint=hint)
-
-
-def start_folder(
-    folder: Path, config: PrepareConfig, before: ExistingCases, records: Path | None = None
-) -> ExistingCases:
-    """Remove cases of other settings and remains of interruptions, and write the settings; returns the cases kept."""
-    folder.mkdir(parents=True, exist_ok=True)
-    clear_partial(folder)
-    if not before.is_compatible:
-        for row in before.rows:
-            (folder / row.case).unlink(missing_ok=True)
-        before = ExistingCases([])
-        write_index(folder, [])
-    elif records is not None:
-        write_index(records, read_index(records))  # a line that was cut short would damage the next one
-    elif before.rows:
-        write_index(folder, before.rows)
-    write_text(folder / SETTINGS, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-    return before
-
-
-def finish_index(
-    folder: Path, rows: Iterable[IndexRow], refused: Iterable[Rejection], records: Path | None = None
-) -> None:
-    """Update the index, which keeps the cases of other runs, and list rejected files.
-
-    Parameters
-    ----------
-    folder
-        Folder of the cases.
-    rows
-        The cases of this run.
-    refused
-        The rejected files.
-    records
-        Folder of the index, where it is not that of the cases.
-    """
-    records = records or folder
-    done = {row.case: row for row in read_index(records)} | {row.case: row for row in rows}
-    write_index(records, [row for row in done.values() if (folder / row.case).exists()])
-    write_refused(records, refused)
-
-
-class PrepareRecords:
-    """Records of the sources and cases of this run and of earlier ones.
-
-    Sources are surveyed again after other settings.
     """
 
-    def __init__(self, folder: Path, records: Path, config: PrepareConfig) -> None:
-        self.folder, self._cases_folder, self._settings = records, folder, config.sha256
+    def __init__(self, path: Path, records: Path, config: PrepareConfig) -> None:
+        self.path, self.records, self.config = path, records, config
         self._sources, self._cases = Journal(records / SOURCES), Journal(records / CASES)
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether the cases are those of one of several shards."""
+        return self.records != self.path
+
+    def existing_cases(self, *, force: bool) -> ExistingCases:
+        """Cases and settings of the folder, which is not modified. With ``force`` other settings are accepted.
+
+        Raises
+        ------
+        FileError
+            If the folder cannot be written.
+        ConfigError
+            If it contains cases prepared with other settings, and ``force`` is not set, or this is a shard.
+        """
+        settings, force = self.path / SETTINGS, force and not self.is_shard
+        refuse_existing(settings, force=True)
+        indices = map(read_index, dict.fromkeys((self.path, self.records)))
+        rows = list({row.case: row for index in indices for row in index}.values())
+        if not settings.exists():
+            return ExistingCases(rows)
+        try:
+            stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
+        except ConfigError:  # damaged, or of another version
+            if force:
+                return ExistingCases(rows, is_compatible=False)
+            raise
+        stored = stored.model_copy(update={"split": self.config.split})
+        if stored == self.config or force:
+            return ExistingCases(rows, is_compatible=stored == self.config)
+        name, here, asked = next(differences(stored.model_dump(mode="json"), self.config.model_dump(mode="json")))
+        words = ["not set" if value is None else value for value in (here, asked)]
+        what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
+        hint = "choose another folder" + (
+            "" if self.is_shard else ", or --force, which removes the cases that are there"
+        )
+        raise ConfigError(what, where=str(self.path), hint=hint)
+
+    def start(self, before: ExistingCases) -> ExistingCases:
+        """Remove cases of other settings and remains of interruptions, write the settings; returns the cases kept."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        clear_partial(self.path)
+        if not before.is_compatible:
+            for row in before.rows:
+                (self.path / row.case).unlink(missing_ok=True)
+            before = ExistingCases([])
+            write_index(self.path, [])
+        elif self.is_shard:
+            write_index(self.records, read_index(self.records))  # a line cut short would damage the next one
+        elif before.rows:
+            write_index(self.path, before.rows)
+        write_text(self.path / SETTINGS, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
+        return before
+
+    def finish(self, rows: Iterable[IndexRow], refused: Iterable[Rejection]) -> None:
+        """Add the cases of this run to the index, which keeps those of other runs, and list rejected files."""
+        done = {row.case: row for row in read_index(self.records)} | {row.case: row for row in rows}
+        write_index(self.records, [row for row in done.values() if (self.path / row.case).exists()])
+        write_refused(self.records, refused)
 
     def knows(self, path: Path) -> bool:
         """Whether a file was surveyed before; whether it has changed is not checked."""
@@ -174,14 +157,14 @@ class PrepareRecords:
     def add_cases(self, rows: Iterable[IndexRow]) -> None:
         """Record the files of new cases."""
         for row in rows:
-            self._cases.add(row.case, [file_state(self._cases_folder / row.case), row.sha256])
+            self._cases.add(row.case, [file_state(self.path / row.case), row.sha256])
 
     def are_unchanged(self, rows: Iterable[IndexRow]) -> bool:
         """Whether the files of cases have the size and time that they were written with."""
-        return all(self._cases.get(row.case) == [file_state(self._cases_folder / row.case), row.sha256] for row in rows)
+        return all(self._cases.get(row.case) == [file_state(self.path / row.case), row.sha256] for row in rows)
 
     def _key(self, source: Source) -> list[str]:
-        return [self._settings, source.name, source.folder_subject]
+        return [self.config.sha256, source.name, source.folder_subject]
 
 
 def _states(source: Source, files: Iterable[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import Result, Task, in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
-from cinerecon.preparation.folder import ExistingCases, PrepareRecords, finish_index, read_existing_cases, start_folder
+from cinerecon.preparation.folder import CaseFolder, ExistingCases
 from cinerecon.preparation.prepare_slice import (
     ExcludedFile,
     PreparedSlice,
@@ -81,14 +81,12 @@ def prepare(
     config = PrepareConfig.or_default(config)
     records = shard.folder(folder, PREPARE) if shard else folder
     with sole_writer(records):
-        known, n_processes = PrepareRecords(folder, records, config), workers or n_cores()
+        case_folder, n_processes = CaseFolder(folder, records, config), workers or n_cores()
         limit = memory and memory // n_processes
-        sources, passed = find_sources(paths, folder, listed, known.knows)
+        sources, passed = find_sources(paths, folder, listed, case_folder.knows)
         run = _Preparation(
-            folder,
-            config,
-            known,
-            read_existing_cases(folder, config, force=force, records=records if shard else None),
+            case_folder,
+            case_folder.existing_cases(force=force),
             n_processes,
             make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
             report=progress or (lambda *_: None),
@@ -106,9 +104,7 @@ def prepare(
 class _Preparation:
     """A run that surveys sources and prepares their slices; the index of the records lists the cases."""
 
-    folder: Path
-    config: PrepareConfig
-    known: PrepareRecords
+    folder: CaseFolder
     existing: ExistingCases
     n_processes: int
     make_job: Callable[..., SliceJob]
@@ -116,22 +112,21 @@ class _Preparation:
 
     def __call__(self, sources: list[Source], passed: dict[str, int]) -> PrepareReport:
         """Prepare sources; ``passed`` counts the files that were excluded before, by reason."""
-        records, is_shard = self.known.folder, self.known.folder != self.folder
         self.report("reading headers", 0.0)
         items, refused, left_out = self._survey(sources)
-        if left_out and not (items or refused or is_shard):
+        if left_out and not (items or refused or self.folder.is_shard):
             what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
             raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
         if items:
-            self.existing = start_folder(self.folder, self.config, self.existing, records if is_shard else None)
+            self.existing = self.folder.start(self.existing)
         items, clashing = _without_clashes(sorted(items, key=lambda item: item.name), self.existing)
-        items, contradicting = _without_other_split(items, self.config, self.existing)
+        items, contradicting = _without_other_split(items, self.folder.config.split, self.existing)
         items, n_copies = _without_copies(items, self.existing)
         prepared, rejected = self._prepare([self._job(item, n) for item in items for n in range(item.n_slices)])
         refused += [*clashing, *contradicting, *rejected]
         refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
         rows = tuple(row for cases in prepared for row in cases.rows)
-        finish_index(self.folder, rows, refused, records)
+        self.folder.finish(rows, refused)
         copies = {"copies of other files, under another name": n_copies} if n_copies else {}
         return PrepareReport(
             rows,
@@ -140,7 +135,7 @@ class _Preparation:
             passed | _counted(left_out) | copies,
             sum(not item.is_subject_known for item in items),
             dict(Counter(text for cases in prepared for text in cases.warnings)),
-            records / INDEX,
+            self.folder.records / INDEX,
         )
 
     def _survey(self, sources: list[Source]) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
@@ -148,13 +143,13 @@ class _Preparation:
         content: list[Item | Rejection | ExcludedFile] = []
         others: list[Source] = []
         for source in sources:
-            items = self.known.find(source)
+            items = self.folder.find(source)
             if items is None:
                 others.append(source)
             else:
                 content += items
-        for survey in self._in_processes(partial(survey_source, config=self.config), others):
-            self.known.add_survey(survey)
+        for survey in self._in_processes(partial(survey_source, config=self.folder.config), others):
+            self.folder.add_survey(survey)
             content += survey.found
         return (
             [item for item in content if isinstance(item, Item)],
@@ -164,9 +159,9 @@ class _Preparation:
 
     def _job(self, item: Item, number: int) -> SliceJob:
         """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
-        split = self.existing.splits.get(item.subject) or split_of(item.subject, self.config.split)
+        split = self.existing.splits.get(item.subject) or split_of(item.subject, self.folder.config.split)
         rows = self.existing.find(item, number)
-        is_unchanged = self.known.are_unchanged(rows)
+        is_unchanged = self.folder.are_unchanged(rows)
         return self.make_job(item=item, slice=number, split=split, known=rows, is_unchanged=is_unchanged)
 
     def _prepare(self, jobs: list[SliceJob]) -> tuple[list[PreparedSlice], list[Rejection]]:
@@ -183,7 +178,7 @@ class _Preparation:
                     prepared.append(outcome)
         except StorageError as error:
             with suppress(FileError):  # no space for it; rows without cases are removed when the preparation continues
-                n = keep_existing_rows(self.known.folder, self.folder)
+                n = keep_existing_rows(self.folder.records, self.folder.path)
                 error.hint = f"free space and repeat the command, which continues: {n} cases are in the index"
             raise
         return prepared, rejected
@@ -192,12 +187,12 @@ class _Preparation:
         """Add the cases of a slice to the index and the records."""
         if cases.is_new:
             try:
-                append_rows(self.known.folder, cases.rows)
+                append_rows(self.folder.records, cases.rows)
             except StorageError:
-                remove_cases(self.folder, cases.rows)
+                remove_cases(self.folder.path, cases.rows)
                 raise
-        if cases.is_new or not self.known.are_unchanged(cases.rows):
-            self.known.add_cases(cases.rows)
+        if cases.is_new or not self.folder.are_unchanged(cases.rows):
+            self.folder.add_cases(cases.rows)
 
     def _in_processes(self, work: Callable[[Task], Result], tasks: list[Task]) -> Iterator[Result]:
         """The results of tasks, computed in this process if they are few."""
@@ -237,14 +232,14 @@ def _without_clashes(items: list[Item], existing: ExistingCases) -> tuple[list[I
 
 
 def _without_other_split(
-    items: list[Item], config: PrepareConfig, existing: ExistingCases
+    items: list[Item], shares: Sequence[float], existing: ExistingCases
 ) -> tuple[list[Item], list[Rejection]]:
     """Scans whose subjects may be in the only split that is requested; and those whose subjects are in another one.
 
     A subject in two splits would be trained and tested on, and one that silently stays in its split be expected in the
     other. With shares of several splits, the split of the index is kept.
     """
-    requested = [name for name, share in zip(SPLITS, config.split, strict=True) if share > 0]
+    requested = [name for name, share in zip(SPLITS, shares, strict=True) if share > 0]
     accepted, refused = [], []
     for item in items:
         split = existing.splits.get(item.subject)

@@ -4,15 +4,19 @@ import torch
 from PIL import Image
 
 from cinerecon.cli import app
-from cinerecon.commands.mask import draw_mask
+from cinerecon.commands.mask import MaskOptions, draw_mask
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.physics.sampling import PATTERNS, parse_mask, parse_sampling
+
+
+def drawn_mask(pattern, n_frames, ky, kx, output, **options):
+    return draw_mask(MaskOptions(pattern=pattern, n_frames=n_frames, ky=ky, kx=kx, output=output, **options))
 
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_pattern_is_written_with_its_picture(tmp_path, name):
     text = "full" if name == "full" else f"{name}:6"
-    drawn = draw_mask(parse_sampling(text), 5, 40, 30, seed=1, output=tmp_path / "m.npz")
+    drawn = drawn_mask(text, 5, 40, 30, tmp_path / "m.npz", seed=1)
     mask = torch.from_numpy(parse_mask(text).draw(5, 40, 30, seed=1))
     assert drawn.acceleration == pytest.approx(mask.numel() / int(mask.sum()))
     assert torch.equal(torch.from_numpy(parse_sampling(str(tmp_path / "m.npz")).draw(5, 40, 30)), mask)
@@ -26,14 +30,14 @@ def test_every_pattern_is_written_with_its_picture(tmp_path, name):
 
 
 def test_acceleration_with_and_without_the_centre(tmp_path):
-    drawn = draw_mask(parse_sampling("gaussian:8,acs=4"), 20, 192, 192, seed=0, output=tmp_path / "m.npz")
+    drawn = drawn_mask("gaussian:8,acs=4", 20, 192, 192, tmp_path / "m.npz")
     assert drawn.n_acs == 4
     assert (drawn.acceleration, drawn.acceleration_without_acs) == (8, pytest.approx(188 / 20))
 
 
 def test_sizes_beyond_those_of_a_scan_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="ky 65536, kx 4: each may be at most 65535"):
-        draw_mask(parse_sampling("gro:4"), 2, 65536, 4, seed=0, output=tmp_path / "m.npz")
+        drawn_mask("gro:4", 2, 65536, 4, tmp_path / "m.npz")
 
 
 def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
@@ -41,20 +45,20 @@ def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
     np.savez(path, mask=np.eye(10, dtype=np.uint8))
     before = path.read_bytes()
     with pytest.raises(FileError, match="is the input"):
-        draw_mask(parse_sampling(f"{path},axes=yt"), 10, 10, 8, seed=0, output=path, force=True)
+        drawn_mask(f"{path},axes=yt", 10, 10, 8, path, force=True)
     assert path.read_bytes() == before
 
 
 def test_a_mask_file_can_be_looked_at(tmp_path):
     np.save(tmp_path / "vista.npy", np.eye(10, dtype=np.uint8))
-    drawn = draw_mask(parse_sampling(f"{tmp_path / 'vista.npy'},axes=yt"), 10, 10, 8, seed=0, output=tmp_path / "m.npz")
+    drawn = drawn_mask(f"{tmp_path / 'vista.npy'},axes=yt", 10, 10, 8, tmp_path / "m.npz")
     assert drawn.acceleration == 10
 
 
 @pytest.mark.parametrize("output", ["m.npy", "m"])
 def test_only_npz_is_written(tmp_path, output):
     with pytest.raises(ConfigError, match=r"\.npz"):
-        draw_mask(parse_sampling("gaussian:2"), 2, 20, 20, seed=0, output=tmp_path / output)
+        drawn_mask("gaussian:2", 2, 20, 20, tmp_path / output)
 
 
 def test_the_command_takes_a_text_or_its_parts(tmp_path):

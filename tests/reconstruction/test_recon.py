@@ -11,7 +11,7 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.acquisition.reference import undersample
 from cinerecon.cine import CineData
-from cinerecon.commands.mask import draw_mask
+from cinerecon.commands.mask import MaskOptions, draw_mask
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.physics.sampling import net_acceleration
@@ -204,14 +204,12 @@ def test_retrospective_undersampling(scan, tmp_path):
 
 
 def test_undersampling_with_a_mask_file(scan, tmp_path):
-    from cinerecon.physics.sampling import parse_mask
-
     mask = tmp_path / "mask.npz"
-    draw_mask(parse_mask("kt-equispaced:2"), 6, 40, 44, seed=3, output=mask)
+    draw_mask(MaskOptions(pattern="kt-equispaced:2", n_frames=6, ky=40, kx=44, seed=3, output=mask))
     report = run(scan, tmp_path, undersample=str(mask))
     assert all(part.acceleration == 2 for part in report.slices)
     wrong = tmp_path / "wrong.npz"
-    draw_mask(parse_mask("kt-equispaced:2"), 5, 40, 44, seed=3, output=wrong)
+    draw_mask(MaskOptions(pattern="kt-equispaced:2", n_frames=5, ky=40, kx=44, seed=3, output=wrong))
     with pytest.raises(ConfigError, match="mask has 5 frames, the scan has 6"):
         run(scan, tmp_path, "b.npz", undersample=str(wrong))
 
