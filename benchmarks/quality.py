@@ -109,7 +109,7 @@ def choose_series(folder: Path, n_most: int) -> list[Path]:
 
 def shipped_networks() -> list[str]:
     """The networks whose weights are shipped."""
-    return [entry.name for entry in list_models() if entry.kind == "deep" and entry.weights == "ours"]
+    return [entry.name for entry in list_models() if entry.kind == "deep" and entry.weights == "shipped"]
 
 
 def score_group(group: str, paths: list[Path], arguments: argparse.Namespace) -> list[Score]:

@@ -20,7 +20,7 @@ from cinerecon.networks.table import is_external
 
 TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "null"}
 BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
-Weights = Literal["", "ours", "trained", "imported", "none", "damaged"]
+Weights = Literal["", "shipped", "trained", "imported", "none", "damaged"]
 
 ARCHITECTURE = "architecture."
 """Prefix of the settings that the weights depend on."""
@@ -104,7 +104,7 @@ class ModelEntry:
     name, kind, summary
         As in the table of methods.
     weights
-        ``ours``: they come with the program; ``trained``: a run folder; ``imported``; ``none``: a network not yet
+        ``shipped``: they come with the program; ``trained``: a run folder; ``imported``; ``none``: a network not yet
         trained; ``damaged``: a file that cannot be read; empty for classical methods.
     path
         File of the weights, if there are any.
@@ -146,7 +146,7 @@ def describe_model(name: str) -> ModelEntry:
         return ModelEntry(name, method.kind, method.summary, config=method.config_class())
     config, path = read_model(name)
     if name in METHODS:
-        return _describe_network(name, method.summary, "ours" if path.is_file() else "none", config, path)
+        return _describe_network(name, method.summary, "shipped" if path.is_file() else "none", config, path)
     weights: Weights = "imported" if config.card.file else "trained" if path.is_file() else "none"
     return _describe_network(model_label(name), _summary_of(config), weights, config, path)
 

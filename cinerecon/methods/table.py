@@ -69,17 +69,20 @@ _CLASSICAL = (
     ),
     Method(
         "ktslr-reference",
-        "k-t SLR as released, to compare with: slow",
+        "k-t SLR as released, for comparison (slow)",
         config.KtSlrReferenceConfig,
         "classical.ktslr_reference:KtSlrReference",
     ),
     Method(
-        "llr", "locally low rank: blocks of the image, placed at random", config.LlrConfig, "classical.admm_methods:Llr"
+        "llr",
+        "locally low rank, in randomly placed blocks of the image",
+        config.LlrConfig,
+        "classical.admm_methods:Llr",
     ),
     Method("ttv", "temporal total variation", config.TtvConfig, "classical.admm_methods:Ttv"),
     Method(
         "lps",
-        "L+S: low-rank background plus a rest sparse in temporal frequency",
+        "L+S: low-rank background plus a part that is sparse in temporal frequency",
         config.LpsConfig,
         "classical.lps:Lps",
     ),

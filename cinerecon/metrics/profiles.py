@@ -148,7 +148,7 @@ def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> P
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("cine", "ours", scale="truth"),
+        Profile("cine", "this package", scale="truth"),
         Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="truth", is_complex=True),
         Profile(
             "paper-pass",

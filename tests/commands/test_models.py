@@ -35,7 +35,7 @@ def test_the_list_has_a_line_for_each_method(monkeypatch, capsys):
     assert list(rows) == list(METHODS)
     assert len(lines) == 1 + len(METHODS)
     assert rows["ktslr"].split(maxsplit=2) == ["ktslr", "classical", METHODS["ktslr"].summary]
-    assert rows["slrnet"].split(maxsplit=3)[1:3] == ["ours", "88,143"]
+    assert rows["slrnet"].split(maxsplit=3)[1:3] == ["shipped", "88,143"]
     assert rows["slrnet"].endswith(METHODS["slrnet"].summary)
 
 

@@ -44,7 +44,7 @@ def test_every_method_is_listed(entries):
 def test_weights_fit_their_recipe_and_describe_themselves(entries, name):
     recipe, entry = read_recipe(models_folder() / name / "model.yaml"), entries[name]
     net = build(recipe.network, recipe.architecture)
-    assert entry.weights == "ours"
+    assert entry.weights == "shipped"
     load_weights(net, entry.path)
     assert entry.n_parameters == sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad)
     assert (entry.card.licence, entry.card.source) == ("Apache-2.0", "this project")
