@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.coherence import (
     PATCH_DISTANCE,
     PHASE_DISTANCE,
-    Samples,
-    are_coils_exchanged,
     coherence_warnings,
     displacement_warnings,
 )
+from cinerecon.acquisition.coil_changes import Samples, are_coils_exchanged
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.repeats import line_samples

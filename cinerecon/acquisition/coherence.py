@@ -10,17 +10,23 @@ adjacent ones, by an uncorrected alternating direction or gradient delay, raise 
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.coil_changes import (
+    GAP_OVER_SPREAD,
+    Samples,
+    changing_coils,
+    frames_with_exchanged_coils,
+    noisy_coils,
+    two_groups,
+)
 from cinerecon.axes import centre_slice
 from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index
-
-Samples = NDArray[np.complexfloating[Any, Any]]
 
 PHASE_DISTANCE = 4
 """Largest distance from the centre of k-space of the lines whose phase is compared."""
@@ -42,19 +48,15 @@ about the middle of a grid with an even number of lines."""
 MIRRORED_DIFFERENCE = 0.15
 """Difference of the correlations with the mirrored and with the same line of other frames above which a frame is
 mirrored: about 0.5 if it is, 0 in noise, at most -0.1 in intact scans."""
-NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
-"""Largest correlation of a line with the next frame in a coil with only noise, and smallest median of all coils."""
-NOISE_AMPLITUDE = 0.8
-"""Ratio of amplitude to the median of all coils above which a coil of noise is reported; coils far from the heart have
-less, with the noise of the others."""
-COIL_GAIN = 2.0
-"""Ratio of the amplitude of a coil in a frame to its median in all frames, or the inverse, from which the coil was lost
-or has a different gain; motion changes it by less than 1.2."""
-EXCHANGED_DIFFERENCE = 0.1
-"""Difference of the correlations with another and with the same coil of a frame above which coils are exchanged: 0 in
-intact scans, 0.2 to 0.6 if coils are exchanged whose sensitivities differ."""
-MIN_SAMPLES = 64
-"""Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
+N_COLUMNS = 64
+"""Number of central columns from which the position of the image is determined."""
+LARGEST_SHIFT, SHIFT_STEP = 16.0, 0.25
+"""Largest shift of the image along x that is tried, and the step [pixels]."""
+SHIFT_GAP = 1.25
+"""Gap between two groups of positions [pixels] from which frames are shifted: at most 0.5 in intact scans, in which
+static tissue has the same position in all frames."""
+MIN_FRAMES = 4
+"""Smallest number of frames whose positions are compared."""
 
 PATCH_DISTANCE = 12
 """Largest distance from the centre of k-space, along ky and kx, of the patches."""
@@ -89,7 +91,7 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
     """
     near = np.abs(ky) <= PHASE_DISTANCE
     samples, frames, ky = samples[near], frames[near], ky[near]
-    yield from _noisy_coils(samples, frames, ky, coils)
+    yield from noisy_coils(samples, frames, ky, coils)
     exchanged = frames_with_exchanged_coils(samples, frames, ky)
     if exchanged:
         yield (
@@ -97,7 +99,7 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             "do not trust the image"
         )
         return  # gain and phase of a coil change for the same reason
-    yield from _changing_coils(samples, frames, ky, coils)
+    yield from changing_coils(samples, frames, ky, coils)
     mirrored = mirrored_frames(samples, frames, ky)
     if mirrored:
         yield (
@@ -111,6 +113,12 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             f"{name_frames(displaced)}: the central lines resemble adjacent ones of other frames: their line numbers "
             "are wrong, and the image is not to be trusted"
         )
+    shifted, n_pixels = shifted_frames(samples, frames, ky)
+    if shifted:
+        yield (
+            f"{name_frames(shifted)}: the image is shifted by {n_pixels:.1f} pixels along x relative to the other "
+            "frames: the receiver frequency or the position changed; do not trust images that combine frames"
+        )
     pairs = _pairs_with_strongest(samples, ky)
     if len(pairs) < MIN_COMPARED:
         return
@@ -122,37 +130,6 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.83 to "
             "1): an RF phase or a frequency drift was not corrected; do not trust images that combine frames"
         )
-
-
-def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose coils are in another order than those of the majority."""
-    numbers, n_lines = np.unique(frames, return_counts=True)
-    reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
-    exchanged, n_compared = [], 0
-    for frame in numbers:
-        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
-        pairs = [(own[line], reference[line]) for line in own]
-        n_compared += bool(pairs)
-        if pairs and are_coils_exchanged(pairs):
-            exchanged.append(int(frame))
-    if 2 * len(exchanged) > n_compared:
-        return [int(frame) for frame in numbers if int(frame) not in exchanged]
-    return exchanged
-
-
-def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
-    """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second ones."""
-    products = sum(np.abs(line @ other.conj().T) for line, other in pairs)
-    norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
-    correlation = products / np.where(norms > 0, norms, 1.0)
-    if np.array_equal(correlation.argmax(-1), np.arange(len(correlation))):
-        return False  # no assignment is better than the order as it is
-
-    from scipy.optimize import linear_sum_assignment
-
-    own, other = linear_sum_assignment(-correlation)
-    gain = (correlation[own, other] - correlation[own, own])[own != other]
-    return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
 
 
 def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
@@ -172,6 +149,35 @@ def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
         if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
             displaced.append(int(frame))
     return displaced
+
+
+def shifted_frames(samples: Samples, frames: Index, ky: Index) -> tuple[list[int], float]:
+    """The frames whose images are shifted along x relative to most of the others, and by how many pixels.
+
+    The shift relative to the frame with the most lines is the position of the maximum of the phase correlation. Motion
+    is gradual and local, and leaves the maximum where static tissue is; shifted frames form a group of their own.
+    """
+    columns = centre_slice(samples.shape[-1], N_COLUMNS)
+    position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
+    shifts = np.arange(-LARGEST_SHIFT, LARGEST_SHIFT + SHIFT_STEP / 2, SHIFT_STEP)
+    transform = np.exp(2j * np.pi / samples.shape[-1] * np.outer(position, shifts))
+    numbers, n_lines = np.unique(frames, return_counts=True)
+    reference = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
+    known, found = [], []
+    for frame in numbers:
+        own = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
+        if own:
+            products = np.array([(own[line] * reference[line].conj()).sum(0) for line in own])
+            phasors = products / np.maximum(np.abs(products), np.finfo(float).tiny)
+            known.append(int(frame))
+            found.append(shifts[np.abs(phasors @ transform).sum(0).argmax()])
+    if len(known) < MIN_FRAMES:
+        return [], 0.0
+    differing, gap, spread = two_groups(np.array(found))
+    if gap < max(SHIFT_GAP, GAP_OVER_SPREAD * spread):
+        return [], 0.0
+    n_pixels = abs(np.median(np.array(found)[differing]) - np.median(np.array(found)[~differing]))
+    return [known[i] for i in np.flatnonzero(differing)], float(n_pixels)
 
 
 def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
@@ -249,51 +255,6 @@ def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
         strongest = int(readouts[norms[readouts].argmax()])
         pairs += [(int(i), strongest) for i in readouts if i != strongest]
     return np.array(pairs, np.intp).reshape(-1, 2)
-
-
-def _noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame."""
-    order = np.lexsort((frames, ky))
-    is_pair = ky[order[1:]] == ky[order[:-1]]
-    first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
-    if len(first) < MIN_COMPARED or len(coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
-        return
-    norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
-    correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
-    amplitude = np.linalg.norm(samples, axis=(0, 2))
-    is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
-    noisy = coils[is_loud & (correlation < NOISE_CORRELATION)]
-    if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
-        listed = ",".join(map(str, noisy))
-        yield (
-            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others and no signal; "
-            f"--set preprocessing.exclude_coils=[{listed}] leaves {'them' if len(noisy) > 1 else 'it'} out"
-        )
-
-
-def _changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Warning about each coil whose amplitude in some frames differs, while that of the other coils does not."""
-    norms = np.linalg.norm(samples, axis=-1)  # (readouts, coils)
-    if len(coils) < 2 or len(np.unique(frames)) < MIN_READOUTS:
-        return
-    gain = np.ones(norms.shape)
-    for line in np.unique(ky):
-        readouts = np.flatnonzero(ky == line)
-        usual = np.median(norms[readouts], axis=0)
-        if len(readouts) >= MIN_READOUTS and usual.all():
-            gain[readouts] = norms[readouts] / usual
-    of_all_coils = np.median(gain, axis=1, keepdims=True)
-    gain /= np.where(of_all_coils > 0, of_all_coils, 1)
-    is_strong = norms.mean(0) > np.median(norms.mean(0)) / 2
-    for i in np.flatnonzero(is_strong):
-        gains = {int(frame): float(np.median(gain[frames == frame, i])) for frame in np.unique(frames)}
-        differing = [frame for frame in gains if not 1 / COIL_GAIN < gains[frame] < COIL_GAIN]
-        if differing:
-            yield (
-                f"coil {coils[i]} in {name_frames(differing)}: {gains[differing[0]]:.2g} times its amplitude in the "
-                "others: it was lost, or has a different gain; "
-                f"--set preprocessing.exclude_coils=[{coils[i]}] leaves it out"
-            )
 
 
 class Displacement(NamedTuple):

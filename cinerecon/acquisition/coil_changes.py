@@ -1,0 +1,222 @@
+"""Coils that differ between frames, in order, gain or phase, and coils that receive noise only.
+
+The central lines of a coil hardly change from frame to frame, except by factors of the receiver. The factors of the
+coils relative to each other are constant in intact scans, and change gradually with the motion of the heart. If they
+form two groups with a gap, the coil was received with two gains or phases, and coil maps fit only one of them.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.axes import centre_slice
+from cinerecon.frames import name_frames
+from cinerecon.io.ismrmrd.raw import Index
+
+Samples = NDArray[np.complexfloating[Any, Any]]
+
+MIN_PAIRS = 4
+"""Smallest number of pairs of readouts from which the noise of a coil is judged."""
+NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
+"""Largest correlation of a line with the next frame in a coil with only noise, and smallest median of all coils."""
+NOISE_AMPLITUDE = 0.8
+"""Ratio of amplitude to the median of all coils above which a coil of noise is reported; coils far from the heart have
+less, with the noise of the others."""
+MIN_SAMPLES = 64
+"""Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
+EXCHANGED_DIFFERENCE = 0.1
+"""Difference of the correlations with another and with the same coil of a frame above which coils are exchanged: 0 in
+intact scans, 0.2 to 0.6 if coils are exchanged whose sensitivities differ."""
+
+MIN_FRAMES, MIN_FRAMES_PHASE_GROUPS, MIN_FRAMES_GAIN_GROUPS = 3, 4, 6
+"""Smallest numbers of frames in which factors are compared, and of frames with two groups of phases or gains: images of
+few frames and a small field of view change in the heart by as much."""
+N_COLUMNS = 64
+"""Number of central columns from which the factors are determined."""
+N_ITERATIONS = 8
+"""Iterations of the factorisation."""
+COIL_GAIN = 2.0
+"""Ratio of the gain of a coil in a frame to that in the others, or the inverse, from which the coil was lost or has a
+different gain; motion changes it by less than 1.5."""
+GAIN_GAP, PHASE_GAP = 0.2, 0.6
+"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.15 and 0.3 in intact scans; a
+group of gains has at least two frames."""
+GAP_OVER_SPREAD = 1.5
+"""Smallest ratio of the gap to the spread of either group."""
+
+
+def noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+    """Warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+    frames, ky
+        ``(readouts,)``; ky is counted from the centre.
+    coils
+        ``(coils,)`` their numbers.
+    """
+    order = np.lexsort((frames, ky))
+    is_pair = ky[order[1:]] == ky[order[:-1]]
+    first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
+    if len(first) < MIN_PAIRS or len(coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
+        return
+    norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
+    correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
+    amplitude = np.linalg.norm(samples, axis=(0, 2))
+    is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
+    noisy = coils[is_loud & (correlation < NOISE_CORRELATION)]
+    if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
+        listed = ",".join(map(str, noisy))
+        yield (
+            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others and no signal; "
+            f"--set preprocessing.exclude_coils=[{listed}] leaves {'them' if len(noisy) > 1 else 'it'} out"
+        )
+
+
+def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> list[int]:
+    """The frames whose coils are in another order than those of the majority."""
+    numbers, n_lines = np.unique(frames, return_counts=True)
+    reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
+    exchanged, n_compared = [], 0
+    for frame in numbers:
+        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
+        pairs = [(own[line], reference[line]) for line in own]
+        n_compared += bool(pairs)
+        if pairs and are_coils_exchanged(pairs):
+            exchanged.append(int(frame))
+    if 2 * len(exchanged) > n_compared:
+        return [int(frame) for frame in numbers if int(frame) not in exchanged]
+    return exchanged
+
+
+def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
+    """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second ones."""
+    products = sum(np.abs(line @ other.conj().T) for line, other in pairs)
+    norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
+    correlation = products / np.where(norms > 0, norms, 1.0)
+    if np.array_equal(correlation.argmax(-1), np.arange(len(correlation))):
+        return False  # no assignment is better than the order as it is
+
+    from scipy.optimize import linear_sum_assignment
+
+    own, other = linear_sum_assignment(-correlation)
+    gain = (correlation[own, other] - correlation[own, own])[own != other]
+    return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
+
+
+def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+    """Warnings about coils whose gain or phase in some frames differs, while that of the other coils does not.
+
+    Coils with little signal are left out.
+    """
+    if len(coils) < 2 or len(np.unique(frames)) < MIN_FRAMES:
+        return
+    amplitude = np.linalg.norm(samples, axis=-1).mean(0)
+    is_strong = amplitude > np.median(amplitude) / 2
+    numbers, factors = coil_factors(samples[:, is_strong], frames, ky)
+    if len(numbers) < MIN_FRAMES:
+        return
+    gains, phases = _relative_gains(factors), _relative_phases(factors)
+    for i, coil in enumerate(coils[is_strong]):
+        differing, values = _different_gain(gains[:, i]), np.exp(gains[:, i])
+        if differing.any():
+            ratio = np.median(values[differing]) / np.median(values[~differing])
+            what = f"{ratio:.2g} times its amplitude in the others: it was lost, or has a different gain"
+        else:
+            differing, gap, spread = _groups_of_phases(phases[:, i])
+            if len(numbers) < MIN_FRAMES_PHASE_GROUPS or gap < max(PHASE_GAP, GAP_OVER_SPREAD * spread):
+                continue
+            mean = [np.exp(1j * phases[group, i]).sum() for group in (differing, ~differing)]
+            what = f"its phase differs by {abs(np.angle(mean[0] * np.conj(mean[1]))):.1f} rad from that in the others"
+        yield (
+            f"coil {coil} in {name_frames(numbers[differing].tolist())}: {what}; do not trust images that combine "
+            f"frames; --set preprocessing.exclude_coils=[{coil}] leaves it out"
+        )
+
+
+def coil_factors(samples: Samples, frames: Index, ky: Index) -> tuple[Index, Samples]:
+    """Factor of each coil in each frame: the lines of a coil are fitted by common lines times the factor of the frame.
+
+    Returns
+    -------
+    The frames that have lines in common with others, and their factors ``(frames, coils)``; the phases of all coils of
+    a frame have an unknown offset in common.
+    """
+    samples = samples[..., centre_slice(samples.shape[-1], N_COLUMNS)]
+    numbers, frame = np.unique(frames, return_inverse=True)
+    lines, line = np.unique(ky, return_inverse=True)
+    frame, line = frame.ravel(), line.ravel()
+    n_coils, n_columns = samples.shape[1:]
+    factors = np.zeros((len(numbers), n_coils), np.complex128)
+    factors[np.bincount(frame).argmax()] = 1.0
+    for _ in range(N_ITERATIONS):
+        sums = np.zeros((len(lines), n_coils, n_columns), np.complex128)
+        weights = np.zeros((len(lines), n_coils))
+        np.add.at(sums, line, factors[frame].conj()[..., None] * samples)
+        np.add.at(weights, line, np.abs(factors[frame]) ** 2)
+        common = (sums / np.where(weights > 0, weights, 1.0)[..., None])[line]
+        products, energies = np.zeros_like(factors), np.zeros(factors.shape)
+        np.add.at(products, frame, (samples * common.conj()).sum(-1))
+        np.add.at(energies, frame, (np.abs(common) ** 2).sum(-1))
+        factors = products / np.where(energies > 0, energies, 1.0)
+    is_known = (factors != 0).all(1)
+    return numbers[is_known], factors[is_known]
+
+
+def _relative_gains(factors: Samples) -> NDArray[np.float64]:
+    """Logarithms of the gains of the coils relative to the median of all coils of the frame, ``(frames, coils)``."""
+    gains = np.log(np.abs(factors))
+    return np.asarray(gains - np.quantile(gains, 0.5, axis=1, keepdims=True, method="lower"))
+
+
+def _relative_phases(factors: Samples) -> NDArray[np.float64]:
+    """Phases relative to the coil of the frame that agrees best with the others, ``(frames, coils)`` [rad]."""
+    phasors = factors / np.abs(factors)
+    distances = np.abs(np.angle(phasors[:, :, None] * phasors[:, None].conj())).sum(2)
+    middle = np.take_along_axis(phasors, distances.argmin(1)[:, None], 1)
+    return np.asarray(np.angle(phasors * middle.conj()))
+
+
+def _different_gain(gains: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The frames of a coil, by the logarithm of its gain, that differ from most of the others, ``(frames,)``."""
+    if len(gains) >= MIN_FRAMES_GAIN_GROUPS:
+        smaller, gap, spread = two_groups(gains)
+        if smaller.sum() > 1 and gap > max(GAIN_GAP, GAP_OVER_SPREAD * spread):
+            return smaller
+    return np.asarray(np.abs(gains - np.median(gains)) >= np.log(COIL_GAIN))
+
+
+def two_groups(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:
+    """Split values at the largest gap: the smaller group, the gap, and the larger of the ranges of both groups.
+
+    Parameters
+    ----------
+    values
+        ``(n,)``, at least two. If both groups have the same size, the one without the first value is returned.
+    """
+    order = np.sort(values)
+    gaps = np.diff(order)
+    i = int(gaps.argmax())
+    spread = max(order[i] - order[0], order[-1] - order[i + 1])
+    return _smaller(values <= order[i]), float(gaps[i]), float(spread)
+
+
+def _smaller(group: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The smaller of a group and the rest, or the one without the first value."""
+    n_rest = len(group) - group.sum()
+    return ~group if group.sum() > n_rest or (group.sum() == n_rest and group[0]) else group
+
+
+def _groups_of_phases(phases: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:
+    """As `two_groups` for phases [rad]; the gap is the smaller of those between the two groups on the circle."""
+    order = np.sort(phases)
+    gaps = np.append(np.diff(order), order[0] + 2 * np.pi - order[-1])
+    first, last = np.sort(np.argsort(gaps)[-2:])
+    inner = order[last] - order[first + 1]
+    outer = 2 * np.pi - inner - gaps[first] - gaps[last]
+    is_inner = (phases > order[first]) & (phases <= order[last])
+    return _smaller(is_inner), float(min(gaps[first], gaps[last])), float(max(inner, outer))

@@ -1,0 +1,74 @@
+"""Coils whose gain or phase differs between frames, in simulated scans that are intact otherwise."""
+
+import re
+
+import numpy as np
+import pytest
+
+from cinerecon.acquisition.alignment import spread_over_frames
+from cinerecon.acquisition.coherence import PHASE_DISTANCE, shifted_frames
+from cinerecon.acquisition.coil_changes import changing_coils, two_groups
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_cine
+
+
+def central_readouts(seed=0, n_coils=6, n_frames=8, undersample="equispaced:4,acs=8", **settings):
+    """Readouts near the centre of a simulated slice, their frames, and their lines counted from the centre."""
+    config = SimulateConfig(
+        seed=seed, frames=n_frames, ky=64, kx=64, coils=n_coils, undersample=undersample, **settings
+    )
+    (data,) = simulate_cine(config)
+    frames, rows = data.mask[:, 0, :, 0].nonzero().numpy().T
+    ky = rows - data.kspace.shape[-2] // 2
+    chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, n_frames)
+    return data.kspace.numpy()[frames[chosen], :, rows[chosen]], frames[chosen], ky[chosen]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_intact_scans_are_not_reported(seed):
+    settings = {"n_coils": (2, 3, 8, 16)[seed % 4], "phase": ("smooth", "measured")[seed % 2]}
+    undersample = (None, "gaussian:6", "equispaced:4,acs=8")[seed % 3]
+    samples, frames, ky = central_readouts(seed, undersample=undersample, noise=0.005 * (1 + seed % 3), **settings)
+    assert list(changing_coils(samples, frames, ky, np.arange(samples.shape[1]))) == []
+    assert shifted_frames(samples, frames, ky) == ([], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("factor", "frames_of_factor"),
+    [(0.7, [4, 5, 6, 7]), (1.5, [0, 1]), (0.3, [3])]
+    + [(factor, frames) for factor in (-1.0, np.exp(1j)) for frames in ([4, 5, 6, 7], [3], [0, 1])],
+)
+def test_a_coil_of_another_gain_or_phase(factor, frames_of_factor):
+    samples, frames, ky = central_readouts()
+    samples[np.isin(frames, frames_of_factor), 2] *= factor
+    (text,) = changing_coils(samples, frames, ky, np.arange(10, 16))
+    where = {4: "frames 4 to 7", 1: "frame 3", 2: "frames 0, 1"}[len(frames_of_factor)]
+    assert text.startswith(f"coil 12 in {where}: ")
+    assert "exclude_coils=[12]" in text
+    gain, phase = re.search(r"([\d.]+) times its amplitude|differs by ([\d.]+) rad", text).groups()
+    if phase is None:
+        assert float(gain) == pytest.approx(factor, rel=0.2)
+    else:
+        assert float(phase) == pytest.approx(abs(np.angle(factor)), abs=0.25)
+
+
+def test_factors_that_all_coils_have_are_not_those_of_one():
+    samples, frames, ky = central_readouts()
+    samples[frames >= 4] *= 3 * np.exp(2j)
+    assert list(changing_coils(samples, frames, ky, np.arange(6))) == []
+
+
+def test_frames_of_another_receiver_frequency():
+    samples, frames, ky = central_readouts()
+    kx = np.arange(64) - 32
+    samples[frames >= 5] *= np.exp(-2j * np.pi * 3 / 64 * kx)
+    shifted, n_pixels = shifted_frames(samples, frames, ky)
+    assert shifted == [5, 6, 7]
+    assert n_pixels == pytest.approx(3, abs=0.3)
+
+
+def test_two_groups():
+    smaller, gap, spread = two_groups(np.array([0.0, 0.1, 1.0, 0.05, 1.3]))
+    assert smaller.tolist() == [False, False, True, False, True]
+    assert (gap, spread) == pytest.approx((0.9, 0.3))
+    assert two_groups(np.array([1.0, 0.0]))[0].tolist() == [False, True]
