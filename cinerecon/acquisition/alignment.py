@@ -77,12 +77,7 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
     samples = _on_grid(raw, central, grid)[:, coils]
     require_complex(bool(samples.real.any()), bool(samples.imag.any()), str(raw.path))
     yield from _loud_coils(samples, coils)
-    outside = _energy_outside(samples, grid.x)
-    if outside > MAX_ENERGY_OUTSIDE:
-        yield (
-            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off; "
-            "--set preprocessing.remove_oversampling=false keeps it"
-        )
+    yield from cut_off_warnings(samples, grid.x)
     backward = find_backward(samples)
     if backward.size:
         n_flagged = int(has_flag(raw.heads[central.row[backward]], REVERSE).sum())
@@ -252,11 +247,16 @@ def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) ->
     return np.asarray((images * reference).sum((1, 2)) / np.where(norms > 0, norms, 1.0))
 
 
-def _energy_outside(samples: Samples, x: int) -> float:
-    """Fraction of the energy outside the ``x`` central columns of the image along the readouts."""
+def cut_off_warnings(samples: Samples, x: int) -> Iterator[str]:
+    """A warning if much of the energy of readouts ``(readouts, coils, kx)`` is outside of the central ``x`` columns."""
     power = (np.abs(np.fft.fftshift(np.fft.fft(np.fft.ifftshift(samples, axes=-1), axis=-1), axes=-1)) ** 2).sum((0, 1))
     total = float(power.sum())
-    return 1 - float(power[centre_slice(len(power), x)].sum()) / total if total else 0.0
+    outside = 1 - float(power[centre_slice(len(power), x)].sum()) / total if total else 0.0
+    if outside > MAX_ENERGY_OUTSIDE:
+        yield (
+            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off; "
+            "--set preprocessing.remove_oversampling=false keeps it"
+        )
 
 
 def _loud_coils(samples: NDArray[np.complex128], coils: Index) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,6 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.array_parts import (
-    COMPARED_SIZE,
-    MAX_COMPARED,
-    are_slices_coils,
-    axes_warnings,
-    central_images,
     files_of,
     read_maps,
     read_pattern,
@@ -107,29 +101,17 @@ class ArraySource(GridSource):
             If pattern or maps do not fit it.
         """
         kspace, where = self.read_stored(number), f"{self.path}, slice {number}"
-        if self._has_exchanged_coils:
-            what = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
-            raise DataError(what, where=str(self.path), hint=self.order_hint)
         claimed, warnings = read_pattern(self.stored, self.config.arrays.pattern, kspace, number)
         require_own_pattern(claimed.expand(-1, 1, *kspace.shape[-2:])[:, 0], (kspace != 0).any(1), where)
         kspace.mul_(claimed)  # in place: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":
             kspace, claimed = _mirrored(kspace), _mirrored(claimed)
-        warnings += axes_warnings(kspace, claimed, where)
         part, frames = self.keep_measured(kspace, claimed, where)
         maps, maps_warnings = read_maps(self.stored, self.config.arrays.maps, part.kspace, number)
         meta = self._meta_of(number, frames, [*self.stored.warnings, *warnings, *part.warnings, *maps_warnings])
         finished = finish_slice(part, meta, self.config, csm=maps)
         return replace(finished, data=attach_reference(finished.data))
-
-    @cached_property
-    def _has_exchanged_coils(self) -> bool:
-        n_slices, _, n_coils, ky, _ = self.stored.shape
-        if min(n_slices, n_coils) < 2 or min(ky, self.n_columns) < COMPARED_SIZE:
-            return False
-        numbers = range(min(n_slices, MAX_COMPARED))
-        return are_slices_coils(np.stack([central_images(self.stored.read_slice(number)) for number in numbers]))
 
     def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
         """Metadata of a slice, with warnings about what is unknown."""

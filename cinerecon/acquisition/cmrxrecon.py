@@ -32,7 +32,7 @@ class CmrxreconSource(GridSource):
     whitened, and images have no orientation.
     """
 
-    order_hint = "in MATLAB: kspace = permute(kspace, [1 2 3 5 4])"
+    order_hint = "the order in MATLAB is (kx, ky, coils, slices, frames): see permute"
 
     stored: CmrFile
 

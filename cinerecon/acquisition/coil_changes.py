@@ -117,6 +117,8 @@ def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> 
         return
     amplitude = np.linalg.norm(samples, axis=-1).mean(0)
     is_strong = amplitude > np.median(amplitude) / 2
+    if is_strong.sum() < 2:
+        return
     numbers, factors = coil_factors(samples[:, is_strong], frames, ky)
     if len(numbers) < MIN_FRAMES:
         return

@@ -13,10 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.alignment import cut_off_warnings
+from cinerecon.acquisition.axes_order import EXCHANGED_COILS, axes_warnings, has_exchanged_coils
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import find_measured
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
+from cinerecon.acquisition.stored_kspace import (
+    central_samples,
+    gain_and_sign_warnings,
+    require_kspace,
+    require_magnitude,
+)
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.atomic import hash_files
@@ -238,12 +245,19 @@ class GridSource(CineSource):
         require_magnitude(kspace, f"{self.path}, slice {number}")
         if self._has_exchanged_slices:
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
+        if self._has_exchanged_coils:
+            raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
         return kspace
 
     @cached_property
     def _has_exchanged_slices(self) -> bool:
         n_slices, n_frames, *_ = self.stored.shape
         return has_exchanged_slices(n_slices, n_frames, self.stored.read_slice)
+
+    @cached_property
+    def _has_exchanged_coils(self) -> bool:
+        n_slices, _, n_coils, ky, _ = self.stored.shape
+        return has_exchanged_coils(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
 
     def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
         """The measured k-space, without readout oversampling; and its frames.
@@ -259,16 +273,19 @@ class GridSource(CineSource):
         Raises
         ------
         DataError
-            If frames between others are empty, or fewer than two are left; if the array holds images, or lines that run
-            backwards.
+            If frames between others are empty, or fewer than two are left; if the array holds images or is not centred;
+            if axes seem to be exchanged.
         """
+        points = kspace.new_ones(len(kspace), 1, kspace.shape[-2], 1, dtype=torch.bool) if claimed is None else claimed
+        warnings = axes_warnings(kspace, points, where, self.order_hint)
         require_kspace(kspace, where)
         measured = find_measured(kspace, claimed, where)
         kspace, mask = measured.keep_(kspace), measured.mask
-        warnings = [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
+        warnings += [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
         if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
             warnings.append("readouts were not measured completely: their oversampling is kept")
         elif self.n_columns != kspace.shape[-1]:
+            warnings += cut_off_warnings(central_samples(kspace, mask), self.n_columns)
             kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
         return GriddedSlice(kspace, mask, warnings=tuple(warnings)), measured.frames
 

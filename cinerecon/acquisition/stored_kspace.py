@@ -28,6 +28,7 @@ from cinerecon.acquisition.coherence import (
     coherence_warnings,
     displacement_warnings,
 )
+from cinerecon.acquisition.coil_changes import Samples
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.image_space import transformed_axes
 from cinerecon.errors import DataError
@@ -100,16 +101,32 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     largest = by_coil.amax(0)
     table = torch.where(is_measured & (largest > 0), largest, torch.nan).double().numpy()
     yield from table_warnings(table, np.zeros(table.shape[1], bool))
-    middle = kspace.shape[-2] // 2
-    rows = slice(max(middle - MAX_DISTANCE, 0), middle + MAX_DISTANCE + 1)
-    frames, ky = is_measured[:, rows].nonzero()[:MAX_READOUTS].T.numpy()
-    samples = kspace[:, :, rows].movedim(2, 1)[frames, ky].numpy()
+    samples = central_samples(kspace, mask)
     backward = find_backward(samples)
     if backward.size:
         yield f"{describe_backward(backward, samples)}: if so, do not trust the image"
     yield from _agreement_warnings(kspace, is_measured, is_aligned=backward.size == 0)
+    rows = _central_rows(kspace)
     if _are_exchanged(kspace[:, :, rows], is_measured[:, rows]):
         yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
+
+
+def central_samples(kspace: Tensor, mask: Tensor) -> Samples:
+    """The readouts next to the centre of k-space from the first frames, ``(readouts, coils, kx)``.
+
+    Parameters
+    ----------
+    kspace, mask
+        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, 1)``
+    """
+    rows = _central_rows(kspace)
+    frames, ky = mask[:, 0, rows, 0].nonzero()[:MAX_READOUTS].T.numpy()
+    return np.asarray(kspace[:, :, rows].movedim(2, 1)[frames, ky].numpy())
+
+
+def _central_rows(kspace: Tensor) -> slice:
+    middle = kspace.shape[-2] // 2
+    return slice(max(middle - MAX_DISTANCE, 0), middle + MAX_DISTANCE + 1)
 
 
 def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool) -> Iterator[str]:

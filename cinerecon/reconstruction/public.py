@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.array_parts import axes_warnings
+from cinerecon.acquisition.axes_order import axes_warnings
 from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.measured import require_own_pattern
@@ -312,7 +312,8 @@ def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
     """The checks of k-space in array files: images, wrong axes and a wrong centre are refused."""
     where = "kspace"
     require_kspace(kspace, where)
-    return [*axes_warnings(kspace, mask, where), *gain_and_sign_warnings(kspace, mask, where)]
+    hint = "the axes of an array are (frames, coils, ky, kx)"
+    return [*axes_warnings(kspace, mask, where, hint), *gain_and_sign_warnings(kspace, mask, where)]
 
 
 def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:

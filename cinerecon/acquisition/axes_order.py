@@ -1,0 +1,179 @@
+"""Checks of the axes of k-space that is stored on its grid: their order, and the centre of k-space.
+
+A wrong order of the axes, or k-space that is not centred, shows only in the samples.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
+from cinerecon.acquisition.probe import CENTRE_TOLERANCE, PEAK_POWER_RATIO
+from cinerecon.axes import centre_slice, correlation
+from cinerecon.errors import DataError
+from cinerecon.physics.fourier import ifft2c
+
+SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
+"""Correlation of adjacent coils above which they may be frames, and by how much more than that of frames."""
+COMPARED_SIZE, SMALLEST_COMPARED = 64, 32
+"""Central lines and columns whose images are compared; matrices below the second have too few details."""
+MAX_COMPARED = 4
+"""Largest number of slices and of coils that are compared."""
+COMPARED_FRAMES = slice(0, 8)
+"""Frames that are averaged; few, since files may be compressed."""
+N_SMOOTHINGS = 2
+"""Number of smoothings, over three pixels each, of the image that another one is divided by."""
+DETAILS_MARGIN, COPIES = 0.25, 0.999
+"""Difference of the correlations of details from which the axes of slices and coils are exchanged: at least 0.3 in
+measured images if they are, below -0.3 if not; and correlation above which slices are copies of each other."""
+EXCHANGED_COILS = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
+TINY = float(np.finfo(np.float32).tiny)
+AXES = {-2: "ky", -1: "kx"}
+
+
+def axes_warnings(kspace: Tensor, mask: Tensor, where: str, hint: str) -> list[str]:
+    """Check the order of the axes and the centre of k-space; a centre that is slightly off is a warning.
+
+    Parameters
+    ----------
+    kspace, mask
+        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``
+    where
+        File and slice, for errors.
+    hint
+        How the axes of the file are named or ordered, for errors.
+
+    Raises
+    ------
+    DataError
+        If the zero frequency is not in the middle of an axis, or axes seem to be exchanged.
+    """
+    _require_order(kspace, where, hint)
+    _require_readouts(mask, where, hint)
+    return [text for dim in AXES for text in _centre_warnings(kspace, mask, dim, where)]
+
+
+def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iterator[str]:
+    """Compare the position of the strongest line with the middle of an axis, ``n // 2``."""
+    name, n = AXES[dim], kspace.shape[dim]
+    peak, middle = _clear_peak(kspace, mask, dim), n // 2
+    if peak is None:
+        return
+    if _is_at_end(peak, n):
+        what = f"k-space is not centred: along {name} its peak is at index {peak} of {n}, expected {middle}"
+        peaks = {axis: _clear_peak(kspace, mask, axis) for axis in AXES}
+        axes = [AXES[axis] for axis, at in peaks.items() if at is not None and _is_at_end(at, kspace.shape[axis])]
+        hint = f"kspace = np.fft.fftshift(kspace, axes=({', '.join(axes)})) puts the zero frequency into the middle"
+        raise DataError(what, where=where, hint=hint)
+    what = f"along {name} k-space has its peak at index {peak} of {n}, expected at the middle, {middle}"
+    if abs(peak - middle) > LARGEST_CENTRE_ERROR * n:
+        hint = f"are the axes named in the right order? An axis measured in part is filled with zeros around {middle}"
+        raise DataError(what, where=where, hint=hint)
+    yield what
+
+
+def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
+    """Index of the strongest line along an axis; None if it is near the middle, or not clearly stronger than that."""
+    n, others = kspace.shape[dim], [axis for axis in range(4) if axis != 4 + dim]
+    n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
+    coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
+    power = reduce(torch.add, (coil.sum(others, dtype=torch.float64) for coil in coils)) / n_sampled
+    peak, middle = int(power.argmax()), n // 2
+    at_middle = float(power[max(middle - 1, 0) : middle + 2].max())
+    is_clear = abs(peak - middle) > CENTRE_TOLERANCE and float(power[peak]) > PEAK_POWER_RATIO * at_middle
+    return peak if is_clear else None
+
+
+def _is_at_end(peak: int, n: int) -> bool:
+    return min(peak, n - peak) <= min(CENTRE_TOLERANCE, n // 8)
+
+
+def _require_order(kspace: Tensor, where: str, hint: str) -> None:
+    """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames."""
+    if min(kspace.shape[:2]) < 2:
+        return
+    coils = min(correlation(first, second) for first, second in pairwise(kspace[0].numpy()))
+    frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0].numpy()))
+    if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
+        what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
+        raise DataError(f"{what}: these axes seem to be exchanged", where=where, hint=hint)
+
+
+def _require_readouts(mask: Tensor, where: str, hint: str) -> None:
+    """Refuse a pattern that leaves out inner columns of kx at all ky: no Cartesian sequence samples in this way."""
+    columns = mask.any(2)
+    is_alike = bool((mask == columns[:, :, None]).all())
+    steps = columns[:, 0].int().diff(dim=-1).ne(0).sum(-1) if columns.shape[-1] > 1 else torch.zeros(1)
+    if is_alike and int(steps.max()) > 2:
+        what = "the pattern leaves out columns of kx, and no line of ky: these axes seem to be exchanged"
+        raise DataError(what, where=where, hint=hint)
+
+
+def has_exchanged_coils(
+    n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
+) -> bool:
+    """Whether the axes of slices and coils of a file are exchanged, judged by its first slices.
+
+    Parameters
+    ----------
+    n_slices, n_coils
+        Sizes of the two axes.
+    matrix
+        Rows and columns of the images.
+    read_slice
+        Returns k-space of some frames of a slice, ``(frames, coils, ky, kx)``.
+    """
+    if min(n_slices, n_coils) < 2 or min(matrix) < SMALLEST_COMPARED:
+        return False
+    images = [central_images(read_slice(number, COMPARED_FRAMES)) for number in range(min(n_slices, MAX_COMPARED))]
+    return are_slices_coils(np.stack(images))
+
+
+def central_images(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """Coil images of the centre of k-space of a slice, averaged over its frames, ``(coils, y, x)`` magnitude.
+
+    Parameters
+    ----------
+    kspace
+        ``(frames, coils, ky, kx)``
+    """
+    rows, columns = (centre_slice(n, COMPARED_SIZE) for n in kspace.shape[-2:])
+    centre = kspace[:, :MAX_COMPARED, rows, columns]
+    n_measured = (centre != 0).any(1).sum(0)
+    average = torch.from_numpy(centre.sum(0) / np.maximum(n_measured, 1))
+    return np.asarray(ifft2c(average).abs().numpy(), np.float32)
+
+
+def are_slices_coils(images: NDArray[np.float32]) -> bool:
+    """Whether slices show the same details and coils do not, although all coils receive one object: exchanged axes.
+
+    Details are the ratio of an image to the same image smoothed, from which the sensitivity of the coil cancels.
+
+    Parameters
+    ----------
+    images
+        ``(slices, coils, y, x)`` magnitude, see `central_images`.
+    """
+    smooth: NDArray[Any] = images
+    for axis in (-2, -1) * N_SMOOTHINGS:
+        smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
+    details = np.divide(images, smooth, out=np.ones_like(images), where=smooth > 0) - 1
+    of_coils = _similarity(details, smooth)
+    of_slices = _similarity(details.swapaxes(0, 1), smooth.swapaxes(0, 1))
+    return COPIES > of_slices > of_coils + DETAILS_MARGIN
+
+
+def _similarity(details: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
+    """Mean correlation of the details of all pairs along the second axis of ``(n, images, y, x)``."""
+    values = [
+        float((w * w2 * d * d2).sum() / np.sqrt(max((w * w2 * d**2).sum() * (w * w2 * d2**2).sum(), TINY)))
+        for images, factors in zip(details, weights, strict=True)
+        for (d, w), (d2, w2) in combinations(zip(images, factors, strict=True), 2)
+    ]
+    return float(np.mean(values))

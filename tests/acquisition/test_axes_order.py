@@ -1,0 +1,81 @@
+"""Wrong axes, a wrong centre, and a part of the image that is cut off, in arrays and in CMRxRecon files alike."""
+
+import numpy as np
+import pytest
+from matlab_file import write_v73
+
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_scan
+from cinerecon.errors import DataError
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_cine
+
+PLAIN = AcquisitionConfig(csm="walsh")
+AXES = "slices frames coils ky kx"
+
+
+def simulated(size=48, n_slices=3, n_coils=4, **settings):
+    """K-space ``(slices, frames, coils, ky, kx)`` of a simulated scan."""
+    config = SimulateConfig(frames=6, ky=size, kx=size, coils=n_coils, slices=n_slices, noise=0.003, **settings)
+    return np.stack([data.kspace.numpy() for data in simulate_cine(config)])
+
+
+def write_npz(folder, kspace, oversampling):
+    np.savez(folder / "scan.npz", kspace=kspace, axes=AXES, oversampling=oversampling)
+    return folder / "scan.npz"
+
+
+def write_cmrxrecon(folder, kspace, oversampling):
+    path = folder / "MultiCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat"
+    write_v73(path, kspace_full=np.ascontiguousarray(kspace.swapaxes(0, 1)))
+    table = path.with_name("cine_sax_info.csv")
+    table.write_text(f"FOVx(mm),{360}\nFOVy(mm),{360}\nReadOutOversample,{oversampling}\nSliceThickness,8\n")
+    return path
+
+
+@pytest.fixture(params=[write_npz, write_cmrxrecon])
+def read(request, tmp_path):
+    """A function that writes k-space in one of the formats, and reads a slice of it."""
+    return lambda kspace, oversampling=1: open_scan(request.param(tmp_path, kspace, oversampling), PLAIN).read_slice(1)
+
+
+def with_oversampling(kspace):
+    """K-space of twice the field of view along x."""
+    image = np.fft.fftshift(np.fft.ifft(np.fft.ifftshift(kspace, -1)), -1)
+    n = kspace.shape[-1]
+    wide = np.pad(image, [(0, 0)] * 4 + [(n // 2, n // 2)])
+    return np.fft.fftshift(np.fft.fft(np.fft.ifftshift(wide, -1)), -1).astype(np.complex64)
+
+
+@pytest.mark.parametrize("size", [33, 48, 80])
+def test_exchanged_slices_and_coils_are_refused(read, size):
+    kspace = simulated(size)
+    assert np.array_equal(read(kspace).kspace, kspace[1])
+    with pytest.raises(DataError, match="slices show the same details, and coils of a slice do not"):
+        read(kspace.swapaxes(0, 2))
+
+
+def test_exchanged_slices_and_frames_are_refused(read):
+    kspace = simulated()
+    kspace = np.roll(kspace, np.arange(3), -1) * np.exp(1j * np.arange(3))[:, None, None, None, None]
+    kspace = np.stack([kspace[0], kspace[1][..., ::-1]]).astype(np.complex64)
+    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames"):
+        read(kspace.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("axes", [-2, -1, (-2, -1)])
+def test_k_space_that_is_not_centred_is_refused(read, axes):
+    with pytest.raises(DataError, match="k-space is not centred"):
+        read(np.fft.ifftshift(simulated(), axes))
+
+
+def test_a_shifted_centre_is_a_warning(read):
+    data = read(np.roll(simulated(80), 8, -1))
+    assert any("along kx k-space has its peak at index" in text for text in data.meta.warnings)
+
+
+def test_oversampling_that_cuts_off_the_image_is_reported(read):
+    kspace = with_oversampling(simulated())
+    assert not any("cut off" in text for text in read(kspace, 2).meta.warnings)
+    data = read(kspace, 5)
+    assert any("is outside the field of view of the image along x, and cut off" in text for text in data.meta.warnings)
