@@ -90,20 +90,20 @@ def tables_of(
 def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ...]:
     """The profile, how the numbers of a table are to be read, and the marks of all scores."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
-    heart = "heart: box around what moves in the truth, magnitudes, data range of the whole field"
+    heart = "heart: box around the moving part of the truth; magnitudes, data range of the whole field of view"
     notes.append(f"mean ± standard deviation over slices{_describe_interval(group)}")
     notes += _unknown_subjects(scores)
     if any(not math.isnan(score.heart_psnr) for score in scores):
-        notes.append(f"{heart}; temporal sharpness: 1 is right; areas of the blood pool: error against the truth")
+        notes.append(f"{heart}; temporal sharpness: 1 is ideal; areas of the blood pool: difference from the truth")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
-        notes.append(f"|error|: mean absolute error over slices, which determines the best; {limits}")
+        notes.append(f"|error|: mean absolute error over slices, by which the best method is chosen; {limits}")
     if any(not math.isnan(score.frc_rate) for score in scores):
         text = f"sFRC candidates: patches whose correlation with the truth falls below {CORRELATION} before"
-        notes.append(f"{text} {CUTOFF_THRESHOLD} cycles per pixel; compare with ktslr, which has learned no detail")
+        notes.append(f"{text} {CUTOFF_THRESHOLD} cycles per pixel; compare with ktslr, which is not trained")
     if all(math.isnan(score.seconds) for score in scores):
         return (*notes, *marks_of(scores))
-    threads = " and ".join(sorted({f"{score.device}, {score.n_threads} threads" for score in scores}))
-    notes.append(f"seconds a slice and memory beyond data and program, on {threads}")
+    machines = {f"{score.device} with {score.n_threads} thread{'s' * (score.n_threads > 1)}" for score in scores}
+    notes.append(f"time per slice, and memory in addition to data and program, on {' and '.join(sorted(machines))}")
     return (*notes, *marks_of(scores))
 
 
@@ -112,7 +112,7 @@ def _describe_interval(group: Sequence[Summary]) -> str:
     spreads, unit = [spread for summary in group for spread in summary.measures.values()], group[0].unit
     if all(math.isnan(spread.low) for spread in spreads):
         n = max(spread.n_units for spread in spreads)
-        return f"; no intervals, which need at least {MIN_UNITS} {unit}, these are {n}" if 1 < n < MIN_UNITS else ""
+        return f"; no intervals, since {n} {unit} are too few (at least {MIN_UNITS})" if 1 < n < MIN_UNITS else ""
     return f" [{CONFIDENCE_LEVEL:.0%} bootstrap interval over {unit}]"
 
 
@@ -120,7 +120,7 @@ def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
     """A note where several scans have no known subject: scans of one subject would make intervals too narrow."""
     n = len({score.scan for score in scores if (score.subject or score.scan) == score.scan})
     if n > 1:
-        yield f"the subjects of {n} scans are unknown: each counts as another one; --subject finds them in the path"
+        yield f"the subjects of {n} scans are unknown: each scan counts as one; --subject finds them in the path"
 
 
 def marks_of(scores: Sequence[Score]) -> Iterator[str]:

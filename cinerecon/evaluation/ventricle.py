@@ -165,7 +165,7 @@ def _table(group: Sequence[Function], quantities: Sequence[str], case: str) -> T
     truth = [f.pairs for f in group if f.method == group[0].method]
     means = [np.nanmean([pair[name][1] for pair in truth]) for name in quantities]
     rows.append((Cell("mean of the truth"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
-    notes = ["ventricle by a threshold in image and truth each, from the same seed: to compare, not to diagnose"]
+    notes = ["ventricle segmented by a threshold in image and truth separately; for comparison, not for diagnosis"]
     if any(limit.n >= MIN_POINTS for limit in limits):
         notes.append(f"bias [limits of agreement, ± {LIMITS} standard deviations], image minus truth")
     return Table(f"left ventricle by {kind}: {case}", ("method", f"{kind}s", *quantities), tuple(rows), tuple(notes))

@@ -195,7 +195,9 @@ def simulate_data(
     message = callbacks.on_message if group.is_main_process else lambda _: None
     message(f"cases    {data.card.split}")
     if items:
-        message(f"ahead    {len(items)} cases or batches are simulated before the first step, and kept for other runs")
+        message(
+            f"ahead    {len(items)} cases or batches are simulated before the first step, and stored for other runs"
+        )
     start = time.monotonic()
     progress = lambda part: callbacks.on_progress("simulated ahead", part)  # noqa: E731
     fill_cache(items[group.rank :: group.size], workers, progress, deadline)

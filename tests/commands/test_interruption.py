@@ -48,7 +48,7 @@ def test_a_stopped_training_has_a_checkpoint_and_continues(tmp_path, number):
     recipe = write_recipe(tmp_path, n_steps=100_000, save_every=100_000)
     process = start("train", recipe, "-o", "run", cwd=tmp_path)
     line = ""
-    while "first image" not in line:
+    while "initial image" not in line:
         line = process.stdout.readline()
         assert line, process.stderr.read()
     time.sleep(1)

@@ -31,9 +31,9 @@ def call(*arguments):
 def test_the_baseline_is_printed_first_and_the_checkpoint_last(recipe, tmp_path):
     lines = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
     assert lines[0] == "cases    train: 2 of phantom; val: 2 of phantom"
-    assert lines[1] == "ahead    2 cases or batches are simulated before the first step, and kept for other runs"
+    assert lines[1] == "ahead    2 cases or batches are simulated before the first step, and stored for other runs"
     assert lines[2].startswith("ahead    ended after ")
-    assert lines[3].startswith("first image  validation ")
+    assert lines[3].startswith("initial image  validation ")
     assert lines[4].startswith("step 1  loss ")
     assert lines[5] == "stopped  at step 1 of 30; --resume continues"
     assert re.match(r"waited   \d+\.\d s of \d+ s for batches \(\d+\.\d%\)", lines[6])

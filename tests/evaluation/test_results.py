@@ -280,5 +280,5 @@ def test_unknown_subjects_are_noted(make_scores):
 def test_intervals_are_announced_only_where_there_are_any(make_scores):
     notes = {n: next(t for t in tables_of(make_scores(n))[0].notes if t.startswith("mean ±")) for n in (1, 2, 4, 5)}
     assert notes[1] == "mean ± standard deviation over slices"
-    assert notes[4].endswith("; no intervals, which need at least 5 subjects, these are 4")
+    assert notes[4].endswith("; no intervals, since 4 subjects are too few (at least 5)")
     assert notes[5].endswith(" [95% bootstrap interval over subjects]")
