@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, uniform_numbers
 from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centre
@@ -23,6 +24,10 @@ RADIUS_STEP = 0.25
 """Radii of points are rounded down to multiples of this, in points."""
 SHRINKING = 0.95
 """Factor of all radii where no free point is left."""
+N_PARTS = 64
+"""Parts of the points; those that are blocked already are left out of each together, as most are."""
+
+Indices = NDArray[np.int64]
 
 
 def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
@@ -58,7 +63,7 @@ def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
     masks = np.zeros((request.n_frames, *shape), dtype=bool)
     for mask in masks:
         scale = too_large
-        while throw_darts(rng, mask, scale, count) < count:
+        while throw_darts(_random_order(rng, mask.size), mask, scale, count) < count:
             scale *= SHRINKING
     return masks
 
@@ -66,14 +71,18 @@ def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
 @lru_cache(maxsize=32)
 def scale_without_space(shape: tuple[int, int], count: int) -> float:
     """A scale of the radii at which almost `count` points fit; at a scale lower by a factor of `SHRINKING`, all fit."""
-    scale = float(max(shape))
-    while throw_darts(make_rng(0), np.zeros(shape, dtype=bool), scale * SHRINKING, count) < count:
+    scale, order = float(max(shape)), _random_order(make_rng(0), shape[0] * shape[1])
+    while throw_darts(order, np.zeros(shape, dtype=bool), scale * SHRINKING, count) < count:
         scale *= SHRINKING
     return scale
 
 
-def throw_darts(rng: Generator, mask: Flags, scale: float, count: int) -> int:
-    """Add points to a mask ``(ky, kx)`` in random order, outside the discs of its samples, until it has `count`.
+def _random_order(rng: Generator, n: int) -> Indices:
+    return uniform_numbers(rng, n).argsort(kind="stable")
+
+
+def throw_darts(order: Indices, mask: Flags, scale: float, count: int) -> int:
+    """Add points to a mask ``(ky, kx)`` in an order, outside the discs of its samples, until it has `count`.
 
     Returns
     -------
@@ -83,28 +92,35 @@ def throw_darts(rng: Generator, mask: Flags, scale: float, count: int) -> int:
     y, x = (np.abs(np.arange(n) - n // 2) / (n / 2) for n in mask.shape)
     radius = scale * (np.sqrt(y[:, None] ** 2 + x**2) + CENTRE_RADIUS_OF_POINTS)
     step = np.floor(radius / RADIUS_STEP).astype(int)
-    discs = [disc(RADIUS_STEP * number) for number in range(int(step.max()) + 1)]
-    margin = len(discs[-1]) // 2
+    margin = len(disc(RADIUS_STEP * int(step.max()))) // 2
     blocked = np.zeros([n + 2 * margin for n in mask.shape], dtype=bool)
+    inside = blocked[margin : margin + mask.shape[0], margin : margin + mask.shape[1]]
+    steps = step.tolist()
 
     def block(row: int, column: int) -> None:
-        stencil = discs[step[row, column]]
-        top, left = row + margin - len(stencil) // 2, column + margin - len(stencil) // 2
-        blocked[top : top + len(stencil), left : left + len(stencil)] |= stencil
+        stencil = disc(RADIUS_STEP * steps[row][column])
+        n = len(stencil)
+        top, left = row + margin - n // 2, column + margin - n // 2
+        part = blocked[top : top + n, left : left + n]
+        np.logical_or(part, stencil, out=part)
 
-    n_samples = 0
-    for row, column in np.argwhere(mask):
-        block(row, column)
-        n_samples += 1
-    order = uniform_numbers(rng, mask.size).argsort(kind="stable")
-    rows, columns = (index.tolist() for index in np.unravel_index(order, mask.shape))
-    for row, column in zip(rows, columns, strict=True):
-        if n_samples == count:
-            break
-        if not blocked[row + margin, column + margin]:
-            mask[row, column] = True
-            block(row, column)
-            n_samples += 1
+    for number in np.unique(step[mask]):  # the discs of one size together
+        stencil = disc(RADIUS_STEP * int(number))
+        rows, columns = np.nonzero(mask & (step == number))
+        dy, dx = np.nonzero(stencil)
+        shift = margin - len(stencil) // 2
+        blocked[rows[:, None] + dy + shift, columns[:, None] + dx + shift] = True
+    n_samples = int(mask.sum())
+    for points in np.array_split(order, N_PARTS):
+        rows, columns = np.divmod(points, mask.shape[1])
+        is_free = ~inside[rows, columns]
+        for row, column in zip(rows[is_free].tolist(), columns[is_free].tolist(), strict=True):
+            if n_samples == count:
+                return count
+            if not inside[row, column]:
+                mask[row, column] = True
+                block(row, column)
+                n_samples += 1
     return n_samples
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.physics.sampling.poisson_disc import disc
+from cinerecon.physics.sampling.poisson_disc import disc, throw_darts
 
 
 def distances(mask):
@@ -60,3 +60,27 @@ def test_the_disc_is_open():
     assert disc(1.25).sum() == 5
     assert disc(1.5).sum() == 9
     assert disc(2.0).sum() == 9
+
+
+@pytest.mark.parametrize(("shape", "scale"), [((24, 17), 4.0), ((9, 32), 7.5), ((16, 16), 0.5), ((1, 12), 30.0)])
+def test_the_points_are_those_of_one_dart_after_the_other(shape, scale):
+    order = np.random.default_rng(0).permutation(shape[0] * shape[1])
+    mask = np.zeros(shape, dtype=bool)
+    mask[0, 0] = True
+    expected = mask.copy()
+    half = np.array(shape) / 2
+    for point in np.stack(np.unravel_index(order, shape), 1):
+        samples = np.argwhere(expected)
+        radius = scale * (np.linalg.norm((samples - np.array(shape) // 2) / half, axis=1) + 0.15)
+        radius = np.maximum(0.25 * np.floor(radius / 0.25), 0.5)
+        if (np.linalg.norm(samples - point, axis=1) >= radius).all():
+            expected[tuple(point)] = True
+    assert throw_darts(order, mask, scale, mask.size) == expected.sum()
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_only_the_discs_of_samples_are_made():
+    """Discs larger than k-space are many, and take 140 MB together."""
+    disc.cache_clear()
+    parse_mask("poisson-2d:8").draw(1, 192, 192)
+    assert disc.cache_info().misses < 400
