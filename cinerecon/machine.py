@@ -164,24 +164,28 @@ def in_processes(
     threads = max(1, n_cores() // n_processes)
     pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, function))
     waiting = set[Future[Result]]()
-    try:
-        waiting |= {pool.submit(_work, task) for task in islice(ahead, n_processes)}
-        while waiting:
-            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                result = future.result()
-                # one at a time, since tasks that are submitted to the pool cannot be withdrawn
-                waiting |= {pool.submit(_work, task) for task in islice(ahead, 1)}
-                waiting.remove(future)
-                yield result
-    except BrokenProcessPool:
-        what = "a process died, most often for lack of memory; finished results are kept"
-        raise DataError(what, hint=f"run it again with {option} 1") from None
-    except KeyboardInterrupt:
-        _await_end(pool)
-        yield from (future.result() for future in waiting if not future.cancelled() and not future.exception())
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with deferred_interruption() as is_interrupted:
+        try:
+            waiting |= {pool.submit(_work, task) for task in islice(ahead, n_processes)}
+            while waiting:
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    result = future.result()
+                    if not is_interrupted():
+                        # one at a time, since tasks that are submitted to the pool cannot be withdrawn
+                        waiting |= {pool.submit(_work, task) for task in islice(ahead, 1)}
+                    waiting.remove(future)
+                    yield result
+        except BrokenProcessPool:
+            if is_interrupted():  # the processes were asked to end as well
+                raise KeyboardInterrupt from None
+            what = "a process died, most often for lack of memory; finished results are kept"
+            raise DataError(what, hint=f"run it again with {option} 1") from None
+        except KeyboardInterrupt:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -221,6 +225,7 @@ def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()
 
@@ -230,11 +235,9 @@ def _work(task: Any) -> Any:
     return _function(task)
 
 
-def _await_end(pool: ProcessPoolExecutor) -> None:
-    """Wait for the running tasks, unless there is a second interruption."""
-    try:
-        pool.shutdown(cancel_futures=True)
-    except KeyboardInterrupt:
-        for process in multiprocessing.active_children():
-            process.kill()
-        raise
+def _end_with_parent() -> None:
+    """End this process when the one that started it has been killed: it would wait for further tasks permanently."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

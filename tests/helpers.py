@@ -22,6 +22,9 @@ DATA = Path(__file__).resolve().parent / "data"
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared"
 """Reference data outside of the repository: measured series, published weights, more files of other programs."""
 
+UNUSED_PID = 2**31 - 2
+"""Number of no process."""
+
 
 @cache
 def formats_folder() -> Path:

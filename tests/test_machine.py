@@ -1,7 +1,11 @@
 import math
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,6 +78,46 @@ def test_processes_share_the_work_and_a_killed_one_is_an_error():
     with pytest.raises(DataError, match="a process died") as caught:
         list(in_processes(os._exit, [1, 1], 2, option="--workers"))
     assert "--workers 1" in caught.value.hint
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_an_interruption_while_a_result_is_used_loses_no_other(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    tasks = [["touch", f"{tmp_path}/{number}"] for number in range(30)]
+    results = []
+    with pytest.raises(KeyboardInterrupt):
+        for result in in_processes(subprocess.check_call, tasks, 2):
+            if not results:
+                os.kill(os.getpid(), signal.SIGINT)
+            results.append(result)
+    assert 1 < len(results) == len(list(tmp_path.iterdir())) < 30
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes as Linux lists them")
+def test_no_process_remains_when_the_one_that_started_them_is_killed():
+    code = "import itertools, os\nfrom cinerecon.machine import in_processes\nif __name__ == '__main__':\n"
+    code += "    for line in in_processes(os.getenv, itertools.repeat('HOME'), 2): print(os.getpid(), flush=True)"
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+    parent.stdout.readline()
+    assert len(members(parent.pid)) >= 3
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 60
+    while (left := members(parent.pid)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left
+
+
+def members(group):
+    """The processes of a group that have not ended."""
+    numbers = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, group_of_process = path.read_text().rpartition(")")[2].split()[:3]
+            numbers += [path.parent.name] if int(group_of_process) == group and state != "Z" else []
+    return numbers
 
 
 def test_after_an_error_the_rest_is_not_started(tmp_path):

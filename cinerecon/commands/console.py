@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
     from cinerecon.evaluation.tables import Table
 
@@ -86,6 +87,25 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
 
     The bar appears on standard error after two seconds, and is removed at the end.
     """
+    bar: Progress | None = None
+    start = time.monotonic()
+
+    def progress(text: str, fraction: float) -> None:
+        nonlocal bar
+        if bar is None and not quiet and time.monotonic() - start > PATIENCE_S:
+            bar = _started_bar()
+        if bar is not None:
+            bar.update(bar.task_ids[0], description=text, completed=fraction)
+
+    try:
+        yield progress
+    finally:
+        if bar is not None:
+            bar.stop()
+
+
+def _started_bar() -> "Progress":
+    """A progress bar with one task; it is not shown where standard error is no terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -96,22 +116,10 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal)
-    task = bar.add_task("", total=1.0)
-    start, is_shown = time.monotonic(), False
-
-    def progress(text: str, fraction: float) -> None:
-        nonlocal is_shown
-        if not is_shown and time.monotonic() - start > PATIENCE_S:
-            bar.start()
-            is_shown = True
-        bar.update(task, description=text, completed=fraction)
-
-    try:
-        yield progress
-    finally:
-        if is_shown:
-            bar.stop()
+    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar.add_task("", total=1.0)
+    bar.start()
+    return bar
 
 
 def announce_models(models: Iterable[str]) -> None:

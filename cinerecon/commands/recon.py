@@ -137,11 +137,11 @@ def _require_one_stream(options: ReconOptions) -> None:
 
 def _refuse_verdict(options: ReconOptions) -> None:
     """Refuse a verdict that is requested of methods that have none."""
+    if not (options.verdict and "verdict" in options.model_fields_set):
+        return
     from cinerecon.errors import ConfigError
     from cinerecon.reconstruction.trust.calibration import calibrated_methods
 
-    if not (options.verdict and "verdict" in options.model_fields_set):
-        return
     texts = list(map(partial(_no_verdict, options), options.models))
     if all(texts):
         hint = f"methods with a verdict: {', '.join(calibrated_methods())}, with their own weights and settings"

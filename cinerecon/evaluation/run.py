@@ -14,7 +14,7 @@ from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, li
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
-from cinerecon.io.atomic import require_folder
+from cinerecon.io.atomic import clear_partial, require_folder
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
@@ -94,6 +94,8 @@ def evaluate(
     methods, output = request.load_methods(), request.output
     records = shard.folder(output, COMMAND) if shard and output else output
     with sole_writer(records) if records else nullcontext():
+        if output:
+            clear_partial(output)
         opener = ScanOpener(request.config)
         listing = Listing(records, opener)
         jobs = JobList(list_scans(scans, listing, output), request, methods, listing, shard)

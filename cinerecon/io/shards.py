@@ -151,6 +151,8 @@ def sharded_commands(output: Path) -> list[str]:
 def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
     """Read the records of all shards of a command, in order, and check that they belong to one run.
 
+    Files that an interrupted merge has not finished are removed from the folder.
+
     Raises
     ------
     FileError
@@ -170,6 +172,7 @@ def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
     for record in records[1:]:
         _require_same_run(records[0], record, output)
     _require_each_scan_once(records, output)
+    clear_partial(output)
     return records
 
 

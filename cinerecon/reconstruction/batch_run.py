@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
-from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.atomic import clear_partial, moved_into_place
 from cinerecon.io.export import Target
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import absolute, absolute_paths, relative
@@ -179,6 +179,8 @@ class BatchRun:
             write_comparison(images, target, overwrite=force)
             return
         key, checksum = relative(target.path, record.folder), self._checksum_of_all(scan)
+        if record.find(key, checksum) is not None:  # an earlier run was killed while it wrote the movie
+            clear_partial(target.path.parent, below=False)
         movie = Outcome(self.batch.names[scan], COMPARISON, {}, (str(target.path),))
         record.add(key, movie, scan, checksum)
         try:

@@ -144,6 +144,7 @@ def reconstruct_scan(
     if may_continue:
         own = own | cache.outputs()
         request.check(own=own)
+    if cache.indices():  # of an interrupted run
         for folder in {target.path.parent for target in targets}:
             clear_partial(folder, below=False)
     if not request.resume:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import h5py
 import numpy as np
 import pytest
+from helpers import UNUSED_PID
 
 from cinerecon.acquisition.open import read_slices
 from cinerecon.errors import ConfigError, DataError, FileError
@@ -79,6 +80,9 @@ def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_pat
         evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS, output=tmp_path), report=stop_after_three)
     with (tmp_path / "scores.csv").open("a") as file:
         file.write("full,0,3,gauss")  # the power failed here
+    for folder in (tmp_path, tmp_path / "images"):
+        folder.mkdir(exist_ok=True)
+        (folder / f".partial-{UNUSED_PID}-scores.csv").touch()
     assert len(read_scores(tmp_path)) == 3
     again = []
     scores = evaluate([full_scan], EvaluationRequest(MODELS, PATTERNS, output=tmp_path), report=again.append).scores
@@ -90,6 +94,7 @@ def test_an_interrupted_evaluation_continues_where_it_stopped(full_scan, tmp_pat
     )
     assert len(again) == 1
     assert len(read_scores(tmp_path)) == 4
+    assert not list(tmp_path.rglob(".partial-*"))
 
 
 def test_what_decides_a_result_is_computed_again(full_scan, tmp_path):

@@ -5,7 +5,7 @@ import hashlib
 import os
 
 import pytest
-from helpers import counted
+from helpers import UNUSED_PID, counted
 
 from cinerecon.errors import FileError
 from cinerecon.io import atomic
@@ -15,7 +15,6 @@ from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.recognise import is_case
 
-UNUSED_PID = 2**31 - 2
 """A process that cannot be."""
 
 

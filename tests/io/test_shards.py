@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from helpers import UNUSED_PID
 
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.shards import Shard, finish_shard, in_list_order, read_finished_shards, start_shard
@@ -41,7 +42,10 @@ def test_what_is_no_shard_is_refused(text):
 def test_finished_shards_are_read_in_order(make, tmp_path):
     for number in (3, 1, 2):
         make(number)
+    partial = tmp_path / f".partial-{UNUSED_PID}-recon.jsonl"
+    partial.touch()
     records = read_finished_shards(tmp_path, "recon")
+    assert not partial.exists(), "left by a merge that was killed"
     assert [record.number for record in records] == [1, 2, 3]
     assert [record.scans for record in records] == [("P0", "P3", "P6"), ("P1", "P4"), ("P2", "P5")]
     assert in_list_order(records) == SCANS

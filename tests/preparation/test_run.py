@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import yaml
-from helpers import relative_error
+from helpers import UNUSED_PID, relative_error
 from raw_scan import SLICE, small_scan
 
 from cinerecon.errors import ConfigError, FileError
@@ -22,7 +22,6 @@ from cinerecon.preparation import prepare_slice as work
 from cinerecon.preparation.config import SPLITS, parse_split
 from cinerecon.preparation.run import split_of
 
-UNUSED_PID = 2**31 - 2
 """A process that cannot be."""
 
 

@@ -8,6 +8,7 @@ import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from helpers import UNUSED_PID
 
 import cinerecon.reconstruction.run as run_module
 from cinerecon.cine_meta import CineMeta
@@ -196,9 +197,11 @@ def test_a_finished_comparison_is_not_reconstructed_again(scans, tmp_path, monke
     assert (code, reconstructed) == (0, [])
     assert out.count("finished earlier") == 2
     movie = tmp_path / "out/other.compare.mp4"
-    movie.unlink()
+    partial = movie.with_name(f".partial-{UNUSED_PID}-{movie.name}")  # as of a run that was killed
+    movie.rename(partial)
     assert recon(monkeypatch, capsys, *arguments)[0] == 0
     assert movie.exists()
+    assert not partial.exists()
     assert len(reconstructed) == 2
 
 

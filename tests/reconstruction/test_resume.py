@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import UNUSED_PID
 
 import cinerecon.reconstruction.run as run_module
 from cinerecon.errors import FileError
@@ -88,6 +89,15 @@ def test_without_resume_all_is_reconstructed_again(scan, tmp_path, reconstructed
     reconstructed.clear()
     reconstruct_scan(request(scan, tmp_path))
     assert reconstructed == [0, 1, 2]
+
+
+@pytest.mark.parametrize("resume", [True, False])
+def test_an_image_that_a_killed_run_did_not_finish_is_removed(scan, tmp_path, resume):
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_scan(request(scan, tmp_path), stop_after(2))
+    (tmp_path / f".partial-{UNUSED_PID}-out.npz").touch()
+    reconstruct_scan(request(scan, tmp_path, resume=resume))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
 
 
 @pytest.mark.parametrize("damage", ["000.json", "000.image.npy"])
