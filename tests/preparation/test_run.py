@@ -121,7 +121,8 @@ def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
     report = run(tmp_path / "scans")
     assert len(report.rows) == 64
     n_kept = sum(path.stat().st_mtime_ns == done[path] for path in done)
-    assert n_kept == len(done) if number == signal.SIGINT else n_kept >= len(done) - 2, "two were not in the index yet"
+    n_lost = 0 if number == signal.SIGINT else 3  # one that was being added to the index, and those of two processes
+    assert len(done) - n_lost <= n_kept <= len(done)
     run(tmp_path / "scans", to="whole")
     for path in cases(tmp_path / "data"):
         here, there = read_case(path), read_case(tmp_path / "whole" / path.relative_to(tmp_path / "data"))
