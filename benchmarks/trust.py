@@ -1,12 +1,14 @@
 """Fit the verdict to images of known error, and test it on other subjects.
 
     python benchmarks/trust.py fit --train FOLDER
+    python benchmarks/trust.py checks --train FOLDER
     python benchmarks/trust.py test --report FOLDER --series FOLDER --write
 
 The first command writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms,
-and their limits and the threshold are calibrated on others. The second makes the tables of ``docs/how-to/trust.md``
-from subjects and phantoms that are in neither set. ``--methods`` restricts both to some methods; the numbers of the
-others do not change. Results in the output folder are used again: remove it after a change of a method or a feature.
+and their limits and the threshold are calibrated on others. The second writes the limits of checks that need no
+reconstruction, from further intact scans of the same subjects. The third makes the tables of ``docs/how-to/trust.md``
+from subjects and phantoms that are in neither set. ``--methods`` restricts fit and test to some methods; the numbers of
+the others do not change. Results in the output folder are used again: remove it after a change of methods or features.
 """
 
 import json
@@ -16,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
-from trust_cases import FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases
-from trust_fit import Example, fit, is_failed
-from trust_measure import Record, measure_all
+from trust_cases import CHECKED, FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases, plan_wide
+from trust_fit import Example, check_limits, fit, is_failed
+from trust_measure import Record, measure_all, measure_checks_of
 
 from cinerecon.io.atomic import write_text
 from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, Calibration, calibration_of
@@ -29,14 +31,24 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
 N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
 """Numbers of intact scans, and of failures of each kind."""
+N_CHECKS = 240
+"""Number of intact scans from which the limits of the checks are taken."""
 EXPECTED = "as expected"
+
+
+def fit_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
+    """Anatomies for the fit, and those of other subjects for the calibration."""
+    fitted = phantoms(range(2000, 2060)) + measured_cines(cines, "scd1_*", "scd2_*", "pig_*")
+    return fitted, phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
 
 
 def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
     """Cases for the fit, and cases of other subjects for the calibration."""
-    fitted = phantoms(range(2000, 2060)) + measured_cines(cines, "scd1_*", "scd2_*", "pig_*")
-    calibrated = phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
-    return plan_cases(fitted, *N_FIT, seed=1), plan_cases(calibrated, *N_CALIBRATE, seed=2)
+    fitted, calibrated = fit_anatomies(cines)
+    return (
+        plan_cases(fitted, *N_FIT, seed=1, without=CHECKED),
+        plan_cases(calibrated, *N_CALIBRATE, seed=2, without=CHECKED),
+    )
 
 
 def held_out_plans(report: Path | None, series: Path | None) -> list[Plan]:
@@ -168,10 +180,28 @@ def run_fit(cines: Path, methods: Sequence[str], output: Path, n_jobs: int) -> N
     numbers = {}
     for name in METHODS:
         examples = (examples_of(part, name) for part in records)
-        calibration = fit(*examples) if name in methods else calibration_of(name)
+        former = calibration_of(name)
+        calibration = fit(*examples) if name in methods else former
         if calibration is not None:
-            numbers[name] = calibration.rounded()
+            limits = former.check_limits if former else {}
+            numbers[name] = calibration.model_copy(update={"check_limits": limits}).rounded()
     write_numbers(numbers)
+
+
+def run_checks(cines: Path, output: Path) -> None:
+    """Measure the checks on intact scans, and write their limits, which are the same for all methods."""
+    fitted, calibrated = fit_anatomies(cines)
+    output.mkdir(parents=True, exist_ok=True)
+    path = output / "checks.jsonl"
+    values = list(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    with path.open("a", encoding="utf-8") as file:
+        for plan in plan_wide(fitted + calibrated, N_CHECKS, seed=4)[len(values) :]:
+            values.append(measure_checks_of(plan))
+            file.write(json.dumps(values[-1]) + "\n")
+            file.flush()
+    limits = check_limits(values)
+    numbers = {name: calibration_of(name) for name in METHODS}
+    write_numbers({n: c.model_copy(update={"check_limits": limits}).rounded() for n, c in numbers.items() if c})
 
 
 def write_numbers(numbers: Mapping[str, Calibration]) -> None:
@@ -200,8 +230,8 @@ def run_test(plans: list[Plan], methods: Sequence[str], output: Path, n_jobs: in
 def main() -> None:
     """Run the chosen step."""
     parser = make_parser(__doc__, writes="the tables to docs/how-to/trust.md")
-    parser.add_argument("step", choices=("fit", "test"))
-    parser.add_argument("--train", type=series_folder, help="folder of measured cines, for the fit")
+    parser.add_argument("step", choices=("fit", "checks", "test"))
+    parser.add_argument("--train", type=series_folder, help="folder of measured cines, for fit and checks")
     parser.add_argument(
         "--report", type=series_folder, help="measured cines of subjects that were not used for training, for the test"
     )
@@ -212,10 +242,12 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "results/trust")
     parser.add_argument("--workers", type=int, default=1, help="processes")
     arguments = parser.parse_args()
+    if arguments.step != "test" and arguments.train is None:
+        parser.error(f"{arguments.step} needs --train")
     if arguments.step == "fit":
-        if arguments.train is None:
-            parser.error("fit needs --train")
         run_fit(arguments.train, arguments.methods, arguments.output, arguments.workers)
+    elif arguments.step == "checks":
+        run_checks(arguments.train, arguments.output)
     else:
         plans = held_out_plans(arguments.report, arguments.series)
         run_test(plans, arguments.methods, arguments.output, arguments.workers, write=arguments.write)

@@ -4,7 +4,7 @@ Phantoms, and measured magnitude cines with simulated phase, coils and noise. Ea
 twin with the same anatomy, phase, coils and noise, and with the same pattern unless the acceleration is wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -33,8 +33,32 @@ PATTERNS = (
 NOISE = (0.003, 0.025)
 """Range of the noise of intact scans, relative to the maximum of the image."""
 COILS = (1, 1, 1, 1, 4, 4, 8, 12)
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """The values from which scans are drawn, each with equal probability, and the range of the noise."""
+
+    sizes: Sequence[tuple[int, int]] = SIZES
+    patterns: Sequence[str] = PATTERNS
+    coils: Sequence[int] = COILS
+    noise: tuple[float, float] = NOISE
+
+
+WIDE, WIDE_RANGES = (
+    "wide",
+    Ranges(
+        (*((96, 12),) * 4, (96, 8), (80, 10), (96, 20), (96, 32), (112, 16), (128, 12), (128, 24), (160, 12)),
+        (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "vista:8", "poisson:6", "poisson:8"),
+        (1, 1, 1, 2, 4, 6, 8, 12, 20),
+        (0.0003, 0.05),
+    ),
+)
+"""Kind of the plans of intact scans of wider ranges, for the limits of the checks, and these ranges."""
 WRAP_RATIO = (1.1, 1.6)
 """Range of the length of the body along y, relative to the field of view, in scans with wrap-around."""
+CLIPPING = (0.05, 0.4)
+"""Range of the limit of a saturated receiver, relative to the largest sample."""
 BREATHING = (3, 12)
 """Range of the displacement by breathing [pixels]."""
 N_BEATS = 6
@@ -114,15 +138,16 @@ class Scan:
 def make_case(plan: Plan) -> CineData:
     """The data of a plan, with the truth as reference."""
     rng = np.random.default_rng([plan.seed, 1])
-    n_coils = int(rng.choice(COILS))
-    side, n_frames = SIZES[np.random.default_rng([plan.seed, 2]).integers(len(SIZES))]
+    ranges = WIDE_RANGES if plan.kind == WIDE else Ranges()
+    n_coils = int(rng.choice(ranges.coils))
+    side, n_frames = ranges.sizes[np.random.default_rng([plan.seed, 2]).integers(len(ranges.sizes))]
     is_longer = plan.kind == "wrap-around" and plan.anatomy.path is not None  # phantoms show the whole body
     rows = round(wrap_ratio_of(plan.seed) * side) if is_longer else side
     image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed)
     csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
-    noise = float(np.exp(rng.uniform(*np.log(NOISE))))
-    scan = Scan(image, csm, str(rng.choice(PATTERNS)), noise, meta, rng, plan.seed)
-    FAILURES[plan.kind](scan)
+    noise = float(np.exp(rng.uniform(*np.log(ranges.noise))))
+    scan = Scan(image, csm, str(rng.choice(ranges.patterns)), noise, meta, rng, plan.seed)
+    FAILURES.get(plan.kind, intact)(scan)
     scan.sample()
     return scan.finish()
 
@@ -133,10 +158,11 @@ def wrap_ratio_of(seed: int) -> float:
 
 
 def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int) -> tuple[Tensor, CineMeta]:
-    """The complex truth ``(frames, y, x)`` of peak 1, with fewer rows or columns if the cine is smaller."""
+    """The complex truth ``(frames, y, x)`` of peak 1, with fewer frames, rows or columns if the cine is smaller."""
     y, x = size
     if anatomy.path is not None:
-        y, x = (min(n, m) for n, m in zip(size, np.load(anatomy.path)["magnitude"].shape[1:], strict=True))
+        shape = np.load(anatomy.path)["magnitude"].shape
+        n_frames, y, x = (min(n, m) for n, m in zip((n_frames, y, x), shape, strict=True))
     seed = anatomy.seed if anatomy.path is None else seed
     config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=seed)
     (data,) = simulate_cine(config, source=anatomy.path)
@@ -287,6 +313,38 @@ def corrupted_frames(scan: Scan) -> None:
     scan.kspace = kspace
 
 
+def saturation(scan: Scan) -> None:
+    """Real and imaginary part of samples are cut off at the limit of the receiver."""
+    scan.sample()
+    assert scan.kspace is not None and scan.mask is not None
+    limit = float((scan.kspace * scan.mask).abs().max()) * scan.rng.uniform(*CLIPPING)
+    scan.kspace = torch.view_as_complex(torch.view_as_real(scan.kspace).clamp(-limit, limit))
+
+
+def spikes(scan: Scan) -> None:
+    """One to eight samples of all coils are as large as the centre of k-space."""
+    scan.sample()
+    assert scan.kspace is not None and scan.mask is not None
+    kspace, sampled = scan.kspace.clone(), scan.mask[:, 0].expand(-1, *scan.image.shape[1:]).nonzero()
+    for frame, y, x in sampled[scan.rng.permutation(len(sampled))[: scan.rng.integers(1, 9)]].tolist():
+        kspace[frame, :, y, x] += kspace.abs().max() * float(scan.rng.uniform(0.3, 1))
+    scan.kspace = kspace
+
+
+def frame_order(scan: Scan) -> None:
+    """All frames in random order, two to a third of them exchanged, or a frame in the place of others."""
+    scan.sample()
+    assert scan.kspace is not None and scan.mask is not None
+    n_frames, choice = len(scan.kspace), scan.rng.integers(3)
+    order, chosen = np.arange(n_frames), scan.rng.permutation(n_frames)
+    if choice == 0:
+        order = chosen
+    else:
+        chosen = chosen[: scan.rng.integers(2, max(3, n_frames // 3))]
+        order[chosen] = np.roll(chosen, 1) if choice == 1 else chosen[0]
+    scan.kspace, scan.mask = scan.kspace[order], scan.mask[order]
+
+
 def displace(image: Tensor, dy: float, dx: float) -> Tensor:
     """Move an image by a distance [pixels], which is a linear phase in k-space."""
     y, x = (torch.arange(n) - n // 2 for n in image.shape[-2:])
@@ -323,8 +381,13 @@ FAILURES: dict[str, Callable[[Scan], None]] = {
     "phase": phase_errors,
     "corrupted frames": corrupted_frames,
     "network": intact,
+    "saturation": saturation,
+    "spikes": spikes,
+    "frame order": frame_order,
 }
 """How each kind of failure changes a scan; in the kind *network*, the weights are damaged instead."""
+CHECKED = ("saturation", "spikes", "frame order")
+"""Kinds that are recognised by checks alone, and thus not in the fit."""
 NEEDS_COILS = ("coil maps", "missing coil")
 NEEDS_LINES = ("pattern", "breathing", "arrhythmia", "phase")
 
@@ -341,17 +404,25 @@ def measured_cines(folder: Path, *patterns: str) -> list[Anatomy]:
     return [Anatomy(name if "acdc" in name else name.partition("_")[0], path) for path, name in names.items()]
 
 
-def plan_cases(anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int) -> list[Plan]:
-    """Plan intact scans of the anatomies in turn, and for each kind of failure some twins of them."""
+def plan_cases(
+    anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int, *, without: Collection[str] = ()
+) -> list[Plan]:
+    """Plan intact scans of the anatomies in turn, and for each kind of failure, except some, some twins of them."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(anatomies))
     plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n) for n in range(n_intact)]
     failures = []
-    for kind in FAILURES:
+    for kind in (kind for kind in FAILURES if kind not in without):
         usable = [plan for plan in plans if is_applicable(replace(plan, kind=kind))] if kind != "intact" else []
         chosen = rng.permutation(len(usable))[:n_failures]
         failures += [replace(usable[number], kind=kind) for number in chosen]
     return [*plans, *failures]
+
+
+def plan_wide(anatomies: Sequence[Anatomy], n: int, seed: int) -> list[Plan]:
+    """Plan intact scans of `WIDE_RANGES` of the anatomies in turn."""
+    order = np.random.default_rng(seed).permutation(len(anatomies))
+    return [Plan(anatomies[order[number % len(order)]], WIDE, 1000 * seed + number) for number in range(n)]
 
 
 def is_applicable(plan: Plan) -> bool:

@@ -18,7 +18,7 @@ from cinerecon.reconstruction.trust.calibration import (
     Calibration,
     Regression,
 )
-from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.reconstruction.trust.features import CHECKS, FEATURES
 from cinerecon.verdict import COVERAGE
 
 Vector = NDArray[np.float64]
@@ -116,6 +116,14 @@ def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration
     return draft.model_copy(update=update)
 
 
+def check_limits(intact: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
+    """Limits of the features of `CHECKS` above those of all intact scans, and their standard deviations."""
+    table = np.array([[features[name] for name in CHECKS] for features in intact], float)
+    scales = np.maximum(np.nanstd(table, 0), MIN_SCALE)
+    limits = np.nanmax(table, 0) + CHECK_MARGIN * scales
+    return {name: (float(limit), float(scale)) for name, limit, scale in zip(CHECKS, limits, scales, strict=True)}
+
+
 def is_failed(calibration: Calibration, example: Example) -> bool:
     """Whether the error is more than twice that of an intact scan of the design of its twin."""
     return example.psnr < calibration.usual(example.twin) - TWICE_DB
@@ -175,7 +183,7 @@ def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calib
     empty = Regression(weights=(), spread_weights=(), limits_as_expected=(0, 0), limits_otherwise=(0, 0))
     draft = Calibration(
         n_fitted=n_fitted, n_calibrated=n_calibrated, names=names, limits=limits, expected=(), scale=(), low=(),
-        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, causes={},
+        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, check_limits={}, causes={},
     )  # fmt: skip
     designs = np.stack([draft.design(example.features) for example in intact])
     expected, low, high, scale = [], [], [], []

@@ -18,7 +18,7 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import find_method, load_method
 from cinerecon.metrics.heart import find_heart
 from cinerecon.metrics.measures import psnr
-from cinerecon.reconstruction.trust.features import measure_features
+from cinerecon.reconstruction.trust.features import measure_checks, measure_features
 from cinerecon.reconstruction.trust.hold_out import predict_held_out
 
 DAMAGE = (0.3, 1.5)
@@ -95,6 +95,13 @@ def measure(plan: Plan, methods: Sequence[str]) -> list[Record]:
             Record(plan.name, twin, plan.anatomy.subject, plan.kind, name, features, *errors, seconds, feature_seconds)
         )
     return records
+
+
+@torch.no_grad()
+def measure_checks_of(plan: Plan) -> dict[str, float]:
+    """The features of `CHECKS` of a plan, for which it is not reconstructed."""
+    data = make_case(plan)
+    return measure_checks(data, predict_held_out(data))
 
 
 _load_once = cache(load_method)

@@ -28,7 +28,8 @@ class Verdict:
     usual_psnr
         PSNR of an intact scan with the same sampling, coils and noise [dB].
     risk
-        Probability that the error is more than twice the usual one, as a logistic model estimates it.
+        Probability that the error is more than twice the usual one, as logistic models estimate it; raised where one
+        sign of a failure is sufficient by itself.
     """
 
     status: Status

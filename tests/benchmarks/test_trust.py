@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from trust import METHODS, area_under_curve, fit_plans, held_out_plans
-from trust_cases import FAILURES, Anatomy, Plan, is_applicable, make_case, phantoms, plan_cases, wrap_ratio_of
+from trust_cases import CHECKED, FAILURES, Anatomy, Plan, is_applicable, make_case, phantoms, plan_cases, wrap_ratio_of
 from trust_measure import measure_all, methods_of
 
 from cinerecon.physics.fourier import fft2c
@@ -37,6 +37,13 @@ def test_sets_share_no_subject():
 
 def test_every_failure_has_a_name_for_readers():
     assert set(CAUSES) == set(FAILURES) - {"intact"}
+
+
+def test_kinds_found_by_checks_alone_are_tested_and_not_fitted():
+    if not CINES.is_dir():
+        pytest.skip("measured cines are not here")
+    fitted = {plan.kind for plans in fit_plans(CINES / "train") for plan in plans}
+    assert fitted == set(FAILURES) - set(CHECKED)
 
 
 def test_every_failure_has_its_twin():

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from trust_fit import conformal_limits, logistic, ridge
+from trust_fit import CHECK_MARGIN, check_limits, conformal_limits, logistic, ridge
+
+from cinerecon.reconstruction.trust.features import CHECKS
 
 
 def test_limits_are_those_of_the_rank():
@@ -16,3 +18,14 @@ def test_ridge_and_logistic_find_known_weights():
     assert ridge(vectors, vectors @ [1.0, 2.0, -3.0], 1e-6) == pytest.approx([1, 2, -3], abs=1e-4)
     labels = rng.random(4000) < 1 / (1 + np.exp(-vectors @ [0.5, 1.0, -2.0]))
     assert logistic(vectors, labels.astype(float), 1e-3) == pytest.approx([0.5, 1, -2], abs=0.2)
+
+
+def test_limits_of_checks_are_above_all_intact_scans():
+    rng = np.random.default_rng(1)
+    intact = [dict.fromkeys(CHECKS, float(rng.normal())) for _ in range(50)]
+    intact[3]["silent_coil"] = np.nan
+    limits = check_limits(intact)
+    for name, (limit, scale) in limits.items():
+        values = [features[name] for features in intact]
+        assert limit == pytest.approx(np.nanmax(values) + CHECK_MARGIN * scale)
+        assert scale == pytest.approx(np.nanstd(values))

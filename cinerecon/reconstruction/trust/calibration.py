@@ -7,7 +7,8 @@ split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01
 that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
 on subjects that were not fitted, give the limits. The risk that the error is more than twice that of an intact scan is
 the mean logit of two logistic models, one of these features, one of how unusual they are together. In addition, each of
-some features that have one physical cause is a sign of a failure by itself where it exceeds all intact scans.
+some features that have one physical cause is a sign of a failure by itself where it exceeds all intact scans: the risk
+is then above its threshold.
 """
 
 import json
@@ -23,7 +24,7 @@ from pydantic import Field
 
 from cinerecon.config import Config
 from cinerecon.methods.model_file import models_folder
-from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.reconstruction.trust.features import CHECKS, FEATURES
 from cinerecon.verdict import Status, Verdict
 
 Vector = NDArray[np.float64]
@@ -50,8 +51,11 @@ CAUSES: Mapping[str, str] = {
     "phase": "phase errors between lines of k-space",
     "corrupted frames": "corrupted data in single frames",
     "network": "the network is not suited to this scan, or its weights are damaged",
+    "saturation": CHECKS["saturation"],
+    "spikes": CHECKS["spike"],
+    "frame order": CHECKS["frame_order"],
 }
-"""Kinds of failures that the fit distinguishes, with the text for the reader."""
+"""Kinds of failures, with the text for the reader; `CHECKS` find the last three, the fit distinguishes the others."""
 REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
 """Kinds of failures that are named only if this feature is unusual."""
 MIN_PROBABILITY = 0.4
@@ -109,6 +113,9 @@ class Calibration(Config):
     checks: dict[str, float] = Field(
         description="limits of the standardised differences of the features of `SUFFICIENT_FEATURES`"
     )
+    check_limits: dict[str, tuple[float, float]] = Field(
+        description="limit of each feature of `CHECKS`, and its standard deviation in intact scans"
+    )
     causes: dict[str, tuple[float, ...]] = Field(description="weights of a logistic model for each kind of failure")
 
     def rounded(self, n_digits: int = 6) -> "Calibration":
@@ -149,9 +156,23 @@ class Calibration(Config):
         return float(self.usual_vector(features) @ np.array(self.usual_psnr))
 
     def logit(self, features: Mapping[str, float]) -> float:
-        """The risk as a logit."""
+        """The risk as a logit.
+
+        Where a feature that is sufficient by itself is beyond its limit, it is above the threshold by this distance at
+        least, which is counted up to `MAX_STANDARDISED`.
+        """
         vector = self.vector(features)
-        return float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
+        logit = float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
+        excess = max(self.exceeded(features).values(), default=0.0)
+        return max(logit, self.threshold + min(excess, MAX_STANDARDISED)) if excess > 0 else logit
+
+    def exceeded(self, features: Mapping[str, float]) -> dict[str, float]:
+        """Features of `SUFFICIENT_FEATURES` and `CHECKS` beyond their limit, by how much [standard deviations]."""
+        values = self.standardised(features)
+        distances = {name: values[name] - limit for name, limit in self.checks.items()}
+        for name, (limit, scale) in self.check_limits.items():
+            distances[name] = (features.get(name, math.nan) - limit) / scale
+        return {name: distance for name, distance in distances.items() if distance > 0}
 
     def novelty(self, vector: Vector) -> Vector:
         """How unusual features are together: largest, summed and root-sum-square distance from the usual range.
@@ -172,15 +193,16 @@ class Calibration(Config):
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
         """Reasons for a verdict in words: a kind of failure if one is probable, and the most unusual features.
 
-        Features that prove a failure on their own come first.
+        Features that prove a failure on their own come first, those of `CHECKS` before the kind of failure.
         """
         values = self.standardised(features)
         limits = dict(zip(self.names, np.array(self.high) / np.array(self.scale) + MIN_DISTANCE, strict=True))
         unusual = {name: value - limits[name] for name, value in values.items() if value > limits[name]}
-        certain = {name for name, limit in self.checks.items() if values[name] > limit}
+        certain = self.exceeded(features)
         ordered = sorted(unusual, key=lambda name: (name not in certain, -unusual[name]))
         cause = self.probable_cause(features, unusual)
-        texts = dict.fromkeys([CAUSES.get(cause, ""), *(FEATURES[name] for name in ordered)])
+        first = [text for name, text in CHECKS.items() if name in certain]
+        texts = dict.fromkeys([*first, CAUSES.get(cause, ""), *(FEATURES[name] for name in ordered)])
         return tuple(text for text in texts if text)[:N_REASONS] or (UNCLEAR,)
 
     def probable_cause(self, features: Mapping[str, float], unusual: Collection[str]) -> str:
@@ -203,10 +225,8 @@ class Calibration(Config):
         return cause if is_supported and probability > MIN_PROBABILITY else ""
 
     def is_usual(self, features: Mapping[str, float]) -> bool:
-        """Whether the risk is below its threshold, and no feature of `SUFFICIENT_FEATURES` beyond its limit."""
-        values = self.standardised(features)
-        is_inside = all(values[name] <= limit for name, limit in self.checks.items())
-        return is_inside and self.logit(features) < self.threshold
+        """Whether the risk is below its threshold, and thus no sufficient feature beyond its limit."""
+        return self.logit(features) < self.threshold
 
     def judge(self, features: Mapping[str, float]) -> Verdict:
         """The verdict on an image by its features."""

@@ -159,6 +159,26 @@ def frame_values(image: Tensor) -> Values:
     }
 
 
+def frame_order_values(image: Tensor) -> Values:
+    """Whether the magnitude of each frame is between those of the adjacent ones, and of the same energy [dB].
+
+    ``frame_order`` and ``frame_outlier`` are the median and the largest ratio of the difference of a frame from the
+    mean of the adjacent two to half of the difference of these: small where the heart moves steadily, large where
+    frames are exchanged or not of this heart beat. ``frame_gain`` is the largest difference of the energy of a frame
+    from the median.
+    """
+    magnitude = image.abs()
+    before, frames, after = (magnitude[start : len(image) - 2 + start] for start in range(3))
+    curvature, slope = (values.square().sum((1, 2)) for values in (frames - (before + after) / 2, (after - before) / 2))
+    energy = magnitude.square().sum((1, 2)).clamp(min=1e-30)
+    ratio = curvature / slope.clamp(min=1e-6 * float(energy.mean()))
+    return {
+        "frame_order": decibels(float(ratio.median())),
+        "frame_outlier": decibels(float(ratio.max())),
+        "frame_gain": 10 * float((energy / energy.median()).log10().abs().max()),
+    }
+
+
 def content_values(image: Tensor, brightness: float) -> Values:
     """Properties of the image itself [dB]: peak, moving share, share of high frequencies, and background."""
     magnitude = image.abs()

@@ -1,6 +1,7 @@
 """The features from which the error of an image is estimated without truth: a number each, in dB where they are ratios.
 
-`FEATURES` lists them with the text for the reader if one of them is outside of its usual range.
+`FEATURES` lists those of the models of the error, `CHECKS` those that are compared with a limit alone, each with the
+text for the reader if it is outside of its usual range.
 """
 
 import math
@@ -18,6 +19,7 @@ from cinerecon.reconstruction.trust.consistency import (
     brightness_of,
     content_values,
     decibels,
+    frame_order_values,
     frame_values,
     line_values,
     map_values,
@@ -28,6 +30,7 @@ from cinerecon.reconstruction.trust.consistency import (
 from cinerecon.reconstruction.trust.field_of_view import edge_values
 from cinerecon.reconstruction.trust.hold_out import Prediction, at_its_resolution, predict_held_out
 from cinerecon.reconstruction.trust.motion import displacement_values, time_course_values
+from cinerecon.reconstruction.trust.receiver import receiver_values
 
 FEATURES: Mapping[str, str] = {
     "acceleration": "the acceleration is high",
@@ -71,6 +74,15 @@ FEATURES: Mapping[str, str] = {
     "outside_training": "the scan is outside the training of the network",
 }
 """Names of the features, and the reason that a reader is given where one is large; empty for those that are none."""
+CHECKS: Mapping[str, str] = {
+    "spike": "single samples are far too large (spikes)",
+    "saturation": "samples are cut off at the limit of the receiver",
+    "silent_coil": "a coil has no signal",
+    "frame_gain": "corrupted data in single frames",
+    "frame_outlier": "frames are unlike both adjacent ones (wrong order, repeated or corrupted frames)",
+    "frame_order": "frames are unlike both adjacent ones (wrong order, repeated or corrupted frames)",
+}
+"""Signs of a failure by themselves, with the reason: of the data alone, and not in the models of the error."""
 
 MIN_GAPS, REGULAR_SHARE = 4, 0.6
 """Gaps between lines are regular if so many, and of them this share, have the same size."""
@@ -79,7 +91,7 @@ MIN_GAPS, REGULAR_SHARE = 4, 0.6
 def measure_features(
     data: CineData, image: Tensor, card: Card, pattern: str = "", prediction: Prediction | None = None
 ) -> dict[str, float]:
-    """All features of a reconstructed slice; NaN where one has no meaning.
+    """All features of a reconstructed slice, and the checks; NaN where one has no meaning.
 
     Parameters
     ----------
@@ -111,7 +123,13 @@ def measure_features(
         **time_course_values(data, noise_std),
         **plausibility_values(image),
         "outside_training": float(len(outside_training(card, data, pattern))),
+        **measure_checks(data, prediction),
     }
+
+
+def measure_checks(data: CineData, prediction: Prediction) -> dict[str, float]:
+    """The features of `CHECKS` of a slice; NaN where one has no meaning."""
+    return {**receiver_values(data, prediction.noise_std), **frame_order_values(prediction.image)}
 
 
 def _sampling_values(data: CineData) -> dict[str, float]:

@@ -8,7 +8,7 @@ import pytest
 from trust_fit import Example, fit, is_failed
 
 from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, UNCLEAR, calibration_of
-from cinerecon.reconstruction.trust.features import FEATURES
+from cinerecon.reconstruction.trust.features import CHECKS, FEATURES
 from cinerecon.verdict import worst_status
 
 
@@ -86,6 +86,20 @@ def test_one_certain_sign_is_enough(calibration, feature, value):
     assert FEATURES[feature] in failed.reasons
 
 
+@pytest.mark.parametrize("name", CHECKS)
+def test_one_exceeded_check_is_enough(calibration, name):
+    checked = calibration.model_copy(update={"check_limits": {name: (3.0, 1.0)}})
+    features = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -38.0}
+    assert checked.judge(features | {name: 2.9}) == checked.judge(features | {name: math.nan})
+    passed, failed = (checked.judge(features | {name: value}) for value in (2.9, 5.0))
+    assert (passed.status, failed.status) == ("as expected", "doubtful")
+    assert failed.reasons[0] == CHECKS[name]
+    assert failed.risk == pytest.approx(1 / (1 + math.exp(-checked.threshold - 2))), (
+        "by its distance, as the models' risk"
+    )
+    assert failed.risk > passed.risk
+
+
 def test_the_usual_error_does_not_follow_a_failure(calibration):
     (example,) = draw(np.random.default_rng(3), 1, failed_share=1)
     assert calibration.usual(example.features) == pytest.approx(calibration.usual(example.twin))
@@ -103,6 +117,7 @@ def test_shipped_numbers_are_those_of_these_features(method):
     calibration = calibration_of(method)
     assert calibration is not None, FILE_NAME
     assert calibration.names == tuple(FEATURES), "run benchmarks/trust.py fit"
+    assert set(calibration.check_limits) == set(CHECKS), "run benchmarks/trust.py checks"
 
 
 def test_worst_status(calibration):

@@ -107,3 +107,19 @@ def test_gaps_of_points_at_the_centre():
     sampled = torch.ones(64, 64, dtype=torch.bool)
     sampled[16:32, 16:48] = False
     assert gaps_at_centre(sampled) == 0.5
+
+
+def test_frames_are_between_the_adjacent_ones_unless_their_order_or_gain_is_wrong():
+    (cine,) = simulate_cine(SimulateConfig(seed=4, n_frames=20, ky=64, kx=64, n_coils=1, noise=0))
+    image, phases = cine.reference, torch.exp(2j * math.pi * torch.rand(20, generator=torch.Generator().manual_seed(0)))
+    usual = consistency.frame_order_values(image)
+    assert consistency.frame_order_values(image * phases[:, None, None]) == pytest.approx(usual, abs=1e-3)
+    assert consistency.frame_order_values(1e6 * image) == pytest.approx(usual, abs=1e-3)
+    order = np.random.default_rng(0).permutation(20)
+    assert consistency.frame_order_values(image[order])["frame_order"] > usual["frame_order"] + 3
+    repeated = torch.cat([image[:8], image[2:3], image[9:]])
+    values = consistency.frame_order_values(repeated)
+    assert values["frame_outlier"] > usual["frame_outlier"] + 6
+    assert values["frame_order"] == pytest.approx(usual["frame_order"], abs=2), "a single frame"
+    gain = torch.where(torch.arange(20) == 5, 2.0, 1.0)[:, None, None]
+    assert consistency.frame_order_values(gain * image)["frame_gain"] == pytest.approx(6, abs=0.5)
