@@ -69,10 +69,10 @@ def find_motion(magnitude: Array) -> Motion:
 
 
 def _smooth(image: Array, radius: int) -> Array:
-    """Moving average along both axes."""
-    kernel = np.ones(2 * radius + 1) / (2 * radius + 1)
+    """Moving average along both axes; along an axis with fewer pixels than the window, over as many as there are."""
     for axis in (0, 1):
-        image = np.apply_along_axis(np.convolve, axis, image, kernel, "same")
+        length = 2 * min(radius, (image.shape[axis] - 1) // 2) + 1
+        image = np.apply_along_axis(np.convolve, axis, image, np.ones(length) / length, "same")
     return image
 
 

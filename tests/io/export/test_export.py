@@ -341,6 +341,13 @@ def test_motion_is_found():
     assert abs(motion.column - 35) <= 1
 
 
+@pytest.mark.parametrize("matrix", [(1, 1), (2, 3), (1, 7), (6, 2)])
+def test_the_smallest_images_are_drawn(tmp_path, matrix):
+    for name in ("out.png", "out.gif", "out.mp4"):
+        (path,) = written(tmp_path, name, [make_cine(matrix=matrix)])
+        assert path.stat().st_size > 0
+
+
 @pytest.mark.parametrize("name", ["out.gif", "out.mp4"])
 def test_movie_shows_the_frames(tmp_path, name):
     (path,) = written(tmp_path, name, [beating_disc(), beating_disc()])
