@@ -4,8 +4,9 @@ It applies to DICOM, movies, pictures and figures; arrays for programs keep rows
 
 Viewers show the pixels of DICOM as they are stored. Scanners store transverse slices with rows to the left of the
 patient and columns to the back, coronal ones with rows to the left and columns to the feet, and sagittal ones with rows
-to the back and columns to the feet. Oblique slices follow the convention to which they can be turned most closely; the
-class of their plane is no criterion, since short-axis slices are at the border of all three.
+to the back and columns to the feet. Oblique slices follow the convention to which they can be turned most closely.
+Short-axis slices of the heart, which are at the border of all three, follow that of transverse slices: the right
+ventricle is at the left, the anterior wall at the top.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,11 @@ from cinerecon.image import CineImage, FirstVoxel, Vector
 LEFT, BACK, FEET = np.array([1.0, 0, 0]), np.array([0, 1.0, 0]), np.array([0, 0, -1.0])
 CONVENTIONS = ((LEFT, BACK), (LEFT, FEET), (BACK, FEET))
 """Directions along a row and along a column of transverse, coronal and sagittal slices (LPS)."""
+LONG_AXIS = np.array([0.62, -0.52, -0.58])
+"""Typical direction of the long axis of the left ventricle, from base to apex (LPS)."""
+SHORT_AXIS_COSINE = 0.87
+"""Cosine of the angle to that direction above which a slice is a short-axis slice: 30 degrees. Normals of long-axis and
+of transverse, coronal and sagittal slices are at more than 50 degrees."""
 TIE = 1e-3
 """Difference of the sum of two cosines below which an image is left as it is."""
 SAME_DIRECTIONS = 1 - 1e-4
@@ -61,11 +67,13 @@ def radiological_turn(voxel: FirstVoxel | None) -> Turn:
     """The turn after which rows and columns run as closely as possible along those of a convention."""
     if voxel is None:
         return Turn()
-    _, along_x, along_y, _ = voxel
+    _, along_x, along_y, across = voxel
+    is_short_axis = abs(float(across @ LONG_AXIS)) > SHORT_AXIS_COSINE * float(np.linalg.norm(across))
+    conventions = CONVENTIONS[:1] if is_short_axis else CONVENTIONS
 
     def agreement(turn: Turn) -> float:
         y, x = turn.axes(along_y, along_x)
-        return max(float(x @ right + y @ down) for right, down in CONVENTIONS)
+        return max(float(x @ right + y @ down) for right, down in conventions)
 
     turns = [Turn(bool(swap), (bool(y), bool(x))) for swap, y, x in product((0, 1), repeat=3)]
     best = max(turns, key=agreement)

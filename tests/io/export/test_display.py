@@ -57,14 +57,22 @@ def test_every_array_of_a_plane_is_shown_as_scanners_do(tmp_path, right, down):
     [
         ((0.792, 0.0, 0.61), (0.378, 0.786, -0.49)),
         ((0.749, 0.253, 0.612), (0.151, 0.835, -0.53)),
+        ((0.66, 0.26, 0.71), (0.17, 0.86, -0.48)),
+        ((0.5, 0.3, 0.81), (0.3, 0.85, -0.43)),
         ((-0.621, 0.783, -0.005), (0.039, 0.025, -0.999)),
         ((0.198, 0.966, 0.166), (0.641, 0.0, -0.767)),
         ((0.995, 0.0, 0.096), (0.079, -0.569, -0.818)),
     ],
-    ids=["short axis", "steeper short axis", "2-chamber", "3-chamber", "4-chamber"],
+    ids=[
+        "short axis",
+        "steeper short axis",
+        "horizontal heart",
+        "turned in plane",
+        *("2-chamber", "3-chamber", "4-chamber"),
+    ],
 )
 def test_cardiac_views_are_shown_as_a_scanner_stored_them(row, column):
-    """Directions of the DICOM images of one examination; the second ones are those of a phantom."""
+    """Directions of the DICOM images of one examination; the second to fourth ones are those of phantoms."""
     right, down = (np.array(axis) / np.linalg.norm(axis) for axis in (row, column))
     for read, phase in arrays_of_plane(right, down):
         cine = make_cine(read, phase)
