@@ -182,7 +182,7 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
 
 def draw_function_curves(functions: Sequence[Function]) -> "Figure":
     """Area or volume over the frames, one panel for each slice or stack, a line for each method and the truth."""
-    cases = grouped(functions, lambda f: (f.scan, f.sampling, f.n_coils, f.true_curve))
+    cases = grouped(functions, lambda f: (f.scan, f.sampling, f.n_coils, f.slice))
     methods = list(dict.fromkeys(f.method for f in functions))
     shown = list(cases.items())[:: max(1, -(-len(cases) // MAX_CURVES))]
     n_columns = min(4, len(shown))
@@ -191,12 +191,13 @@ def draw_function_curves(functions: Sequence[Function]) -> "Figure":
     axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    for axis, ((scan, sampling, _, truth), members) in zip(axes, shown, strict=False):
-        axis.plot(truth, color="black", lw=2, alpha=0.6)
+    for axis, ((scan, sampling, n_coils, number), members) in zip(axes, shown, strict=False):
+        axis.plot(members[0].true_curve, color="black", lw=2, alpha=0.6)
         for function in members:
             style = style_of(methods.index(function.method))
             axis.plot(function.curve, color=style["color"], linestyle=style["linestyle"], lw=1)
-        axis.set_title(f"{scan}, {sampling}", fontsize=8)
+        case = scan if number is None else f"{scan}, slice {number}"
+        axis.set_title(f"{case}\n{sampling}, {coils_in_words(n_coils)}", fontsize=8)
         axis.set_xlabel("frame", fontsize=8)
         axis.set_ylabel("volume [ml]" if members[0].is_volume else "area [mm²]", fontsize=8)
         axis.set_ylim(bottom=0)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cinerecon.evaluation.charts import draw_bland_altman, draw_boxes, draw_curves, draw_function_curves, new_figure
 from cinerecon.evaluation.images import TRUTH, image_file, read_image
-from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
@@ -150,9 +150,11 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
             continue
         caption = f"Left ventricle, {name} over the frames, segmented in image and truth separately."
         yield _save(draw_function_curves(functions), folder, f"ventricle {name}", caption)
-        if len({(f.scan, f.true_curve) for f in functions}) >= MIN_POINTS:
+        groups = grouped(functions, lambda f: (f.sampling, f.n_coils)).values()
+        plotted = [f for group in groups if len({(f.scan, f.slice) for f in group}) >= MIN_POINTS for f in group]
+        if plotted:
             caption = f"Bland-Altman plots of {name}: bias (line) and limits of agreement (dashed) of each method."
-            yield _save(draw_bland_altman(functions), folder, f"bland altman {name}", caption)
+            yield _save(draw_bland_altman(plotted), folder, f"bland altman {name}", caption)
 
 
 def draw_images(case: ShownCase) -> "Figure":

@@ -144,7 +144,8 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
     are_uneven = len({summary.n_slices for summary in group}) > 1
     columns = ["method", *["slices"] * are_uneven, *(MEASURES[name].title for name in shown)]
     if baseline:
-        columns += [f"Δ PSNR on {baseline} [dB]", "p (Holm)"]
+        has_test = any((gain := summary.gains.get("psnr")) and not math.isnan(gain.p_holm) for summary in group)
+        columns += [f"Δ PSNR over {baseline} [dB]", *["p (Holm)"] * has_test]
     columns += ["time [s]", "memory [MB]", "parameters"]
     rows = []
     for summary in group:
@@ -152,7 +153,7 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
         cells += [Cell(_show_spread(summary, name)) for name in shown]
         if baseline:
             gain = summary.gains.get("psnr")
-            cells += [Cell(_show_gain(gain)), Cell(_show_p(gain))]
+            cells += [Cell(_show_gain(gain)), *[Cell(_show_p(gain))] * has_test]
         memory = "–" if math.isnan(summary.memory_mb) else f"{summary.memory_mb:.0f}"
         seconds = "–" if math.isnan(summary.seconds) else f"{summary.seconds:.2f}"
         rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])
@@ -268,17 +269,18 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
         "methods": ", ".join(methods),
         "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
         "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.subject for s in scores}, 'subject')}",
-        "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {__version__}",
-        "on": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
+        "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {__version__}",
+        "environment": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
     shown = "\n".join(table.as_html() for table in tables)
+    drawn = f"<h2>Figures</h2>\n{''.join(map(_show_figure, figures))}" if figures else ""
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>cinerecon: {html.escape(', '.join(methods))}</title><style>{STYLE}</style></head>\n<body>"
         f"<h1>Evaluation</h1><dl>{listed}</dl>\n<p>For research, not for diagnostic use.</p>\n"
-        f"<h2>Results</h2>\n{shown}\n<h2>Figures</h2>\n{''.join(map(_show_figure, figures))}</body></html>\n"
+        f"<h2>Results</h2>\n{shown}\n{drawn}</body></html>\n"
     )
 
 

@@ -39,6 +39,8 @@ class Function:
         Area [mm^2] or volume [ml] in each frame.
     is_volume
         Whether it is a volume.
+    slice
+        Number of the slice; None for a volume.
     """
 
     scan: str
@@ -49,6 +51,7 @@ class Function:
     curve: tuple[float, ...]
     true_curve: tuple[float, ...]
     is_volume: bool
+    slice: int | None = None
 
     @property
     def pairs(self) -> dict[str, tuple[float, float]]:
@@ -66,7 +69,7 @@ def _extremes(curve: Sequence[float]) -> tuple[float, float, float]:
 def slice_functions(scores: Iterable[Score]) -> list[Function]:
     """Areas of each slice in which a ventricle was found."""
     return [
-        Function(s.scan, s.sampling, s.n_coils, s.method, 1, s.frame_area, s.frame_true_area, False)
+        Function(s.scan, s.sampling, s.n_coils, s.method, 1, s.frame_area, s.frame_true_area, False, s.slice)
         for s in scores
         if s.frame_true_area
     ]
@@ -166,8 +169,9 @@ def _table(group: Sequence[Function], quantities: Sequence[str], case: str) -> T
     means = [np.nanmean([pair[name][1] for pair in truth]) for name in quantities]
     rows.append((Cell("mean of the truth"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
     notes = ["ventricle segmented by a threshold in image and truth separately; for comparison, not for diagnosis"]
-    if any(limit.n >= MIN_POINTS for limit in limits):
-        notes.append(f"bias [limits of agreement, ± {LIMITS} standard deviations], image minus truth")
+    has_limits = any(limit.n >= MIN_POINTS for limit in limits)
+    interval = f" [limits of agreement, ± {LIMITS} standard deviations]" if has_limits else ""
+    notes.append(f"bias{interval}: mean of image minus truth")
     return Table(f"left ventricle by {kind}: {case}", ("method", f"{kind}s", *quantities), tuple(rows), tuple(notes))
 
 

@@ -30,7 +30,7 @@ def test_a_table_and_its_rules_are_printed(monkeypatch, capsys, scan):
     assert call(monkeypatch, scan, *options, "--baseline", "cgsense") == 0
     printed = capsys.readouterr()
     assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed.out
-    assert "Δ PSNR on cgsense [dB]" in printed.out
+    assert "Δ PSNR over cgsense [dB]" in printed.out
     assert "data range: maximum of the truth in the series; crop: full field" in printed.out
     assert "1 slice is marked: simulated" in printed.out
     assert "gaussian:4, zerofilled: PSNR" in printed.err

@@ -16,7 +16,7 @@ from cinerecon.evaluation import charts
 from cinerecon.evaluation.failures import Failure
 from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, left_over
 from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
-from cinerecon.evaluation.results import BRIEF, tables_of, write_results
+from cinerecon.evaluation.results import BRIEF, make_page, tables_of, write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.summary import summarise
 from cinerecon.evaluation.tables import Cell, Table
@@ -123,7 +123,7 @@ def test_a_table_states_everything_once(make_scores):
     assert [cell.text for cell in column(table, "method")] == ["ktslr", "slrnet"]
     assert [cell.is_best for cell in column(table, "SSIM")] == [False, True]
     assert re.fullmatch(r"32\.45 ± 1\.71 \[3\d\.\d\d, 3\d\.\d\d\]", column(table, "PSNR")[0].text)
-    assert column(table, "Δ PSNR on ktslr")[1].text.startswith("+1.04")
+    assert column(table, "Δ PSNR over ktslr")[1].text.startswith("+1.04")
     assert [cell.text for cell in column(table, "p (Holm)")] == ["–", "0.008"]
     assert not any("x-t SSIM" in name for name in table.columns)
     notes = " ".join(table.notes)
@@ -207,6 +207,16 @@ def test_files_hold_mean_and_spread(make_scores, tmp_path):
     assert first["measures"]["psnr"]["mean"] == pytest.approx(30.35)
     assert first["measures"]["xt_ssim"]["mean"] is None
     assert second["gains"]["psnr"]["mean"] == pytest.approx(1.005)
+
+
+def test_the_page_has_no_empty_columns_and_sections(make_scores):
+    """Two subjects are too few for a test, and without stored images there are no figures."""
+    (few,), (many,) = tables_of(make_scores(2)), tables_of(make_scores(8))
+    assert "p (Holm)" in many.columns
+    assert "p (Holm)" not in few.columns
+    for table in (few, many):
+        assert len({len(table.columns), *map(len, table.rows)}) == 1
+    assert "<h2>Figures</h2>" not in make_page(make_scores(2), [few], [])
 
 
 class Links(html.parser.HTMLParser):

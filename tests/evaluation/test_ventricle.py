@@ -3,15 +3,19 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from cinerecon.evaluation.charts import draw_function_curves
 from cinerecon.evaluation.compare_files import compare_files
+from cinerecon.evaluation.figures import draw_figures
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
-from cinerecon.evaluation.score import Score
+from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.ventricle import function_tables, limits_of, slice_functions, stack_functions
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -66,7 +70,32 @@ def test_tables_name_the_quantities_and_the_truth():
     assert [cell.text for cell in volumes.rows[-1]] == ["mean of the truth", "1", "24.0", "9.6", "60.0"]
     assert volumes.rows[0][2].text == "+2.4"
     assert [cell.text for cell in slices.rows[0]][2] == "+100.0 [-96.0, +296.0]"
+    assert volumes.notes[-1] == "bias: mean of image minus truth"
+    assert slices.notes[-1] == "bias [limits of agreement, ± 1.96 standard deviations]: mean of image minus truth"
     assert function_tables([score(0, None, (), ())]) == []
+
+
+def test_each_curve_names_its_slice_and_coils():
+    """Slices of equal areas are separate curves."""
+    areas = np.array([1000.0, 400.0])
+    scores = [score(n, 8.0 * n, areas, areas) for n in range(3)]
+    titles = [axis.get_title() for axis in draw_function_curves(slice_functions(scores)).axes]
+    assert [title.split("\n")[0] for title in titles] == [f"{scores[0].scan}, slice {n}" for n in range(3)]
+    assert titles[0].split("\n")[1] == f"{scores[0].sampling}, {coils_in_words(scores[0].n_coils)}"
+    (stack,) = draw_function_curves(stack_functions(scores)).axes
+    assert stack.get_title().startswith(f"{scores[0].scan}\n")
+
+
+def test_agreement_is_plotted_from_three_slices(tmp_path):
+    areas = np.array([1000.0, 400.0])
+    scores = [score(n, 8.0 * n, areas, areas) for n in range(3)]
+    sizes = []
+    for n, members in enumerate((scores, [*scores, replace(scores[0], n_coils=1)])):
+        drawn = {figure.path.stem: figure.path for figure in draw_figures(members, tmp_path / str(n))}
+        with Image.open(drawn["bland_altman_areas"]) as image:
+            sizes.append(image.size)
+    assert sizes[0] == sizes[1], "a single slice with another number of coils has no row of its own"
+    assert not any(figure.path.stem.startswith("bland") for figure in draw_figures(scores[:2], tmp_path / "few"))
 
 
 @pytest.mark.slow
