@@ -161,6 +161,11 @@ class CineImage:
         return ("not for diagnostic use", *map_texts, *verdict_texts, *warnings)
 
     @property
+    def map_remarks(self) -> tuple[str, ...]:
+        """The remarks of a map without its warnings; empty for an image."""
+        return tuple(text for text in self.remarks if self.quantity and not text.startswith("warning"))
+
+    @property
     def first_voxel(self) -> FirstVoxel | None:
         """Position of the first voxel and orientation of the image; None if the scan has no geometry."""
         geometry = self.meta.geometry
@@ -190,6 +195,15 @@ def as_map(cine: CineImage, quantity: str) -> CineImage:
         verdict=None,
         quantity=quantity,
     )
+
+
+def map_in_remarks(remarks: Iterable[str]) -> str:
+    """The name of the quantity of a map whose file holds these remarks, see `CineImage.remarks`; empty for images."""
+    for text in remarks:
+        for name in QUANTITIES.values():
+            if text.startswith((f"{name}: ", f"{name} in ")):
+                return name
+    return ""
 
 
 def locate_first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], matrix: tuple[int, int]) -> FirstVoxel:

@@ -30,6 +30,11 @@ CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
 NEGATIVE_POWER = 0.01
 """Part of the power in negative pixels above which real images are no magnitudes."""
+LEAST_LIKENESS = 0.4
+"""Correlation with the truth below which images do not resemble it; zero-filled ones at 16x are above 0.8."""
+UNIFORM_POWER, VARIED_POWER = 0.01, 0.1
+"""Relative standard deviation, over the pixels with signal, of the root of the power over all frames: below the first,
+the power is the same in all pixels, as in coil sensitivity maps of unit norm; above the second, as in images."""
 AS_GIVEN = "as given"
 """Value of the sampling pattern, which is unknown for image files."""
 
@@ -208,7 +213,7 @@ def _matched(
     Raises
     ------
     DataError
-        If no slice of the truth is at the position of a slice of images.
+        If no slice of the truth is at the position of a slice of images, or images are coil sensitivity maps.
     ShapeError
         If sizes differ.
     """
@@ -222,6 +227,10 @@ def _matched(
         is_swapped = [(n, x, y) for n, y, x in actual] == expected
         what = f"images (frames, y, x) are {shown}, those of the truth {required}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")
+    for number, own in zip(numbers, series, strict=True):
+        if _spread_of_power(own.image) < UNIFORM_POWER and _spread_of_power(truth[number].image) > VARIED_POWER:
+            what = "the power over all frames is the same in every pixel, as in coil sensitivity maps"
+            raise DataError(what, where=f"{path}, slice {number}", hint="give the images of this scan")
     return numbers, list(series)
 
 
@@ -239,8 +248,21 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:
         yield f"slice {number} looks like slice {other} of the truth?"
-    else:
-        yield from orientation_warnings(image.abs(), magnitudes[number], sees_scale=find_profile(profile).sees_scale)
+        return
+    sees_scale = find_profile(profile).sees_scale
+    warnings = list(orientation_warnings(image.abs(), magnitudes[number], sees_scale=sees_scale))
+    yield from warnings
+    is_elsewhere = any(not text.startswith(("brighter", "darker")) for text in warnings)
+    likeness = _correlation(image.abs(), magnitudes[number])
+    if likeness < LEAST_LIKENESS and not is_elsewhere:
+        yield f"the images do not resemble the truth, correlation {likeness:.2f}: maps, or another scan?"
+
+
+def _spread_of_power(image: Tensor) -> float:
+    """Relative standard deviation of the root of the power over the frames; NaN without signal."""
+    norm = image.abs().double().square().sum(0).sqrt()
+    inside = norm[norm > 1e-3 * norm.max()]
+    return float(inside.std(correction=0) / inside.mean()) if len(inside) else float("nan")
 
 
 def _is_signed(image: Tensor) -> bool:

@@ -15,8 +15,9 @@ from cinerecon.cine import finish_image
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.evaluation.truth import Truth
-from cinerecon.io.bart import open_cfl_images
+from cinerecon.io.bart import map_in_cfl, open_cfl_images
 from cinerecon.io.case import read_case
+from cinerecon.io.export.nifti import map_in_nifti
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -26,7 +27,7 @@ from cinerecon.io.magnitude import (
     refuse_segmentation,
     require_images,
 )
-from cinerecon.io.mrd_images import DIRECTIONS, Placement, geometry_of, read_mrd_images
+from cinerecon.io.mrd_images import DIRECTIONS, Placement, geometry_of, map_error, read_mrd_images
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
@@ -109,7 +110,7 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     FileError
         If the file cannot be read.
     DataError
-        If it holds no images, or they are not finite.
+        If it holds no images, a map, or images that are not finite.
     NotACineError
         If it holds the labels of a segmentation.
     """
@@ -153,6 +154,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if path.suffix == ".npz":
         return _choose(read_npz(path), names, path)
     if path.name.endswith(NIFTI_ENDINGS):
+        _refuse_map(map_in_nifti(path), path)
         return _pixels_of(open_nifti(path, fewest_frames=1))
     if path.is_dir() or is_dicom(path):
         return _read_dicom(path)
@@ -162,6 +164,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
             raise DataError("the case holds no truth", where=str(path))
         return [(case.reference.numpy(), _placement(case.meta))]
     if is_cfl(path):
+        _refuse_map(map_in_cfl(path), path)
         return [(pixels, Placement()) for pixels in open_cfl_images(path)]
     if path.name.lower().endswith(PICTURES):
         raise FileError("pictures and movies hold grey levels, which are not measured", where=str(path), hint=FORMATS)
@@ -169,6 +172,11 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
         return read_mrd_images(path)
     except FileError as error:
         raise FileError(error.what, where=error.where, hint=error.hint or FORMATS) from None
+
+
+def _refuse_map(quantity: str, path: Path) -> None:
+    if quantity:
+        raise map_error(quantity, path)
 
 
 def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:

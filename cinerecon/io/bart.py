@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.image import CineImage, collect_warnings, each
+from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.provenance import series_texts
 
@@ -88,6 +88,11 @@ def holds_cfl_images(path: Path) -> bool:
     return set(IMAGE_NOTE) <= set(_read_lines(cfl_files(path)[0]))
 
 
+def map_in_cfl(path: Path) -> str:
+    """The name of the quantity of a map written by this package; empty for other arrays."""
+    return map_in_remarks(_read_lines(cfl_files(path)[0])) if holds_cfl_images(path) else ""
+
+
 def _read_lines(header: Path) -> list[str]:
     try:
         with header.open("rb") as file:
@@ -154,6 +159,7 @@ def write_bart(path: Path, stack: list[CineImage]) -> None:
     The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
     """
     lines = [IMAGE_NOTE[0], stack[0].title, *IMAGE_NOTE[1:]]
+    lines += [text for text in stack[0].map_remarks if text not in lines]
     lines += [f"warning: {text}" for text in collect_warnings(stack)]
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     header, _ = cfl_files(path)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import Geometry, vector
 from cinerecon.errors import DataError, FileError
+from cinerecon.image import map_in_remarks
 from cinerecon.io.hdf5 import is_group, member, require_hdf5
 from cinerecon.io.mrd2.images import read_mrd2_images
 from cinerecon.io.mrd_stream.error_image import is_error_image
@@ -22,6 +23,8 @@ Array = NDArray[Any]
 Heads = NDArray[np.void]
 
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
+VALUE = re.compile(r"<value>([^<]*)</value>")
+"""A value among the attributes of an image."""
 NOT_SHOWN = (2, 3, 4)
 """Types of ISMRMRD images that are not read: phase, real part, imaginary part."""
 
@@ -55,13 +58,16 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
     FileError
         If the file cannot be read.
     DataError
-        If it holds no images.
+        If it holds no images, or a map.
     """
     is_stream = is_mrd2(path) or is_mrd_stream(path)
     slices: dict[int, tuple[Array, Placement]] = {}
     is_empty = True
-    for values, heads in _stream_series(path) if is_stream else _file_series(path):
+    for values, heads, attributes in _stream_series(path) if is_stream else _file_series(path):
         is_empty = False
+        quantity = map_in_remarks(VALUE.findall(attributes))
+        if quantity:
+            raise map_error(quantity, path)
         if not set(heads["image_type"]) & set(NOT_SHOWN):
             slices |= _slices_of(values, heads)
     if not slices and not is_empty:
@@ -74,18 +80,25 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
     return [slices[number] for number in sorted(slices)]
 
 
-def _stream_series(path: Path) -> Iterator[tuple[Array, Heads]]:
-    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of a stream."""
+def map_error(quantity: str, path: Path) -> DataError:
+    """The error for a map in place of images."""
+    what = f"this is a map of {quantity}, not a series of images"
+    return DataError(what, where=str(path), hint="give the images that were written with it")
+
+
+def _stream_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
+    """Pixels ``(images, y, x)`` of the first channel, headers, and first attributes, of each series of a stream."""
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
         failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
         if failed:
             what = f"slice {', '.join(map(str, failed))} failed at the server: the stream has an error image"
             raise DataError(what, where=str(path))
-        yield np.stack([image.values[0, 0] for image in images]), np.array([image.head for image in images])
+        heads = np.array([image.head for image in images])
+        yield np.stack([image.values[0, 0] for image in images]), heads, images[0].attributes
 
 
-def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
-    """``(images, y, x)`` pixels of the first channel, and the headers, of each series of an HDF5 file."""
+def _file_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
+    """Pixels ``(images, y, x)`` of the first channel, headers, and first attributes, of each series of a file."""
     require_hdf5(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -93,7 +106,10 @@ def _file_series(path: Path) -> Iterator[tuple[Array, Heads]]:
             names = [] if group is None else [name for name in group if _is_series(group, name)]
             for name in sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)]):
                 series = member(group, name, str(path))
-                yield series["data"][:, 0, 0], series["header"][:]
+                texts = series.get("attributes", ())
+                first = texts[0] if len(texts) else b""
+                attributes = first.decode(errors="replace") if isinstance(first, bytes) else str(first)
+                yield series["data"][:, 0, 0], series["header"][:], attributes
     except (OSError, KeyError, ValueError, IndexError) as error:
         raise FileError(f"the images cannot be read: {error}", where=str(path)) from None
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import beating_cine
 
+import cinerecon
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, NotACineError, ShapeError
 from cinerecon.evaluation.compare_files import compare_files, match_slices
@@ -145,6 +146,10 @@ def test_streams_without_an_image_of_each_slice_are_refused(truth, tmp_path):
     velocity = [replace(cine, velocity=np.abs(cine.image), venc_cm_s=150.0) for cine in placed(images)]
     export(velocity, Target.parse(str(tmp_path / "ours.mrd")))
     assert len(read_series(tmp_path / "ours.mrd")) == 2
+    with pytest.raises(DataError, match="map of velocity, not a series of images"):
+        read_series(tmp_path / "ours.velocity.mrd")
+    of_others = (tmp_path / "ours.velocity.mrd").read_bytes().replace(b"velocity in cm/s", b"phase of sets 01")
+    (tmp_path / "ours.velocity.mrd").write_bytes(of_others)
     with pytest.raises(DataError, match="there are only phase"):
         read_series(tmp_path / "ours.velocity.mrd")
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
@@ -440,3 +445,52 @@ def test_slices_that_cross_are_not_the_same():
     long_axis = replace(at(0.0), slice_dir=(0.0, 1.0, 0.0))
     with pytest.raises(DataError, match="not parallel"):
         match_slices([long_axis], [at(0.0)], "x.npz")
+
+
+@pytest.fixture(scope="module")
+def beating_scan(tmp_path_factory):
+    """A scan with as many coils as frames, its coil maps ``(coils, y, x)``, and a zero-filled image."""
+    path = tmp_path_factory.mktemp("maps") / "scan.h5"
+    simulate_scan(path, SimulateConfig(n_frames=8, ky=64, kx=56, n_coils=8))
+    (data,) = cinerecon.read_slices(path)
+    (part,) = cinerecon.reconstruct(path, method="zerofilled", undersample="gaussian:8,acs=8")
+    return path, data.csm.numpy(), part.cine
+
+
+def test_coil_maps_are_no_images_of_the_scan(beating_scan, tmp_path):
+    scan, maps, _ = beating_scan
+    cine = CineImage(maps, meta=CineMeta(), method="maps")
+    np.save(tmp_path / "maps.npy", maps)
+    np.save(tmp_path / "half.npy", np.abs(maps).astype(np.float16))
+    for name in ("maps.nii.gz", "maps.cfl", "maps.h5"):
+        export([cine], Target.parse(str(tmp_path / name)))
+    inside = np.hypot(*np.mgrid[-1:1:64j, -1:1:56j]) < 0.8
+    np.save(tmp_path / "masked.npy", maps * inside)
+    for name in ("maps.npy", "half.npy", "masked.npy", "maps.nii.gz", "maps.cfl", "maps.h5"):
+        with pytest.raises(DataError, match="the same in every pixel, as in coil sensitivity maps"):
+            compare_files([tmp_path / name], scan)
+
+
+def test_what_does_not_resemble_the_truth_is_marked_and_poor_images_are_not(beating_scan, tmp_path):
+    scan, maps, zerofilled = beating_scan
+    ramp = np.linspace(0.5, 2.0, 56, dtype=np.float32)  # maps of another norm
+    np.save(tmp_path / "maps.npy", maps * ramp)
+    np.save(tmp_path / "poor.npy", zerofilled.image)
+    other, poor = compare_files([tmp_path / "maps.npy", tmp_path / "poor.npy"], scan)
+    assert "do not resemble the truth, correlation" in other.marks
+    assert "resemble" not in poor.marks
+
+
+@pytest.mark.parametrize("ending", [".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl"])
+def test_maps_that_recon_wrote_are_no_images(truth, tmp_path, ending):
+    _, images = truth
+    level = [np.full(image.shape, 0.1, np.float32) + 0.01 * np.abs(image) for image in images]
+    mapped = [
+        replace(cine, noise=own, noise_source="noise by formula", uncertainty=own, uncertainty_source="8 variants")
+        for cine, own in zip(placed(images), level, strict=True)
+    ]
+    export(mapped, Target.parse(str(tmp_path / f"ours{ending}")))
+    assert len(read_series(tmp_path / f"ours{ending}")) == 2
+    for quantity, name in (("snr", "SNR"), ("noise", "noise"), ("uncertainty", "uncertainty")):
+        with pytest.raises(DataError, match=f"this is a map of {name}, not a series of images"):
+            read_series(tmp_path / f"ours.{quantity}{ending}")

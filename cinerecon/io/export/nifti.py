@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import CineImage, collect_warnings, each, slice_spacing_mm
+from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks, slice_spacing_mm
 from cinerecon.provenance import series_texts
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -47,7 +47,7 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     warnings = collect_warnings(stack)
     count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
     image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].title}".encode()[:79]
-    lines = [text for text in stack[0].remarks if stack[0].quantity and not text.startswith("warning")]
+    lines = list(stack[0].map_remarks)
     lines += [f"warning: {text}" for text in warnings]
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     if lines:
@@ -64,3 +64,14 @@ def holds_reconstruction(path: Path) -> bool:
         return re.search(rb"cinerecon \w", bytes(image.header["descrip"])) is not None
     except Exception:  # the parser may fail in any way on arbitrary bytes
         return False
+
+
+def map_in_nifti(path: Path) -> str:
+    """The name of the quantity of a map written by this package; empty for other files."""
+    import nibabel
+
+    if not holds_reconstruction(path):
+        return ""
+    image: Any = nibabel.load(path)
+    texts = [bytes(extension.get_content()).decode(errors="replace") for extension in image.header.extensions]
+    return map_in_remarks(line for text in texts for line in text.splitlines())
