@@ -123,3 +123,10 @@ def test_frames_are_between_the_adjacent_ones_unless_their_order_or_gain_is_wron
     assert values["frame_order"] == pytest.approx(usual["frame_order"], abs=2), "a single frame"
     gain = torch.where(torch.arange(20) == 5, 2.0, 1.0)[:, None, None]
     assert consistency.frame_order_values(gain * image)["frame_gain"] == pytest.approx(6, abs=0.5)
+
+
+def test_longer_series_have_no_larger_outliers_by_chance():
+    noise = torch.view_as_complex(torch.randn(320, 16, 16, 2, generator=torch.Generator().manual_seed(1)))
+    short = [consistency.frame_order_values(noise[start : start + 32])["frame_outlier"] for start in range(0, 320, 32)]
+    assert consistency.frame_order_values(noise)["frame_outlier"] == pytest.approx(np.median(short), abs=0.2)
+    assert max(short) > np.median(short) + 0.3, "which is that of the whole series without the rank"
