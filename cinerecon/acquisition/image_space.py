@@ -50,7 +50,7 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
         return
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))
     unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the others are alike in all lines
-    frame = readouts.raw.samples(readouts.rows)[np.argsort(readouts.lines)][:, coils, unspoiled]  # (ky, coils, kx)
+    frame = readouts.samples()[np.argsort(readouts.lines)][:, coils, unspoiled]  # (ky, coils, kx)
     ratios = (getattr(encoding.encoded, name)[0] / getattr(encoding.recon, name)[0] for name in ("fov_mm", "matrix"))
     axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
     if axes:

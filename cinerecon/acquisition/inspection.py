@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
+from cinerecon.acquisition.formats import RAW_SCAN, require_options
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.axes import mirrored_indices
 from cinerecon.io.ismrmrd.raw import Index, RawScan
@@ -254,6 +256,7 @@ def inspect_scan(
         If the scan cannot be read correctly.
     """
     config = AcquisitionConfig.or_default(config)
+    require_options(Path(path), RAW_SCAN, config)
     layout = lay_out(read_raw_scan(path, dataset, measurement), config, noise)
     plan = describe(layout, config)
     for number in range(plan.n_slices):
@@ -270,7 +273,6 @@ def _check_rows(raw: RawScan, rows: Index) -> bool:
     """Read readouts, and return whether they have signal."""
     is_signal = False
     for block in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
-        for length in np.unique(raw.heads["number_of_samples"][block]):
-            samples = raw.samples(block[raw.heads["number_of_samples"][block] == length])
-            is_signal = is_signal or bool(samples.any())
+        for _, alike in Readouts(raw, block).groups("number_of_samples"):
+            is_signal = bool(alike.samples().any()) or is_signal
     return is_signal

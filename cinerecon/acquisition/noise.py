@@ -135,7 +135,7 @@ def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
     amplitude = np.ones(len(noise)) if scale is None else np.sqrt(scale)
     parts = []
     for alike, readouts in noise.groups("number_of_samples"):
-        samples = readouts.raw.samples(readouts.rows) * amplitude[alike, None, None]
+        samples = readouts.samples() * amplitude[alike, None, None]
         parts.append(np.moveaxis(samples, 1, 0).reshape(coils, -1))
     return noise_covariance(np.concatenate(parts, axis=1))
 
@@ -181,7 +181,7 @@ def select_coils(chosen: Index, n_coils: int) -> Matrix:
 def _has_signal(image: Readouts, coil: int) -> bool:
     """Whether a coil has signal in the image readouts of the middle slice."""
     groups = image.middle_slice().groups("number_of_samples")
-    return any(bool(alike.raw.samples(alike.rows)[:, coil].any()) for _, alike in groups)
+    return any(bool(alike.samples()[:, coil].any()) for _, alike in groups)
 
 
 def noise_scale(image: Readouts, noise: Readouts) -> NDArray[np.float64] | None:

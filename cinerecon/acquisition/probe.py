@@ -42,7 +42,7 @@ def probe_lines(readouts: Readouts) -> Probe:
     layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, REVERSE)], 1).astype(np.intp)
     for n_samples, centre, is_reverse in np.unique(layout, axis=0):
         alike = probes.where((layout == (n_samples, centre, is_reverse)).all(1))
-        samples = alike.raw.samples(alike.rows)[..., :: -1 if is_reverse else 1]
+        samples = alike.samples()[..., :: -1 if is_reverse else 1]
         echo = samples[..., max(centre - ECHO_HALF_WIDTH, 0) : centre + ECHO_HALF_WIDTH + 1].astype(np.complex128)
         index = np.searchsorted(lines, alike.lines)
         np.add.at(power, index, (np.abs(echo) ** 2).sum((1, 2)))

@@ -29,7 +29,7 @@ class Readouts:
 
     raw: RawScan
     rows: Index
-    warn: Warn
+    warn: Warn = lambda _: None
 
     def __len__(self) -> int:
         """Number of readouts."""
@@ -58,6 +58,10 @@ class Readouts:
     def lines(self) -> NDArray[np.int64]:
         """``(readouts,)`` the numbers of their lines."""
         return self.counter("kspace_encode_step_1")
+
+    def samples(self) -> NDArray[np.complex64]:
+        """``(readouts, coils, samples)`` their samples; all of the same size."""
+        return self.raw.samples(self.rows)
 
     def n_values(self, name: str) -> int:
         """Number of different values of a counter."""

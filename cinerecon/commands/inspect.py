@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
 PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
-
-
-class _Part(TypedDict):
-    """The measurement in a raw file, and its noise scan."""
-
-    noise: Path | None
-    dataset: str | None
-    measurement: int | None
 
 
 class InspectOptions(ArrayOptions, SetOptions):
@@ -58,17 +50,15 @@ def inspect(options: InspectOptions) -> None:
 
 def _inspect(options: InspectOptions) -> None:
     from cinerecon.acquisition.config import AcquisitionConfig
-    from cinerecon.acquisition.formats import RAW_SCAN, kind_of, require_options
+    from cinerecon.acquisition.formats import RAW_SCAN, kind_of
     from cinerecon.commands.console import progress_bar
 
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
     config = with_options(config, options, {"gating": "gating"})
-    path, kind = options.scan, kind_of(options.scan)
-    part: _Part = {"noise": options.noise, "dataset": options.dataset, "measurement": options.measurement}
-    require_options(path, kind, config, **part)
+    path, part = options.scan, options.model_dump(include={"noise", "dataset", "measurement"})
     content: ScanPlan | CineSummary
     with progress_bar() as progress:
-        if kind == RAW_SCAN:
+        if kind_of(path) == RAW_SCAN:
             from cinerecon.acquisition.inspection import inspect_scan
 
             report = lambda done, total: progress("checking samples", done / total)  # noqa: E731

@@ -1,7 +1,9 @@
 """Write images as ISMRMRD (MRD) image series with geometry and cardiac phase, readable by other programs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from xml.sax.saxutils import escape
 
 import h5py
@@ -29,52 +31,87 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
         if cines[0].header_xml:
             text = group.create_dataset("xml", (1,), dtype=h5py.special_dtype(vlen=bytes))
             text[0] = cines[0].header_xml.encode()
-        for index, (members, is_complex) in enumerate(image_series(cines)):
-            _write_series(group.create_group(f"image_{index}"), index, members, is_complex)
+        for series in image_series(cines):
+            _write_series(group.create_group(f"image_{series.number}"), series)
 
 
-def image_series(cines: Sequence[CineImage]) -> list[tuple[list[CineImage], bool]]:
-    """The slices of each series, and whether it is complex: magnitudes, then, except for maps, complex images.
+class SliceImages(NamedTuple):
+    """The images of one slice in a series, as each format of ISMRMRD stores them.
 
-    A series holds one matrix size.
+    Attributes
+    ----------
+    cine
+        The slice.
+    heads
+        ``(frames,)`` image headers.
+    attributes
+        Meta attributes of every frame.
+    values
+        ``(frames, y, x)`` float32, or complex64 in complex series.
     """
+
+    cine: CineImage
+    heads: NDArray[np.void]
+    attributes: dict[str, object]
+    values: NDArray[np.float32] | NDArray[np.complex64]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A series of images of one matrix size: its number, its slices, and whether they are complex or magnitudes."""
+
+    number: int
+    cines: Sequence[CineImage]
+    is_complex: bool = False
+
+    def slices(self, first: int = 0) -> Iterator[SliceImages]:
+        """The images of each slice, with the same display window; ``first`` images of the series precede them."""
+        white = window(cine.magnitude for cine in each(self.cines))
+        for cine in each(self.cines):
+            values = cine.image.astype(np.complex64) if self.is_complex else cine.values
+            heads = _image_headers(cine, self.number, first, self.is_complex)
+            yield SliceImages(cine, heads, _image_attributes(cine, white), values)
+            first += cine.n_frames
+
+
+def image_series(cines: Sequence[CineImage]) -> Iterator[Series]:
+    """The series of all slices: magnitudes, then, except for maps, complex images."""
     by_matrix: dict[tuple[int, int], list[CineImage]] = {}
     for cine in cines:
         by_matrix.setdefault(cine.matrix, []).append(cine)
-    series = [(members, False) for members in by_matrix.values()]
-    return series + [(members, True) for members in by_matrix.values() if not members[0].quantity]
+    members = [(part, False) for part in by_matrix.values()]
+    members += [(part, True) for part in by_matrix.values() if not part[0].quantity]
+    for number, (part, is_complex) in enumerate(members):
+        yield Series(number, part, is_complex)
 
 
-def _write_series(group: h5py.Group, index: int, cines: list[CineImage], is_complex: bool) -> None:
+def _write_series(group: h5py.Group, series: Series) -> None:
     # the format requires the names real and imag; h5py uses r and i
-    stored = np.dtype([("real", "<f4"), ("imag", "<f4")]) if is_complex else np.dtype("<f4")
-    n_images = sum(cine.n_frames for cine in cines)
-    y, x = cines[0].matrix
+    stored = np.dtype([("real", "<f4"), ("imag", "<f4")]) if series.is_complex else np.dtype("<f4")
+    n_images = sum(cine.n_frames for cine in series.cines)
+    y, x = series.cines[0].matrix
     data = group.create_dataset("data", (n_images, 1, 1, y, x), maxshape=(None, 1, 1, y, x), dtype=stored)
     headers = np.zeros(n_images, image_header_dtype)
-    white = window(cine.magnitude for cine in each(cines))
-    attributes, first = [], 0
-    for cine in each(cines):
-        values = cine.image.astype(np.complex64) if is_complex else cine.values
-        data[first : first + cine.n_frames, 0, 0] = np.ascontiguousarray(values).view(stored)
-        headers[first : first + cine.n_frames] = image_headers(cine, index, first, is_complex)
-        attributes += [meta_xml(image_attributes(cine, white))] * cine.n_frames
-        first += cine.n_frames
+    attributes: list[str] = []
+    for part in series.slices():
+        own = slice(len(attributes), len(attributes) + len(part.heads))
+        data[own, 0, 0] = np.ascontiguousarray(part.values).view(stored)
+        headers[own] = part.heads
+        attributes += [meta_xml(part.attributes)] * len(part.heads)
+    headers["attribute_string_len"] = [len(text.encode()) for text in attributes]
     group.create_dataset("header", data=headers, maxshape=(None,))
     texts = group.create_dataset("attributes", (n_images,), maxshape=(None,), dtype=h5py.special_dtype(vlen=str))
     texts[:] = attributes
-    headers["attribute_string_len"] = [len(text.encode()) for text in attributes]
-    group["header"][:] = headers
 
 
-def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
+def _image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
     """Headers of the frames of a slice in a series, in which ``first`` images precede them."""
     headers = np.zeros(cine.n_frames, image_header_dtype)
     frames = np.arange(cine.n_frames)
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     headers["version"] = 1
     headers["data_type"] = COMPLEX64 if is_complex else FLOAT32
-    headers["image_type"] = image_type(cine, is_complex)
+    headers["image_type"] = COMPLEX if is_complex else PHASE if cine.quantity == "velocity" else MAGNITUDE
     headers["matrix_size"] = (x, y, 1)
     headers["field_of_view"] = (x * dx, y * dy, cine.meta.slice_thickness_mm)
     headers["channels"] = 1
@@ -93,12 +130,7 @@ def image_headers(cine: CineImage, series: int, first: int, is_complex: bool) ->
     return headers
 
 
-def image_type(cine: CineImage, is_complex: bool) -> int:
-    """The type of an image in its header: complex, phase (of a velocity), or magnitude."""
-    return COMPLEX if is_complex else PHASE if cine.quantity == "velocity" else MAGNITUDE
-
-
-def image_attributes(cine: CineImage, white: float) -> dict[str, object]:
+def _image_attributes(cine: CineImage, white: float) -> dict[str, object]:
     """Meta attributes of an image: its processing and its display window, with ``white`` as its upper end."""
     values: dict[str, object] = {
         "DataRole": "Image",

@@ -9,8 +9,8 @@ import numpy as np
 from ismrmrd.hdf5 import image_header_dtype
 from ismrmrd.image import get_data_type_from_dtype
 
-from cinerecon.image import CineImage, each, window
-from cinerecon.io.ismrmrd.images import image_attributes, image_series, image_type, meta_xml
+from cinerecon.image import CineImage
+from cinerecon.io.ismrmrd.images import image_series, meta_xml
 from cinerecon.io.ismrmrd.raw import TICK_MS
 from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.items import read_items
@@ -18,7 +18,8 @@ from cinerecon.io.mrd2.scan import load_mrd
 from cinerecon.io.mrd_stream.images import by_series
 from cinerecon.io.mrd_stream.messages import ImageMessage
 
-VECTORS = ("field_of_view", "position", "col_dir", "line_dir", "slice_dir", "patient_table_position")
+GEOMETRY = ("position", "col_dir", "line_dir", "slice_dir")
+VECTORS = ("field_of_view", *GEOMETRY, "patient_table_position")
 NAMES = {"col_dir": "read_dir", "line_dir": "phase_dir"}
 """Fields of version 2 with another name in version 1: the directions along a row and along a column."""
 COUNTERS = (
@@ -43,33 +44,25 @@ def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
 
 
 def _items(cines: list[CineImage], mrd: ModuleType) -> Iterator[Any]:
-    for series, (members, is_complex) in enumerate(image_series(cines)):
-        white, index = window(cine.magnitude for cine in each(members)), 0
-        for cine in each(members):
-            meta = _meta(image_attributes(cine, white), mrd)
-            values = cine.image.astype(np.complex64) if is_complex else cine.values
-            for frame in range(cine.n_frames):
-                index += 1
-                head = _head(cine, frame, is_complex, mrd)
-                head.image_index, head.image_series_index = index, series
-                image = mrd.Image(head=head, data=np.ascontiguousarray(values[frame])[None, None], meta=meta)
-                yield mrd.StreamItem.ImageComplexFloat(image) if is_complex else mrd.StreamItem.ImageFloat(image)
+    for series in image_series(cines):
+        for part in series.slices():
+            meta = _meta(part.attributes, mrd)
+            for frame, (head, values) in enumerate(zip(part.heads, part.values, strict=True)):
+                data = np.ascontiguousarray(values)[None, None]
+                image = mrd.Image(head=_head(part.cine, frame, head, mrd), data=data, meta=meta)
+                yield mrd.StreamItem.ImageComplexFloat(image) if series.is_complex else mrd.StreamItem.ImageFloat(image)
 
 
-def _head(cine: CineImage, frame: int, is_complex: bool, mrd: ModuleType) -> Any:
-    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
-    head = mrd.ImageHeader(image_type=mrd.ImageType(image_type(cine, is_complex)))
-    head.field_of_view = np.array([x * dx, y * dy, cine.meta.slice_thickness_mm], np.float32)
-    head.slice, head.phase = cine.meta.slice, frame
+def _head(cine: CineImage, frame: int, head: np.void, mrd: ModuleType) -> Any:
+    """The header of a frame, from that of version 1; what is not known is left out."""
+    out = mrd.ImageHeader(image_type=mrd.ImageType(int(head["image_type"])))
+    for name in ("slice", "phase", "image_index", "image_series_index"):
+        setattr(out, name, int(head[name]))
     if len(cine.meta.frame_times_ms) == cine.n_frames:
-        head.physiology_time_stamp = [round(cine.meta.frame_times_ms[frame] / TICK_MS)]
-    geometry = cine.meta.geometry
-    if geometry is not None:
-        head.position = np.array(geometry.position_mm, np.float32)
-        head.col_dir = np.array(geometry.read_dir, np.float32)
-        head.line_dir = np.array(geometry.phase_dir, np.float32)
-        head.slice_dir = np.array(geometry.slice_dir, np.float32)
-    return head
+        out.physiology_time_stamp = [round(cine.meta.frame_times_ms[frame] / TICK_MS)]
+    for name in ("field_of_view", *(GEOMETRY if cine.meta.geometry else ())):
+        setattr(out, name, np.array(head[NAMES.get(name, name)], np.float32))
+    return out
 
 
 def _meta(values: dict[str, object], mrd: ModuleType) -> dict[str, list[Any]]:

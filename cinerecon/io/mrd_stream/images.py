@@ -9,10 +9,10 @@ import h5py
 import numpy as np
 
 from cinerecon.errors import DataError
-from cinerecon.image import CineImage, as_map, each, window
+from cinerecon.image import CineImage, as_map
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import new_hdf5
-from cinerecon.io.ismrmrd.images import image_attributes, image_headers, image_series, meta_xml
+from cinerecon.io.ismrmrd.images import Series, image_series, meta_xml
 from cinerecon.io.mrd_stream.messages import (
     CloseMessage,
     ImageMessage,
@@ -38,11 +38,16 @@ def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterat
     first_series
         Number of the first series.
     """
-    series = [cine] if cine.velocity is None else [cine, as_map(cine, "velocity")]
-    for index, part in enumerate(series, first_series):
-        attributes = meta_xml(image_attributes(part, window([part.magnitude])))
-        for head, frame in zip(image_headers(part, index, first, is_complex=False), part.values, strict=True):
-            yield ImageMessage(head, attributes, np.asarray(frame, np.float32)[None, None])
+    parts = [cine] if cine.velocity is None else [cine, as_map(cine, "velocity")]
+    for number, part in enumerate(parts, first_series):
+        yield from _messages(Series(number, [part]), first)
+
+
+def _messages(series: Series, first: int = 0) -> Iterator[ImageMessage]:
+    for part in series.slices(first):
+        attributes = meta_xml(part.attributes)
+        for head, frame in zip(part.heads, part.values, strict=True):
+            yield ImageMessage(head, attributes, frame[None, None])
 
 
 def write_stream_images(path: Path, cines: list[CineImage]) -> None:
@@ -56,14 +61,8 @@ def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
     """The messages of a stream with the images of all slices, one series after the other."""
     if cines[0].header_xml:
         yield TextMessage(MessageId.HEADER, cines[0].header_xml.encode())
-    for index, (members, is_complex) in enumerate(image_series(cines)):
-        first, white = 0, window(cine.magnitude for cine in each(members))
-        for cine in each(members):
-            attributes = meta_xml(image_attributes(cine, white))
-            values = cine.image.astype(np.complex64) if is_complex else cine.values.astype(np.float32)
-            for head, frame in zip(image_headers(cine, index, first, is_complex), values, strict=True):
-                yield ImageMessage(head, attributes, frame[None, None])
-            first += cine.n_frames
+    for series in image_series(cines):
+        yield from _messages(series)
     yield CloseMessage()
 
 

@@ -82,7 +82,7 @@ def test_r_waves_in_files_of_another_program(name):
     raw = read_mrd(path)
     if not raw.waveforms:
         pytest.skip(f"{name} has no ECG")
-    clock = read_clock(Readouts(raw, np.arange(len(raw)), lambda _: None), None)
+    clock = read_clock(Readouts(raw, np.arange(len(raw))), None)
     waves = r_waves_of_ecg(raw.waveforms, clock)
     assert len(waves) > 3
     assert np.diff(waves) == pytest.approx(850.0, abs=5.0)
