@@ -5,7 +5,8 @@ is not flagged as such is mirrored. The signs of adjacent samples are nearly equ
 field of view; where they alternate, by RF phase cycling or a transform without a shift, the image is at its edges.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,25 @@ OPPOSITE_SIGNS = -0.5
 """Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.4."""
 
 
+class NearCentre(NamedTuple):
+    """The readouts of a slice, of which those near the centre of k-space are compared.
+
+    Attributes
+    ----------
+    frames, ky
+        ``(readouts,)``; ky is counted from the centre.
+    order
+        ``(readouts,)`` their order in time; None if it is unknown.
+    read
+        Reads the readouts at some indices, ``(readouts, coils, kx)``.
+    """
+
+    frames: Index
+    ky: Index
+    order: Index | None
+    read: Callable[[Index], Samples]
+
+
 def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> Iterator[str]:
     """Check direction, sign and gain of the readouts in the middle slice.
 
@@ -85,7 +105,11 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             f"{describe_backward(backward, samples)}, such as acquisition {central.row[backward[0]]}; {n_flagged} have "
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
         )
-    yield from _agreement_warnings(raw, lines, coils, grid, is_aligned=backward.size == 0)
+    own = lines.of_slice(int(lines.slices.max()) // 2)
+    order = np.unique(own.row, return_inverse=True)[1].ravel()
+    read = lambda chosen: _on_grid(raw, own.where(chosen), grid)[:, coils]  # noqa: E731
+    readouts = NearCentre(own.frames, own.ky - grid.ky // 2, order, read)
+    yield from agreement_warnings(readouts, coils, is_aligned=backward.size == 0)
     if raw.header.venc_cm_s is not None and _alternates(raw, lines, coils, grid):
         yield (
             f"the header has a VENC of {raw.header.venc_cm_s:g} cm/s and the readouts are of one set, but every other "
@@ -130,18 +154,16 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
         raise DataError("no sample has an imaginary part: k-space is complex", where=where, hint=hint)
 
 
-def _agreement_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, *, is_aligned: bool) -> Iterator[str]:
-    """Warnings if lines of the middle slice do not agree between frames or with adjacent lines."""
-    own = lines.of_slice(int(lines.slices.max()) // 2)
-    ky, order = own.ky - grid.ky // 2, np.unique(own.row, return_inverse=True)[1].ravel()
-    chosen = spread_over_frames(own.frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
-    samples = _on_grid(raw, own.where(chosen), grid)[:, coils]
-    yield from coherence_warnings(samples, own.frames[chosen], ky[chosen], coils)
-    chosen = spread_over_frames(own.frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
-    samples = _on_grid(raw, own.where(chosen), grid)[:, coils]
-    yield from sign_warnings(samples, ky[chosen])
+def agreement_warnings(readouts: NearCentre, coils: Index, *, is_aligned: bool) -> Iterator[str]:
+    """Warnings if lines near the centre do not agree between frames or with adjacent lines."""
+    frames, ky, order, read = readouts
+    chosen = _spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
+    yield from coherence_warnings(read(chosen), frames[chosen], ky[chosen], coils)
+    chosen = _spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
+    samples = read(chosen)
+    yield from _sign_warnings(samples, ky[chosen])
     if is_aligned:  # otherwise the cause has been reported already
-        yield from displacement_warnings(samples, ky[chosen], order[chosen])
+        yield from displacement_warnings(samples, ky[chosen], None if order is None else order[chosen])
 
 
 def _alternates(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> bool:
@@ -161,7 +183,7 @@ def _alternates(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> bool:
     return bool(power[half] > ALTERNATING_RATIO * power[1:half].min())
 
 
-def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
+def _spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
     """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
     near = np.flatnonzero(np.abs(ky) <= distance)
     readouts = near[np.lexsort((frames[near], ky[near]))]  # line by line, and by frame
@@ -171,7 +193,7 @@ def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -
     return np.asarray(readouts[places[is_first]])
 
 
-def sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
+def _sign_warnings(samples: Samples, ky: Index) -> Iterator[str]:
     """Warnings if the signs alternate from sample to sample or from line to line.
 
     Parameters

@@ -23,7 +23,12 @@ from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
-from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
+from cinerecon.io.plausibility import (
+    UNKNOWN_TIMES,
+    require_memory,
+    thickness_or_default,
+    with_plausibility_warnings,
+)
 from cinerecon.io.recognise import first_bytes
 
 
@@ -145,11 +150,7 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
         first_bytes(file)
     array = open_kspace_array(path, config.arrays.axes, config.memory_limit_gb)
     _, frames, coils, ky, kx = array.shape
-    needed_gb = 8e-9 * frames * coils * ky * kx
-    if needed_gb > config.memory_limit_gb:
-        size = f"{frames} frames x {coils} coils x {ky} x {kx}"
-        what = f"k-space of a slice takes {needed_gb:.1f} GB ({size}), limit {config.memory_limit_gb:g} GB"
-        raise DataError(what, where=str(path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
+    require_memory((frames, coils, ky, kx), config.memory_limit_gb, str(path))
     return ArraySource(config, array, _describe(array, config))
 
 

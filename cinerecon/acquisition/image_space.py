@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import EncodingSpace
+from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 

@@ -49,6 +49,7 @@ from cinerecon.acquisition.select import (
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import CALIBRATION, RESCALE, SMALLEST_SAMPLE, Index, RawScan
+from cinerecon.io.plausibility import require_memory
 from cinerecon.physics.sampling import csm_warning
 
 SAME_MEASUREMENT = {"measurement_uid": 0.0, "sample_time_us": 0.01}
@@ -133,7 +134,8 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     require_gaps(raw, lines, grid)
     lines, counters, gating = gating.gate(lines, counters, warn)
     calibration = place_calibration(Readouts(raw, selection.calibration, warn), lines, counters.n_frames, grid)
-    _require_memory(raw, counters, grid, config.memory_limit_gb)
+    n_coils = int(raw.heads["active_channels"].max())
+    require_memory((max(counters.n_frames), n_coils, grid.ky, grid.kx), config.memory_limit_gb, str(raw.path))
     noise = Readouts(raw, selection.noise, warn) if other is None else Readouts(other, noise_rows(other), warn)
     noise = without_signal(noise)
     slices = enumerate(counters.n_frames)
@@ -243,19 +245,6 @@ def _used_coils(n_coils: int, excluded: list[int]) -> Index:
 def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
     """Whether the image is the forward transform of the stored k-space, as in Siemens data."""
     return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
-
-
-def _require_memory(raw: RawScan, counters: Counters, grid: Grid, limit_gb: float) -> None:
-    """Check that k-space of one slice fits the memory limit."""
-    coils = int(raw.heads["active_channels"].max())
-    n_frames = max(counters.n_frames)
-    needed_gb = 8e-9 * n_frames * coils * grid.ky * grid.kx
-    if needed_gb > limit_gb:
-        what = (
-            f"k-space of a slice takes {needed_gb:.1f} GB ({n_frames} frames x {coils} coils x {grid.ky} x {grid.kx}), "
-            f"limit {limit_gb:g} GB"
-        )
-        raise DataError(what, where=str(raw.path), hint="--set preprocessing.memory_limit_gb=... raises the limit")
 
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines) -> Iterator[Dropped]:

@@ -16,8 +16,6 @@ from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 MIN_ECHO_FRACTION = 0.4
 """Smallest fraction of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
 
-PILOT_TONE_SAMPLES = (3, 1)
-"""Samples at the start and the end of each readout that the pilot tone corrupts."""
 INCOMPLETE_FRACTION = 0.75
 """Ratio of the lines of a frame to the median of all frames below which it is incomplete; random patterns vary less."""
 MAX_CALIBRATION_FRAMES, MIN_CALIBRATION_LINES = 0.25, 4

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES, Lines
+from cinerecon.acquisition.placement import Lines
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
@@ -132,10 +132,7 @@ def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
     for length in np.unique(n_stored):
         alike = np.flatnonzero(n_stored == length)
         rows, position = np.unique(lines.row[alike], return_inverse=True)
-        stored = raw.samples(rows)
-        if raw.header.has_pilot_tone:
-            stored[..., : PILOT_TONE_SAMPLES[0]] = stored[..., -PILOT_TONE_SAMPLES[1] :] = 0
-        for i, readout in zip(alike, stored[position], strict=True):
+        for i, readout in zip(alike, raw.unspoiled_samples(rows)[position], strict=True):
             used = readout[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
             samples[i] = used[:, ::-1] if lines.reverse[i] else used
     return samples

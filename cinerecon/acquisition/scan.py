@@ -15,13 +15,12 @@ from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
 from cinerecon.acquisition.measured import own_lines
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.acquisition.stored_kspace import noise_level_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES, Index, RawScan
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 

@@ -12,22 +12,14 @@ from torch import Tensor
 
 from cinerecon.acquisition.alignment import (
     MAX_DISTANCE,
-    MAX_PATCH_FRAMES,
-    MAX_PHASE_FRAMES,
     MAX_READOUTS,
+    NearCentre,
+    agreement_warnings,
     describe_backward,
     find_backward,
     require_complex,
-    sign_warnings,
-    spread_over_frames,
 )
 from cinerecon.acquisition.amplitudes import table_warnings
-from cinerecon.acquisition.coherence import (
-    PATCH_DISTANCE,
-    PHASE_DISTANCE,
-    coherence_warnings,
-    displacement_warnings,
-)
 from cinerecon.acquisition.coil_changes import Samples
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.image_space import transformed_axes
@@ -105,7 +97,10 @@ def gain_and_sign_warnings(kspace: Tensor, mask: Tensor, where: str) -> Iterator
     backward = find_backward(samples)
     if backward.size:
         yield f"{describe_backward(backward, samples)}: if so, do not trust the image"
-    yield from _agreement_warnings(kspace, is_measured, is_aligned=backward.size == 0)
+    frame, row = is_measured.nonzero().numpy().T
+    read = lambda chosen: kspace[frame[chosen], :, row[chosen]].numpy()  # noqa: E731
+    readouts = NearCentre(frame, row - kspace.shape[-2] // 2, None, read)
+    yield from agreement_warnings(readouts, np.arange(kspace.shape[1]), is_aligned=backward.size == 0)
     rows = _central_rows(kspace)
     if _are_exchanged(kspace[:, :, rows], is_measured[:, rows]):
         yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
@@ -127,20 +122,6 @@ def central_samples(kspace: Tensor, mask: Tensor) -> Samples:
 def _central_rows(kspace: Tensor) -> slice:
     middle = kspace.shape[-2] // 2
     return slice(max(middle - MAX_DISTANCE, 0), middle + MAX_DISTANCE + 1)
-
-
-def _agreement_warnings(kspace: Tensor, is_measured: Tensor, *, is_aligned: bool) -> Iterator[str]:
-    """Warnings if lines near the centre do not agree between frames or with adjacent lines."""
-    frames, rows = is_measured.nonzero().numpy().T
-    ky = rows - kspace.shape[-2] // 2
-    chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
-    samples = kspace[frames[chosen], :, rows[chosen]].numpy()
-    yield from coherence_warnings(samples, frames[chosen], ky[chosen], np.arange(kspace.shape[1]))
-    chosen = spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
-    samples = kspace[frames[chosen], :, rows[chosen]].numpy()
-    yield from sign_warnings(samples, ky[chosen])
-    if is_aligned:  # otherwise the cause has been reported already
-        yield from displacement_warnings(samples, ky[chosen], None)
 
 
 def _are_exchanged(kspace: Tensor, is_measured: Tensor) -> bool:

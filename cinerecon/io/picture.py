@@ -56,9 +56,8 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
     while text and font.getlength(text) > width - 2 * LABEL_MARGIN:
         text = text.rstrip("…")[:-1] + "…" if len(text) > 1 and text != "…" else ""
     y, anchor = (bottom - LABEL_MARGIN, "ld") if bottom else (LABEL_MARGIN, "la")
-    position = (left + LABEL_MARGIN, y)
-    style = {"fill": "white", "stroke_width": 1, "stroke_fill": "black"}
-    ImageDraw.Draw(picture).text(position, text, font=font, anchor=anchor, **style)
+    draw = ImageDraw.Draw(picture)
+    draw.text((left + LABEL_MARGIN, y), text, "white", font, anchor, stroke_width=1, stroke_fill="black")
 
 
 def frame_label(cine: CineImage, frame: int) -> str:

@@ -5,6 +5,7 @@ Values that are impossible in a cardiac scan usually result from another unit. T
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from cinerecon.axes import are_slices_frames
 from cinerecon.cine_meta import CineMeta
+from cinerecon.errors import DataError
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
 """Smallest and largest possible field of view, even for small animals and with readout oversampling."""
@@ -33,6 +35,23 @@ LOWEST_VENC_CM_S, HIGHEST_VENC_CM_S = 5.0, 800.0
 """Range of the velocity encoding of blood and heart muscle; in aortic stenosis blood flows at up to 600 cm/s."""
 MAX_NOT_ORTHONORMAL = 0.01
 """Largest deviation of the products of two directions from those of orthogonal unit vectors."""
+
+
+def require_memory(sizes: tuple[int, int, int, int], limit_gb: float, where: str) -> None:
+    """Refuse a slice of k-space ``(frames, coils, ky, kx)`` that exceeds the memory limit.
+
+    Raises
+    ------
+    DataError
+        If it does.
+    """
+    frames, coils, ky, kx = sizes
+    needed_gb = 8e-9 * prod(sizes)
+    if needed_gb > limit_gb:
+        size = f"{frames} frames x {coils} coils x {ky} x {kx}"
+        what = f"k-space of a slice takes {needed_gb:.1f} GB ({size}), limit {limit_gb:g} GB"
+        raise DataError(what, where=where, hint="--set preprocessing.memory_limit_gb=... raises the limit")
+
 
 UNKNOWN_TIMES = "the times of the frames are unknown: the speed of movies is arbitrary"
 NOT_ORTHONORMAL = "the directions are not orthonormal: images have no orientation"

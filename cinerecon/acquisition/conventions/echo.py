@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.placement import PILOT_TONE_SAMPLES
 from cinerecon.acquisition.probe import PEAK_POWER_RATIO
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import ConfigError, HeaderError
@@ -147,10 +146,7 @@ def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
     amplitude = raw.amplitude[rows]
     amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused when its slice is read
     strongest = np.sort(rows[np.argsort(amplitude, kind="stable")[-N_ECHO_PROBES:]])
-    samples = raw.samples(strongest)
-    if raw.header.has_pilot_tone:
-        samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
-    power = _power(samples, raw.heads[strongest])
+    power = _power(raw.unspoiled_samples(strongest), raw.heads[strongest])
     around = power[max(claimed - 3, 0) : claimed + 4].max()
     return int(power.argmax()), bool(power.max() > PEAK_POWER_RATIO * around)
 

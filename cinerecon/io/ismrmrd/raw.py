@@ -28,6 +28,8 @@ SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
 RESCALE = "the scale of the samples is implausible: rescale them to about 1"
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
+PILOT_TONE_SAMPLES = (3, 1)
+"""Samples at the start and the end of each readout that the pilot tone corrupts."""
 SIEMENS_NOISE_BANDWIDTH = 0.793
 """Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
 
@@ -192,6 +194,13 @@ class RawScan:
             )
             self._require_finite(block, target)
         return out
+
+    def unspoiled_samples(self, rows: Index) -> NDArray[np.complex64]:
+        """The same, with zeros in place of samples that the pilot tone corrupts."""
+        samples = self.samples(rows)
+        if self.header.has_pilot_tone:
+            samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
+        return samples
 
     def trajectories(self, rows: Index) -> Iterator[tuple[Index, NDArray[np.float64]]]:
         """The stored trajectories of readouts in blocks: row numbers, ``(readouts, samples, dimensions)`` coordinates.
