@@ -160,8 +160,8 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
     return FileError(f"no ISMRMRD raw data in this HDF5 file: {content}", where=where, hint=CONVERT)
 
 
-def _listed(names: list[str], most: int = 6) -> str:
-    return ", ".join(f"'{name}'" for name in names[:most]) + (", ..." if len(names) > most else "")
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ BLOCK = 512
 """Rows that are read at once."""
 
 
-def scan_messages(path: Path, group: str = "dataset") -> Iterator[Message]:
+def scan_messages(path: Path) -> Iterator[Message]:
     """The messages of a stored scan: its header, its waveforms and its readouts, in the order of the file.
 
     Raises
@@ -23,16 +23,17 @@ def scan_messages(path: Path, group: str = "dataset") -> Iterator[Message]:
     FileError
         If it is not an HDF5 file.
     HeaderError
-        If the group holds no raw scan.
+        If its group ``dataset`` holds no raw scan.
     """
     require_hdf5(path)
     with h5py.File(path, "r") as file:
-        if not {f"{group}/xml", f"{group}/data"} <= {f"{group}/{name}" for name in file.get(group, ())}:
-            raise HeaderError(f"there is no raw scan in the group '{group}'", where=str(path))
-        text = file[group]["xml"][0]
+        group = file.get("dataset", {})
+        if not {"xml", "data"} <= set(group):
+            raise HeaderError("there is no raw scan in the group 'dataset'", where=str(path))
+        text = group["xml"][0]
         yield TextMessage(MessageId.HEADER, text if isinstance(text, bytes) else str(text).encode())
         for name in ("waveforms", "data"):
-            stored = file[group].get(name)
+            stored = group.get(name)
             for first in range(0, 0 if stored is None else len(stored), BLOCK):
                 for row in stored[first : first + BLOCK]:
                     head = row["head"]

@@ -123,7 +123,7 @@ def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
     position = position if config.position is None else config.position
     pixel_mm = config.pixel_mm or fov_mm / max(config.matrix)
     reach_mm = 0.04 * pixel_mm * min(config.matrix)
-    plane = draw_plane(rng, pose, size.length, config.view or view, position, pixel_mm, reach_mm)
+    plane = draw_plane(rng, pose, config.view or view, position * size.length, pixel_mm, reach_mm)
     return _Scene(heart, torso, pose, plane, Tissues.draw(rng))
 
 

@@ -90,9 +90,8 @@ class Plane:
 def draw_plane(
     rng: np.random.Generator,
     pose: Pose,
-    length_mm: float,
     view: View,
-    position: float,
+    depth_mm: float,
     pixel_mm: float,
     reach_mm: float,
 ) -> Plane:
@@ -104,12 +103,10 @@ def draw_plane(
         Source of randomness.
     pose
         Pose of the heart.
-    length_mm
-        Length of the left ventricle.
     view
         ``short`` or ``long``.
-    position
-        Where a short-axis plane cuts the long axis: 0 at the mitral valve, 1 at the apex.
+    depth_mm
+        Where a short-axis plane cuts the long axis, measured from the mitral valve.
     pixel_mm
         Size of a pixel.
     reach_mm
@@ -118,7 +115,7 @@ def draw_plane(
     u, v, w = pose.axes
     if view == "short":
         normal = unit(w + rng.normal(0, 0.05, 3))
-        origin = pose.centre + (position * length_mm - pose.depth_mm) * w
+        origin = pose.centre + (depth_mm - pose.depth_mm) * w
         x_dir = unit(perpendicular(np.array([0.79, 0.0, 0.61]), normal))
     else:
         turn = rng.uniform(-0.35, 2.0)
