@@ -157,9 +157,9 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
 def agreement_warnings(readouts: NearCentre, coils: Index, *, is_aligned: bool) -> Iterator[str]:
     """Warnings if lines near the centre do not agree between frames or with adjacent lines."""
     frames, ky, order, read = readouts
-    chosen = _spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
+    chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
     yield from coherence_warnings(read(chosen), frames[chosen], ky[chosen], coils)
-    chosen = _spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
+    chosen = spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
     samples = read(chosen)
     yield from _sign_warnings(samples, ky[chosen])
     if is_aligned:  # otherwise the cause has been reported already
@@ -183,7 +183,7 @@ def _alternates(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> bool:
     return bool(power[half] > ALTERNATING_RATIO * power[1:half].min())
 
 
-def _spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
+def spread_over_frames(frames: Index, ky: Index, distance: int, n_frames: int) -> Index:
     """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
     near = np.flatnonzero(np.abs(ky) <= distance)
     readouts = near[np.lexsort((frames[near], ky[near]))]  # line by line, and by frame
