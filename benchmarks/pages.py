@@ -8,6 +8,7 @@ import bart_pics
 import torch
 
 from cinerecon.errors import ConfigError
+from cinerecon.words import counted
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
@@ -36,7 +37,7 @@ def machine(n_threads: int | None = None) -> str:
     """Processor and versions of the measurement, and its number of threads, by default that of this process."""
     bart = f", BART {bart_pics.version()}" if bart_pics.is_installed() else ""
     threads = n_threads or torch.get_num_threads()
-    return f"{threads} thread{'s' * (threads > 1)} of {processor()}, torch {torch.__version__}{bart}."
+    return f"{counted(threads, 'thread')} of {processor()}, torch {torch.__version__}{bart}."
 
 
 def processor() -> str:

@@ -25,6 +25,7 @@ from cinerecon.io.magnitude import find_magnitudes, stem_of
 from cinerecon.methods.catalogue import list_models
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.words import counted
 
 HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)
@@ -125,7 +126,7 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
     series, subjects = (len({getattr(score, key) for score in scores}) for key in ("scan", "subject"))
     series //= len(arguments.coils)
     sizes = {
-        SUBJECTS: f"{subjects} subject{'s' * (subjects > 1)}, {series} series",
+        SUBJECTS: f"{counted(subjects, 'subject')}, {series} series",
         VOLUNTEER: f"{series} series of the volunteer whose other series were used for training",
         PHANTOMS: f"{series} phantoms",
     }

@@ -7,6 +7,7 @@ from pages import markdown_table
 
 from cinerecon.evaluation.score import Score
 from cinerecon.metrics.statistics import Gain, compare_paired, summarise_mean, with_holm
+from cinerecon.words import counted
 
 Column = tuple[str, int]
 """Sampling pattern and number of coils."""
@@ -117,7 +118,7 @@ def time_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -
 def column_title(column: Column) -> str:
     """Pattern and number of coils."""
     sampling, coils = column
-    return f"{sampling}, {coils} coil{'s' if coils > 1 else ''}"
+    return f"{sampling}, {counted(coils, 'coil')}"
 
 
 def markdown(head: str, columns: Sequence[Column], rows: dict[str, list[str]]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from cinerecon.errors import DataError
+from cinerecon.words import name_frames
 
 Reasons = Mapping[str, Sequence[int]]
 """Numbers of frames by what they are, e.g. ``{"empty": [8, 9]}``."""
@@ -39,21 +40,3 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
         counts = ", ".join(f"{len(numbers)} {what}" for what, numbers in reasons)
         raise DataError(f"a cine needs several frames: of {n_frames}, {counts}", where=where)
     return frames, [f"{name_frames(numbers)} of {n_frames} left out: {what}" for what, numbers in reasons]
-
-
-def name_frames(numbers: Sequence[int]) -> str:
-    """Frame numbers as text, consecutive ones as a range: ``frames 0, 8 to 11``."""
-    return name_numbers("frame", numbers)
-
-
-def name_numbers(noun: str, numbers: Sequence[int]) -> str:
-    """The noun and its numbers, as `name_frames`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return f"{noun}{'s' * (len(numbers) > 1)} " + ", ".join(
-        f"{run[0]} to {run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs
-    )

@@ -26,6 +26,7 @@ ROWS = (
         "image",
         "provenance",
         "verdict",
+        "words",
     },
     {"io"},
     {"metrics"},

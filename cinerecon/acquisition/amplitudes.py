@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.readouts import Warn
-from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.words import name_frames
 
 SPIKE_RATIO = 20.0
 """Ratio of the largest sample of a readout to those of its line and adjacent ones in other frames above which it is a

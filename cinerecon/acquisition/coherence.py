@@ -25,8 +25,8 @@ from cinerecon.acquisition.coil_changes import (
     two_groups,
 )
 from cinerecon.axes import centre_slice
-from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.words import counted, name_frames
 
 PHASE_DISTANCE = 4
 """Largest distance from the centre of k-space of the lines whose phase is compared."""
@@ -269,7 +269,7 @@ def displacement_warnings(samples: Samples, ky: Index, order: Index | None) -> I
     displacement = find_displacement(samples, ky, order)
     if displacement:
         which, n = displacement
-        by = f"displaced by {n} sample{'s' if n > 1 else ''} along kx" if n else "of the opposite sign"
+        by = f"displaced by {counted(n, 'sample')} along kx" if n else "of the opposite sign"
         yield (
             f"{which} seems {by}: alternating readouts were not corrected; the image has ghosts along y and is not to "
             "be trusted"

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.axes import centre_slice
-from cinerecon.frames import name_frames
 from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.words import name_frames, plural
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -72,7 +72,7 @@ def noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Ite
     if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
         listed = ",".join(map(str, noisy))
         yield (
-            f"coil{'s' if len(noisy) > 1 else ''} {listed}: noise as strong as the signal of the others and no signal; "
+            f"{plural('coil', len(noisy))} {listed}: noise as strong as the signal of the others and no signal; "
             f"--set preprocessing.exclude_coils=[{listed}] leaves {'them' if len(noisy) > 1 else 'it'} out"
         )
 

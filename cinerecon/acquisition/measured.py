@@ -14,7 +14,8 @@ from torch import Tensor
 from cinerecon.acquisition.placement import describe_incomplete_frames
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.frames import choose_frames, name_frames
+from cinerecon.frames import choose_frames
+from cinerecon.words import name_frames
 
 SAME_POWER_RATIO = 1e-10
 """Ratio of the power of the difference of two lines to that of one up to which they are equal except for rounding."""

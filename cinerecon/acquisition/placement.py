@@ -10,8 +10,8 @@ from cinerecon.acquisition.counters import Counters
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
-from cinerecon.frames import name_numbers
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
+from cinerecon.words import name_numbers
 
 MIN_ECHO_FRACTION = 0.4
 """Smallest fraction of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""

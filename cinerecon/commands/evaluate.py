@@ -133,12 +133,13 @@ def _evaluate_scans(
     from cinerecon.evaluation import run
     from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
     from cinerecon.io.scan_list import with_lists
+    from cinerecon.words import counted
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def report_existing(number: int) -> None:
         if number:
-            console.print(f"kept     {number} score{'' if number == 1 else 's'} of an earlier run of this folder")
+            console.print(f"kept     {counted(number, 'score')} of an earlier run of this folder")
 
     models, patterns = options.models, options.undersample
     selected = select_with_tables(models, patterns, options.profile, layouts, options.baseline)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cinerecon.cine_meta import Geometry
 from cinerecon.evaluation.image_files import ImageSeries
+from cinerecon.words import plural
 
 PARALLEL_COSINE = 0.98
 """Cosine of the angle below which two directions count as parallel."""
@@ -157,11 +158,10 @@ def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str
     for axis, far, size in zip("yx", pixels, shape[-2:], strict=True):
         if far:
             is_half = abs(far) >= size // 2
-            plural = "" if abs(far) == 1 else "s"
-            text = "half the field of view" if is_half else f"{abs(far):g} pixel{plural}"
+            text = "half the field of view" if is_half else f"{abs(far):g} {plural('pixel', abs(far))}"
             parts.setdefault(text, []).append(axis)
     words = "shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items())
-    in_time = f"shifted in time by {abs(frames)} frame{'' if abs(frames) == 1 else 's'}"
+    in_time = f"shifted in time by {abs(frames)} {plural('frame', abs(frames))}"
     return (*[words] * bool(parts), *[in_time] * bool(frames))
 
 

@@ -17,8 +17,9 @@ from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.evaluation.results import marks_of
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.summary import MEASURES, Summary, summarise
-from cinerecon.evaluation.tables import Cell, Table, bold_best, count_slices, show_count
+from cinerecon.evaluation.tables import Cell, Table, bold_best, show_count
 from cinerecon.metrics import find_profile
+from cinerecon.words import counted
 
 SLR_SOURCE = "grey: Ke et al. 2021, on their own single-coil data"
 PASS_SOURCE = "grey: PASSNet submission and its public reviews, on OCMR and CMRxRecon"
@@ -261,7 +262,7 @@ def _lay_out(
             Cell(published.parameters, is_foreign=True),
         ]
     n = max((summary.n_slices for summary in by_column.values()), default=0)
-    of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {count_slices(n)}"
+    of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {counted(n, 'slice')}"
     uneven = sorted({f"{s.method} {s.n_slices}" for s in by_column.values() if s.n_slices < n})
     fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
     notes = (*fewer, *_notes(table, scores))

@@ -9,7 +9,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,6 +29,7 @@ from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
 from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, MIN_UNITS, Gain
 from cinerecon.version import __version__
+from cinerecon.words import counted
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
 """Measures of the table in a terminal."""
@@ -127,7 +128,7 @@ def marks_of(scores: Sequence[Score]) -> Iterator[str]:
     """Marks of the scores, each with its number of slices."""
     for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
         n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
-        yield f"{n} slice{' is' if n == 1 else 's are'} marked: {text}"
+        yield f"{counted(n, 'slice')} {'is' if n == 1 else 'are'} marked: {text}"
 
 
 def _missing(failures: Sequence[Failure]) -> Iterator[str]:
@@ -265,10 +266,11 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
         Tables and figures in their order on the page.
     """
     methods = list(dict.fromkeys(score.method for score in scores))
+    n_slices, n_subjects = len({score.case[:3] for score in scores}), len({score.subject for score in scores})
     facts = {
         "methods": ", ".join(methods),
         "sampling": ", ".join(dict.fromkeys(score.sampling for score in scores)),
-        "cases": f"{_count({s.case[:3] for s in scores}, 'slice')} of {_count({s.subject for s in scores}, 'subject')}",
+        "cases": f"{counted(n_slices, 'slice')} of {counted(n_subjects, 'subject')}",
         "created": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC by cinerecon {__version__}",
         "environment": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }
@@ -292,7 +294,3 @@ def _show_figure(figure: Drawn) -> str:
     else:
         shown = f"<img alt='{caption}' src='data:image/png;base64,{data}'>"
     return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>\n"
-
-
-def _count(items: Collection[object], name: str) -> str:
-    return f"{len(items)} {name}{'' if len(items) == 1 else 's'}"

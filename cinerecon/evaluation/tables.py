@@ -15,6 +15,7 @@ from rich.cells import cell_len
 
 from cinerecon.evaluation.score import coils_in_words
 from cinerecon.evaluation.summary import Summary
+from cinerecon.words import counted
 
 Style = Literal["", "caption", "head", "best", "foreign"]
 Line = list[tuple[str, Style]]
@@ -101,16 +102,11 @@ def show_count(number: int) -> str:
     return f"{number / 1000:,.0f} k" if number else "–"
 
 
-def count_slices(number: int) -> str:
-    """A count with its noun."""
-    return f"{number} slice{'' if number == 1 else 's'}"
-
-
 def group_caption(summaries: Sequence[Summary]) -> str:
     """Caption of a group: sampling, acceleration, coils, and the largest number of slices of a method."""
     most = max(summaries, key=lambda summary: summary.n_slices)
     known = "" if math.isnan(most.acceleration) else f" (net acceleration {most.acceleration:.1f})"
-    return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {count_slices(most.n_slices)}"
+    return f"{most.sampling}{known}, {coils_in_words(most.n_coils)}, {counted(most.n_slices, 'slice')}"
 
 
 def lay_out_text(table: Table, width: int | None = None) -> list[Line]:

@@ -12,9 +12,9 @@ from cinerecon.acquisition.coherence import Displacement, find_displacement
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings
-from cinerecon.frames import name_frames
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_scan
+from cinerecon.words import name_frames
 
 PLAIN = AcquisitionConfig(csm="walsh")
 REPORTED = (

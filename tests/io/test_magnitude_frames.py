@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import DataError, NotACineError
-from cinerecon.frames import name_frames
 from cinerecon.io.magnitude import open_archive, open_nifti
 from cinerecon.io.magnitude.images import has_label_name
+from cinerecon.words import name_frames
 
 N = 6
 IMAGES = np.random.default_rng(0).integers(1, 900, (N, 20, 24)).astype(np.int16)

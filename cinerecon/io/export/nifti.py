@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks, slice_spacing_mm
 from cinerecon.provenance import series_texts
+from cinerecon.words import counted
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -45,7 +46,7 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     image.header.set_xyzt_units("mm", "msec")
     image.header.set_zooms((dx, dy, abs(slice_spacing_mm(stack)), stack[0].frame_interval_ms or 0.0))
     warnings = collect_warnings(stack)
-    count = f", {len(warnings)} warning{'s' * (len(warnings) > 1)}" if warnings else ""
+    count = f", {counted(len(warnings), 'warning')}" if warnings else ""
     image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].title}".encode()[:79]
     lines = list(stack[0].map_remarks)
     lines += [f"warning: {text}" for text in warnings]

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.errors import DataError, NotACineError
-from cinerecon.frames import choose_frames, name_frames
+from cinerecon.frames import choose_frames
+from cinerecon.words import name_frames
 
 MAX_EMPTY_FRACTION = 0.05
 """Largest fraction of rows or columns that may be empty in one frame but not in others."""

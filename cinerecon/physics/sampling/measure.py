@@ -7,6 +7,7 @@ import numpy as np
 from cinerecon.axes import centre_slice
 from cinerecon.cine_meta import Extent
 from cinerecon.physics.sampling.drawing import Flags
+from cinerecon.words import counted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -215,5 +216,4 @@ def csm_warning(mask: Mask, n_x: int) -> str | None:
     n_y, _ = calibration_size(mask, n_x)
     if n_y >= min(MIN_RELIABLE_LINES, mask.shape[-2]):
         return None
-    lines = f"{n_y} central line" + "s" * (n_y != 1)
-    return f"coil maps come from {lines}: do not trust the image; measure or keep ACS lines"
+    return f"coil maps come from {counted(n_y, 'central line')}: do not trust the image; measure or keep ACS lines"
