@@ -188,13 +188,7 @@ def require_finite(array: Tensor, where: str = "", name: str = "k-space") -> Non
 
 
 def _require_sampled(kspace: Tensor, mask: Tensor, where: str) -> None:
-    """Check that k-space ``(*batch, frames, coils, ky, kx)`` holds numbers, and zeros outside of the mask.
-
-    Raises
-    ------
-    DataError
-        Naming the number of values that are NaN or infinite, or of samples outside of the mask.
-    """
+    """Check that k-space ``(*batch, frames, coils, ky, kx)`` holds numbers, and zeros outside of the mask."""
     if mask.shape[-1] == 1:  # one pass without a temporary array
         signal = torch.linalg.vector_norm(torch.view_as_real(kspace), dim=(-1, -2)).amax(-2, keepdim=True).unsqueeze(-1)
         part = "lines"

@@ -149,13 +149,7 @@ def main() -> None:
 
 
 def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
-    """Run a command, report its errors, and return the exit code.
-
-    Raises
-    ------
-    OSError
-        If standard output cannot be written.
-    """
+    """Run a command, report its errors, and return the exit code."""
     try:
         app(with_present_options(arguments))
     except SystemExit as end:  # Typer ends each command with one, and has caught interruptions

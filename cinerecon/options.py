@@ -92,13 +92,7 @@ class Options(Config):
 
     @model_validator(mode="after")
     def _refuse_without_effect(self) -> Self:
-        """Refuse options that have no effect in this combination.
-
-        Raises
-        ------
-        ConfigError
-            Naming the option, and what it needs or contradicts.
-        """
+        """Refuse options that have no effect in this combination."""
         for name in filter(self.is_changed, type(self).model_fields):
             flag, option = self.flag_of(name), self.option_of(name).rpartition("/")[2]  # the changed side of a switch
             if flag.needs and not any(map(self.is_changed, flag.needs)):

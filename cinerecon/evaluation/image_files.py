@@ -189,13 +189,7 @@ def _placement(meta: CineMeta) -> Placement:
 
 
 def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:
-    """The slices of the cine of a folder, or of several in different planes, as of a scan with several stacks.
-
-    Raises
-    ------
-    DataError
-        If there is no cine, or there are several of one slice.
-    """
+    """The slices of the cine of a folder, or of several in different planes, as of a scan with several stacks."""
     folder, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
     cines = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
     slices = [part for cine in cines for part in _pixels_of(cine)]

@@ -139,13 +139,7 @@ def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
 
 
 def _import(path: Path) -> tuple[ModuleType, tuple[Path, ...]]:
-    """Import the module of a file; returns it with the files of its folder that it consists of.
-
-    Raises
-    ------
-    ConfigError
-        If it fails.
-    """
+    """Import the module of a file; returns it with the files of its folder that it consists of."""
     label = f"cinerecon_external_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(label, path)
     assert spec is not None

@@ -131,13 +131,7 @@ class Unrolled(nn.Module, Generic[C]):
         return (image, extra_outputs) if extras else image
 
     def _require_fit(self, kspace: Tensor | None) -> None:
-        """Check the axes and the type of k-space.
-
-        Raises
-        ------
-        ShapeError
-            If they do not fit the network.
-        """
+        """Check the axes and the type of k-space."""
         if not isinstance(kspace, Tensor) or kspace.ndim != 1 + len(KSPACE):
             found = f"has {kspace.ndim} axes" if isinstance(kspace, Tensor) else f"is of type {type(kspace).__name__}"
             raise ShapeError(

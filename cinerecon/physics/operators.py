@@ -174,13 +174,7 @@ class Encoding(LinearOperator):
         return torch.cat([piece._normal(part) for piece, part in pieces], -3)
 
     def _require(self, name: str, array: Tensor, axes: tuple[str, ...], coils: tuple[tuple[int], ...]) -> None:
-        """Check the sizes of an argument, and its batch axes, which are broadcast against those of mask and maps.
-
-        Raises
-        ------
-        ShapeError
-            Naming the argument and the axis.
-        """
+        """Check the sizes of an argument, and its batch axes, which are broadcast against those of mask and maps."""
         n_frames, (y, x) = self.mask.shape[-4], self.matrix
         require_last_sizes(name, array, axes, (None if n_frames == 1 else (n_frames,), *coils, (y,), (x,)))
         batch = array.shape[: -len(axes)]

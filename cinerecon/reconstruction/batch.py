@@ -162,13 +162,7 @@ def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
 
 
 def _outputs(folder: Path | None, stem: str, formats: Sequence[str]) -> tuple[str, ...]:
-    """The files of one reconstruction.
-
-    Raises
-    ------
-    ConfigError
-        If a format is unknown.
-    """
+    """The files of one reconstruction."""
     if folder is None:
         return ()
     outputs = []

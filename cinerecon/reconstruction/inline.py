@@ -125,13 +125,7 @@ class InlineReconstruction:
         return source_of(self._incoming.spool.scan(), self._request, self._method)
 
     def _read_alone(self, number: int) -> tuple[Scan, Index]:
-        """The readouts of a slice and noise as a scan, and their numbers.
-
-        Raises
-        ------
-        CineReconError
-            If they are not valid.
-        """
+        """The readouts of a slice and noise as a scan, and their numbers."""
         spool = self._incoming.spool
         rows = rows_of_slice(spool.heads(), number)
         raw = spool.scan(rows)

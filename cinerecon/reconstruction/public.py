@@ -222,15 +222,7 @@ def _former_settings(options: dict[str, Any]) -> list[str]:
 
 
 def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[str, object]) -> None:
-    """Refuse arguments that do not belong to this kind of scan.
-
-    Raises
-    ------
-    TypeError
-        If there is no such argument.
-    ConfigError
-        Naming the argument.
-    """
+    """Refuse arguments that do not belong to this kind of scan."""
     unknown = next((name for name in options if name not in (*SCAN_OPTIONS, *SLICE_OPTIONS)), None)
     if unknown is not None:
         raise TypeError(f"reconstruct() got an unexpected keyword argument '{unknown}'")
@@ -250,14 +242,7 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
 
 
 def _check_settings(scan: object, method: object, settings: Sequence[str], weights: object) -> None:
-    """Refuse settings that would have no effect.
-
-    Raises
-    ------
-    ConfigError
-        If the method is of another type, a loaded method is given other weights or settings, or a slice, which is
-        preprocessed already, other preprocessing.
-    """
+    """Refuse settings that would have no effect."""
     if not isinstance(method, str | Reconstructor):
         what = f"a method is a name, a path or what load_method returns, found {type(method).__name__}"
         raise ConfigError(what, where="method")
@@ -273,13 +258,7 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
 def _data_of_arrays(
     scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: AcquisitionConfig
 ) -> CineData:
-    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled.
-
-    Raises
-    ------
-    ShapeError, DataError
-        If the axes do not fit, numbers are not finite, or the array holds images or k-space that is not centred.
-    """
+    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled."""
     kspace = as_tensor(scan).detach()
     if kspace.ndim != len(KSPACE):
         raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")
@@ -317,15 +296,7 @@ def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
 
 
 def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
-    """The coil maps ``(coils, y, x)`` complex64.
-
-    Raises
-    ------
-    ShapeError
-        If their axes do not fit those of k-space.
-    DataError
-        If they are zero or not finite.
-    """
+    """The coil maps ``(coils, y, x)`` complex64."""
     maps = as_tensor(csm).detach().to(kspace)
     _, coils, y, x = kspace.shape
     if maps.shape != (coils, y, x):
@@ -337,15 +308,7 @@ def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
 
 
 def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:
-    """The mask ``(frames, 1, ky, kx or 1)`` bool.
-
-    Raises
-    ------
-    ShapeError
-        If its axes do not fit those of k-space.
-    DataError
-        If it holds other numbers than 0 and 1.
-    """
+    """The mask ``(frames, 1, ky, kx or 1)`` bool."""
     values = as_tensor(mask).to(kspace.device)
     if values.ndim == len(MASK) - 1:
         values = values.unsqueeze(1)

@@ -106,15 +106,7 @@ class Session:
 
 
 def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) -> None:
-    """Report that the stream ended without a close message.
-
-    Raises
-    ------
-    DataError
-        If it has no readouts.
-    FileError
-        If no slice was complete.
-    """
+    """Report that the stream ended without a close message."""
     _ = incoming.spool
     if not sender.sent:
         raise FileError("the server is being stopped", where=incoming.client) if sender.channel.is_stopped else cut

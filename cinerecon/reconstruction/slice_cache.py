@@ -87,13 +87,7 @@ class SliceCache:
         return self.load(index) or part
 
     def _write(self, path: Path, array: NDArray[Any]) -> None:
-        """Write an array; no empty folder remains after an error.
-
-        Raises
-        ------
-        FileError
-            If the file system refuses, for the reason that it gives: `numpy.save` hides it.
-        """
+        """Write an array; no empty folder remains after an error."""
         try:
             with moved_into_place(path) as temporary, temporary.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))

@@ -182,13 +182,7 @@ def _after(progress: Progress | None) -> Progress | None:
 
 
 def _finite(image: Tensor, data: CineData, label: str) -> Tensor:
-    """The image, checked for finite values.
-
-    Raises
-    ------
-    DataError
-        If a value is NaN or infinite.
-    """
+    """The image, checked for finite values."""
     if not image.isfinite().all():
         raise DataError(f"{label} returned an image with NaN or infinite values", where=data.where)
     return image

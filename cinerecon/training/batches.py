@@ -161,13 +161,8 @@ def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
     phase = mean_phase(network_input(batch), smoothing)  # (batch, y, x)
     conjugate = phase[:, None].conj()
     loss_samples = batch.loss_samples and (batch.loss_samples[0], demodulate_encoding(batch.loss_samples[1], phase))
-    return replace(
-        batch,
-        encoding=demodulate_encoding(batch.encoding, phase),
-        target=None if batch.target is None else batch.target * conjugate,
-        initial_image=None if batch.initial_image is None else batch.initial_image * conjugate,
-        loss_samples=loss_samples,
-    )
+    encoding = demodulate_encoding(batch.encoding, phase)
+    return batch.with_images(lambda image: image * conjugate, encoding=encoding, loss_samples=loss_samples)
 
 
 def network_input(batch: Batch) -> Tensor:
@@ -185,17 +180,9 @@ def scale_batch(batch: Batch, rule: ScaleName) -> Batch:
         for n, (kspace, mask) in enumerate(zip(batch.kspace, batch.encoding.mask, strict=True))
     ]
     scale = torch.stack([scale_of(cine, rule) for cine in cines])  # (batch,)
-
-    def divide(image: Tensor | None) -> Tensor | None:
-        return None if image is None else image / scale.view(-1, 1, 1, 1)
-
-    return replace(
-        batch,
-        kspace=batch.kspace / scale.view(-1, 1, 1, 1, 1),
-        target=divide(batch.target),
-        initial_image=divide(batch.initial_image),
-        noise=None if batch.noise is None else batch.noise / scale,
-    )
+    kspace = batch.kspace / scale.view(-1, 1, 1, 1, 1)
+    noise = None if batch.noise is None else batch.noise / scale
+    return batch.with_images(lambda image: image / scale.view(-1, 1, 1, 1), kspace=kspace, noise=noise)
 
 
 def open_training_data(recipe: Recipe, paths: DataPaths) -> TrainingData:

@@ -154,13 +154,7 @@ def _central_first(lines: Lines, order: LineOrder, acs: slice) -> Lines:
 
 
 def _timed(rows: Lines, order: LineOrder, n_frames: int) -> OrderedReadouts:
-    """Rows of segment, frame, number in the frame, and line, ``(readouts, 4)``, with their time.
-
-    Raises
-    ------
-    ConfigError
-        If the readouts of a heartbeat take longer than `rr_ms`.
-    """
+    """Rows of segment, frame, number in the frame, and line, ``(readouts, 4)``, with their time."""
     segment, frame, number, line = rows[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))].T
     frame_ms = (int(number.max(initial=0)) + 1) * order.tr_ms
     beat_ms = n_frames * frame_ms

@@ -163,13 +163,7 @@ class MaskSpec:
         return order(make_rng(seed), request).repeat(n_frames // request.n_frames, axis=0)
 
     def _request(self, n_frames: int, ky: int, kx: int) -> MaskRequest:
-        """Create the drawing request, with one frame if the mask is the same for all frames.
-
-        Raises
-        ------
-        ConfigError
-            If there are more central lines than lines, or a size is not a whole number of at least 1.
-        """
+        """Create the drawing request, with one frame if the mask is the same for all frames."""
         for name, size in (("n_frames", n_frames), ("ky", ky), ("kx", kx)):
             require_whole(name, size, 1, str(self))
         n_acs = (PATTERNS[self.pattern].n_acs or 0) if self.n_acs is None else self.n_acs

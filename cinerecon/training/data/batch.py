@@ -5,6 +5,7 @@ same way as the whole image, at a fraction of the computation. The random number
 number of the batch: it does not depend on the batches before it, on the process or on the number of threads.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Self
@@ -57,20 +58,20 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Self:
         """Copy the batch to another device."""
-
-        def move(tensor: Tensor | None) -> Tensor | None:
-            return None if tensor is None else tensor.to(device)
-
         samples = self.loss_samples
-        return replace(
-            self,
+        return self.with_images(
+            lambda image: image.to(device),
             kspace=self.kspace.to(device),
             encoding=self.encoding.to(device),
-            target=move(self.target),
-            initial_image=move(self.initial_image),
             loss_samples=samples and (samples[0].to(device), samples[1].to(device)),
-            noise=move(self.noise),
+            noise=None if self.noise is None else self.noise.to(device),
         )
+
+    def with_images(self, change: Callable[[Tensor], Tensor], **others: Any) -> Self:
+        """The batch with its images changed, all alike, and with other attributes replaced."""
+        images = {"target": self.target, "initial_image": self.initial_image}
+        others |= {name: change(image) for name, image in images.items() if image is not None}
+        return replace(self, **others)
 
 
 @dataclass(frozen=True, eq=False)

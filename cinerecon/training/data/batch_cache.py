@@ -1,7 +1,7 @@
 """Cache of batches: batches whose initial images take longer than a training step are computed once and read again."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -80,17 +80,9 @@ def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
     frames = torch.arange(first, first + n_frames)
     frames = frames.flip(0) if rng.random() < 0.5 else frames
     phase = complex(np.exp(2j * np.pi * rng.random()))
-
-    def take(series: Tensor | None) -> Tensor | None:
-        return None if series is None else series[:, frames] * phase
-
-    return replace(
-        batch,
-        kspace=batch.kspace[:, frames] * phase,
-        encoding=Encoding(batch.encoding.mask[:, frames], batch.encoding.csm, matrix=batch.encoding.matrix),
-        target=take(batch.target),
-        initial_image=take(batch.initial_image),
-    )
+    kspace = batch.kspace[:, frames] * phase
+    encoding = Encoding(batch.encoding.mask[:, frames], batch.encoding.csm, matrix=batch.encoding.matrix)
+    return batch.with_images(lambda image: image[:, frames] * phase, kspace=kspace, encoding=encoding)
 
 
 def batch_cache_name(*texts: str) -> str:
