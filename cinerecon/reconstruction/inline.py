@@ -17,7 +17,8 @@ from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.methods.base import Reconstructor
 from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
-from cinerecon.reconstruction.run import load_request_method, reconstruct_index, source_of
+from cinerecon.reconstruction.run import load_request_method, source_of
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 logger = logging.getLogger(__name__)
@@ -159,7 +160,8 @@ class InlineReconstruction:
 
     def _reconstruct(self, scan: Scan, index: int, number: int) -> ReconstructedSlice:
         """Reconstruct a slice; its number becomes the counter of the scanner."""
-        part = reconstruct_index(scan, index, self._method, self._request, lambda *_: self._check())
+        run = ScanReconstruction.of(scan, [index], self._method, self._request)
+        part = run.reconstruct(index, lambda *_: self._check())
         meta = replace(part.cine.meta, slice=number)
         part = replace(part, cine=replace(part.cine, meta=meta))
         content = self._incoming.spool.identity

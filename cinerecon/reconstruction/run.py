@@ -2,18 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from cinerecon.acquisition.formats import RAW_SCAN, kind_of, require_options
 from cinerecon.acquisition.open import open_scan
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan, phase_contrast_of
-from cinerecon.acquisition.reference import pattern_seed, undersample
+from cinerecon.acquisition.phase_contrast import phase_contrast_of
 from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.source import CineSource
-from cinerecon.cine import CineData, keep_frames
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
 from cinerecon.io.atomic import clear_partial
@@ -23,27 +19,19 @@ from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.paths import absolute
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.machine import peak_memory_mb, pick_device
-from cinerecon.memory import limited_to
 from cinerecon.methods.base import Reconstructor, fingerprint
-from cinerecon.methods.memory_plan import MemoryPlan, Task, out_of_memory
+from cinerecon.methods.memory_plan import MemoryPlan
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
-from cinerecon.reconstruction.memory import plan_memory, task_of
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.scan_reconstruction import Report, ScanReconstruction
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_slices
 from cinerecon.reconstruction.slices import (
     ReconstructedSlice,
-    reconstruct_slice,
-    timed,
     with_quality,
-    without_own_reference,
 )
-from cinerecon.reconstruction.uncertainty import with_uncertainty
-from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
-
-READING_SHARE = 0.2
-"""Estimated share of reading and coil maps in the time of a slice, for the display of progress."""
+from cinerecon.reconstruction.velocity import require_velocity_range
 
 NOTICE = logging.INFO + 5
 """Level of messages that are also shown on a terminal."""
@@ -69,6 +57,10 @@ class Observer:
     progress: Callable[[str, float], None] = lambda *_: None
     stage: Callable[[str], None] = lambda _: None
     plan: Callable[[MemoryPlan], None] = lambda _: None
+
+    def of_slice(self, index: int, number: int, n_slices: int) -> Report:
+        """The progress of a slice, which is one of several."""
+        return lambda text, fraction: self.progress(f"slice {index}: {text}", (number + fraction) / n_slices)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,18 +193,13 @@ def iterate_slices(
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(scan, method, request)
-    plan, scan = plan_memory(scan, chosen, method, request)
-    observer.plan(plan)
+    run = ScanReconstruction.of(scan, chosen, method, request)
+    observer.plan(run.plan)
     for number, index in enumerate(chosen):
-
-        def report(text: str, fraction: float, number: int = number, index: int = index) -> None:
-            observer.progress(f"slice {index}: {text}", (number + fraction) / len(chosen))
-
         part = cache.load(index) if cache else None
         text = "finished by an earlier run"
         if part is None:
-            with _within_memory(plan, task_of(scan, index, request), method):
-                part = _reconstruct_index(scan, index, method, request, observer, report)
+            part = run.reconstruct(index, observer.of_slice(index, number, len(chosen)), observer.stage)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
             part = with_quality(part)
@@ -294,89 +281,3 @@ def write_images(
                 cache.begin_output(part.path, is_begun=is_own)
                 raise
     return written
-
-
-def reconstruct_index(
-    scan: CineSource,
-    index: int,
-    method: Reconstructor,
-    request: ReconRequest,
-    report: Callable[[str, float], None] = lambda *_: None,
-) -> ReconstructedSlice:
-    """Reconstruct one slice of an open scan; ``report`` is called with the step and the fraction completed."""
-    plan, scan = plan_memory(scan, [index], method, request)
-    with _within_memory(plan, task_of(scan, index, request), method):
-        return _reconstruct_index(scan, index, method, request, Observer(), report)
-
-
-@contextmanager
-def _within_memory(plan: MemoryPlan, task: Task, method: Reconstructor) -> Iterator[None]:
-    """Context in which temporary arrays have the limits of the plan, and exhausted memory is reported with a hint."""
-    try:
-        with limited_to(plan.workspace):
-            yield
-    except Exception as error:
-        reported = out_of_memory(error, task, method)
-        if reported is None:
-            raise
-        raise reported from error
-
-
-def _reconstruct_index(
-    scan: CineSource,
-    index: int,
-    method: Reconstructor,
-    request: ReconRequest,
-    observer: Observer,
-    report: Callable[[str, float], None],
-) -> ReconstructedSlice:
-    """Read one slice, undersample it if requested, and reconstruct it."""
-    observer.stage("read")
-    report("reading, estimating coil maps", 0.0)
-    n_runs = 1 + (request.n_variants if request.uncertainty else 0)
-
-    def report_runs(done: int, total: int, first: int = 0, runs: int = 1) -> None:
-        """Report the progress of ``runs`` reconstructions that follow the ``first`` ones."""
-        report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)
-
-    data, seconds, encoded = _read_frames(scan, index, request)
-    if request.undersample:
-        csm = request.preprocessing(method).csm
-        with timed(seconds, "maps"):
-            data = undersample(data, request.undersample, seed=pattern_seed(data, request.seed), csm=csm)
-    else:
-        data = without_own_reference(data)
-    observer.stage("reconstruct")
-    if encoded is None:
-        part = reconstruct_slice(data, method, request, report_runs)
-    else:
-        assert isinstance(scan, PhaseContrastScan)
-        set_request = _request_of_sets(request)
-        part = reconstruct_slice(data, method, set_request, report_runs)
-        mask = data.mask & encoded.mask
-        encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
-        second = reconstruct_slice(encoded, method, set_request.model_copy(update={"verdict": False}), report_runs)
-        part = with_velocity(part, second, require_velocity_range(request, scan.venc_cm_s))
-    if request.uncertainty:
-        part = with_uncertainty(part, data, method, request, partial(report_runs, first=1, runs=request.n_variants))
-    cine = replace(part.cine, header_xml=scan.header_xml or "")
-    return replace(part, cine=cine, seconds=seconds | part.seconds)
-
-
-def _request_of_sets(request: ReconRequest) -> ReconRequest:
-    """The request for a set of phase contrast: a smooth phase is assumed at the user's request only."""
-    return request.model_copy(update={"partial_fourier": "none"}) if request.partial_fourier == "auto" else request
-
-
-def _read_frames(
-    scan: CineSource, index: int, request: ReconRequest
-) -> tuple[CineData, dict[str, float], CineData | None]:
-    """The chosen frames of a slice on the device; the time of reading and coil maps [s]; the frames of a second set."""
-    seconds: dict[str, float] = {}
-    with timed(seconds, "read"):
-        part, second = scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)
-        n_frames, where = part.data.n_frames, f"slice {index}"
-        frames = request.chosen_frames(n_frames, where)
-        data = keep_frames(part.data, frames).to(request.device).with_warnings(*request.frame_warnings(n_frames, where))
-        second = None if second is None else keep_frames(second, frames).to(request.device)
-    return data, {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}, second

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from helpers import UNUSED_PID
 
-import cinerecon.reconstruction.run as run_module
 from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import main
 from cinerecon.errors import ConfigError, FileError
@@ -23,6 +22,7 @@ from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import write_comparison
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
@@ -37,13 +37,13 @@ def scans(tmp_path_factory):
 
 @pytest.fixture
 def reconstructed(monkeypatch):
-    names, original = [], run_module._reconstruct_index
+    names, original = [], ScanReconstruction.reconstruct
 
-    def note(scan, index, method, request, *others):
-        names.append(f"{request.scan.parent.name}/{request.scan.stem}")
-        return original(scan, index, method, request, *others)
+    def note(run, *others):
+        names.append(f"{run.request.scan.parent.name}/{run.request.scan.stem}")
+        return original(run, *others)
 
-    monkeypatch.setattr(run_module, "_reconstruct_index", note)
+    monkeypatch.setattr(ScanReconstruction, "reconstruct", note)
     return names
 
 

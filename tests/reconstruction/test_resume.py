@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from helpers import UNUSED_PID
 
-import cinerecon.reconstruction.run as run_module
 from cinerecon.errors import FileError
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
@@ -15,6 +14,7 @@ from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.recorded_run import resume_scan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, reconstruct_scan
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -47,13 +47,13 @@ def stop_after(n_slices):
 @pytest.fixture
 def reconstructed(monkeypatch):
     """The slices that are reconstructed, in order."""
-    indices, original = [], run_module._reconstruct_index
+    indices, original = [], ScanReconstruction.reconstruct
 
-    def note(scan, index, *others):
+    def note(run, index, *others):
         indices.append(index)
-        return original(scan, index, *others)
+        return original(run, index, *others)
 
-    monkeypatch.setattr(run_module, "_reconstruct_index", note)
+    monkeypatch.setattr(ScanReconstruction, "reconstruct", note)
     return indices
 
 

@@ -1,0 +1,137 @@
+"""An open scan with what reconstructs its slices, within the limits of memory."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Self
+
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan
+from cinerecon.acquisition.reference import pattern_seed, undersample
+from cinerecon.acquisition.source import CineSource
+from cinerecon.cine import CineData, keep_frames
+from cinerecon.memory import limited_to
+from cinerecon.methods.base import Progress, Reconstructor
+from cinerecon.methods.memory_plan import MemoryPlan, out_of_memory
+from cinerecon.reconstruction.memory import plan_memory, task_of
+from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, timed, without_own_reference
+from cinerecon.reconstruction.uncertainty import with_uncertainty
+from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
+
+READING_SHARE = 0.2
+"""Estimated share of reading and coil maps in the time of a slice, for the display of progress."""
+
+Report = Callable[[str, float], None]
+"""Called with a description of the step, and the fraction of the slice that is done."""
+
+
+@dataclass(frozen=True, eq=False)
+class ScanReconstruction:
+    """The reconstruction of an open scan, slice by slice.
+
+    Attributes
+    ----------
+    scan
+        The scan, with the coils of the plan.
+    method, request
+        The method, and the settings with a device that is not ``auto``.
+    plan
+        The plan of memory.
+    """
+
+    scan: CineSource
+    method: Reconstructor
+    request: ReconRequest
+    plan: MemoryPlan
+
+    @classmethod
+    def of(cls, scan: CineSource, slices: Sequence[int], method: Reconstructor, request: ReconRequest) -> Self:
+        """Plan the reconstruction of some slices.
+
+        Raises
+        ------
+        ConfigError
+            If no plan keeps the limit of memory.
+        """
+        plan, scan = plan_memory(scan, slices, method, request)
+        return cls(scan, method, request, plan)
+
+    def reconstruct(
+        self, index: int, report: Report = lambda *_: None, stage: Callable[[str], None] = lambda _: None
+    ) -> ReconstructedSlice:
+        """Read a slice, undersample it if requested, and reconstruct it.
+
+        Parameters
+        ----------
+        index
+            Number of the slice.
+        report, stage
+            Called with the progress, and as `Observer.stage` of the module `run`.
+
+        Raises
+        ------
+        CineReconError
+            If the slice cannot be read or reconstructed; with a hint if memory was exhausted.
+        """
+        try:
+            with limited_to(self.plan.workspace):
+                stage("read")
+                report("reading, estimating coil maps", 0.0)
+                data, encoded, seconds = self._read(index)
+                stage("reconstruct")
+                part = self._reconstruct(data, encoded, report)
+        except Exception as error:
+            reported = out_of_memory(error, task_of(self.scan, index, self.request), self.method)
+            if reported is None:
+                raise
+            raise reported from error
+        cine = replace(part.cine, header_xml=self.scan.header_xml or "")
+        return replace(part, cine=cine, seconds=seconds | part.seconds)
+
+    def _read(self, index: int) -> tuple[CineData, CineData | None, dict[str, float]]:
+        """The chosen frames on the device, undersampled; those of a second set; time of reading and coil maps [s]."""
+        request, scan, seconds = self.request, self.scan, dict[str, float]()
+        with timed(seconds, "read"):
+            part, second = (
+                scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)
+            )
+            n_frames, where = part.data.n_frames, f"slice {index}"
+            frames, warnings = request.chosen_frames(n_frames, where), request.frame_warnings(n_frames, where)
+            data = keep_frames(part.data, frames).to(request.device).with_warnings(*warnings)
+            second = None if second is None else keep_frames(second, frames).to(request.device)
+        seconds = {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}
+        if not request.undersample:
+            return without_own_reference(data), second, seconds
+        csm = request.preprocessing(self.method).csm
+        with timed(seconds, "maps"):
+            data = undersample(data, request.undersample, seed=pattern_seed(data, request.seed), csm=csm)
+        return data, second, seconds
+
+    def _reconstruct(self, data: CineData, encoded: CineData | None, report: Report) -> ReconstructedSlice:
+        """The slice, with the velocity where there is a second set, and its uncertainty."""
+        request, progress = self.request, partial(self._report_runs, report, 0, 1)
+        if encoded is None:
+            part = reconstruct_slice(data, self.method, request, progress)
+        else:
+            part = self._reconstruct_pair(data, encoded, progress)
+        if not request.uncertainty:
+            return part
+        progress = partial(self._report_runs, report, 1, request.n_variants)
+        return with_uncertainty(part, data, self.method, request, progress)
+
+    def _reconstruct_pair(self, data: CineData, encoded: CineData, progress: Progress) -> ReconstructedSlice:
+        """Both sets of a phase-contrast scan; a smooth phase is assumed at the user's request only."""
+        assert isinstance(self.scan, PhaseContrastScan)
+        request = self.request
+        if request.partial_fourier == "auto":
+            request = request.model_copy(update={"partial_fourier": "none"})
+        first = reconstruct_slice(data, self.method, request, progress)
+        mask = data.mask & encoded.mask
+        encoded = replace(encoded, csm=data.csm, mask=mask, kspace=encoded.kspace * mask, shading=data.shading)
+        second = reconstruct_slice(encoded, self.method, request.model_copy(update={"verdict": False}), progress)
+        return with_velocity(first, second, require_velocity_range(self.request, self.scan.venc_cm_s))
+
+    def _report_runs(self, report: Report, first: int, runs: int, done: int, total: int) -> None:
+        """Report the steps done of ``runs`` reconstructions that follow the ``first`` ones."""
+        n_runs = 1 + (self.request.n_variants if self.request.uncertainty else 0)
+        report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)
