@@ -33,7 +33,7 @@ from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
 from cinerecon.preparation.config import PrepareConfig
-from cinerecon.preparation.folder import PrepareRecords
+from cinerecon.preparation.folder import CaseFolder
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.run import prepare
 from cinerecon.preparation.sources import find_sources
@@ -204,7 +204,7 @@ def fill_prepare(output: Path, scans: list[Path], finished: int) -> None:
     prepare([], output, workers=1, draws=False, listed=scans[:1], shard=Shard())
     records = Shard().folder(output, "prepare")
     (row,) = read_index(records)
-    prepared = PrepareRecords(output, records, PrepareConfig())
+    prepared = CaseFolder(output, records, PrepareConfig())
     sources, _ = find_sources([], output, scans)
     (item,) = prepared.find(sources[0])
     for source in sources[1:finished]:
