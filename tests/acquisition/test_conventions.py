@@ -541,6 +541,20 @@ class TestEchoCentre:
         with pytest.raises(ConfigError, match="the readouts hold 22"):
             opened(scan, "center_sample=22")
 
+    @pytest.mark.parametrize("early", [True, False])
+    @pytest.mark.parametrize("n_columns", [1, 2])
+    def test_an_asymmetric_echo_that_nearly_reaches_the_edge_is_reported(self, opened, early, n_columns):
+        scan = small_scan(matrix=(12, 64), oversampling=1, vendor="GE")
+        scan.samples = [samples[:, 20:] if early else samples[:, :-20] for samples in scan.samples]
+        scan.heads["number_of_samples"] = 44
+        right = 12 if early else 32
+        scan.heads["center_sample"] = right
+        assert not warned(opened(scan), "before the edge of k-space")
+        scan.heads["center_sample"] = right + n_columns if early else right - n_columns
+        result = opened(scan)
+        assert warned(result, f"end {n_columns} of 64 columns before the edge of k-space: is {right} the centre?")
+        assert_slices(opened(scan, f"center_sample={right}"), scan.kspace)
+
 
 class TestLineNumbers:
     def test_lines_from_one(self, opened):

@@ -12,6 +12,9 @@ N_ECHO_PROBES = 16
 """Number of readouts, those with the largest samples, that determine the position of the echo."""
 ECHO_TOLERANCE = 1 / 8
 """Largest distance of echo and centre of k-space as fraction of the readout; field inhomogeneity shifts the echo."""
+LARGEST_GAP, ASYMMETRY = 2, 4
+"""Columns between an asymmetric readout and the nearer edge of the matrix up to which its centre is probably wrong, and
+smallest ratio of the columns that are missing at the other edge."""
 
 
 def set_echo_centre(readouts: Readouts, centre: int) -> None:
@@ -131,11 +134,26 @@ def _checked_centre(readouts: Readouts, kx: int) -> int:
         warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is used")
         return nearest
     if not is_far:
+        _compare_with_edges(readouts, kx)
         return claimed
     what, hint = _describe_echo(length, claimed, peak, nearest if is_near else peak)
     if length == kx and min(peak, length - peak) <= 1:
         hint = "the samples are in the order of an FFT: write the centre of k-space in their middle (fftshift)"
     raise HeaderError(what, where=readouts.at(0), hint=hint)
+
+
+def _compare_with_edges(readouts: Readouts, kx: int) -> None:
+    """Report a centre with which an asymmetric readout nearly reaches an edge of the matrix: it should reach it."""
+    length, claimed = _length_and_centre(readouts)
+    before = kx // 2 - claimed
+    after = kx - before - length
+    gap, other = sorted((before, after))
+    if 0 < gap <= LARGEST_GAP and other >= ASYMMETRY * gap:
+        centre = claimed - gap if gap == after else claimed + gap
+        readouts.warn(
+            f"with center_sample {claimed} the asymmetric readouts of {length} samples end {gap} of {kx} columns "
+            f"before the edge of k-space: is {centre} the centre? --set preprocessing.center_sample={centre} sets it"
+        )
 
 
 def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
