@@ -147,9 +147,9 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
             n_finished = sum(job.paths.result_pickle.exists() or job.job_id not in queued for job in jobs)
             progress(f"{n_finished} of {len(jobs)} shards finished", n_finished / len(jobs))
     for number, job in enumerate(jobs, start=1):
-        what, where = _error_of(job)
+        what, where, hint = _error_of(job)
         if what:
-            hint = f"the same command continues; log: {job.paths.stderr}"
+            hint = f"{hint or 'the same command continues'}; log: {job.paths.stderr}"
             raise DataError(f"shard {number}/{len(jobs)}: {what}", where=where or str(output), hint=hint)
 
 
@@ -167,18 +167,19 @@ def _queued(jobs: "Sequence[Job[str]]") -> set[str]:
     return set(result.stdout.split())
 
 
-def _error_of(job: "Job[str]") -> tuple[str, str]:
-    """The error that ended a job, and where it occurred; both empty if it finished."""
+def _error_of(job: "Job[str]") -> tuple[str, str, str]:
+    """The error that ended a job, where it occurred, and its hint; all empty if it finished."""
     end = time.monotonic() + GRACE_S
     while not job.paths.result_pickle.exists():
         if time.monotonic() > end:
-            return "the job died", ""
+            return "the job died", "", ""
         time.sleep(0.2)
     try:
-        what, where, *_ = (*job.result().split("\n"), "", "")
+        what, *lines = job.result().split("\n")
     except Exception as error:
-        return f"unexpected {type(error).__name__}", ""
-    return what, where.removeprefix("where").strip()
+        return f"unexpected {type(error).__name__}", "", ""
+    others = {label: text.strip() for label, _, text in (line.partition(" ") for line in lines)}
+    return what, others.get("where", ""), others.get("try", "")
 
 
 def _merge(options: ArchiveOptions, output: Path) -> None:

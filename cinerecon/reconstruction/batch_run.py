@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def run_batch(
     Raises
     ------
     CineReconError
-        If a method or a setting that all share is wrong, or another process works on the shard, before any work.
+        If a method or a setting that all share is wrong, or another process works on the folder or the
+        shard, before any work.
     StorageError
         If the disk is full, read-only or faulty.
     """
@@ -45,13 +47,15 @@ def run_batch(
         request = common.with_values(model=model)
         methods[model] = load_request_method(request)
         request.check_settings(methods[model])
-    if batch.shard is None or batch.folder is None:
-        return BatchRun(batch, methods, observer or Observer()).run(report)
-    with sole_writer(batch.shard.folder(batch.folder, COMMAND)):
+    shard, folder = batch.shard, batch.folder
+    records = shard.folder(folder, COMMAND) if shard and folder else folder
+    with sole_writer(records) if records else nullcontext():
         run = BatchRun(batch, methods, observer or Observer())
-        record = start_shard(batch.folder, COMMAND, batch.shard, batch.all_names, batch.identity())
+        if shard is None or folder is None:
+            return run.run(report)
+        record = start_shard(folder, COMMAND, shard, batch.all_names, batch.identity())
         outcomes = run.run(report)
-        finish_shard(batch.folder, record)
+        finish_shard(folder, record)
     return outcomes
 
 

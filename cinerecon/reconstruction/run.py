@@ -148,6 +148,8 @@ def reconstruct_scan(
         if n_finished := len(cache.indices()):
             text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
             logger.log(NOTICE, text, n_finished, cache.folder)
+        else:
+            cache.remove()
         raise
     warnings = collect_warnings([part.cine for part in slices])
     report = ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)

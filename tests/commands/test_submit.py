@@ -2,6 +2,7 @@
 
 import os
 import sys
+from types import SimpleNamespace
 
 import pytest
 from small_archive import make_archive
@@ -125,3 +126,16 @@ def test_a_job_that_left_the_queue_without_a_result_has_died(tmp_path, monkeypat
     assert module._queued(jobs) == {"7_0", "7_1"}
     squeue.write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
     assert module._queued(jobs) == {"7_0", "7_1"}, "still there, as far as is known"
+
+
+def test_the_error_of_a_shard_is_reported_with_its_hint(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "POLL_S", 0.01)
+    options = ReconOptions(scans=(tmp_path, tmp_path), outputs=("a/", "b/"), shard="1/1")
+    text = module.ShardJob("recon", options)()
+    paths = SimpleNamespace(result_pickle=tmp_path, stderr=tmp_path / "log.err")
+    job = SimpleNamespace(paths=paths, job_id="1", done=lambda: True, result=lambda: text)
+    with pytest.raises(DataError) as caught:
+        module._wait([job], tmp_path)
+    assert caught.value.what == "shard 1/1: several scans or methods are written to one folder"
+    assert caught.value.where == "-o"
+    assert caught.value.hint == f"-o out/ --format .npz; log: {tmp_path}/log.err"

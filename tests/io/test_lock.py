@@ -58,9 +58,9 @@ def _recon(output, shard):
         ("recon", _recon),
     ],
 )
-def test_a_shard_that_is_running_is_not_started_twice(tmp_path, command, run):
-    shard = Shard(1, 2)
-    with sole_writer(shard.folder(tmp_path, command)):
+@pytest.mark.parametrize("shard", [Shard(1, 2), None], ids=str)
+def test_a_run_is_not_started_twice(tmp_path, command, run, shard):
+    with sole_writer(shard.folder(tmp_path, command) if shard else tmp_path):
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(FileError, match="another process"):
             run(tmp_path, shard)

@@ -126,6 +126,18 @@ def test_a_stored_slice_is_the_slice(scan, tmp_path):
     assert cache.load(0) is None
 
 
+def test_the_second_of_two_equal_runs_leaves_only_the_image_of_the_first(scan, tmp_path):
+    def finish_first(stage):
+        if stage == "write":
+            (folder,) = tmp_path.glob("*.slices-*")
+            shutil.rmtree(folder)
+            (tmp_path / "out.npz").write_bytes(b"precious")
+
+    with pytest.raises(FileError, match="meanwhile"):
+        reconstruct_scan(request(scan, tmp_path), Observer(stage=finish_first))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]
+
+
 @pytest.mark.parametrize("name", ["out.npz", "out.nii", "dicom/"])
 def test_a_file_written_meanwhile_is_left_as_it_is(scan, tmp_path, name):
     """Two runs with the same output at once: the second must not replace what the first has written."""
