@@ -1,6 +1,8 @@
 """The server over loopback: its images are those of the file, and no client brings it down."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -327,3 +330,21 @@ def test_memory_does_not_grow_from_scan_to_scan(scan):
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
             memory_kb.append(int(re.search(r"VmRSS:\s+(\d+)", status)[1]))
     assert max(memory_kb[3:]) < memory_kb[2] + 8000
+
+
+def test_the_server_waits_where_no_connection_can_be_accepted(scan, monkeypatch, caplog):
+    """Where all file descriptors are in use, each attempt fails at once."""
+    events = []
+    with Server(ReconRequest(scan, "zerofilled"), "127.0.0.1", 0) as server:
+
+        def accept():
+            events.append("accept")
+            if events.count("accept") == 3:
+                server.stop()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        monkeypatch.setattr(server, "_listener", SimpleNamespace(accept=accept, close=server._listener.close))
+        monkeypatch.setattr(server._stop, "wait", lambda _: events.append("wait"))
+        server.run()
+    assert events == ["accept", "wait"] * 3
+    assert "no connection is accepted: " in caplog.text
