@@ -85,11 +85,15 @@ def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple
     with np.load(image_file(folder, task)) as file:
         arrays = {name: file[name] for name in file.files}
     size, times = arrays.get("pixel_size_mm", np.ones(2)), arrays.get("frame_times_ms", np.empty(0))
+    geometry = None
+    if set(PLACE) <= arrays.keys():
+        position, read, phase, through = (vector(arrays[name]) for name in PLACE)
+        geometry = Geometry(position, read, phase, through)
     meta = CineMeta(
         slice=slice_number,
         pixel_size_mm=(float(size[0]), float(size[1])),
         frame_times_ms=tuple(times.tolist()),
-        geometry=Geometry(*(vector(arrays[name]) for name in PLACE)) if set(PLACE) <= arrays.keys() else None,
+        geometry=geometry,
     )
     image, truth = (arrays[name].astype(np.complex64) for name in ("image", "reference"))
     return CineImage(image, meta=meta, method=method), CineImage(truth, meta=meta, method=TRUTH)
