@@ -25,7 +25,10 @@ from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 from cinerecon.training import Recipe, init_state, optimizer_step, read_recipe, training_loss
-from cinerecon.training.data import Batches, DataConfig, PhantomSource, PreparedSource, load_batches, open_pool
+from cinerecon.training.data.batch import Batches
+from cinerecon.training.data.config import DataConfig, PhantomSource, PreparedSource
+from cinerecon.training.data.pool import open_pool
+from cinerecon.training.data.workers import load_batches
 
 N_CASES = 4
 SLOW_BATCHES = 3

@@ -146,7 +146,7 @@ app = app_of(TrainOptions, train)
 
 
 def _print_unused_sources(recipe: "Recipe", series: tuple[Path, ...]) -> None:
-    from cinerecon.training.data import series_warnings
+    from cinerecon.training.data.series import series_warnings
 
     sources = recipe.training.data.sources
     left_out = [name for name, source in sources.items() if source.kind == "series" and not source.folder]

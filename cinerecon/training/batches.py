@@ -24,21 +24,12 @@ from cinerecon.methods.model_file import ScaleName
 from cinerecon.methods.network import demodulate_encoding, mean_phase, scale_of
 from cinerecon.methods.table import load_initial_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
-from cinerecon.training.data import (
-    SIMULATION_VERSION,
-    SPLITS,
-    Batch,
-    Batches,
-    Cacheable,
-    CachedBatches,
-    CasePool,
-    PreparedSource,
-    batch_cache_name,
-    load_batches,
-    one_thread,
-    open_pool,
-    require_fit,
-)
+from cinerecon.training.data.batch import Batch, Batches, require_fit
+from cinerecon.training.data.batch_cache import CachedBatches, batch_cache_name
+from cinerecon.training.data.config import PreparedSource
+from cinerecon.training.data.pool import SPLITS, CasePool, open_pool
+from cinerecon.training.data.simulated import SIMULATION_VERSION
+from cinerecon.training.data.workers import Cacheable, load_batches, one_thread
 from cinerecon.training.distributed import ProcessGroup
 from cinerecon.training.recipe import Recipe, SsduConfig, TrainConfig
 from cinerecon.training.scans import ScanBatches, open_scans

@@ -13,17 +13,11 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.methods.card import Card, hash_subject
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, parse_sampling, samples_whole_readouts
-from cinerecon.training.data import (
-    SPLITS,
-    CasePool,
-    DataConfig,
-    PreparedSource,
-    SeriesSource,
-    Shape,
-    allowed_crops,
-    list_series,
-    parse_crop,
-)
+from cinerecon.training.data.batch import allowed_crops
+from cinerecon.training.data.case import Shape
+from cinerecon.training.data.config import DataConfig, PreparedSource, SeriesSource, parse_crop
+from cinerecon.training.data.pool import SPLITS, CasePool
+from cinerecon.training.data.series import list_series
 from cinerecon.training.scans import Scans
 
 DEFAULT_N_FRAMES = 16

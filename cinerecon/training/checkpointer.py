@@ -11,7 +11,7 @@ from PIL import Image
 
 from cinerecon.errors import ConfigError
 from cinerecon.methods.card import Card
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import Recipe
 from cinerecon.training.run_folder import RunFolder
 from cinerecon.training.state import State, Step, fail, learning_rate_factor

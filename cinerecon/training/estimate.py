@@ -12,7 +12,7 @@ from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, open_training_data
-from cinerecon.training.data import Cacheable, fill_cache
+from cinerecon.training.data.workers import Cacheable, fill_cache
 from cinerecon.training.loop import init_state
 from cinerecon.training.losses import training_loss
 from cinerecon.training.recipe import Recipe

@@ -26,7 +26,8 @@ from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data
 from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard
-from cinerecon.training.data import Batch, fill_cache
+from cinerecon.training.data.batch import Batch
+from cinerecon.training.data.workers import fill_cache
 from cinerecon.training.distributed import ProcessGroup, join_process_group
 from cinerecon.training.gradient_check import check_weight_gradients
 from cinerecon.training.losses import training_loss

@@ -9,7 +9,7 @@ from torch.nn import functional
 from cinerecon.errors import ConfigError
 from cinerecon.metrics.measures import ssim_map
 from cinerecon.physics.fourier import fft2c
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import TrainConfig
 from cinerecon.training.ssdu import ssdu_loss
 

@@ -12,7 +12,7 @@ from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
 from cinerecon.methods.table import METHODS
 from cinerecon.options import Loss
-from cinerecon.training.data import DataConfig, PreparedSource, SeriesSource
+from cinerecon.training.data.config import DataConfig, PreparedSource, SeriesSource
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 

@@ -40,7 +40,7 @@ from cinerecon.networks.external import load_external
 from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import hash_data, series_in
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
 

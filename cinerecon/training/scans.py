@@ -24,8 +24,10 @@ from cinerecon.methods.network import scale_of
 from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import samples_whole_readouts
-from cinerecon.training.data import Batch, choose_weighted, one_thread, parse_crop
 from cinerecon.training.data.augment import cyclic_frames
+from cinerecon.training.data.batch import Batch, choose_weighted
+from cinerecon.training.data.config import parse_crop
+from cinerecon.training.data.workers import one_thread
 from cinerecon.training.recipe import TrainConfig
 from cinerecon.training.ssdu import draw_loss_mask, split_batch
 

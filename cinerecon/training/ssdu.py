@@ -23,7 +23,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.methods.base import Reconstructor
 from cinerecon.physics.operators import Encoding
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 
 N_CENTRE_SAMPLES = 4
 """Samples at the centre of k-space along each axis that always belong to Theta."""

@@ -11,7 +11,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.table import find_method, load_method
 from cinerecon.training.batches import TrainingData, network_input
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import TrainConfig
 
 

@@ -4,7 +4,7 @@ import data
 from small_recipe import RECIPE
 
 from cinerecon.training import Recipe
-from cinerecon.training.data import PhantomSource
+from cinerecon.training.data.config import PhantomSource
 
 
 def test_steps_and_rates_are_measured(tmp_path):

@@ -2,8 +2,8 @@
 
 from cinerecon.io.atomic import hash_file
 from cinerecon.training.card import describe_pool, list_data, series_in
-from cinerecon.training.data import CasePool, DataConfig
-from cinerecon.training.data.pool import Group
+from cinerecon.training.data.config import DataConfig
+from cinerecon.training.data.pool import CasePool, Group
 
 
 def test_measured_series_are_listed_by_what_their_cases_carry(tmp_path, write_series):

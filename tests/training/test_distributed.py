@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from cinerecon.physics.operators import Encoding
 from cinerecon.training import TrainOptions, init_state, train, training_loss
 from cinerecon.training.batches import DataPaths, open_training_data
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.distributed import ProcessGroup
 from cinerecon.training.loop import Loop
 
@@ -23,7 +23,7 @@ import torch
 from cinerecon.training import DataPaths, TrainOptions, init_state, read_recipe, train, training_loss
 from cinerecon.training.batches import open_training_data
 from cinerecon.physics.operators import Encoding
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.distributed import join_process_group
 
 def double(batch):

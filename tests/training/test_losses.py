@@ -10,7 +10,7 @@ from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.physics.operators import Encoding
 from cinerecon.training import training_loss
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.losses import high_frequency_error, image_loss, structural_similarity
 
 

@@ -9,7 +9,7 @@ from small_recipe import ZeroFilled
 from cinerecon.physics.operators import Encoding
 from cinerecon.training import TrainCallbacks, TrainOptions, train
 from cinerecon.training.batches import DataPaths, open_training_data
-from cinerecon.training.data import Batch
+from cinerecon.training.data.batch import Batch
 from cinerecon.training.ssdu import draw_loss_mask, split_batch, ssdu_loss
 from cinerecon.training.validation import validate
 

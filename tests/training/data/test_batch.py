@@ -7,8 +7,10 @@ from cinerecon.errors import DataError
 from cinerecon.methods.table import load_method
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import net_acceleration
-from cinerecon.training.data import Batches, DataConfig, load_batches, open_pool
-from cinerecon.training.data.batch import _draw_window
+from cinerecon.training.data.batch import Batches, _draw_window
+from cinerecon.training.data.config import DataConfig
+from cinerecon.training.data.pool import open_pool
+from cinerecon.training.data.workers import load_batches
 
 QUIET = {"p_noise_free": 1.0, "n_windows": 1, "n_frames": 6}
 PHANTOM = {"kind": "phantom", "n_cases": 2, "matrix": [48, 48], "n_coils": 3, "mask": "gaussian:3"}

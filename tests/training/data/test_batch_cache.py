@@ -9,8 +9,9 @@ from helpers import complex_randn, relative_error
 
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.physics.operators import Encoding
-from cinerecon.training.data import Batch, CachedBatches, fill_cache
-from cinerecon.training.data.batch_cache import batch_cache_name, read_batch, vary, write_batch
+from cinerecon.training.data.batch import Batch
+from cinerecon.training.data.batch_cache import CachedBatches, batch_cache_name, read_batch, vary, write_batch
+from cinerecon.training.data.workers import fill_cache
 
 HALF = 5e-4
 """Relative error of half precision, -66 dB."""

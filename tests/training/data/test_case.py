@@ -6,9 +6,9 @@ from helpers import relative_error
 from cinerecon.io.case import read_case
 from cinerecon.methods.network import image_scale
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.training.data import PhantomSource
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import PreparedCase
+from cinerecon.training.data.config import PhantomSource
 from cinerecon.training.data.simulated import phantom_cases
 
 STILL, FRAMES, WINDOW = AugmentConfig(), np.array([7, 1, 2]), (slice(5, 37), slice(10, 22))

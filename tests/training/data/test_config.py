@@ -3,8 +3,7 @@ import pytest
 from cinerecon.errors import ConfigError
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.training import TrainConfig
-from cinerecon.training.data import DataConfig
-from cinerecon.training.data.config import parse_crop
+from cinerecon.training.data.config import DataConfig, parse_crop
 
 
 def test_choices_are_a_mapping_a_list_or_one_value():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import ConfigError, DataError, FileError
-from cinerecon.training.data import DataConfig, SeriesSource, open_pool, series_warnings
-from cinerecon.training.data.pool import CasePool, Group
+from cinerecon.training.data.config import DataConfig, SeriesSource
+from cinerecon.training.data.pool import CasePool, Group, open_pool
+from cinerecon.training.data.series import series_warnings
 
 SMALL, LARGE = (8, 1, 40, 40), (8, 1, 64, 64)
 POOL = CasePool(

@@ -10,7 +10,9 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.training.card import list_data, series_in
-from cinerecon.training.data import DataConfig, SeriesSource, list_series, open_pool, series_warnings
+from cinerecon.training.data.config import DataConfig, SeriesSource
+from cinerecon.training.data.pool import open_pool
+from cinerecon.training.data.series import list_series, series_warnings
 
 SOURCE = SeriesSource(matrix=(32, 32), n_variants=1, n_coils=2)
 

@@ -4,8 +4,10 @@ import torch
 from helpers import SHARED_DATA, relative_error
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.training.data import PhantomSource, SeriesSource, list_series, simulated
+from cinerecon.training.data import simulated
 from cinerecon.training.data.augment import AugmentConfig
+from cinerecon.training.data.config import PhantomSource, SeriesSource
+from cinerecon.training.data.series import list_series
 from cinerecon.training.data.simulated import phantom_cases, series_cases
 
 REAL = SHARED_DATA / "real"
