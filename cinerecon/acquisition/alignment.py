@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.amplitudes import saturation_warnings
 from cinerecon.acquisition.coherence import (
     PATCH_DISTANCE,
     PHASE_DISTANCE,
@@ -155,10 +156,12 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
 
 
 def agreement_warnings(readouts: NearCentre, coils: Index, *, is_aligned: bool) -> Iterator[str]:
-    """Warnings if lines near the centre do not agree between frames or with adjacent lines."""
+    """Warnings if lines near the centre are saturated, or do not agree between frames or with adjacent lines."""
     frames, ky, order, read = readouts
     chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, MAX_PHASE_FRAMES)
-    yield from coherence_warnings(read(chosen), frames[chosen], ky[chosen], coils)
+    samples = read(chosen)
+    yield from saturation_warnings(samples, ky[chosen])
+    yield from coherence_warnings(samples, frames[chosen], ky[chosen], coils)
     chosen = spread_over_frames(frames, ky, PATCH_DISTANCE, MAX_PATCH_FRAMES)
     samples = read(chosen)
     yield from _sign_warnings(samples, ky[chosen])

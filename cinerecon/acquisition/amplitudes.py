@@ -1,4 +1,4 @@
-"""Checks of the amplitudes of readouts: spikes, and frames or lines with a different gain.
+"""Checks of the amplitudes of readouts: spikes, saturation, and frames or lines with a different gain.
 
 The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Spikes are left out.
 Changes of the gain are reported; they occur if calibration lines of another contrast are counted as lines of the
@@ -24,6 +24,12 @@ MAX_SPIKE_FRACTION = 0.01
 """Largest fraction of readouts that are spikes; more have another cause."""
 MIN_SPIKE_FRAMES = 3
 """Smallest number of readouts of a line for the comparison."""
+LIMIT_SHARE = 0.999
+"""Part of the largest real or imaginary part of a coil above which a sample counts as at the limit of the receiver."""
+MIN_AT_LIMIT = 4
+"""Smallest number of positions in k-space at the limit of saturated receivers; others have 1 or 2."""
+MAX_USUAL_PART = 0.5
+"""Largest ratio of the median sample to the limit; above it, all samples are large, as those of a point."""
 FRAME_GAIN = 1.5
 """Ratio of the amplitudes of a frame to those of the same lines in other frames, or its inverse, that is reported."""
 MIN_SHARED_FRACTION = 0.5
@@ -67,6 +73,34 @@ def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> ND
     usual = np.maximum(np.maximum(padded[:-2], padded[2:]), medians)
     usual[usual == 0] = np.inf
     return np.asarray(usual[inverse])
+
+
+def saturation_warnings(samples: NDArray[np.complexfloating], ky: Index) -> Iterator[str]:
+    """A warning if samples were cut off at the limit of the receiver.
+
+    The maximum of k-space is steep; where it was cut off, samples at several positions have the same largest real or
+    imaginary part.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+    ky
+        ``(readouts,)``
+    """
+    if not samples.size:
+        return
+    parts = np.maximum(np.abs(samples.real), np.abs(samples.imag))
+    limit = parts.max((0, 2), keepdims=True)
+    is_steep = np.median(parts, (0, 2), keepdims=True) < MAX_USUAL_PART * limit
+    is_at_limit = (parts >= LIMIT_SHARE * limit) & is_steep
+    positions = [is_at_limit[ky == line].any(0).sum(-1) for line in np.unique(ky)]  # (coils,) each
+    largest = int(np.sum(positions, axis=0).max())
+    if largest >= MIN_AT_LIMIT:
+        yield (
+            f"samples at {largest} positions around the centre of k-space have the same largest value: the receiver "
+            "was saturated, do not trust the image"
+        )
 
 
 def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) -> Iterator[str]:

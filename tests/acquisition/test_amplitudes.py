@@ -1,12 +1,15 @@
-"""Spikes, and frames and lines with a different gain, in the small scan with noise."""
+"""Spikes, saturation, and frames and lines with a different gain, in the small scan with noise."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
+from cinerecon.acquisition.amplitudes import saturation_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -92,3 +95,30 @@ def test_lines_of_rounding_errors_count_as_not_measured(scan, tmp_path, rounding
     assert torch.equal(data.mask, mask)
     assert torch.equal(data.kspace, before.kspace * mask)
     assert any(f"{is_empty.sum()} of 144 lines hold nothing but zeros" in text for text in opened.plan.warnings)
+
+
+@pytest.mark.parametrize("n_coils", [1, 8])
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("oversampling", [1, 2])
+def test_a_saturated_receiver_is_reported(tmp_path, n_coils, noise, oversampling):
+    """Also of scans whose oversampling is removed later, which hides it."""
+    sizes = {"n_frames": 8, "ky": 64, "kx": 64, "n_coils": n_coils, "noise": noise, "oversampling": oversampling}
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(seed=3, **sizes, undersample="gaussian:4,acs=4"))
+    assert not [text for text in open_scan(path, PLAIN).read_slice(0).meta.warnings if "saturated" in text]
+    with h5py.File(path, "r+") as file:
+        readouts = file["dataset/data"][:]
+        limit = 0.2 * max(np.abs(samples).max() for samples in readouts["data"])
+        for readout in readouts:
+            readout["data"] = readout["data"].clip(-limit, limit)
+        file["dataset/data"][:] = readouts
+    (text,) = (text for text in open_scan(path, PLAIN).read_slice(0).meta.warnings if "saturated" in text)
+    assert text.endswith("the receiver was saturated, do not trust the image")
+
+
+def test_a_point_in_the_image_is_no_saturated_receiver():
+    ky = np.repeat(np.arange(-4, 5), 2)
+    samples = np.exp(0.3j * ky)[:, None, None] * np.ones((1, 2, 64))
+    assert not list(saturation_warnings(samples, ky))
+    assert not list(saturation_warnings(np.ones((18, 2, 64), complex), ky))
+    assert not list(saturation_warnings(np.zeros((18, 2, 64), complex), ky))
