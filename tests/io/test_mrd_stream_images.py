@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 
+import h5py
 import ismrmrd
 import ismrmrd.serialization
 import numpy as np
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from cinerecon.cli import app
 from cinerecon.errors import ConfigError
 from cinerecon.evaluation.image_files import read_series
+from cinerecon.io.mrd_stream.images import write_image_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, ImageMessage, MessageId, read_messages
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -53,6 +55,18 @@ def test_a_stream_holds_the_images_of_the_file(scan, tmp_path):
     series = read_series(tmp_path / "c.mrd")
     assert np.array_equal([part.image.numpy() for part in series], expected["image"])
     assert series[1].geometry == read_series(tmp_path / "c.h5")[1].geometry
+
+
+def test_received_images_are_stored_with_the_field_names_of_the_format(scan, tmp_path):
+    outputs = ["-o", str(tmp_path / "c.mrd"), "-o", str(tmp_path / "c.h5")]
+    assert CliRunner().invoke(app, ["recon", str(scan), "-m", "zerofilled", *outputs]).exit_code == 0
+    with (tmp_path / "c.mrd").open("rb") as stream:
+        images = [message for message in read_messages(stream, "c.mrd") if isinstance(message, ImageMessage)]
+    write_image_messages(tmp_path / "received.h5", images, "<ismrmrdHeader/>")
+    with h5py.File(tmp_path / "c.h5") as expected, h5py.File(tmp_path / "received.h5") as received:
+        for series in ("dataset/image_0/data", "dataset/image_1/data"):
+            assert received[series].id.get_type() == expected[series].id.get_type(), series
+            assert np.array_equal(received[series][:], expected[series][:])
 
 
 def test_recon_works_in_a_pipe(scan, tmp_path):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 import h5py
@@ -85,9 +85,16 @@ def image_series(cines: Sequence[CineImage]) -> Iterator[Series]:
         yield Series(number, part, is_complex)
 
 
+def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of pixels in a file: the parts of complex numbers are named real and imag, while h5py uses r and i."""
+    if dtype.kind != "c":
+        return dtype
+    part = np.zeros(0, dtype).real.dtype
+    return np.dtype([("real", part), ("imag", part)])
+
+
 def _write_series(group: h5py.Group, series: Series) -> None:
-    # the format requires the names real and imag; h5py uses r and i
-    stored = np.dtype([("real", "<f4"), ("imag", "<f4")]) if series.is_complex else np.dtype("<f4")
+    stored = stored_type(np.dtype(np.complex64 if series.is_complex else np.float32))
     n_images = sum(cine.n_frames for cine in series.cines)
     y, x = series.cines[0].matrix
     data = group.create_dataset("data", (n_images, 1, 1, y, x), maxshape=(None, 1, 1, y, x), dtype=stored)

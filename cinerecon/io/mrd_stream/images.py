@@ -12,7 +12,7 @@ from cinerecon.errors import DataError
 from cinerecon.image import CineImage, as_map
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import new_hdf5
-from cinerecon.io.ismrmrd.images import Series, image_series, meta_xml
+from cinerecon.io.ismrmrd.images import Series, image_series, meta_xml, stored_type
 from cinerecon.io.mrd_stream.messages import (
     CloseMessage,
     ImageMessage,
@@ -113,7 +113,8 @@ def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml:
         group.create_dataset("xml", data=[header_xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
         for index, members in by_series(images, str(path)):
             series = group.create_group(f"image_{index}")
-            series.create_dataset("data", data=np.stack([image.values for image in members]))
+            values = np.stack([image.values for image in members])
+            series.create_dataset("data", data=values.view(stored_type(values.dtype)))
             series.create_dataset("header", data=np.array([image.head for image in members]))
             texts = [image.attributes for image in members]
             series.create_dataset("attributes", data=texts, dtype=h5py.special_dtype(vlen=str))
