@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
+from cinerecon.io.atomic import file_state
 from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible, require_sound_heaps
 from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
@@ -174,6 +175,8 @@ class Hdf5Samples:
         The file, and the group of the measurement.
     n_readouts
         Number of readouts.
+    state
+        Size and time of modification of the file, see `file_state`.
     rows
         ``(readouts,)`` samples in memory, None if they are read on demand.
     """
@@ -181,17 +184,26 @@ class Hdf5Samples:
     path: Path
     group: str
     n_readouts: int
+    state: list[int] | None
     rows: NDArray[np.object_] | None = None
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
         """See `SampleStore.read`; nearly contiguous rows are read as a slice, which HDF5 reads fastest.
 
         Rows are read whole: HDF5 reads all fields in any case, and frees only those that were requested.
+
+        Raises
+        ------
+        FileError
+            If the file was replaced or changed since its headers were read: the samples would not belong to them.
         """
         if name == "data" and self.rows is not None:
             return self.rows[rows]
         first, last = int(rows[0]), int(rows[-1])
         with open_hdf5(self.path) as file:
+            if file_state(self.path) != self.state:
+                what = "the file was replaced or changed while the scan was read"
+                raise FileError(what, where=str(self.path), hint="run the command again when the file is complete")
             stored = file[self.group]["data"]
             if last - first + 1 <= 4 * len(rows):
                 return np.asarray(stored[first : last + 1][name][rows - first])
@@ -222,6 +234,7 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
     path = as_path(path)
     require_hdf5(path)
     require_sound_heaps(path)
+    state = file_state(path)
     with open_hdf5(path) as file:
         group = find_dataset(file, dataset, str(path))
         xml = _read_xml(member(group, "xml", str(path)), str(path))
@@ -229,7 +242,7 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
         data = member(group, "data", str(path))
         _require_readouts(data, path)
         heads, amplitude, rows = _read_rows(data, path)
-        store = Hdf5Samples(path, group.name, len(heads), rows)
+        store = Hdf5Samples(path, group.name, len(heads), state, rows)
         waveforms, warnings = read_waveforms(group.get("waveforms"))
         scan = RawScan(path, group.name, header, text, heads, amplitude, store, warnings, waveforms)
     _require_claims(scan)

@@ -228,3 +228,22 @@ def test_samples_of_several_slices_are_not_kept(tmp_path, monkeypatch, n_slices)
     assert np.array_equal(lazy.heads, at_once.heads)
     rows = np.arange(3, len(lazy), 2)
     assert np.array_equal(lazy.samples(rows), at_once.samples(rows))
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_samples_of_another_file_are_not_read_with_the_headers_of_the_first(tmp_path, monkeypatch, in_memory):
+    if not in_memory:
+        monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.ALWAYS_AT_ONCE", 0)
+        monkeypatch.setattr("cinerecon.io.ismrmrd.hdf5_scan.READ_AT_ONCE", 0)
+    path = small_scan(n_slices=2).write(tmp_path / "scan.h5")
+    scan = read_mrd(path)
+    rows = np.arange(len(scan))
+    before = scan.store.read("data", rows)
+    small_scan(n_slices=2, n_coils=3).write(tmp_path / "other.h5").replace(path)
+    with pytest.raises(FileError, match="was replaced or changed while the scan was read"):
+        scan.store.read("traj", rows)
+    if in_memory:
+        assert all(map(np.array_equal, scan.store.read("data", rows), before))
+    else:
+        with pytest.raises(FileError, match="was replaced or changed"):
+            scan.store.read("data", rows)
