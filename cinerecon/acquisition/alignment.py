@@ -32,6 +32,8 @@ MAX_READOUTS = 24
 """Largest number of readouts that are examined."""
 MAX_PHASE_FRAMES = 32
 """Largest number of frames whose phases are compared."""
+MAX_FRAMES_OTHER_SLICES = 16
+"""The same for slices other than the middle one."""
 MAX_PATCH_FRAMES = 4
 """Largest number of readouts of a line that are averaged for the comparison with the next lines."""
 MIN_MIRRORED = 2
@@ -85,7 +87,7 @@ class NearCentre(NamedTuple):
 
 
 def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> Iterator[str]:
-    """Check direction, sign and gain of the readouts in the middle slice.
+    """Check direction, sign and gain of the readouts in the middle slice, and agreement of the frames in all slices.
 
     Raises
     ------
@@ -106,17 +108,35 @@ def alignment_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid) -> 
             f"{describe_backward(backward, samples)}, such as acquisition {central.row[backward[0]]}; {n_flagged} have "
             "flag 22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
         )
-    own = lines.of_slice(int(lines.slices.max()) // 2)
+    middle = int(lines.slices.max()) // 2
+    own = lines.of_slice(middle)
     order = np.unique(own.row, return_inverse=True)[1].ravel()
     read = lambda chosen: _on_grid(raw, own.where(chosen), grid)[:, coils]  # noqa: E731
     readouts = NearCentre(own.frames, own.ky - grid.ky // 2, order, read)
-    yield from agreement_warnings(readouts, coils, is_aligned=backward.size == 0)
+    known = list(agreement_warnings(readouts, coils, is_aligned=backward.size == 0))
+    yield from known
+    yield from _other_slice_warnings(raw, lines.where(lines.slices != middle), coils, grid, known)
     if raw.header.venc_cm_s is not None and _alternates(raw, lines, coils, grid):
         yield (
             f"the header has a VENC of {raw.header.venc_cm_s:g} cm/s and the readouts are of one set, but every other "
             "frame differs: are velocity encodings numbered as frames? if so, number them in the counter set, and do "
             "not trust this image"
         )
+
+
+def _other_slice_warnings(raw: RawScan, lines: Lines, coils: Index, grid: Grid, known: list[str]) -> Iterator[str]:
+    """Warnings about the first of some slices whose central lines do not agree between frames."""
+    for number in np.unique(lines.slices):
+        own = lines.of_slice(int(number))
+        chosen = spread_over_frames(own.frames, own.ky - grid.ky // 2, PHASE_DISTANCE, MAX_FRAMES_OTHER_SLICES)
+        own = own.where(chosen)
+        if own.row.size == 0:
+            continue
+        samples = _on_grid(raw, own, grid)[:, coils].astype(np.complex64)
+        texts = coherence_warnings(samples, own.frames, own.ky - grid.ky // 2, coils)
+        if new := [text for text in texts if text not in known]:
+            yield from (f"slice {number}: {text}" for text in new)
+            return
 
 
 def calibration_warnings(raw: RawScan, lines: Lines, calibration: Lines, coils: Index, grid: Grid) -> Iterator[str]:

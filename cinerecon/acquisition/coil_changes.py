@@ -33,6 +33,8 @@ intact scans, 0.2 to 0.6 if coils are exchanged whose sensitivities differ."""
 MIN_FRAMES, MIN_FRAMES_PHASE_GROUPS, MIN_FRAMES_GAIN_GROUPS = 3, 4, 6
 """Smallest numbers of frames in which factors are compared, and of frames with two groups of phases or gains: images of
 few frames and a small field of view change in the heart by as much."""
+MIN_LINES = 3
+"""Smallest number of lines of a frame from which its factors are determined, and of frames that measured each line."""
 N_COLUMNS = 64
 """Number of central columns from which the factors are determined."""
 N_ITERATIONS = 8
@@ -40,8 +42,8 @@ N_ITERATIONS = 8
 COIL_GAIN = 2.0
 """Ratio of the gain of a coil in a frame to that in the others, or the inverse, from which the coil was lost or has a
 different gain; motion changes it by less than 1.5."""
-GAIN_GAP, PHASE_GAP = 0.2, 0.6
-"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.15 and 0.3 in intact scans; a
+GAIN_GAP, PHASE_GAP = 0.25, 0.6
+"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.2 and 0.4 in intact scans; a
 group of gains has at least two frames."""
 GAP_OVER_SPREAD = 1.5
 """Smallest ratio of the gap to the spread of either group."""
@@ -119,7 +121,14 @@ def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> 
     is_strong = amplitude > np.median(amplitude) / 2
     if is_strong.sum() < 2:
         return
-    numbers, factors = coil_factors(samples[:, is_strong], frames, ky)
+    is_shared = np.isin(ky, [line for line in np.unique(ky) if (ky == line).sum() >= MIN_LINES])
+    is_known = np.isin(
+        frames, [frame for frame in np.unique(frames) if (is_shared & (frames == frame)).sum() >= MIN_LINES]
+    )
+    used = is_shared & is_known
+    if not used.any():
+        return
+    numbers, factors = coil_factors(samples[used][:, is_strong], frames[used], ky[used])
     if len(numbers) < MIN_FRAMES:
         return
     gains, phases = _relative_gains(factors), _relative_phases(factors)
@@ -148,22 +157,22 @@ def coil_factors(samples: Samples, frames: Index, ky: Index) -> tuple[Index, Sam
     The frames that have lines in common with others, and their factors ``(frames, coils)``; the phases of all coils of
     a frame have an unknown offset in common.
     """
-    samples = samples[..., centre_slice(samples.shape[-1], N_COLUMNS)]
+    samples = samples[..., centre_slice(samples.shape[-1], N_COLUMNS)].astype(np.complex64)
     numbers, frame = np.unique(frames, return_inverse=True)
     lines, line = np.unique(ky, return_inverse=True)
-    frame, line = frame.ravel(), line.ravel()
-    n_coils, n_columns = samples.shape[1:]
-    factors = np.zeros((len(numbers), n_coils), np.complex128)
-    factors[np.bincount(frame).argmax()] = 1.0
+    of_frame = (np.arange(len(numbers))[:, None] == frame.ravel()).astype(np.float32)  # (frames, readouts)
+    of_line = (np.arange(len(lines))[:, None] == line.ravel()).astype(np.float32)
+    factors = np.zeros((len(numbers), samples.shape[1]), np.complex64)
+    factors[of_frame.sum(1).argmax()] = 1.0
     for _ in range(N_ITERATIONS):
-        sums = np.zeros((len(lines), n_coils, n_columns), np.complex128)
-        weights = np.zeros((len(lines), n_coils))
-        np.add.at(sums, line, factors[frame].conj()[..., None] * samples)
-        np.add.at(weights, line, np.abs(factors[frame]) ** 2)
-        common = (sums / np.where(weights > 0, weights, 1.0)[..., None])[line]
-        products, energies = np.zeros_like(factors), np.zeros(factors.shape)
-        np.add.at(products, frame, (samples * common.conj()).sum(-1))
-        np.add.at(energies, frame, (np.abs(common) ** 2).sum(-1))
+        of_readouts = factors[frame.ravel()]
+        sums = (of_line @ (of_readouts.conj()[..., None] * samples).reshape(len(samples), -1)).reshape(
+            len(lines), *samples.shape[1:]
+        )
+        weights = of_line @ np.abs(of_readouts) ** 2
+        common = (sums / np.where(weights > 0, weights, 1.0)[..., None])[line.ravel()]
+        products = of_frame @ (samples * common.conj()).sum(-1)
+        energies = of_frame @ (np.abs(common) ** 2).sum(-1)
         factors = products / np.where(energies > 0, energies, 1.0)
     is_known = (factors != 0).all(1)
     return numbers[is_known], factors[is_known]

@@ -4,10 +4,13 @@ import re
 
 import numpy as np
 import pytest
+from raw_scan import small_scan
 
 from cinerecon.acquisition.alignment import spread_over_frames
 from cinerecon.acquisition.coherence import PHASE_DISTANCE, shifted_frames
 from cinerecon.acquisition.coil_changes import changing_coils, two_groups
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine
 
@@ -72,3 +75,12 @@ def test_two_groups():
     assert smaller.tolist() == [False, False, True, False, True]
     assert (gap, spread) == pytest.approx((0.9, 0.3))
     assert two_groups(np.array([1.0, 0.0]))[0].tolist() == [False, True]
+
+
+def test_a_change_in_another_slice_than_the_middle_one(tmp_path):
+    scan = small_scan(matrix=(32, 32), n_frames=6, n_slices=3, n_coils=4)
+    for row in np.flatnonzero((scan.heads["idx"]["slice"] == 2) & (scan.heads["idx"]["phase"] >= 4)):
+        scan.samples[row][1] *= -1
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), AcquisitionConfig(csm="walsh")).plan.warnings
+    (text,) = [text for text in warnings if "phase differs" in text]
+    assert text.startswith("slice 2: coil 1 in frames 4, 5: its phase differs by 3.")
