@@ -63,8 +63,9 @@ MIN_MIDDLE = 0.4
 """Ratio of the energy in the middle of the field of view to that at its edges, below which the image may be at the
 edges. Hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4. So have 4 % of the
 phantoms, which fill the field of view, without a shift."""
-OPPOSITE_SIGNS = -0.5
-"""Correlation of adjacent samples below which their signs alternate; images that fill the field of view have -0.4."""
+OPPOSITE_SIGNS = -0.65
+"""Correlation of adjacent samples below which their signs alternate; phantoms that fill the field of view have up to
+-0.57."""
 
 
 class NearCentre(NamedTuple):

@@ -41,7 +41,10 @@ SINGLE_STEP_RATIO = 4.0
 CENTRE_HALF_WIDTH = 2
 """Lines to each side of the centre of k-space where amplitudes change steeply."""
 STEP_WINDOW = 3
-"""Number of lines on each side of a step whose changes are compared with it."""
+"""Number of lines on each side of a step whose changes are compared with it, and largest distance across a step."""
+LEVEL_SHARE = 0.7
+"""Smallest ratio of the difference of the lines before and after a step to the step; a single line with other signal
+than the lines around it has less."""
 MAX_STEP_DIFFERENCE = 0.5
 """Largest difference of the logarithms of the steps at the two ends of a block of lines."""
 
@@ -183,12 +186,21 @@ def _line_gains(
                 )
                 return
     largest = int(np.abs(steps).argmax())
-    if abs(steps[largest]) > np.log(SINGLE_STEP_RATIO):
+    if abs(steps[largest]) > np.log(SINGLE_STEP_RATIO) and _is_change_of_level(amplitude, ky, largest, steps[largest]):
         yield (
             f"the amplitude changes {np.exp(abs(steps[largest])):.2g}-fold between lines "
             f"{ky[largest] - first_row} and {ky[largest + 1] - first_row}{where}: a different gain? do not trust "
             "the image"
         )
+
+
+def _is_change_of_level(amplitude: NDArray[np.float64], ky: NDArray[np.intp], i: int, step: float) -> bool:
+    """Whether the medians of the lines before and after line ``i`` differ by its step, without the usual change."""
+    first, last = max(i + 1 - STEP_WINDOW, 0), i + 1 + STEP_WINDOW
+    rates = np.delete(np.diff(amplitude[first:last]) / np.diff(ky[first:last]), i - first)
+    levels, places = ([np.median(values[first : i + 1]), np.median(values[i + 1 : last])] for values in (amplitude, ky))
+    change = levels[1] - levels[0] - np.median(rates) * (places[1] - places[0])
+    return bool(change * np.sign(step) >= LEVEL_SHARE * abs(step))
 
 
 def _steps(
@@ -197,6 +209,7 @@ def _steps(
     """Steps of the logarithm of the amplitude from each line to the next, 0 where it is smooth, ``(lines - 1,)``."""
     distance = np.diff(ky)
     rate = np.diff(amplitude) / distance
+    is_far = distance > STEP_WINDOW
     is_steep = (np.abs(from_centre[:-1]) <= CENTRE_HALF_WIDTH) | (np.abs(from_centre[1:]) <= CENTRE_HALF_WIDTH)
     around = sliding_window_view(np.pad(rate, STEP_WINDOW, constant_values=np.nan), 2 * STEP_WINDOW + 1)
     around = np.sort(np.delete(around, STEP_WINDOW, axis=1), axis=1)  # NaN, beyond the first and last line, is last
@@ -204,4 +217,4 @@ def _steps(
     usual = (around[row, (n - 1) // 2] + around[row, n // 2]) / 2
     steps = (rate - usual) * distance
     spread = np.where(is_end, 0.0, np.maximum(usual - around[:, 0], around[row, n - 1] - usual) * distance)
-    return np.where(~is_steep & (np.abs(steps) - spread > np.log(STEP_RATIO)), steps, 0.0)
+    return np.where(~is_far & ~is_steep & (np.abs(steps) - spread > np.log(STEP_RATIO)), steps, 0.0)

@@ -52,9 +52,9 @@ N_COLUMNS = 64
 """Number of central columns from which the position of the image is determined."""
 LARGEST_SHIFT, SHIFT_STEP = 16.0, 0.25
 """Largest shift of the image along x that is tried, and the step [pixels]."""
-SHIFT_GAP = 1.25
-"""Gap between two groups of positions [pixels] from which frames are shifted: at most 0.5 in intact scans, in which
-static tissue has the same position in all frames."""
+SHIFT_GAP = 2.5
+"""Gap between two groups of positions [pixels] from which frames are shifted: 0.5 in most intact scans, up
+to 1.8 in phantoms of few frames with much motion."""
 MIN_FRAMES = 4
 """Smallest number of frames whose positions are compared."""
 

@@ -47,6 +47,9 @@ GAIN_GAP, PHASE_GAP = 0.25, 0.6
 group of gains has at least two frames."""
 GAP_OVER_SPREAD = 1.5
 """Smallest ratio of the gap to the spread of either group."""
+GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
+"""Smallest ratio of the change of a gain (logarithm) to the range of that of the other coils, of which this quantile:
+motion changes the gains of several coils."""
 
 
 def noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
@@ -133,9 +136,9 @@ def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> 
         return
     gains, phases = _relative_gains(factors), _relative_phases(factors)
     for i, coil in enumerate(coils[is_strong]):
-        differing, values = _different_gain(gains[:, i]), np.exp(gains[:, i])
+        differing = _different_gain(gains[:, i], np.delete(gains, i, axis=1))
         if differing.any():
-            ratio = np.median(values[differing]) / np.median(values[~differing])
+            ratio = np.exp(_change(gains[:, i], differing))
             what = f"{ratio:.2g} times its amplitude in the others: it was lost, or has a different gain"
         else:
             differing, gap, spread = _groups_of_phases(phases[:, i])
@@ -192,13 +195,24 @@ def _relative_phases(factors: Samples) -> NDArray[np.float64]:
     return np.asarray(np.angle(phasors * middle.conj()))
 
 
-def _different_gain(gains: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The frames of a coil, by the logarithm of its gain, that differ from most of the others, ``(frames,)``."""
+def _different_gain(gains: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The frames of a coil, by the logarithm of its gain, that differ from most of the others, ``(frames,)``.
+
+    None do if the gains of the other coils ``(frames, coils)`` change in the same order of magnitude.
+    """
+    differing = np.abs(gains - np.median(gains)) >= np.log(COIL_GAIN)
     if len(gains) >= MIN_FRAMES_GAIN_GROUPS:
         smaller, gap, spread = two_groups(gains)
         if smaller.sum() > 1 and gap > max(GAIN_GAP, GAP_OVER_SPREAD * spread):
-            return smaller
-    return np.asarray(np.abs(gains - np.median(gains)) >= np.log(COIL_GAIN))
+            differing = smaller
+    usual = np.quantile(np.ptp(others, axis=0), OTHERS)
+    is_distinct = differing.any() and abs(_change(gains, differing)) > GAIN_OVER_OTHERS * usual
+    return differing if is_distinct else np.zeros_like(differing)
+
+
+def _change(gains: NDArray[np.float64], differing: NDArray[np.bool_]) -> float:
+    """Difference of the median of some gains from that of the others."""
+    return float(np.median(gains[differing]) - np.median(gains[~differing]))
 
 
 def two_groups(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:

@@ -27,9 +27,10 @@ def central_readouts(seed=0, n_coils=6, n_frames=8, undersample="equispaced:4,ac
     return data.kspace.numpy()[frames[chosen], :, rows[chosen]], frames[chosen], ky[chosen]
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(24))
 def test_intact_scans_are_not_reported(seed):
     settings = {"n_coils": (2, 3, 8, 16)[seed % 4], "phase": ("smooth", "measured")[seed % 2]}
+    settings["n_frames"] = (4, 6, 8, 12, 16)[seed % 5]
     undersample = (None, "gaussian:6", "equispaced:4,acs=8")[seed % 3]
     samples, frames, ky = central_readouts(seed, undersample=undersample, noise=0.005 * (1 + seed % 3), **settings)
     assert list(changing_coils(samples, frames, ky, np.arange(samples.shape[1]))) == []

@@ -1,0 +1,26 @@
+"""Intact simulated scans, small ones and with few frames among them, are read without a warning about their data."""
+
+import pytest
+
+from cinerecon.acquisition.open import open_scan
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_scan
+
+SCANS = [
+    {"n_frames": 4, "ky": 32, "kx": 32, "n_coils": 2, "n_slices": 2, "seed": 1},
+    {"n_frames": 3, "ky": 48, "kx": 64, "n_coils": 4, "seed": 180230, "undersample": "gaussian:4"},
+    {"n_frames": 4, "ky": 48, "kx": 128, "n_coils": 8, "seed": 798631},
+    {"n_frames": 8, "ky": 64, "kx": 56, "n_coils": 8, "seed": 2, "undersample": "equispaced:4,acs=8"},
+    {"n_frames": 8, "ky": 80, "kx": 48, "n_coils": 4, "seed": 943528, "undersample": "equispaced:2"},
+    {"n_frames": 8, "ky": 160, "kx": 128, "n_coils": 6, "seed": 116347, "undersample": "equispaced:8"},
+    {"n_frames": 12, "ky": 48, "kx": 128, "n_coils": 3, "seed": 654483, "undersample": "equispaced:8"},
+    {"n_frames": 20, "ky": 64, "kx": 64, "n_coils": 3, "seed": 260063, "undersample": "equispaced:8"},
+]
+FILLED = "the edges of the field of view along y have more signal than its middle: either the object fills it"
+
+
+@pytest.mark.parametrize("settings", SCANS, ids=lambda settings: f"seed {settings['seed']}")
+def test_intact_scans_are_not_reported(settings, tmp_path):
+    simulate_scan(tmp_path / "scan.h5", SimulateConfig(**settings))
+    warnings = open_scan(tmp_path / "scan.h5").plan.warnings
+    assert [text for text in warnings if not text.startswith(FILLED)] == []
