@@ -117,7 +117,7 @@ def test_methods_are_compared_side_by_side(scans, tmp_path, monkeypatch, capsys)
     assert code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["compare.gif"]
     height, width = iio.imread(movie, index=0).shape[:2]
-    assert width == 3 * (height * 32 // 36), "zerofilled, cgsense and the reference, y and x exchanged"
+    assert width == 3 * (height * 36 // 32), "zerofilled, cgsense and the reference"
     assert [line.split()[1] for line in out.splitlines() if line.startswith("other")] == ["zerofilled", "cgsense"]
     code, _, err = recon(monkeypatch, capsys, scans / "other.h5", *options, "-o", movie)
     assert code == 2

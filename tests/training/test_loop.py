@@ -208,7 +208,7 @@ def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_re
 def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
     run, messages = folder / "longer", []
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=messages.append))
-    assert [text.split()[0] for text in messages] == ["cases", "first"]
+    assert [text.split()[0] for text in messages] == ["cases", "initial"]
     assert "2 of phantom" in messages[0]
     train(
         make_recipe("n_steps=2"),
