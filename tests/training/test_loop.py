@@ -208,15 +208,16 @@ def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_re
 def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
     run, messages = folder / "longer", []
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=messages.append))
-    assert [text.split()[0] for text in messages] == ["cases", "initial"]
+    assert [text.split()[0] for text in messages if not text.startswith("ahead")] == ["cases", "initial"]
     assert "2 of phantom" in messages[0]
+    messages.clear()
     train(
         make_recipe("n_steps=2"),
         run,
         TrainOptions(DataPaths(cases), resume=True),
         TrainCallbacks(on_message=messages.append),
     )
-    assert messages[2] == "changed  training.n_steps: 1, now 2"
+    assert messages[0] == "changed  training.n_steps: 1, now 2"
 
 
 def test_a_finished_run_keeps_the_recipe_that_it_was_trained_with(folder, cases, make_recipe):
