@@ -86,7 +86,7 @@ def _shapes_hdf5(path: Path) -> dict[str, tuple[int, ...]]:
     with open_hdf5(path) as file:
         for name in file:
             item = None if name.startswith("#") else member(file, name, str(path))
-            if isinstance(item, h5py.Dataset) and (item.dtype.kind in "iufb" or {"real", "imag"} == set(_names(item))):
+            if isinstance(item, h5py.Dataset) and (item.dtype.kind in "iufbc" or {"real", "imag"} == set(_names(item))):
                 shapes[name] = item.shape
     return shapes
 

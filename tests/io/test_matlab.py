@@ -92,3 +92,12 @@ def test_a_claim_larger_than_the_file_is_refused(tmp_path):
         file.create_dataset("kspace", (10**5, 10**5, 10), np.float32)
     with pytest.raises(DataError, match="'kspace' claims 400 GB"):
         open_matlab(tmp_path / "file.mat")
+
+
+def test_complex_numbers_of_h5py_are_read(tmp_path):
+    values = (np.arange(24) + 2j).astype(np.complex64).reshape(2, 3, 4)
+    with h5py.File(tmp_path / "kspace.mat", "w") as file:
+        file["kspace"] = values
+    file = open_matlab(tmp_path / "kspace.mat")
+    assert file.shapes == {"kspace": (2, 3, 4)}
+    assert np.array_equal(file.read("kspace"), values)
