@@ -43,8 +43,8 @@ COIL_GAIN = 2.0
 """Ratio of the gain of a coil in a frame to that in the others, or the inverse, from which the coil was lost or has a
 different gain; motion changes it by less than 1.5."""
 GAIN_GAP, PHASE_GAP = 0.25, 0.6
-"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.2 and 0.4 in intact scans; a
-group of gains has at least two frames."""
+"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.2 and 0.4 in most intact
+scans. A group of gains has at least two frames."""
 GAP_OVER_SPREAD = 1.5
 """Smallest ratio of the gap to the spread of either group."""
 GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
