@@ -32,7 +32,7 @@ class Row:
 
 def describe_results(rows: list[Row]) -> str:
     """Means over anatomies, k-t SLR compared with BART, and PSNR of each case."""
-    parts = [machine(), "Means over the cases; their number differs between methods:", table_of_means(rows)]
+    parts = [machine(), "Means over the cases; not all methods were run on all cases:", table_of_means(rows)]
     parts += [*describe_gains(rows, BASELINE, "wall_s"), folded("PSNR [dB] of each case", table_of_cases(rows))]
     return "\n\n".join(parts)
 
@@ -92,7 +92,7 @@ def describe_gains(rows: list[Row], baseline: str, clock: str) -> list[str]:
             highest = max(ours / theirs for ours, theirs in times)
             sentences.append(
                 f"{method} against {baseline}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average "
-                f"(lowest {min(gains):+.2f} dB), {CLOCKS[clock]} {ratio:.2g} of the other (highest {highest:.2g})."
+                f"(lowest {min(gains):+.2f} dB), {CLOCKS[clock]} {ratio:.2g} times as long (highest {highest:.2g})."
             )
     return sentences
 

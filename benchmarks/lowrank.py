@@ -30,7 +30,15 @@ Shrink = Callable[[Tensor, RelativeSoft], Tensor]
 THRESHOLDS = (0.1, 0.01, 1e-3)
 """Relative to the largest singular value."""
 HEADS = (
-    *("matrices", "threshold / s_1", "values above", "method", "svd [ms]", "this package [ms]", "speed-up"),
+    *(
+        "matrices",
+        "threshold / s_1",
+        "singular values above threshold",
+        "method",
+        "svd [ms]",
+        "this package [ms]",
+        "speed-up",
+    ),
     *("speed-up with gradient", "error", "error of svd"),
 )
 

@@ -4,7 +4,7 @@
 
 Simulates fully sampled raw scans with one coil and with eight, and undersamples each with a mask of its own. The
 classical methods and the networks with weights reconstruct them with coil maps estimated from the undersampled data,
-and magnitudes are compared with the noise-free truth. Magnitudes of the subjects are measured; phase, coils and noise
+and magnitudes are compared with the noise-free reference. Magnitudes of the subjects are measured; phase, coils and noise
 are simulated. After an interruption the same command continues. `report.html` in the output folder shows all results.
 """
 
@@ -35,7 +35,7 @@ CLASSICAL = ("zerofilled", "llr", "ktslr")
 README_METHODS = ("zerofilled", "ktslr", "slrnet", "passnet", "stvarnet")
 """Methods in the short table of the README."""
 SUBJECTS, VOLUNTEER, PHANTOMS = "subjects", "volunteer", "phantoms"
-PHASES = {"smooth": "smooth phase", "measured": "phase that changes as fast as in measured cines"}
+PHASES = {"smooth": "smooth phase", "measured": "phase varying as rapidly as in measured cines"}
 MEASURES = (("psnr", "ssim"), ("heart_psnr", "xt_ssim"))
 
 
@@ -138,7 +138,9 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
         parts.append(time_table(scores, methods, baseline))
     values = [value_table(scores, methods, fields) for fields in MEASURES]
     if group == SUBJECTS:
-        return "\n\n".join([f"**{title}**", *parts, folded("PSNR, SSIM and the heart", "\n\n".join(values))])
+        return "\n\n".join(
+            [f"**{title}**", *parts, folded("PSNR and SSIM, also around the heart", "\n\n".join(values))]
+        )
     return folded(title, "\n\n".join([*parts, *values]))
 
 

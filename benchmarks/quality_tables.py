@@ -11,13 +11,7 @@ from cinerecon.words import counted
 
 Column = tuple[str, int]
 """Sampling pattern and number of coils."""
-HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", ("heart_psnr", "xt_ssim"): "heart: PSNR [dB] / x-t SSIM"}
-BELOW = "Last column: combinations of subject, pattern and coils with a lower PSNR, and the largest loss [dB]."
-NOTE = (
-    "Means over subjects. Brackets: 95 % bootstrap interval. Star: no significant difference (Wilcoxon's signed-rank "
-    f"test with Holm's correction, p of 0.05 or more). {BELOW}"
-)
-NOTE_WITHOUT_INTERVALS = f"Means over series. {BELOW}"
+HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", ("heart_psnr", "xt_ssim"): "heart PSNR [dB] / x-t SSIM"}
 
 
 def columns_of(scores: Sequence[Score]) -> list[Column]:
@@ -47,7 +41,7 @@ def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> 
 
 
 def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Mean gains over the baseline with 95 % intervals, and the combinations in which a method is below it."""
+    """Mean gains over the baseline with 95 % intervals, and the combinations in which a method is worse; see the page."""
     gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
     rows = {
         method: [
@@ -56,10 +50,8 @@ def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -
         ]
         for method in methods
     }
-    heads = f"over `{baseline}`, PSNR [dB]", *map(column_title, columns), f"below `{baseline}` (lowest)"
-    table = markdown_table(heads, [(f"`{method}`", *cells) for method, cells in rows.items()])
-    has_intervals = any(gain.low == gain.low for gain in gains.values())
-    return f"{table}\n\n{NOTE if has_intervals else NOTE_WITHOUT_INTERVALS}"
+    heads = f"PSNR gain over `{baseline}` [dB]", *map(column_title, columns), f"worse than `{baseline}` (largest loss)"
+    return markdown_table(heads, [(f"`{method}`", *cells) for method, cells in rows.items()])
 
 
 def describe_gain(gain: Gain) -> str:
@@ -71,7 +63,7 @@ def describe_gain(gain: Gain) -> str:
 
 
 def describe_losses(scores: Sequence[Score], method: str, baseline: str) -> str:
-    """Number of combinations of subject, pattern and coils in which a method is below the baseline, and the lowest."""
+    """Number of combinations of subject, pattern and coils in which a method is worse than the baseline, and the largest loss."""
     differences = [
         values_of(scores, method, column, "psnr")[subject] - value
         for column in columns_of(scores)
@@ -112,7 +104,7 @@ def time_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -
             cases = {case for name, case in seconds if name == method}
             cells.append(f"{median(seconds[method, case] / seconds[baseline, case] for case in cases):.2f}")
         rows[method] = cells
-    return markdown(f"time over that of `{baseline}`", columns, rows)
+    return markdown(f"time relative to `{baseline}`", columns, rows)
 
 
 def column_title(column: Column) -> str:

@@ -15,6 +15,8 @@ from usage import Usage
 from cinerecon.errors import FileError
 
 Key = tuple[str, int, str, str]
+FORMER_LABELS = {"released, held": "released (fixed penalties)"}
+"""Labels of methods in files of earlier versions."""
 
 
 class StoredRows:
@@ -74,4 +76,5 @@ def key_of(row: Row) -> Key:
 def parse(line: str) -> Row:
     """Parse a line of the file."""
     values = json.loads(line)
-    return Row(**values | {"usage": Usage(**values["usage"])})
+    method = FORMER_LABELS.get(values["method"], values["method"])
+    return Row(**values | {"method": method, "usage": Usage(**values["usage"])})

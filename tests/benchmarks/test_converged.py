@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from converged import SAME_COST, held_settings, methods
+from converged import SAME_COST, fixed_penalty_settings, methods
 from helpers import relative_error
 
 from cinerecon.methods.base import make_encoding, view_shared_image
@@ -32,7 +32,7 @@ def test_both_reach_the_same_image_and_cost(make_cine, n_coils, p):
     for converged_change in (1e-2, 3e-4):
         stop = f"tolerance={converged_change / 10:g}"
         ours = load_method("ktslr", [*SAME_COST, stop, f"p={p}"])(data)
-        released = load_method("ktslr-reference", held_settings(config, converged_change))(data)
+        released = load_method("ktslr-reference", fixed_penalty_settings(config, converged_change))(data)
         gaps.append(relative_error(ours, released))
     assert gaps[1] < 2e-3
     assert gaps[1] < gaps[0] / 3

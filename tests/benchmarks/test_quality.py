@@ -5,6 +5,7 @@ import argparse
 import numpy as np
 import quality
 import quality_tables
+from pages import PAGE
 from pytest import approx, fixture
 
 from cinerecon.evaluation.score import Score
@@ -39,7 +40,7 @@ def test_series_of_a_subject_count_once(scores):
 
 def test_the_gain_is_in_the_table_and_significant(scores):
     table = quality_tables.gain_table(scores, ["slrnet"], "ktslr")
-    assert "| over `ktslr`, PSNR [dB] | gaussian:8, 1 coil |" in table
+    assert "| PSNR gain over `ktslr` [dB] | gaussian:8, 1 coil |" in table
     assert "| `slrnet` | +1.14 [+1.00," in table and " *" not in table.partition("\n\n")[0]
 
 
@@ -50,17 +51,17 @@ def test_losses_are_counted(scores):
     assert table.splitlines()[2].endswith("| 1 of 8 (-20.00) |")
 
 
-def test_brackets_are_explained_where_there_are_any(scores):
-    assert "bootstrap interval" in quality_tables.gain_table(scores, ["slrnet"], "ktslr")
-    few = [each for each in scores if each.subject == "s1"]
-    assert "bootstrap interval" not in quality_tables.gain_table(few, ["slrnet"], "ktslr")
+def test_the_page_explains_brackets_and_stars_once(scores):
+    assert "bootstrap" not in quality_tables.gain_table(scores, ["slrnet"], "ktslr")
+    section = PAGE.read_text(encoding="utf-8").partition("## Networks and k-t SLR")[2].partition("## Classical")[0]
+    assert section.count("bootstrap") == section.count("Wilcoxon") == 1
 
 
 def test_tables_of_subjects_are_not_folded(scores):
     arguments = argparse.Namespace(coils=[1], model=["ktslr", "slrnet"], baseline="ktslr", noise=0.01, phase="smooth")
     text = quality.describe_group(quality.SUBJECTS, scores, arguments)
     title = "**7 subjects, 8 series; noise of 1.0% of the maximum, smooth phase**"
-    assert text.startswith(f"{title}\n\n| over `ktslr`, PSNR [dB] |") and text.endswith("</details>")
+    assert text.startswith(f"{title}\n\n| PSNR gain over `ktslr` [dB] |") and text.endswith("</details>")
     assert quality.describe_group(quality.PHANTOMS, scores, arguments).startswith("<details markdown")
 
 

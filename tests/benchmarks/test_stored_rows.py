@@ -24,6 +24,11 @@ def test_rows_come_back_as_they_were(tmp_path):
     assert ("lax", 8, "radial:16", "ktslr") in again.rows
 
 
+def test_labels_of_earlier_versions_are_read(tmp_path):
+    StoredRows(tmp_path / "rows.json", COMMON).add(row("sax", "released, held"))
+    assert list(StoredRows(tmp_path / "rows.json", COMMON).rows.values()) == [row("sax", "released (fixed penalties)")]
+
+
 def test_a_table_in_parts_is_in_order(tmp_path):
     methods, whole = ["zerofilled", "ktslr", "llr"], []
     for anatomy in ("sax", "lax"):
