@@ -41,7 +41,7 @@ def main() -> None:
     for width, height in BLOBS:
         cutoffs = torch.cat([detections(reference, width, height) for reference in series])
         rows.append(make_row(f"blob, deviation {width:g} pixels, height {height:.0%}", cutoffs))
-    table = markdown_table(("difference from the truth", *(f"threshold {value:.2f}" for value in THRESHOLDS)), rows)
+    table = markdown_table(("difference from the reference", *(f"threshold {value:.2f}" for value in THRESHOLDS)), rows)
     print(table)
     if arguments.write:
         write_section("calibration", table, PAGE)

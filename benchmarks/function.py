@@ -79,7 +79,7 @@ def ventricle_table(scores: Sequence[Score]) -> str:
         sharpness = mean_and_deviation([s.border_sharpness for s in scores if s.method == method], 2)
         rows.append((f"`{method}`", *cells, sharpness))
     table = markdown_table(("method", *AREA_QUANTITIES, "border sharpness"), rows)
-    return f"{len(truth)} slices in which the ventricle was found; means of the truth: {means}.\n\n{table}"
+    return f"{len(truth)} slices in which the ventricle was found; means of the reference: {means}.\n\n{table}"
 
 
 def main() -> None:

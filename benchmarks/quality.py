@@ -4,8 +4,9 @@
 
 Simulates fully sampled raw scans with one coil and with eight, and undersamples each with a mask of its own. The
 classical methods and the networks with weights reconstruct them with coil maps estimated from the undersampled data,
-and magnitudes are compared with the noise-free reference. Magnitudes of the subjects are measured; phase, coils and noise
-are simulated. After an interruption the same command continues. `report.html` in the output folder shows all results.
+and magnitudes are compared with the noise-free reference. The magnitude images of the subjects are measured; phase,
+coils and noise are simulated. After an interruption, the same command continues. `report.html` in the output folder
+shows all results.
 """
 
 import argparse

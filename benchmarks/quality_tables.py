@@ -41,7 +41,7 @@ def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> 
 
 
 def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
-    """Mean gains over the baseline with 95 % intervals, and the combinations in which a method is worse; see the page."""
+    """Mean gains over the baseline with 95 % intervals, and how often a method is worse."""
     gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
     rows = {
         method: [
@@ -63,7 +63,7 @@ def describe_gain(gain: Gain) -> str:
 
 
 def describe_losses(scores: Sequence[Score], method: str, baseline: str) -> str:
-    """Number of combinations of subject, pattern and coils in which a method is worse than the baseline, and the largest loss."""
+    """How many combinations of subject, pattern and coils are worse than the baseline, and the largest loss."""
     differences = [
         values_of(scores, method, column, "psnr")[subject] - value
         for column in columns_of(scores)
