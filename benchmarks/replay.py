@@ -24,8 +24,8 @@ from command import make_parser, positive, run_benchmark
 from pages import machine, markdown_table, write_section
 
 from cinerecon.io.mrd_stream.messages import AcquisitionMessage, ImageMessage, Message, TextMessage
-from cinerecon.reconstruction.client import exchange
 from cinerecon.reconstruction.public import reconstruct
+from cinerecon.reconstruction.stream.client import exchange
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 NOISE_FLAG = 1 << 18

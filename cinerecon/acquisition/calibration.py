@@ -15,11 +15,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.checks.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
-from cinerecon.acquisition.probe import probe_lines, stronger_line
-from cinerecon.acquisition.readouts import Readouts, Warn
-from cinerecon.acquisition.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
+from cinerecon.acquisition.readouts import Readouts, Warn, probe_lines, stronger_line
 from cinerecon.acquisition.select import Selection, is_calibration_only
 from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan, flag_bit
 from cinerecon.physics.sampling import block_of_lines, calibration_size

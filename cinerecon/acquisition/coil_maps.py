@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cinerecon.acquisition.checks.given_maps import given_maps_warnings
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
-from cinerecon.acquisition.given_maps import given_maps_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import UnsupportedError

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.probe import Probe, stronger_line
-from cinerecon.acquisition.readouts import Readouts, Warn
+from cinerecon.acquisition.readouts import Probe, Readouts, Warn, stronger_line
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 

@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cinerecon.acquisition.alignment import alignment_warnings, calibration_warnings
-from cinerecon.acquisition.amplitudes import gain_warnings, without_spikes
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
+from cinerecon.acquisition.checks.alignment import alignment_warnings, calibration_warnings
+from cinerecon.acquisition.checks.amplitudes import gain_warnings, without_spikes
+from cinerecon.acquisition.checks.image_space import require_kspace_readouts
+from cinerecon.acquisition.checks.repeats import check_repeated_lines
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, plan_grid
-from cinerecon.acquisition.image_space import require_kspace_readouts
 from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
 from cinerecon.acquisition.noise import (
     Matrix,
@@ -34,9 +35,7 @@ from cinerecon.acquisition.placement import (
     require_central_lines,
     require_gaps,
 )
-from cinerecon.acquisition.probe import probe_lines
-from cinerecon.acquisition.readouts import Readouts
-from cinerecon.acquisition.repeats import check_repeated_lines
+from cinerecon.acquisition.readouts import Readouts, probe_lines
 from cinerecon.acquisition.select import (
     Dropped,
     Selection,

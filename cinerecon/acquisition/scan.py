@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_noise_std, with_virtual_coils
+from cinerecon.acquisition.checks.measured import own_lines
+from cinerecon.acquisition.checks.stored_kspace import noise_level_warnings
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
-from cinerecon.acquisition.measured import own_lines
 from cinerecon.acquisition.reference import attach_reference, read_truth
 from cinerecon.acquisition.source import CineSource, SliceSize
-from cinerecon.acquisition.stored_kspace import noise_level_warnings
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES, Index, RawScan

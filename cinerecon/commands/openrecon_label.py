@@ -1,7 +1,7 @@
 """The label of an OpenRecon package: the application, its requirements, and its user interface at the scanner.
 
 Schema version 1.1.0, as described in the packaging guide of the manufacturer (see docs/how-to/openrecon-and-fire.md).
-The parameters are those that `cinerecon.reconstruction.protocol` reads.
+The parameters are those that `cinerecon.reconstruction.stream.protocol` reads.
 """
 
 import re
@@ -13,7 +13,7 @@ from cinerecon.commands.openrecon_options import LabelOptions
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.io.mrd_stream import MRD_PORT
 from cinerecon.methods.table import METHODS
-from cinerecon.reconstruction.protocol import MODEL, PARAMETERS, ProtocolParameter
+from cinerecon.reconstruction.stream.protocol import MODEL, PARAMETERS, ProtocolParameter
 
 LABEL_KEY = "com.siemens-healthineers.magneticresonance.openrecon.metadata:1.1.0"
 """Key of the label in the container image; its value is the JSON text in base64."""

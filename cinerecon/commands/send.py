@@ -34,7 +34,7 @@ def send(options: SendOptions) -> None:
     from cinerecon.io.mrd_stream.error_image import is_error_image
     from cinerecon.io.mrd_stream.images import write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
-    from cinerecon.reconstruction.client import exchange, messages_of
+    from cinerecon.reconstruction.stream.client import exchange, messages_of
 
     refuse_existing(options.output, force=options.force)
     header = next(messages_of(options.scan))

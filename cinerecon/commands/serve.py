@@ -40,7 +40,7 @@ def serve(options: ServeOptions) -> None:
     from cinerecon.memory import keep_freed_memory, return_freed_memory, share_freed_memory
     from cinerecon.reconstruction.request import ReconRequest
     from cinerecon.reconstruction.run import load_request_method
-    from cinerecon.reconstruction.server import Server
+    from cinerecon.reconstruction.stream.server import Server
 
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     share_freed_memory()

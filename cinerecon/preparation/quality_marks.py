@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.measured import lines_with_signal
+from cinerecon.acquisition.checks.measured import lines_with_signal
 from cinerecon.cine import CineData
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.case import MARKS

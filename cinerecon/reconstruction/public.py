@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.axes_order import axes_warnings
+from cinerecon.acquisition.checks.axes_order import axes_warnings
+from cinerecon.acquisition.checks.measured import require_own_pattern
+from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
 from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.measured import require_own_pattern
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta

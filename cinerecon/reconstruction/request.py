@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from cinerecon.acquisition.array_parts import files_of
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats import require_cine
+from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite

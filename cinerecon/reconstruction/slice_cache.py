@@ -18,7 +18,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.array_parts import files_of
+from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.io.journal import Journal

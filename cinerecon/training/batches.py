@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cinerecon.acquisition.case import SETTINGS
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.formats.case import SETTINGS
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import CaseFile

@@ -16,7 +16,7 @@ from cinerecon.commands.openrecon_label import LABEL_KEY, make_label, release
 from cinerecon.commands.openrecon_options import LabelOptions
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.methods.table import METHODS
-from cinerecon.reconstruction.protocol import read_protocol
+from cinerecon.reconstruction.stream.protocol import read_protocol
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "examples/openrecon/label-1.1.0.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)

@@ -111,14 +111,14 @@ def test_input_format_of_the_page_is_read(tmp_path, monkeypatch):
     codes = {
         t: code for _, t, code in BLOCK.findall((DOCS / "how-to/add-a-file-format.md").read_text(encoding="utf-8"))
     }
-    (tmp_path / "raw_complex.py").write_text(codes["cinerecon/acquisition/raw_complex.py"], encoding="utf-8")
-    name = "cinerecon.acquisition.raw_complex"
+    (tmp_path / "raw_complex.py").write_text(codes["cinerecon/acquisition/formats/raw_complex.py"], encoding="utf-8")
+    name = "cinerecon.acquisition.formats.raw_complex"
     spec = importlib.util.spec_from_file_location(name, tmp_path / "raw_complex.py")
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
     spec.loader.exec_module(module)
     names = dict(vars(formats))
-    exec(codes["two functions in formats.py"], names)
+    exec(codes["two functions in formats/__init__.py"], names)
     entry = eval(codes["the entry in GRIDDED_FORMATS"].strip(), names)
     monkeypatch.setattr(formats, "GRIDDED_FORMATS", [*formats.GRIDDED_FORMATS, entry])
 

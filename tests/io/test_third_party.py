@@ -31,9 +31,9 @@ from cinerecon.io.mrd2.images import read_mrd2_images
 from cinerecon.io.mrd_stream.messages import MessageId, TextMessage, message_bytes
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.physics.fourier import ifft2c
-from cinerecon.reconstruction import session as session_module
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.server import Server
+from cinerecon.reconstruction.stream import session as session_module
+from cinerecon.reconstruction.stream.server import Server
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 3, "ky": 24, "kx": 28, "n_coils": 3, "n_slices": 2, "noise": 0.003, "seed": 4}

@@ -45,13 +45,13 @@ from cinerecon.io.mrd_stream.messages import (
 )
 from cinerecon.io.mrd_stream.reader import write_raw_stream
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
-from cinerecon.reconstruction import session as session_module
-from cinerecon.reconstruction.client import exchange
-from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.public import export, reconstruct
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.server import Server
-from cinerecon.reconstruction.session import REPEATED_SERIES
+from cinerecon.reconstruction.stream import session as session_module
+from cinerecon.reconstruction.stream.client import exchange
+from cinerecon.reconstruction.stream.incoming import IncomingScan
+from cinerecon.reconstruction.stream.server import Server
+from cinerecon.reconstruction.stream.session import REPEATED_SERIES
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 BAD = formats_folder() / "bad"

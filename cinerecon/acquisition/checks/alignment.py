@@ -11,17 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.amplitudes import saturation_warnings
-from cinerecon.acquisition.coherence import (
+from cinerecon.acquisition.checks.amplitudes import saturation_warnings
+from cinerecon.acquisition.checks.coherence import (
     PATCH_DISTANCE,
     PHASE_DISTANCE,
     coherence_warnings,
     displacement_warnings,
 )
-from cinerecon.acquisition.coil_changes import Samples, are_coils_exchanged
+from cinerecon.acquisition.checks.coil_changes import Samples, are_coils_exchanged
+from cinerecon.acquisition.checks.repeats import line_samples
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
-from cinerecon.acquisition.repeats import line_samples
 from cinerecon.axes import centre_slice, mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag

@@ -22,13 +22,13 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
-from cinerecon.reconstruction import session as session_module
-from cinerecon.reconstruction.client import exchange
-from cinerecon.reconstruction.incoming import IncomingScan
-from cinerecon.reconstruction.inline import InlineReconstruction
 from cinerecon.reconstruction.public import reconstruct
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.server import Server
+from cinerecon.reconstruction.stream import session as session_module
+from cinerecon.reconstruction.stream.client import exchange
+from cinerecon.reconstruction.stream.incoming import IncomingScan
+from cinerecon.reconstruction.stream.inline import InlineReconstruction
+from cinerecon.reconstruction.stream.server import Server
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SCAN = SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=3, n_slices=3, noise=0.003, undersample="gaussian:2,acs=6")

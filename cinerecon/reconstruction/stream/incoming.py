@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 
-from cinerecon.acquisition.arrival import SliceArrival
 from cinerecon.acquisition.select import is_image_line
 from cinerecon.errors import DataError, HeaderError
 from cinerecon.io.ismrmrd.waveforms import Waveform
@@ -23,8 +22,9 @@ from cinerecon.io.mrd_stream.messages import (
     TextMessage,
 )
 from cinerecon.io.mrd_stream.spool import Spool
-from cinerecon.reconstruction.protocol import ProtocolSettings, model_of_config, read_protocol
 from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.reconstruction.stream.arrival import SliceArrival
+from cinerecon.reconstruction.stream.protocol import ProtocolSettings, model_of_config, read_protocol
 
 logger = logging.getLogger(__name__)
 

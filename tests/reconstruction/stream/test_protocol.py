@@ -5,7 +5,7 @@ import pytest
 from cinerecon.errors import ConfigError
 from cinerecon.methods.table import METHODS
 from cinerecon.reconstruction.options import ReconSettings
-from cinerecon.reconstruction.protocol import PARAMETERS, ProtocolSettings, model_of_config, read_protocol
+from cinerecon.reconstruction.stream.protocol import PARAMETERS, ProtocolSettings, model_of_config, read_protocol
 
 
 def settings_of(**parameters):

@@ -8,8 +8,8 @@ from io import BufferedReader
 import pytest
 
 from cinerecon.io.mrd_stream.messages import MessageId, TextMessage, message_bytes
-from cinerecon.reconstruction import channel as channel_module
-from cinerecon.reconstruction.channel import Channel, LostConnectionError
+from cinerecon.reconstruction.stream import channel as channel_module
+from cinerecon.reconstruction.stream.channel import Channel, LostConnectionError
 
 LARGE = TextMessage(MessageId.TEXT, bytes(8 << 20))
 

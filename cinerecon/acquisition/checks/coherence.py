@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.coil_changes import (
+from cinerecon.acquisition.checks.coil_changes import (
     GAP_OVER_SPREAD,
     Samples,
     changing_coils,

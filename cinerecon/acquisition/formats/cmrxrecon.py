@@ -6,10 +6,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
-from cinerecon.acquisition.measured import find_measured
+from cinerecon.acquisition.formats.gridded import GridSource
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import GridSource
 from cinerecon.axes import correlation
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.array_parts import (
+from cinerecon.acquisition.checks.measured import require_own_pattern
+from cinerecon.acquisition.checks.stored_kspace import require_magnitude
+from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.formats.array_parts import (
     files_of,
     read_maps,
     read_pattern,
 )
-from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
-from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.measured import require_own_pattern
+from cinerecon.acquisition.formats.gridded import GridSource
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.acquisition.source import GridSource
-from cinerecon.acquisition.stored_kspace import require_magnitude
 from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError

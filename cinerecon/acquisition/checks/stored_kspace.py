@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.alignment import (
+from cinerecon.acquisition.checks.alignment import (
     MAX_DISTANCE,
     MAX_READOUTS,
     NearCentre,
@@ -19,10 +19,10 @@ from cinerecon.acquisition.alignment import (
     find_backward,
     require_complex,
 )
-from cinerecon.acquisition.amplitudes import table_warnings
-from cinerecon.acquisition.coil_changes import Samples
+from cinerecon.acquisition.checks.amplitudes import table_warnings
+from cinerecon.acquisition.checks.coil_changes import Samples
+from cinerecon.acquisition.checks.image_space import transformed_axes
 from cinerecon.acquisition.coil_maps import GriddedSlice
-from cinerecon.acquisition.image_space import transformed_axes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE, Index
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition.coherence import Displacement, find_displacement
+from cinerecon.acquisition.checks.coherence import Displacement, find_displacement
+from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_scan
 from cinerecon.words import name_frames

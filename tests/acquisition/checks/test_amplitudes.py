@@ -6,7 +6,7 @@ import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition.amplitudes import saturation_warnings
+from cinerecon.acquisition.checks.amplitudes import saturation_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -10,7 +10,7 @@ from typing import Self
 
 from cinerecon.errors import ConfigError
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.session import Session
+from cinerecon.reconstruction.stream.session import Session
 
 POLL_SECONDS = 0.2
 """Time after which the server looks whether it is to stop [s]."""

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from raw_scan import small_scan
 
-from cinerecon.acquisition.alignment import spread_over_frames
-from cinerecon.acquisition.coherence import PHASE_DISTANCE, shifted_frames
-from cinerecon.acquisition.coil_changes import changing_coils, two_groups
+from cinerecon.acquisition.checks.alignment import spread_over_frames
+from cinerecon.acquisition.checks.coherence import PHASE_DISTANCE, shifted_frames
+from cinerecon.acquisition.checks.coil_changes import changing_coils, two_groups
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig

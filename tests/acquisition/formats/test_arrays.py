@@ -9,7 +9,7 @@ from helpers import formats_folder, relative_error
 from raw_scan import small_scan
 from typer.testing import CliRunner
 
-from cinerecon.acquisition.axes_order import are_slices_coils, central_images
+from cinerecon.acquisition.checks.axes_order import are_slices_coils, central_images
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.cli import app

@@ -32,20 +32,20 @@ class GriddedFormat(NamedTuple):
 
 
 def _open_case(path: Path, config: AcquisitionConfig) -> "CineSource":
-    from cinerecon.acquisition.case import CaseSource
+    from cinerecon.acquisition.formats.case import CaseSource
 
     return CaseSource(path, config)
 
 
 def _open_cmrxrecon(path: Path, config: AcquisitionConfig) -> "CineSource":
-    from cinerecon.acquisition.cmrxrecon import CmrxreconSource
+    from cinerecon.acquisition.formats.cmrxrecon import CmrxreconSource
     from cinerecon.io.cmrxrecon import open_cmrxrecon
 
     return CmrxreconSource(config, open_cmrxrecon(path))
 
 
 def _open_array(path: Path, config: AcquisitionConfig) -> "CineSource":
-    from cinerecon.acquisition.arrays import open_array
+    from cinerecon.acquisition.formats.arrays import open_array
 
     return open_array(path, config)
 

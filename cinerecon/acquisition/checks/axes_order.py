@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
-from cinerecon.acquisition.probe import CENTRE_TOLERANCE, PEAK_POWER_RATIO
+from cinerecon.acquisition.readouts import CENTRE_TOLERANCE, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice, correlation
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import ifft2c

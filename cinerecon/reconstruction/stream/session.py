@@ -16,11 +16,11 @@ from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.mrd_stream.error_image import error_image
 from cinerecon.io.mrd_stream.images import image_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, CutStreamError, MessageId, TextMessage, read_messages
-from cinerecon.reconstruction.channel import Channel, LostConnectionError
-from cinerecon.reconstruction.incoming import IncomingScan
-from cinerecon.reconstruction.inline import InlineReconstruction, SliceTask
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.reconstruction.stream.channel import Channel, LostConnectionError
+from cinerecon.reconstruction.stream.incoming import IncomingScan
+from cinerecon.reconstruction.stream.inline import InlineReconstruction, SliceTask
 
 DISCARD_SECONDS = 60.0
 """Time for which a client may go on sending after an error [s]."""

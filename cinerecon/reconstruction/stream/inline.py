@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
-from cinerecon.acquisition.arrival import rows_of_slice, with_one_slice
 from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.methods.base import Reconstructor
-from cinerecon.reconstruction.incoming import IncomingScan
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.run import load_request_method, source_of
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.reconstruction.slices import ReconstructedSlice
+from cinerecon.reconstruction.stream.arrival import rows_of_slice, with_one_slice
+from cinerecon.reconstruction.stream.incoming import IncomingScan
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cinerecon.acquisition.arrival import SliceArrival, rows_of_slice, with_one_slice
 from cinerecon.io.ismrmrd.header import EncodingSpace, Limit, MrdHeader, Space
 from cinerecon.io.mrd_stream.messages import HEAD
+from cinerecon.reconstruction.stream.arrival import SliceArrival, rows_of_slice, with_one_slice
 
 SPACE = Space((8, 4, 1), (300.0, 300.0, 8.0))
 N_FRAMES, N_LINES, N_SLICES = 3, 4, 3

@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import beating_cine, coil_maps
 
-from cinerecon.acquisition.stored_kspace import gain_and_sign_warnings, require_kspace
+from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings, require_kspace
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import fft2c
 

@@ -9,8 +9,8 @@ from helpers import relative_error
 from matlab_file import write_v5, write_v73
 from raw_scan import small_scan
 
+from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.measured import find_measured
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.case import write_case

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cinerecon.acquisition.checks.measured import keep_measured
 from cinerecon.acquisition.coil_maps import FinishedSlice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.measured import keep_measured
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.io.case import CaseFile, read_case
 

@@ -1,0 +1,162 @@
+"""K-space that is stored on its grid: the base class of prepared arrays and files of challenges."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition.checks.alignment import cut_off_warnings
+from cinerecon.acquisition.checks.axes_order import EXCHANGED_COILS, axes_warnings, has_exchanged_coils
+from cinerecon.acquisition.checks.measured import find_measured
+from cinerecon.acquisition.checks.stored_kspace import (
+    central_samples,
+    gain_and_sign_warnings,
+    require_kspace,
+    require_magnitude,
+)
+from cinerecon.acquisition.coil_maps import GriddedSlice
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.source import CineSource, SliceSize
+from cinerecon.errors import DataError
+from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
+from cinerecon.physics.fourier import crop_frames
+
+
+class StoredKspace(Protocol):
+    """An opened file of k-space on its grid."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files that belong to it."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """Sizes (slices, frames, coils, ky, kx)."""
+        ...
+
+    def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
+        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class GridSource(CineSource):
+    """A file of k-space that is stored on its grid, with the settings of its processing."""
+
+    order_hint: ClassVar[str]
+    """How the order of the axes is corrected, for an error."""
+
+    config: AcquisitionConfig
+    stored: StoredKspace
+
+    @property
+    def path(self) -> Path:
+        """The file of k-space."""
+        return self.stored.path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """See `CineSource.files`."""
+        return self.stored.files
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return self.stored.shape[0]
+
+    @property
+    @abstractmethod
+    def oversampling(self) -> float | None:
+        """Columns of k-space per column of the image; None if unknown."""
+
+    @property
+    @abstractmethod
+    def n_copies(self) -> float:
+        """See `SliceSize`."""
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of the image, without readout oversampling if it is known and to be removed."""
+        kx = self.stored.shape[-1]
+        factor = self.oversampling if self.config.remove_oversampling else None
+        return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
+
+    def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
+        """See `CineSource.size_of`."""
+        _, n_frames, n_coils, ky, _ = self.stored.shape
+        n_virtual = self.config.n_virtual_coils
+        return SliceSize(
+            n_frames=n_frames,
+            n_coils=n_coils,
+            ky=ky,
+            kx=self.n_columns,
+            n_virtual=None if n_virtual == "auto" else n_virtual,
+            n_copies=self.n_copies,
+        )
+
+    def with_virtual_coils(self, n_virtual: int) -> Self:
+        """See `CineSource.with_virtual_coils`."""
+        return replace(self, config=self.config.model_copy(update={"n_virtual_coils": n_virtual}))
+
+    def read_stored(self, number: int) -> Tensor:
+        """The stored k-space of a slice, ``(frames, coils, ky, kx)``, checked for signal, scale and order of axes."""
+        self.require_slice(number)
+        kspace = torch.from_numpy(self.stored.read_slice(number))
+        require_magnitude(kspace, f"{self.path}, slice {number}")
+        if self._has_exchanged_slices:
+            raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
+        if self._has_exchanged_coils:
+            raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
+        return kspace
+
+    @cached_property
+    def _has_exchanged_slices(self) -> bool:
+        n_slices, n_frames, *_ = self.stored.shape
+        return has_exchanged_slices(n_slices, n_frames, self.stored.read_slice)
+
+    @cached_property
+    def _has_exchanged_coils(self) -> bool:
+        n_slices, _, n_coils, ky, _ = self.stored.shape
+        return has_exchanged_coils(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
+
+    def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
+        """The measured k-space, without readout oversampling; and its frames.
+
+        Parameters
+        ----------
+        kspace, claimed
+            ``(frames, coils, ky, kx)``, which is changed, and the mask in the file, ``(frames, 1, ky, kx or 1)``; None
+            if all of k-space counts as measured.
+        where
+            File and slice, for errors.
+
+        Raises
+        ------
+        DataError
+            If frames between others are empty, or fewer than two are left; if the array holds images or is not centred;
+            if axes seem to be exchanged.
+        """
+        points = kspace.new_ones(len(kspace), 1, kspace.shape[-2], 1, dtype=torch.bool) if claimed is None else claimed
+        warnings = axes_warnings(kspace, points, where, self.order_hint)
+        require_kspace(kspace, where)
+        measured = find_measured(kspace, claimed, where)
+        kspace, mask = measured.keep_(kspace), measured.mask
+        warnings += [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
+        if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
+            warnings.append("readouts were not measured completely: their oversampling is kept")
+        elif self.n_columns != kspace.shape[-1]:
+            warnings += cut_off_warnings(central_samples(kspace, mask), self.n_columns)
+            kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
+        return GriddedSlice(kspace, mask, warnings=tuple(warnings)), measured.frames
