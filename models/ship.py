@@ -170,7 +170,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         f"| initial image | {describe_initial_image(start)} |\n"
         f"| phase | {describe_phase(recipe.get('phase_smoothing', 0.0))} |\n"
         "| coils | the same weights for single-coil and multi-coil scans |\n"
-        f"| licence | {recipe['training']['licence']}, as the program; trained from random weights |\n"
+        f"| licence | {recipe['training']['licence']}, like the program; trained from random initial weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
         "## Training",
@@ -192,9 +192,9 @@ def describe_training(stages: list[Path], card: Card, torch_version: str) -> str
     return (
         f"See [TRAINING.md](../TRAINING.md). Training data: {card.trained_on.removesuffix(SIMULATED)}; phase, coils "
         "and noise are simulated.\n\n"
-        f"{steps} with one patch each; {minutes:.0f} minutes in total, on one core of a shared two-core machine "
+        f"{steps} with a batch size of one patch; {minutes:.0f} minutes in total, on one core of a shared two-core machine "
         f"(x86-64, torch {torch_version}). The shipped weights are the averaged weights of step "
-        f"{card.metrics['step']:.0f} of the last stage, which had the best validation: {validation}."
+        f"{card.metrics['step']:.0f} of the last stage, which had the best validation PSNR: {validation}."
     )
 
 
@@ -220,9 +220,9 @@ def table(name: str, results: Results) -> str:
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
     groups = ", ".join(f"{group} {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
     where = (
-        "Scans that were not used for training, with noise of 1 % of the maximum; means over subjects. Number "
-        f"of series: {groups}. Other series of the volunteer were used for training. More measures are in the "
-        "[benchmarks](../../docs/benchmarks.md), by `benchmarks/quality.py`."
+        "Means over subjects, for scans not used for training, with noise of 1 % of the maximum. Number of series: "
+        f"{groups}. Other series of the volunteer were used for training. Further metrics, computed by "
+        "`benchmarks/quality.py`, are in the [benchmarks](../../docs/benchmarks.md)."
     )
     return where + "\n\n" + "\n".join(lines)
 
@@ -238,8 +238,8 @@ def describe_gains(name: str, results: Results) -> list[str]:
                 f"{gains[group, coils, sampling]:+.2f} ({group}, {coils} coil{'s' * (coils > 1)}, {sampling})"
                 for group, coils, sampling in (least, most)
             ]
-            average = f"{mean(gains.values()):+.2f} dB on average of the {len(gains)} values of the table"
-            sentences.append(f"Over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
+            average = f"{mean(gains.values()):+.2f} dB on average over the {len(gains)} values in the table"
+            sentences.append(f"Gain over `{other}`: {average}, from {ends[0]} to {ends[1]}.")
     if name in PUBLISHED_GAINS:
         other, sampling, published = PUBLISHED_GAINS[name]
         gains = {key: gain for key, gain in results.gains(name, other).items() if key[1:] == (1, sampling)}
@@ -247,7 +247,7 @@ def describe_gains(name: str, results: Results) -> list[str]:
             ours = ", ".join(f"{gain:+.2f} dB ({key[0]})" for key, gain in gains.items())
             sentences.append(
                 f"Its paper reports {published:+.1f} dB over `{other}` ({sampling}, one coil, full training, other "
-                f"data). Here the gain is {ours}. TRAINING.md lists what was tried."
+                f"data). Here the gain is {ours}. TRAINING.md describes the experiments."
             )
     return sentences
 
