@@ -192,8 +192,8 @@ def describe_training(stages: list[Path], card: Card, torch_version: str) -> str
     return (
         f"See [TRAINING.md](../TRAINING.md). Training data: {card.trained_on.removesuffix(SIMULATED)}; phase, coils "
         "and noise are simulated.\n\n"
-        f"{steps} with a batch size of one patch; {minutes:.0f} minutes in total, on one core of a shared two-core machine "
-        f"(x86-64, torch {torch_version}). The shipped weights are the averaged weights of step "
+        f"{steps} with a batch size of one patch; {minutes:.0f} minutes in total, on one core of a shared two-core "
+        f"machine (x86-64, torch {torch_version}). The shipped weights are the averaged weights of step "
         f"{card.metrics['step']:.0f} of the last stage, which had the best validation PSNR: {validation}."
     )
 
