@@ -15,9 +15,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.repeats import LARGEST_GAIN, REPEAT_CORRELATION, compare_readouts
 from cinerecon.acquisition.grid import Grid
-from cinerecon.acquisition.placement import Lines, fits_grid, locate_lines
+from cinerecon.acquisition.placement import Lines, compare_readouts, fits_grid, locate_lines
 from cinerecon.acquisition.readouts import Readouts, Warn, probe_lines, stronger_line
 from cinerecon.acquisition.select import Selection, is_calibration_only
 from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, Index, RawScan, flag_bit
@@ -130,11 +129,12 @@ def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn:
         return lines
     pairs = np.array(flagged, np.intp)
     strongest = np.argsort(-raw.amplitude[lines.row[pairs[:, 0]]], kind="stable")[:N_COMPARED]
-    correlation, gain = compare_readouts(raw, lines, pairs[strongest])
-    if correlation >= REPEAT_CORRELATION and 1 / LARGEST_GAIN < gain < LARGEST_GAIN:
+    agreement = compare_readouts(raw, lines, pairs[strongest])
+    if agreement.is_one_image and agreement.is_one_gain:
         return lines
     warn(
         f"{int(is_flagged.sum())} calibration lines differ from the image lines measured at the same point of k-space "
-        f"(correlation {correlation:.2f}, {gain:.2g} times their amplitude): they are used for coil maps only"
+        f"(correlation {agreement.correlation:.2f}, {agreement.gain:.2g} times their amplitude): they are used for "
+        "coil maps only"
     )
     return lines.where(~is_flagged)

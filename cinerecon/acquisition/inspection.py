@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.acquisition.formats import RAW_SCAN, require_options
 from cinerecon.acquisition.gating import GatingReport
@@ -126,7 +127,7 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         scanner=" ".join(part for part in (header.vendor, header.model) if part),
         field_strength_tesla=header.field_strength_tesla,
         protocol=header.protocol,
-        n_slices=len(layout.counters.n_frames),
+        n_slices=layout.n_slices,
         n_frames=layout.counters.n_frames,
         time_counter=layout.counters.time,
         n_averages=layout.counters.n_averages,
@@ -257,7 +258,7 @@ def inspect_scan(
     """
     config = AcquisitionConfig.or_default(config)
     require_options(Path(path), RAW_SCAN, config)
-    layout = lay_out(read_raw_scan(path, dataset, measurement), config, noise)
+    layout = checked(lay_out(read_raw_scan(path, dataset, measurement), config, noise))
     plan = describe(layout, config)
     for number in range(plan.n_slices):
         require_signal(_check_rows(layout.raw, layout.lines.of_slice(number).row), layout, number)

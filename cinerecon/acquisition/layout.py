@@ -1,23 +1,22 @@
 """The layout of a raw scan, determined from its headers: readouts used, their positions in k-space, noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
-from cinerecon.acquisition.checks.alignment import alignment_warnings, calibration_warnings
-from cinerecon.acquisition.checks.amplitudes import gain_warnings, without_spikes
 from cinerecon.acquisition.checks.image_space import require_kspace_readouts
-from cinerecon.acquisition.checks.repeats import check_repeated_lines
+from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, plan_grid
-from cinerecon.acquisition.metadata import implausible_size_warnings, slice_meta
+from cinerecon.acquisition.metadata import slice_meta
 from cinerecon.acquisition.noise import (
     Matrix,
     noise_rows,
@@ -29,8 +28,7 @@ from cinerecon.acquisition.noise import (
 )
 from cinerecon.acquisition.placement import (
     Lines,
-    incomplete_frame_warnings,
-    missing_line_warnings,
+    line_samples,
     place_lines,
     require_central_lines,
     require_gaps,
@@ -49,10 +47,6 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import CALIBRATION, RESCALE, SMALLEST_SAMPLE, Index, RawScan
 from cinerecon.io.plausibility import require_memory
-from cinerecon.physics.sampling import csm_warning
-
-SAME_MEASUREMENT = {"measurement_uid": 0.0, "sample_time_us": 0.01}
-"""Values that all readouts of a measurement share, with the largest relative difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +55,8 @@ class ScanLayout:
 
     Attributes
     ----------
-    raw
-        The scan.
+    raw, config
+        The scan, and the settings, in which `Gating.set_counters` may have completed the use of counters.
     selection, lines, counters, grid
         The used readouts, their positions, slices and frames, and the encoded grid.
     gating
@@ -80,6 +74,7 @@ class ScanLayout:
     """
 
     raw: RawScan
+    config: AcquisitionConfig
     selection: Selection
     lines: Lines
     calibration: Lines
@@ -92,6 +87,31 @@ class ScanLayout:
     warnings: tuple[str, ...]
 
     @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return len(self.counters.n_frames)
+
+    @property
+    def middle_slice(self) -> int:
+        """Number of the slice in the middle, which has the most signal."""
+        return (self.n_slices - 1) // 2
+
+    def lines_of_frames(self, number: int) -> NDArray[np.bool_]:
+        """The lines that each frame of a slice measures, ``(frames, ky)``."""
+        return self.lines.of_slice(number).mask(self.counters.n_frames[number], self.grid.ky)[:, 0, :, 0]
+
+    def samples(self, lines: Lines) -> NDArray[np.complex64]:
+        """Samples of readouts on the encoded grid, of the coils that are not left out, ``(readouts, coils, kx)``."""
+        samples = np.zeros((len(lines.row), len(self.coils), self.grid.kx), np.complex64)
+        for readout, start, measured in zip(samples, lines.start, line_samples(self.raw, lines), strict=True):
+            readout[:, start : start + measured.shape[1]] = measured[self.coils]
+        return samples
+
+    def with_warnings(self, texts: Iterable[str]) -> Self:
+        """The same layout with further warnings, each once."""
+        return replace(self, warnings=tuple(dict.fromkeys([*self.warnings, *texts])))
+
+    @property
     def all_warnings(self) -> tuple[str, ...]:
         """Warnings of the scan and of its slices, each once."""
         return tuple(dict.fromkeys([*self.warnings, *(text for meta in self.meta for text in meta.warnings)]))
@@ -99,6 +119,8 @@ class ScanLayout:
 
 def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | None = None) -> ScanLayout:
     """Check the headers of a scan and determine the use of each readout. Only a few samples are read.
+
+    `checks.table.checked` then compares headers and samples.
 
     Raises
     ------
@@ -139,8 +161,9 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     noise = without_signal(noise)
     slices = enumerate(counters.n_frames)
     meta = [slice_meta(raw, lines.of_slice(number), number, n, grid.pixel_size_mm, gating) for number, n in slices]
-    layout = ScanLayout(
+    return ScanLayout(
         raw=raw,
+        config=config,
         selection=replace(selection, dropped=(*selection.dropped, *_unused(raw, selection, calibration, lines))),
         lines=lines,
         calibration=calibration,
@@ -150,30 +173,8 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
         coils=coils,
         noise=noise,
         meta=tuple(meta),
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
-    return replace(layout, warnings=tuple(dict.fromkeys([*warnings, *_check_layout(layout, config)])))
-
-
-def _check_layout(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
-    """Warnings about samples, sizes and coils of a scan."""
-    raw, lines, grid, n_frames = layout.raw, layout.lines, layout.grid, layout.counters.n_frames
-    if not layout.gating.is_retro:
-        is_average = config.repeats == "average"
-        yield from check_repeated_lines(raw, lines, layout.counters.n_averages, is_requested=is_average)
-        yield from gain_warnings(raw, lines, layout.selection.calibration, grid)
-    yield from alignment_warnings(raw, lines, layout.coils, grid)
-    yield from calibration_warnings(raw, lines, layout.calibration, layout.coils, grid)
-    yield from incomplete_frame_warnings(lines, n_frames, grid)
-    yield from missing_line_warnings(raw, lines, n_frames, grid)
-    yield from implausible_size_warnings(raw.header, grid)
-    yield from _vendor_warnings(raw, config)
-    yield from _receiver_warnings(raw, lines)
-    yield from _measurement_warnings(raw, lines)
-    if len(layout.coils) > 1:
-        yield from _csm_warnings(lines, layout.calibration, layout.counters, grid)
-    if config.whiten and len(layout.noise) == 0:
-        yield "no noise readouts: coils are not whitened"
 
 
 class CoilMatrix(NamedTuple):
@@ -255,45 +256,3 @@ def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines
     n_rejected = len(np.setdiff1d(selection.image, lines.row))
     if n_rejected:
         yield Dropped(n_rejected, "gating: in rejected heartbeats, or without a frame near its cardiac phase")
-
-
-def _csm_warnings(lines: Lines, calibration: Lines, counters: Counters, grid: Grid) -> Iterator[str]:
-    """A warning for each slice with too few lines for coil maps."""
-    for number, n_frames in enumerate(counters.n_frames):
-        extra, own = calibration.of_slice(number), lines.of_slice(number)
-        warning = csm_warning(extra.mask(1, grid.ky) if extra.row.size else own.mask(n_frames, grid.ky), grid.kx)
-        if warning:
-            yield warning
-
-
-def _measurement_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
-    """Warnings about slices whose readouts are of different measurements."""
-    for name, tolerance in SAME_MEASUREMENT.items():
-        values = raw.heads[name][lines.row]
-        for number in np.unique(lines.slices):
-            smallest, largest = values[lines.slices == number].min(), values[lines.slices == number].max()
-            if largest > (1 + tolerance) * smallest:
-                yield (
-                    f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: of two "
-                    "measurements? if these are different scans, do not trust the image"
-                )
-
-
-def _vendor_warnings(raw: RawScan, config: AcquisitionConfig) -> Iterator[str]:
-    """A warning if the sign of the Fourier transform, which depends on the vendor, is assumed."""
-    if config.transform == "auto" and not raw.header.vendor:
-        yield (
-            "the header has no systemVendor, so that the sign of the Fourier transform is unknown: the inverse one is "
-            "used; images of a Siemens scan are then rotated by 180 degrees, and --set preprocessing.transform=fft "
-            "corrects them"
-        )
-
-
-def _receiver_warnings(raw: RawScan, lines: Lines) -> Iterator[str]:
-    """Warnings about the number of channels and the pilot tone."""
-    n_coils = int(raw.heads["active_channels"][lines.row[0]])
-    claimed = raw.header.receiver_channels
-    if claimed is not None and claimed != n_coils:
-        yield f"the header's receiverChannels is {claimed}, the image readouts have {n_coils} channels"
-    if raw.header.has_pilot_tone:
-        yield "the pilot tone is on: the first 3 and the last sample of each readout are left out"

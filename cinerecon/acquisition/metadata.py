@@ -1,4 +1,4 @@
-"""Metadata of a slice from the headers: position, orientation, frame times, thickness; and their plausibility."""
+"""Metadata of a slice from the headers: position, orientation, frame times, thickness."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,6 @@ import numpy as np
 from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS
-from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.placement import Lines
 from cinerecon.cine_meta import CineMeta, Geometry, vector
 from cinerecon.io.ismrmrd.header import MrdHeader
@@ -16,10 +15,7 @@ from cinerecon.io.plausibility import (
     LONGEST_FRAME_MS,
     NOT_ORTHONORMAL,
     are_orthonormal,
-    size_warnings,
     thickness_or_default,
-    thickness_warnings,
-    tr_warnings,
 )
 
 FRAME_TIME_RATIO = 1.3
@@ -143,11 +139,3 @@ def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
         return True
     order = np.argsort(raw.heads["acquisition_time_stamp"][lines.row], kind="stable")
     return bool((np.diff(lines.frames[order]) < 0).any())
-
-
-def implausible_size_warnings(header: MrdHeader, grid: Grid) -> Iterator[str]:
-    """Warnings about sizes and times outside the range of cardiac scans, with the probable unit."""
-    fov_x, fov_y, thickness = header.encodings[0].recon.fov_mm
-    yield from size_warnings((fov_y, fov_x), grid.pixel_size_mm)
-    yield from thickness_warnings(thickness) if thickness > 0 else ()
-    yield from tr_warnings(header.tr_ms)

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.layout import lay_out
@@ -108,7 +109,7 @@ def phase_contrast_of(
     if len(sets) != 2:
         return None
     configs = [config.model_copy(update={"select": config.select | {"set": number}}) for number in sets]
-    layouts = [lay_out(raw, config_of_set, noise) for config_of_set in configs]
+    layouts = [checked(lay_out(raw, config_of_set, noise)) for config_of_set in configs]
     n_slices = [len(layout.meta) for layout in layouts]
     if n_slices[0] != n_slices[1]:
         what = f"the two sets have {n_slices[0]} and {n_slices[1]} slices"

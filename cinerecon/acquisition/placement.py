@@ -1,7 +1,7 @@
-"""Position of the readouts on the encoded grid, with slice and frame; and warnings about missing lines."""
+"""Position of the readouts on the encoded grid, with slice and frame, and their samples."""
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,27 +11,20 @@ from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
-from cinerecon.words import name_numbers
 
 MIN_ECHO_FRACTION = 0.4
 """Smallest fraction of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
 
-INCOMPLETE_FRACTION = 0.75
-"""Ratio of the lines of a frame to the median of all frames below which it is incomplete; random patterns vary less."""
-MAX_CALIBRATION_FRAMES, MIN_CALIBRATION_LINES = 0.25, 4
-"""Largest fraction of frames with more central lines than the others, and smallest number of these, if they are
-calibration lines without a flag, and the other frames complete."""
 CENTRE_HALF_WIDTH = 2
 """Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
 FILLED_FRACTION = 0.9
 """The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, is
 between this and its inverse if lines with gaps reach the edge of the grid."""
-DENSE_FRACTION = 0.75
-"""Fraction of the lines between the first and the last one above which a frame is not undersampled."""
-MAX_UNUSED_LINES = 2
-"""Number of lines at an end of the header's range that scanners leave out, for symmetry about the centre."""
-MAX_LISTED_FRAMES = 8
-"""Largest number of frames that a warning names."""
+REPEAT_CORRELATION = 0.95
+"""Correlation of repeated measurements below which they belong to different images. With noise and small motion it is
+above 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
+LARGEST_GAIN = 1.3
+"""Largest ratio of the amplitudes of repeated measurements; noise and motion change them by a few per cent."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,102 +252,65 @@ def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
     raise DataError(what, where=str(raw.path), hint=hint)
 
 
-def incomplete_frame_warnings(lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
-    """A warning for each slice with frames that were measured incompletely.
+class Agreement(NamedTuple):
+    """Agreement of two measurements of the same lines.
 
-    If all frames share one pattern, these are frames that lack some of its lines; if patterns differ, frames with far
-    fewer lines.
+    Attributes
+    ----------
+    correlation
+        Weighted by the energy; 1 if they differ only by a factor.
+    gain
+        Ratio of the amplitudes of the second to the first.
     """
-    counts = tuple(n_frames)
-    for number, n in enumerate(counts):
-        mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0]
-        text = describe_incomplete_frames(mask, grid.ky // 2, f" of slice {number}" if len(counts) > 1 else "")
-        if text:
-            yield text
+
+    correlation: float
+    gain: float
+
+    @property
+    def is_one_image(self) -> bool:
+        """Whether they show the same image, except for a factor."""
+        return self.correlation >= REPEAT_CORRELATION
+
+    @property
+    def is_one_gain(self) -> bool:
+        """Whether they have the same amplitude."""
+        return 1 / LARGEST_GAIN < self.gain < LARGEST_GAIN
 
 
-def missing_line_warnings(raw: RawScan, lines: Lines, n_frames: Iterable[int], grid: Grid) -> Iterator[str]:
-    """A warning for each slice without acceleration that lacks lines in all frames."""
-    encoding = raw.header.encoding
-    limit = encoding.line_limit
-    for number, n in enumerate(n_frames):
-        mask = lines.of_slice(number).mask(n, grid.ky)[:, 0, :, 0]
-        measured = np.flatnonzero(mask.any(0)) - grid.first_row
-        first, last = int(measured[0]), int(measured[-1])
-        if encoding.acceleration > 1 or np.median(mask.sum(1)) <= DENSE_FRACTION * (last - first + 1):
-            continue
-        if limit is not None:
-            begin = max(min(first, limit.minimum), -grid.first_row)
-            end = min(max(last, limit.maximum), grid.ky - 1 - grid.first_row)
-            first = begin if first - begin > MAX_UNUSED_LINES else first
-            last = end if end - last > MAX_UNUSED_LINES else last
-        missing = np.setdiff1d(np.arange(first, last + 1), measured)
-        if missing.size:
-            yield (
-                f"slice {number}: {name_numbers('line', missing.tolist())} of {first} to {last} were measured in no "
-                "frame: partial Fourier, or was the scan stopped, or are readouts lost?"
-            )
-
-
-def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:
-    """Text that names the frames of a slice that were measured incompletely; empty if there are none.
+def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> Agreement:
+    """Compare pairs of readouts in the columns that both cover, among them the centre.
 
     Parameters
     ----------
-    mask
-        ``(frames, ky)``
-    centre
-        The row at the centre of k-space.
-    location
-        Text that names the slice, if there are several.
+    raw
+        The scan.
+    lines
+        Its readouts, located on the grid.
+    pairs
+        ``(pairs, 2)`` indices of ``lines``.
     """
-    incomplete = _incomplete(mask)
-    if not incomplete.any():
-        return ""
-    parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
-    complete = _complete_run(incomplete)
-    option = f"; --frames {complete[0]}:{complete[1]} leaves them out" if complete else ""
-    return f"frames measured incompletely{location}: {parts} - do not trust their images{option}"
+    product = energy = 0.0
+    gains = []
+    both = lines.where(pairs.ravel())
+    samples = line_samples(raw, both)
+    for i in range(0, len(samples), 2):
+        begin, end = both.start[i : i + 2].max(), (both.start + both.n_samples)[i : i + 2].min()
+        first, second = (samples[k][:, begin - both.start[k] : end - both.start[k]] for k in (i, i + 1))
+        norms = [float(np.linalg.norm(readout)) for readout in (first, second)]
+        product += float(np.vdot(first, second).real)
+        energy += norms[0] * norms[1]
+        gains.append(norms[1] / norms[0])
+    return Agreement(product / energy if energy else 1.0, float(np.median(gains)))
 
 
-def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The frames that lack lines, ``(frames,)`` bool, from the mask ``(frames, ky)``."""
-    n_lines = mask.sum(1)
-    fullest, usual = mask[n_lines.argmax()], int(np.median(n_lines))
-    if (mask & ~fullest).any():  # patterns differ
-        return np.asarray(n_lines < INCOMPLETE_FRACTION * usual)
-    has_more = n_lines > usual
-    if 0 < has_more.mean() <= MAX_CALIBRATION_FRAMES and _are_central(
-        fullest & ~mask[n_lines == usual].any(0), fullest
-    ):
-        return np.asarray(n_lines < usual)  # the others have calibration lines, too
-    return np.asarray(n_lines < n_lines.max())
-
-
-def _are_central(extra: NDArray[np.bool_], lines: NDArray[np.bool_]) -> bool:
-    """Whether additional lines are several in the middle half of all lines, both ``(ky,)`` bool."""
-    added, measured = (np.flatnonzero(part) for part in (extra, lines))
-    quarter = (measured[-1] - measured[0]) / 4
-    is_middle = added.size and added[0] >= measured[0] + quarter and added[-1] <= measured[-1] - quarter
-    return bool(is_middle and added.size >= MIN_CALIBRATION_LINES)
-
-
-def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
-    """Texts on the first incomplete frames with their numbers of lines, and on the number of others."""
-    n_lines = mask.sum(1)
-    expected = int(np.median(n_lines[~incomplete]))
-    numbers = np.flatnonzero(incomplete)
-    for number in numbers[:MAX_LISTED_FRAMES]:
-        has_centre = mask[number, max(centre - CENTRE_HALF_WIDTH, 0) : centre + CENTRE_HALF_WIDTH + 1].any()
-        yield f"frame {number} has {n_lines[number]} of {expected} lines{'' if has_centre else ', none at the centre'}"
-    if len(numbers) > MAX_LISTED_FRAMES:
-        yield f"and {len(numbers) - MAX_LISTED_FRAMES} more"
-
-
-def _complete_run(incomplete: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """The frames before or after all incomplete ones; None if there are complete ones on both sides."""
-    numbers = np.flatnonzero(incomplete)
-    first, last = int(numbers[0]), int(numbers[-1])
-    if last == len(incomplete) - 1 and first > 0:
-        return (0, first)
-    return (last + 1, len(incomplete)) if first == 0 and last + 1 < len(incomplete) else None
+def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
+    """The used samples of located readouts in the forward direction, ``(coils, samples)`` each."""
+    samples = [np.empty((0, 0), np.complex128)] * len(lines.row)
+    n_stored = raw.heads["number_of_samples"][lines.row]
+    for length in np.unique(n_stored):
+        alike = np.flatnonzero(n_stored == length)
+        rows, position = np.unique(lines.row[alike], return_inverse=True)
+        for i, readout in zip(alike, raw.unspoiled_samples(rows)[position], strict=True):
+            used = readout[:, lines.skip[i] : lines.skip[i] + lines.n_samples[i]].astype(np.complex128)
+            samples[i] = used[:, ::-1] if lines.reverse[i] else used
+    return samples

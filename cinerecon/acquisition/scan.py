@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_noise_std, with_virtual_coils
 from cinerecon.acquisition.checks.measured import own_lines
-from cinerecon.acquisition.checks.stored_kspace import noise_level_warnings
+from cinerecon.acquisition.checks.noise_level import noise_level_warnings
+from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
@@ -70,7 +71,7 @@ class Scan(CineSource):
     @property
     def n_slices(self) -> int:
         """Number of slices."""
-        return len(self._layout.counters.n_frames)
+        return self._layout.n_slices
 
     def size_of(self, number: int) -> SliceSize:
         """See `CineSource.size_of`."""
@@ -237,4 +238,4 @@ def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = 
     HeaderError, DataError, UnsupportedError
         If the scan cannot be processed correctly.
     """
-    return Scan(lay_out(raw, config, noise), config)
+    return Scan(checked(lay_out(raw, config, noise)), config)

@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.checks.axes_order import axes_warnings
 from cinerecon.acquisition.checks.measured import require_own_pattern
-from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings, require_kspace, require_magnitude
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
+from cinerecon.acquisition.checks.table import ARRAY_CHECKS, line_warnings, run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.axes import KSPACE, MASK
@@ -281,18 +281,11 @@ def _data_of_arrays(
     if not kspace.any():
         raise DataError("there is no signal at the samples of the mask")
     require_magnitude(kspace, "kspace")
-    texts += _kspace_warnings(kspace.cpu(), sampled.cpu())
+    stored = StoredSlice(kspace.cpu(), sampled.cpu(), "kspace", "the axes of an array are (frames, coils, ky, kx)")
+    texts += [*run_checks(ARRAY_CHECKS, stored), *line_warnings(stored, kspace.shape[-1])]
     meta = CineMeta(warnings=tuple(texts))
     maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace))
     return finish_slice(GriddedSlice(kspace, sampled), meta, config, csm=maps).data
-
-
-def _kspace_warnings(kspace: Tensor, mask: Tensor) -> list[str]:
-    """The checks of k-space in array files: images, wrong axes and a wrong centre are refused."""
-    where = "kspace"
-    require_kspace(kspace, where)
-    hint = "the axes of an array are (frames, coils, ky, kx)"
-    return [*axes_warnings(kspace, mask, where, hint), *gain_and_sign_warnings(kspace, mask, where)]
 
 
 def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:

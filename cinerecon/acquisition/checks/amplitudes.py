@@ -1,8 +1,8 @@
-"""Checks of the amplitudes of readouts: spikes, saturation, and frames or lines with a different gain.
+"""Checks of the amplitudes of readouts: saturation, and frames or lines with a different gain.
 
-The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Spikes are left out.
-Changes of the gain are reported; they occur if calibration lines of another contrast are counted as lines of the
-image, or parts of the data were scaled separately.
+The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Changes of the gain
+occur if calibration lines of another contrast are counted as lines of the image, or parts of the data were scaled
+separately.
 """
 
 from collections.abc import Iterator
@@ -11,19 +11,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.grid import Grid
-from cinerecon.acquisition.placement import Lines
-from cinerecon.acquisition.readouts import Warn
-from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.acquisition.checks.central import CentralReadouts
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.words import name_frames
 
-SPIKE_RATIO = 20.0
-"""Ratio of the largest sample of a readout to those of its line and adjacent ones in other frames above which it is a
-spike."""
-MAX_SPIKE_FRACTION = 0.01
-"""Largest fraction of readouts that are spikes; more have another cause."""
-MIN_SPIKE_FRAMES = 3
-"""Smallest number of readouts of a line for the comparison."""
+MIN_FRAMES = 3
+"""Smallest number of frames whose gains are compared."""
 LIMIT_SHARE = 0.999
 """Part of the largest real or imaginary part of a coil above which a sample counts as at the limit of the receiver."""
 MIN_AT_LIMIT = 4
@@ -49,48 +42,13 @@ MAX_STEP_DIFFERENCE = 0.5
 """Largest difference of the logarithms of the steps at the two ends of a block of lines."""
 
 
-def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
-    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames."""
-    amplitude = raw.amplitude[lines.row]
-    is_spike = np.zeros(len(lines.row), bool)
-    for number in np.unique(lines.slices):
-        rows = np.flatnonzero(lines.slices == number)
-        usual = _usual_amplitude(lines.ky[rows], amplitude[rows])
-        is_spike[rows] = amplitude[rows] > SPIKE_RATIO * usual
-    if not 0 < is_spike.sum() <= max(MAX_SPIKE_FRACTION * len(is_spike), 1):
-        return lines
-    first = int(np.flatnonzero(is_spike)[0])
-    warn(
-        f"{int(is_spike.sum())} of {len(is_spike)} readouts hold a sample more than {SPIKE_RATIO:g} times as large as "
-        f"in other frames, such as acquisition {lines.row[first]}: spikes, which count as not measured"
-    )
-    return lines.where(~is_spike)
-
-
-def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest median amplitude of the line of each readout and adjacent ones; infinite with few readouts."""
-    different, inverse, counts = np.unique(ky, return_inverse=True, return_counts=True)
-    medians = np.array([np.median(amplitude[inverse == i]) for i in range(len(different))])
-    medians[counts < MIN_SPIKE_FRAMES] = 0.0  # one of two readouts may be the spike
-    padded = np.pad(medians, 1)
-    usual = np.maximum(np.maximum(padded[:-2], padded[2:]), medians)
-    usual[usual == 0] = np.inf
-    return np.asarray(usual[inverse])
-
-
-def saturation_warnings(samples: NDArray[np.complexfloating], ky: Index) -> Iterator[str]:
+def saturation_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning if samples were cut off at the limit of the receiver.
 
     The maximum of k-space is steep; where it was cut off, samples at several positions have the same largest real or
     imaginary part.
-
-    Parameters
-    ----------
-    samples
-        ``(readouts, coils, kx)`` readouts near the centre of k-space.
-    ky
-        ``(readouts,)``
     """
+    _, samples, _, ky = central.near
     if not samples.size:
         return
     parts = np.maximum(np.abs(samples.real), np.abs(samples.imag))
@@ -106,14 +64,20 @@ def saturation_warnings(samples: NDArray[np.complexfloating], ky: Index) -> Iter
         )
 
 
-def gain_warnings(raw: RawScan, lines: Lines, calibration: Index, grid: Grid) -> Iterator[str]:
+def gain_warnings(layout: ScanLayout) -> Iterator[str]:
     """Warnings about frames and blocks of lines whose amplitudes differ from the others by a factor."""
-    for number in np.unique(lines.slices):
-        own = lines.of_slice(int(number))
-        where = f" of slice {number}" if len(np.unique(lines.slices)) > 1 else ""
+    if layout.gating.is_retro:
+        return
+    grid = layout.grid
+    for number in range(layout.n_slices):
+        own = layout.lines.of_slice(number)
+        amplitude = layout.raw.amplitude[own.row]
+        table = np.full((layout.counters.n_frames[number], grid.ky), np.nan)
+        table[own.frames, own.ky] = np.where((amplitude > 0) & np.isfinite(amplitude), amplitude, np.nan)
         is_calibration = np.zeros(grid.ky, bool)
-        is_calibration[own.ky[np.isin(own.row, calibration)]] = True
-        yield from table_warnings(_amplitude_table(raw, own, grid.ky), is_calibration, grid.first_row, where)
+        is_calibration[own.ky[np.isin(own.row, layout.selection.calibration)]] = True
+        where = f" of slice {number}" if layout.n_slices > 1 else ""
+        yield from table_warnings(table, is_calibration, grid.first_row, where)
 
 
 def table_warnings(
@@ -136,17 +100,9 @@ def table_warnings(
     yield from _line_gains(table, calibration, first_row, where)
 
 
-def _amplitude_table(raw: RawScan, lines: Lines, ky: int) -> NDArray[np.float64]:
-    """Amplitude of each line of a slice, ``(frames, ky)``; NaN where it was not measured or is not valid."""
-    table = np.full((int(lines.frames.max()) + 1, ky), np.nan)
-    amplitude = raw.amplitude[lines.row]
-    table[lines.frames, lines.ky] = np.where((amplitude > 0) & np.isfinite(amplitude), amplitude, np.nan)
-    return table
-
-
 def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
     is_shared = np.isfinite(table).mean(0) >= MIN_SHARED_FRACTION
-    if len(table) < MIN_SPIKE_FRAMES or not is_shared.any():
+    if len(table) < MIN_FRAMES or not is_shared.any():
         return
     shared = table[:, is_shared]
     has_lines = np.isfinite(shared).any(1)

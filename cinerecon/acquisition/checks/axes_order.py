@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
 from cinerecon.acquisition.readouts import CENTRE_TOLERANCE, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice, correlation
@@ -37,26 +38,16 @@ TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
 
-def axes_warnings(kspace: Tensor, mask: Tensor, where: str, hint: str) -> list[str]:
-    """Check the order of the axes and the centre of k-space; a centre that is slightly off is a warning.
-
-    Parameters
-    ----------
-    kspace, mask
-        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, kx or 1)``
-    where
-        File and slice, for errors.
-    hint
-        How the axes of the file are named or ordered, for errors.
+def centre_warnings(stored: StoredSlice) -> Iterator[str]:
+    """Check the position of the strongest line along ky and kx; a centre that is slightly off is a warning.
 
     Raises
     ------
     DataError
-        If the zero frequency is not in the middle of an axis, or axes seem to be exchanged.
+        If the zero frequency is not in the middle of an axis.
     """
-    _require_order(kspace, where, hint)
-    _require_readouts(mask, where, hint)
-    return [text for dim in AXES for text in _centre_warnings(kspace, mask, dim, where)]
+    for dim in AXES:
+        yield from _centre_warnings(stored.kspace, stored.mask, dim, stored.where)
 
 
 def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iterator[str]:
@@ -94,25 +85,39 @@ def _is_at_end(peak: int, n: int) -> bool:
     return min(peak, n - peak) <= min(CENTRE_TOLERANCE, n // 8)
 
 
-def _require_order(kspace: Tensor, where: str, hint: str) -> None:
-    """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames."""
+def require_order(stored: StoredSlice) -> None:
+    """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames.
+
+    Raises
+    ------
+    DataError
+        If they are.
+    """
+    kspace = stored.kspace
     if min(kspace.shape[:2]) < 2:
         return
     coils = min(correlation(first, second) for first, second in pairwise(kspace[0].numpy()))
     frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0].numpy()))
     if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
         what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
-        raise DataError(f"{what}: these axes seem to be exchanged", where=where, hint=hint)
+        raise DataError(f"{what}: these axes seem to be exchanged", where=stored.where, hint=stored.order_hint)
 
 
-def _require_readouts(mask: Tensor, where: str, hint: str) -> None:
-    """Refuse a pattern that leaves out inner columns of kx at all ky: no Cartesian sequence samples in this way."""
+def require_readouts(stored: StoredSlice) -> None:
+    """Refuse a pattern that leaves out inner columns of kx at all ky: no Cartesian sequence samples in this way.
+
+    Raises
+    ------
+    DataError
+        If it does.
+    """
+    mask = stored.mask
     columns = mask.any(2)
     is_alike = bool((mask == columns[:, :, None]).all())
     steps = columns[:, 0].int().diff(dim=-1).ne(0).sum(-1) if columns.shape[-1] > 1 else torch.zeros(1)
     if is_alike and int(steps.max()) > 2:
         what = "the pattern leaves out columns of kx, and no line of ky: these axes seem to be exchanged"
-        raise DataError(what, where=where, hint=hint)
+        raise DataError(what, where=stored.where, hint=stored.order_hint)
 
 
 def has_exchanged_coils(

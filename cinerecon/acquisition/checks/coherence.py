@@ -1,35 +1,24 @@
-"""Agreement of the central readouts: of the same line in all frames, and of adjacent lines across coils.
+"""Agreement of the frames near the centre of k-space: line numbers, position of the image, and phase.
 
 The phase of a line near the centre of k-space hardly changes over the frames of a cine. If it does, an RF phase or a
 frequency drift was not corrected; single frames may be correct, but frames cannot be combined.
-
-A point of k-space is a linear combination of the points around it in all coils, so that the matrix of all patches of
-the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts that are displaced relative to
-adjacent ones, by an uncorrected alternating direction or gradient delay, raise the small singular values.
 """
 
 from collections.abc import Iterator
-from itertools import product
-from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.coil_changes import (
-    GAP_OVER_SPREAD,
-    Samples,
-    changing_coils,
-    frames_with_exchanged_coils,
-    noisy_coils,
-    two_groups,
-)
+from cinerecon.acquisition.checks.central import MAX_FRAMES, PHASE_DISTANCE, CentralReadouts, Samples
+from cinerecon.acquisition.checks.coil_changes import GAP_OVER_SPREAD, two_groups
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
-from cinerecon.words import counted, name_frames
+from cinerecon.words import name_frames
 
-PHASE_DISTANCE = 4
-"""Largest distance from the centre of k-space of the lines whose phase is compared."""
+MIN_ALTERNATING, ALTERNATING_RATIO = 6, 1.3
+"""Smallest number of frames that may alternate, and smallest ratio of the energy of the highest temporal frequency to
+the smallest energy of all others if they do: 1.5 to 60 for velocity encodings; at most 1.1 in cines and in noise."""
 MIN_COHERENCE = 0.75
 """Coherence of the phase over the frames (1 if constant) below which it is reported; cines with phase changes as fast
 as measured ones have at least 0.83."""
@@ -58,67 +47,40 @@ to 1.8 in phantoms of few frames with much motion."""
 MIN_FRAMES = 4
 """Smallest number of frames whose positions are compared."""
 
-PATCH_DISTANCE = 12
-"""Largest distance from the centre of k-space, along ky and kx, of the patches."""
-PATCH = (5, 3)
-"""Size of the patches along ky and kx."""
-MIN_COILS = 3
-"""Smallest number of coils that predict adjacent lines from each other; with two, intact scans would be reported."""
-MAX_COILS = 6
-"""Number of principal components of the coils whose patches are compared."""
-SIGNAL_FRACTION = 1 / 3
-"""Fraction of the singular values that count as signal."""
-MIN_PATCHES = 2.0
-"""Smallest ratio of the number of patches to the number of points in a patch."""
-MAX_DISPLACEMENT = 3
-"""Largest displacement that is tried, in samples."""
-DISPLACED_RATIO = 1.15
-"""Ratio of the energy of the small singular values as stored to that after a correction, above which readouts are
-displaced: 1.1 to 10 if lines are displaced by a sample, at most 1 in intact scans."""
 
-
-def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Warnings about lines whose phase or gain differs between frames, and about loud coils without signal.
-
-    Parameters
-    ----------
-    samples
-        ``(readouts, coils, kx)`` readouts near the centre of k-space.
-    frames, ky
-        ``(readouts,)``; ky is counted from the centre.
-    coils
-        ``(coils,)`` their numbers.
-    """
-    near = np.abs(ky) <= PHASE_DISTANCE
-    samples, frames, ky = samples[near], frames[near], ky[near]
-    yield from noisy_coils(samples, frames, ky, coils)
-    exchanged = frames_with_exchanged_coils(samples, frames, ky)
-    if exchanged:
-        yield (
-            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or are other coils: "
-            "do not trust the image"
-        )
-        return  # gain and phase of a coil change for the same reason
-    yield from changing_coils(samples, frames, ky, coils)
-    mirrored = mirrored_frames(samples, frames, ky)
+def mirrored_frame_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning about frames whose lines are numbered in the opposite direction."""
+    mirrored = mirrored_frames(*central.near[1:])
     if mirrored:
         yield (
             f"{name_frames(mirrored)}: lines are numbered in the opposite direction to those of the other frames, so "
             "that ky is mirrored: the image is not to be trusted"
         )
-        return  # displaced lines and changes of phase have the same cause
-    displaced = displaced_frames(samples, frames, ky)
+
+
+def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning about frames whose line numbers are wrong."""
+    displaced = displaced_frames(*central.near[1:])
     if displaced:
         yield (
             f"{name_frames(displaced)}: the central lines resemble adjacent ones of other frames: their line numbers "
             "are wrong, and the image is not to be trusted"
         )
-    shifted, n_pixels = shifted_frames(samples, frames, ky)
+
+
+def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning about frames whose images are shifted along x."""
+    shifted, n_pixels = shifted_frames(*central.near[1:])
     if shifted:
         yield (
             f"{name_frames(shifted)}: the image is shifted by {n_pixels:.1f} pixels along x relative to the other "
             "frames: the receiver frequency or the position changed; do not trust images that combine frames"
         )
+
+
+def phase_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning if the phase of the lines changes from frame to frame."""
+    _, samples, _, ky = central.near
     pairs = _pairs_with_strongest(samples, ky)
     if len(pairs) < MIN_COMPARED:
         return
@@ -130,6 +92,33 @@ def coherence_warnings(samples: Samples, frames: Index, ky: Index, coils: Index)
             f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.83 to "
             "1): an RF phase or a frequency drift was not corrected; do not trust images that combine frames"
         )
+
+
+def velocity_warnings(layout: ScanLayout) -> Iterator[str]:
+    """A warning if a header has a VENC and every other frame differs, although the readouts are of one set."""
+    venc_cm_s = layout.raw.header.venc_cm_s
+    if venc_cm_s is not None and _alternates(layout):
+        yield (
+            f"the header has a VENC of {venc_cm_s:g} cm/s and the readouts are of one set, but every other frame "
+            "differs: are velocity encodings numbered as frames? if so, number them in the counter set, and do not "
+            "trust this image"
+        )
+
+
+def _alternates(layout: ScanLayout) -> bool:
+    """Whether every other frame of the middle slice differs, by the central lines that all of its frames have."""
+    own, centre = layout.lines.of_slice(layout.middle_slice), layout.grid.ky // 2
+    n_frames = min(int(own.frames.max()) + 1, MAX_FRAMES) // 2 * 2
+    own = own.where((np.abs(own.ky - centre) <= PHASE_DISTANCE) & (own.frames < n_frames))
+    own = own.where(np.unique(np.stack([own.ky, own.frames], 1), axis=0, return_index=True)[1])
+    ky, counts = np.unique(own.ky, return_counts=True)
+    own = own.where(np.isin(own.ky, ky[counts == n_frames]))
+    if n_frames < MIN_ALTERNATING or own.row.size == 0:
+        return False
+    samples = layout.samples(own)
+    power = (np.abs(np.fft.fft(samples.reshape(-1, n_frames, samples[0].size), axis=1)) ** 2).sum((0, 2))
+    half = n_frames // 2
+    return bool(power[half] > ALTERNATING_RATIO * power[1:half].min())
 
 
 def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
@@ -255,85 +244,3 @@ def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
         strongest = int(readouts[norms[readouts].argmax()])
         pairs += [(int(i), strongest) for i in readouts if i != strongest]
     return np.array(pairs, np.intp).reshape(-1, 2)
-
-
-class Displacement(NamedTuple):
-    """Readouts that are displaced relative to the others: which, and by how many samples; 0 if the sign differs."""
-
-    which: str
-    n_samples: int
-
-
-def displacement_warnings(samples: Samples, ky: Index, order: Index | None) -> Iterator[str]:
-    """A warning if every other readout is displaced or has the opposite sign. Parameters as `find_displacement`."""
-    displacement = find_displacement(samples, ky, order)
-    if displacement:
-        which, n = displacement
-        by = f"displaced by {counted(n, 'sample')} along kx" if n else "of the opposite sign"
-        yield (
-            f"{which} seems {by}: alternating readouts were not corrected; the image has ghosts along y and is not to "
-            "be trusted"
-        )
-
-
-def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displacement | None:
-    """Find a displacement or sign of every other line or readout; None without one, or with few coils or lines.
-
-    Parameters
-    ----------
-    samples
-        ``(readouts, coils, kx)``, up to `PATCH_DISTANCE` lines from the centre.
-    ky
-        ``(readouts,)`` lines, counted from the centre.
-    order
-        ``(readouts,)`` number of each readout in temporal order; None if unknown.
-    """
-    if samples.shape[1] < MIN_COILS:
-        return None
-    centre = _principal_coils(samples)
-    if order is not None:
-        # of each line, only readouts with the parity of the first one: displaced and other readouts would be averaged
-        _, first, line = np.unique(ky, return_index=True, return_inverse=True)
-        alike = order % 2 == order[first][line.ravel()] % 2
-        centre, ky, order = centre[alike], ky[alike], order[alike]
-    groups = [("every other line", ky)] if order is None else [("every other line", ky), ("every other readout", order)]
-    intact = _residual(centre, ky)
-    if intact is None:
-        return None
-    best, displacement = intact / DISPLACED_RATIO, None
-    for (which, number), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
-        other = np.roll(centre, shift, -1) if shift else -centre
-        residual = _residual(np.where((number % 2 == 1)[:, None, None], other, centre), ky)
-        if residual is not None and residual < best:
-            best, displacement = residual, Displacement(which, abs(shift))
-    return displacement
-
-
-def _principal_coils(samples: Samples) -> Samples:
-    """The middle of the readouts, with a margin for displacements, in the first principal components of the coils."""
-    width = min(2 * (PATCH_DISTANCE + MAX_DISPLACEMENT) + 1, samples.shape[-1])
-    middle = samples[..., centre_slice(samples.shape[-1], width)]
-    if middle.shape[1] <= MAX_COILS:
-        return middle
-    _, vectors = np.linalg.eigh(np.einsum("rcx,rdx->cd", middle, middle.conj()))
-    return np.asarray(np.einsum("rcx,cd->rdx", middle, vectors[:, -MAX_COILS:].conj()))
-
-
-def _residual(samples: Samples, ky: Index) -> float | None:
-    """Fraction of the energy of patches of the time average in the small singular values; None with few patches."""
-    lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
-    is_measured = np.isin(lines, ky)
-    inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]
-    average = np.zeros((inner.shape[1], len(lines), inner.shape[2]), np.complex128)
-    for i in np.flatnonzero(is_measured):
-        average[:, i] = inner[ky == lines[i]].mean(0)
-    n_points = len(inner[0]) * PATCH[0] * PATCH[1]
-    if inner.shape[2] < PATCH[1]:
-        return None
-    is_whole = sliding_window_view(is_measured, PATCH[0]).all(1)
-    patches = sliding_window_view(average, PATCH, axis=(1, 2)).transpose(1, 2, 0, 3, 4)[is_whole].reshape(-1, n_points)
-    if len(patches) < MIN_PATCHES * n_points:
-        return None
-    energies = np.linalg.eigvalsh(patches.conj().T @ patches)
-    total = float(energies.sum())
-    return float(energies[: -max(int(SIGNAL_FRACTION * n_points), 1)].clip(0).sum()) / total if total > 0 else None

@@ -6,16 +6,15 @@ form two groups with a gap, the coil was received with two gains or phases, and 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.checks.central import PHASE_DISTANCE, CentralReadouts, Samples
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.words import name_frames, plural
-
-Samples = NDArray[np.complexfloating[Any, Any]]
 
 MIN_PAIRS = 4
 """Smallest number of pairs of readouts from which the noise of a coil is judged."""
@@ -52,33 +51,58 @@ GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
 motion changes the gains of several coils."""
 
 
-def noisy_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
-    """Warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame.
-
-    Parameters
-    ----------
-    samples
-        ``(readouts, coils, kx)`` readouts near the centre of k-space.
-    frames, ky
-        ``(readouts,)``; ky is counted from the centre.
-    coils
-        ``(coils,)`` their numbers.
-    """
+def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame."""
+    _, samples, frames, ky = central.near
     order = np.lexsort((frames, ky))
     is_pair = ky[order[1:]] == ky[order[:-1]]
     first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
-    if len(first) < MIN_PAIRS or len(coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
+    if len(first) < MIN_PAIRS or len(central.coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
         return
     norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
     correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
     amplitude = np.linalg.norm(samples, axis=(0, 2))
     is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
-    noisy = coils[is_loud & (correlation < NOISE_CORRELATION)]
+    noisy = central.coils[is_loud & (correlation < NOISE_CORRELATION)]
     if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
         listed = ",".join(map(str, noisy))
         yield (
-            f"{plural('coil', len(noisy))} {listed}: noise as strong as the signal of the others and no signal; "
-            f"--set preprocessing.exclude_coils=[{listed}] leaves {'them' if len(noisy) > 1 else 'it'} out"
+            f"{plural('coil', len(noisy))} {listed}: noise as strong as the signal of the others and no signal"
+            f"{central.exclusion(noisy)}"
+        )
+
+
+def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning about frames whose coils are in another order than those of the majority."""
+    exchanged = frames_with_exchanged_coils(*central.near[1:])
+    if exchanged:
+        yield (
+            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or are other coils: "
+            "do not trust the image"
+        )
+
+
+def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
+    """A warning if the coils of the calibration lines are in another order than those of the image lines.
+
+    Those of the first slice with calibration lines are compared.
+    """
+    lines, centre = layout.lines, layout.grid.ky // 2
+    separate = layout.calibration.where(~np.isin(layout.calibration.row, lines.row))
+    if separate.row.size == 0:
+        return
+    number = int(separate.slices.min())
+    parts = (separate.of_slice(number), lines.of_slice(number))
+    common = np.intersect1d(parts[0].ky, parts[1].ky)
+    common = common[np.abs(common - centre) <= PHASE_DISTANCE]
+    if common.size == 0:
+        return
+    first = (np.unique(part.ky, return_index=True) for part in parts)
+    rows = [part.where(index[np.searchsorted(ky, common)]) for part, (ky, index) in zip(parts, first, strict=True)]
+    if are_coils_exchanged([*zip(*map(layout.samples, rows), strict=True)]):
+        yield (
+            "the coils of the calibration lines are in another order than those of the image lines, or are other "
+            "coils: do not trust coil maps and image"
         )
 
 
@@ -113,11 +137,12 @@ def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
     return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
 
 
-def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> Iterator[str]:
+def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
     """Warnings about coils whose gain or phase in some frames differs, while that of the other coils does not.
 
     Coils with little signal are left out.
     """
+    (_, samples, frames, ky), coils = central.near, central.coils
     if len(coils) < 2 or len(np.unique(frames)) < MIN_FRAMES:
         return
     amplitude = np.linalg.norm(samples, axis=-1).mean(0)
@@ -135,7 +160,8 @@ def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> 
     if len(numbers) < MIN_FRAMES:
         return
     gains, phases = _relative_gains(factors), _relative_phases(factors)
-    for i, coil in enumerate(coils[is_strong]):
+    coils = coils[is_strong]
+    for i, coil in enumerate(coils):
         differing = _different_gain(gains[:, i], np.delete(gains, i, axis=1))
         if differing.any():
             ratio = np.exp(_change(gains[:, i], differing))
@@ -148,7 +174,7 @@ def changing_coils(samples: Samples, frames: Index, ky: Index, coils: Index) -> 
             what = f"its phase differs by {abs(np.angle(mean[0] * np.conj(mean[1]))):.1f} rad from that in the others"
         yield (
             f"coil {coil} in {name_frames(numbers[differing].tolist())}: {what}; do not trust images that combine "
-            f"frames; --set preprocessing.exclude_coils=[{coil}] leaves it out"
+            f"frames{central.exclusion(coils[[i]])}"
         )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.placement import describe_incomplete_frames
+from cinerecon.acquisition.checks.coverage import describe_incomplete_frames
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.frames import choose_frames

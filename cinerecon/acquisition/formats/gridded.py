@@ -11,15 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.checks.alignment import cut_off_warnings
-from cinerecon.acquisition.checks.axes_order import EXCHANGED_COILS, axes_warnings, has_exchanged_coils
+from cinerecon.acquisition.checks.axes_order import EXCHANGED_COILS, has_exchanged_coils
 from cinerecon.acquisition.checks.measured import find_measured
-from cinerecon.acquisition.checks.stored_kspace import (
-    central_samples,
-    gain_and_sign_warnings,
-    require_kspace,
-    require_magnitude,
-)
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
+from cinerecon.acquisition.checks.table import ARRAY_CHECKS, line_warnings, run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.source import CineSource, SliceSize
@@ -149,14 +144,14 @@ class GridSource(CineSource):
             if axes seem to be exchanged.
         """
         points = kspace.new_ones(len(kspace), 1, kspace.shape[-2], 1, dtype=torch.bool) if claimed is None else claimed
-        warnings = axes_warnings(kspace, points, where, self.order_hint)
-        require_kspace(kspace, where)
+        stored = StoredSlice(kspace, points, where, self.order_hint)
+        warnings = list(run_checks(ARRAY_CHECKS, stored))
         measured = find_measured(kspace, claimed, where)
         kspace, mask = measured.keep_(kspace), measured.mask
-        warnings += [*measured.warnings, *gain_and_sign_warnings(kspace, mask, where)]
-        if self.n_columns != kspace.shape[-1] and mask.shape[-1] != 1:
+        n_columns = self.n_columns if mask.shape[-1] == 1 else kspace.shape[-1]
+        warnings += [*measured.warnings, *line_warnings(stored._replace(kspace=kspace, mask=mask), n_columns)]
+        if n_columns != self.n_columns:
             warnings.append("readouts were not measured completely: their oversampling is kept")
-        elif self.n_columns != kspace.shape[-1]:
-            warnings += cut_off_warnings(central_samples(kspace, mask), self.n_columns)
-            kspace = crop_frames(kspace, self.n_columns, -1).mul_(mask)
+        elif n_columns != kspace.shape[-1]:
+            kspace = crop_frames(kspace, n_columns, -1).mul_(mask)
         return GriddedSlice(kspace, mask, warnings=tuple(warnings)), measured.frames

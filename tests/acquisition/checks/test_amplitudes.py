@@ -7,6 +7,7 @@ import torch
 from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.checks.amplitudes import saturation_warnings
+from cinerecon.acquisition.checks.central import central_of_array
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -117,8 +118,7 @@ def test_a_saturated_receiver_is_reported(tmp_path, n_coils, noise, oversampling
 
 
 def test_a_point_in_the_image_is_no_saturated_receiver():
-    ky = np.repeat(np.arange(-4, 5), 2)
-    samples = np.exp(0.3j * ky)[:, None, None] * np.ones((1, 2, 64))
-    assert not list(saturation_warnings(samples, ky))
-    assert not list(saturation_warnings(np.ones((18, 2, 64), complex), ky))
-    assert not list(saturation_warnings(np.zeros((18, 2, 64), complex), ky))
+    mask = torch.ones(2, 1, 9, 1, dtype=torch.bool)
+    ones = torch.ones(2, 2, 9, 64, dtype=torch.complex64)
+    for kspace in (torch.exp(0.3j * torch.arange(9))[:, None] * ones, ones, 0 * ones):
+        assert not list(saturation_warnings(central_of_array(kspace, mask, 64)))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition.checks.coherence import Displacement, find_displacement
-from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings
+from cinerecon.acquisition.checks.displacement import Displacement, find_displacement
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice
+from cinerecon.acquisition.checks.table import line_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
@@ -166,9 +167,9 @@ def test_displaced_lines_of_an_array_are_found(scan):
     generator = torch.Generator().manual_seed(0)
     kspace += 1e-3 * torch.randn(kspace.shape, generator=generator, dtype=torch.complex64)
     mask = torch.ones(6, 1, 32, 1, dtype=torch.bool)
-    assert list(gain_and_sign_warnings(kspace, mask, "")) == []
+    assert list(line_warnings(StoredSlice(kspace, mask, "", ""), 32)) == []
     kspace[:, :, 1::2] = kspace[:, :, 1::2].roll(1, -1)
-    (text,) = gain_and_sign_warnings(kspace, mask, "")
+    (text,) = line_warnings(StoredSlice(kspace, mask, "", ""), 32)
     assert "every other line seems displaced by 1 sample along kx" in text
     samples = kspace[0].movedim(1, 0).numpy()
     assert find_displacement(samples, np.arange(32) - 16, None) == Displacement("every other line", 1)

@@ -1,30 +1,29 @@
 """Coils whose gain or phase differs between frames, in simulated scans that are intact otherwise."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from raw_scan import small_scan
 
-from cinerecon.acquisition.checks.alignment import spread_over_frames
-from cinerecon.acquisition.checks.coherence import PHASE_DISTANCE, shifted_frames
-from cinerecon.acquisition.checks.coil_changes import changing_coils, two_groups
+from cinerecon.acquisition.checks.central import central_of_array
+from cinerecon.acquisition.checks.coherence import shifted_frame_warnings
+from cinerecon.acquisition.checks.coil_changes import coil_change_warnings, two_groups
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine
 
 
-def central_readouts(seed=0, n_coils=6, n_frames=8, undersample="equispaced:4,acs=8", **settings):
-    """Readouts near the centre of a simulated slice, their frames, and their lines counted from the centre."""
+def simulated(seed=0, n_coils=6, n_frames=8, undersample="equispaced:4,acs=8", **settings):
+    """K-space and mask of a simulated slice."""
     config = SimulateConfig(
         seed=seed, frames=n_frames, ky=64, kx=64, coils=n_coils, undersample=undersample, **settings
     )
     (data,) = simulate_cine(config)
-    frames, rows = data.mask[:, 0, :, 0].nonzero().numpy().T
-    ky = rows - data.kspace.shape[-2] // 2
-    chosen = spread_over_frames(frames, ky, PHASE_DISTANCE, n_frames)
-    return data.kspace.numpy()[frames[chosen], :, rows[chosen]], frames[chosen], ky[chosen]
+    return data.kspace, data.mask
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -32,9 +31,9 @@ def test_intact_scans_are_not_reported(seed):
     settings = {"n_coils": (2, 3, 8, 16)[seed % 4], "phase": ("smooth", "measured")[seed % 2]}
     settings["n_frames"] = (4, 6, 8, 12, 16)[seed % 5]
     undersample = (None, "gaussian:6", "equispaced:4,acs=8")[seed % 3]
-    samples, frames, ky = central_readouts(seed, undersample=undersample, noise=0.005 * (1 + seed % 3), **settings)
-    assert list(changing_coils(samples, frames, ky, np.arange(samples.shape[1]))) == []
-    assert shifted_frames(samples, frames, ky) == ([], 0.0)
+    data = simulated(seed, undersample=undersample, noise=0.005 * (1 + seed % 3), **settings)
+    central = central_of_array(*data, n_columns=64)
+    assert [*coil_change_warnings(central), *shifted_frame_warnings(central)] == []
 
 
 @pytest.mark.parametrize(
@@ -43,12 +42,11 @@ def test_intact_scans_are_not_reported(seed):
     + [(factor, frames) for factor in (-1.0, np.exp(1j)) for frames in ([4, 5, 6, 7], [3], [0, 1])],
 )
 def test_a_coil_of_another_gain_or_phase(factor, frames_of_factor):
-    samples, frames, ky = central_readouts()
-    samples[np.isin(frames, frames_of_factor), 2] *= factor
-    (text,) = changing_coils(samples, frames, ky, np.arange(10, 16))
+    kspace, mask = simulated()
+    kspace[frames_of_factor, 2] *= factor
+    (text,) = coil_change_warnings(replace(central_of_array(kspace, mask, 64), coils=np.arange(10, 16)))
     where = {4: "frames 4 to 7", 1: "frame 3", 2: "frames 0, 1"}[len(frames_of_factor)]
     assert text.startswith(f"coil 12 in {where}: ")
-    assert "exclude_coils=[12]" in text
     gain, phase = re.search(r"([\d.]+) times its amplitude|differs by ([\d.]+) rad", text).groups()
     if phase is None:
         assert float(gain) == pytest.approx(factor, rel=0.2)
@@ -57,18 +55,17 @@ def test_a_coil_of_another_gain_or_phase(factor, frames_of_factor):
 
 
 def test_factors_that_all_coils_have_are_not_those_of_one():
-    samples, frames, ky = central_readouts()
-    samples[frames >= 4] *= 3 * np.exp(2j)
-    assert list(changing_coils(samples, frames, ky, np.arange(6))) == []
+    kspace, mask = simulated()
+    kspace[4:] *= 3 * np.exp(2j)
+    assert list(coil_change_warnings(central_of_array(kspace, mask, 64))) == []
 
 
 def test_frames_of_another_receiver_frequency():
-    samples, frames, ky = central_readouts()
-    kx = np.arange(64) - 32
-    samples[frames >= 5] *= np.exp(-2j * np.pi * 3 / 64 * kx)
-    shifted, n_pixels = shifted_frames(samples, frames, ky)
-    assert shifted == [5, 6, 7]
-    assert n_pixels == pytest.approx(3, abs=0.3)
+    kspace, mask = simulated()
+    kspace[5:] *= torch.exp(-2j * np.pi * 3 / 64 * (torch.arange(64) - 32))
+    (text,) = shifted_frame_warnings(central_of_array(kspace, mask, 64))
+    assert text.startswith("frames 5 to 7: ")
+    assert float(re.search(r"shifted by ([\d.]+) pixels", text).group(1)) == pytest.approx(3, abs=0.3)
 
 
 def test_two_groups():
@@ -85,3 +82,4 @@ def test_a_change_in_another_slice_than_the_middle_one(tmp_path):
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), AcquisitionConfig(csm="walsh")).plan.warnings
     (text,) = [text for text in warnings if "phase differs" in text]
     assert text.startswith("slice 2: coil 1 in frames 4, 5: its phase differs by 3.")
+    assert "exclude_coils=[1]" in text

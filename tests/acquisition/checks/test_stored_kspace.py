@@ -5,7 +5,8 @@ import pytest
 import torch
 from conftest import beating_cine, coil_maps
 
-from cinerecon.acquisition.checks.stored_kspace import gain_and_sign_warnings, require_kspace
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_kspace
+from cinerecon.acquisition.checks.table import line_warnings
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import fft2c
 
@@ -23,14 +24,18 @@ def mask_of(kspace: torch.Tensor) -> torch.Tensor:
     return (kspace != 0).any(1, keepdim=True).any(-1, keepdim=True)
 
 
-def warnings_of(kspace: torch.Tensor) -> list[str]:
-    return list(gain_and_sign_warnings(kspace, mask_of(kspace), "x"))
+def stored(kspace: torch.Tensor, mask: torch.Tensor | None = None) -> StoredSlice:
+    return StoredSlice(kspace, mask_of(kspace) if mask is None else mask, "x", "")
+
+
+def warnings_of(kspace: torch.Tensor, mask: torch.Tensor | None = None) -> list[str]:
+    return list(line_warnings(stored(kspace, mask), kspace.shape[-1]))
 
 
 @pytest.mark.parametrize("step", [1, 3])
 def test_k_space_passes(kspace, step):
     kspace[:, :, torch.arange(48) % step > 0] = 0
-    require_kspace(kspace, "x")
+    require_kspace(stored(kspace))
     assert not warnings_of(kspace)
 
 
@@ -38,7 +43,7 @@ def test_k_space_passes(kspace, step):
 def test_images_are_refused(kspace, dims, words):
     image = torch.fft.fftshift(torch.fft.ifftn(torch.fft.ifftshift(kspace, dims), dim=dims), dims)
     with pytest.raises(DataError, match=f"not k-space {words}:"):
-        require_kspace(image, "x")
+        require_kspace(stored(image))
 
 
 def test_lines_that_run_backwards_are_reported(kspace):
@@ -78,7 +83,7 @@ def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
 
 def test_points_are_not_examined(kspace):
     mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 56)) < 0.3)
-    assert not list(gain_and_sign_warnings(kspace * mask, mask, "x"))
+    assert not warnings_of(kspace * mask, mask)
 
 
 def test_exchanged_frames_and_coils_are_reported(kspace):

@@ -1,0 +1,139 @@
+"""The readouts of a slice near the centre of k-space, of a raw scan or of an array: what most checks compare."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
+
+Samples = NDArray[np.complexfloating[Any, Any]]
+
+MAX_DISTANCE, MAX_READOUTS = 1, 24
+"""Largest distance from the centre of k-space, and largest number, of `CentralReadouts.first`."""
+PHASE_DISTANCE, MAX_FRAMES = 4, 32
+"""Largest distance from the centre of k-space, and largest number of frames of a line, of `CentralReadouts.near`."""
+PATCH_DISTANCE, MAX_PATCH_FRAMES = 12, 4
+"""The same of `CentralReadouts.around`."""
+
+
+class CentralLines(NamedTuple):
+    """Some of the readouts of a slice.
+
+    Attributes
+    ----------
+    indices
+        ``(readouts,)`` indices of the readouts of the slice.
+    samples
+        ``(readouts, coils, kx)``
+    frames, ky
+        ``(readouts,)``; ky is counted from the centre.
+    """
+
+    indices: Index
+    samples: Samples
+    frames: Index
+    ky: Index
+
+
+@dataclass(frozen=True, eq=False)
+class CentralReadouts:
+    """The readouts of a slice, of which those near the centre of k-space are read once a check needs them.
+
+    Attributes
+    ----------
+    frames, ky
+        ``(readouts,)``; ky is counted from the centre.
+    coils
+        ``(coils,)`` their numbers in the scan.
+    read
+        Reads the readouts at some indices, ``(readouts, coils, kx)``.
+    n_columns
+        Columns of the image.
+    rows, is_reversed
+        ``(readouts,)`` numbers of the readouts in a raw scan, and whether flags mark them as reversed; None for arrays.
+    max_frames
+        Largest number of frames whose lines are compared.
+    """
+
+    frames: Index
+    ky: Index
+    coils: Index
+    read: Callable[[Index], Samples]
+    n_columns: int
+    rows: Index | None = None
+    is_reversed: NDArray[np.bool_] | None = None
+    max_frames: int = MAX_FRAMES
+
+    @cached_property
+    def first(self) -> CentralLines:
+        """The lines next to the centre in the first frames."""
+        near = np.flatnonzero(np.abs(self.ky) <= MAX_DISTANCE)
+        order = np.argsort(self.frames[near], kind="stable")[:MAX_READOUTS]
+        return self._lines(near[np.sort(order)])
+
+    @cached_property
+    def near(self) -> CentralLines:
+        """The lines whose phase, gain and position are compared between frames, spread over the cine."""
+        return self._lines(self._spread_over_frames(PHASE_DISTANCE, self.max_frames))
+
+    @cached_property
+    def around(self) -> CentralLines:
+        """More lines around the centre in few frames, for the comparison of adjacent lines."""
+        return self._lines(self._spread_over_frames(PATCH_DISTANCE, MAX_PATCH_FRAMES))
+
+    def exclusion(self, coils: Index) -> str:
+        """Text with the option that leaves coils out; empty for arrays, which have no such option."""
+        listed, pronoun = ",".join(map(str, coils)), "them" if len(coils) > 1 else "it"
+        return "" if self.rows is None else f"; --set preprocessing.exclude_coils=[{listed}] leaves {pronoun} out"
+
+    def _lines(self, index: Index) -> CentralLines:
+        return CentralLines(index, self.read(index), self.frames[index], self.ky[index])
+
+    def _spread_over_frames(self, distance: int, n_frames: int) -> Index:
+        """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
+        near = np.flatnonzero(np.abs(self.ky) <= distance)
+        readouts = near[np.lexsort((self.frames[near], self.ky[near]))]  # line by line, and by frame
+        _, first, count = np.unique(self.ky[readouts], return_index=True, return_counts=True)
+        positions = first[:, None] + np.linspace(0, count - 1, n_frames, axis=1).round().astype(np.intp)
+        return np.asarray(readouts[positions[np.diff(positions, axis=1, prepend=-1) > 0]])
+
+
+def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAMES) -> CentralReadouts:
+    """The readouts of one slice of a raw scan."""
+    own = layout.lines.of_slice(number)
+    return CentralReadouts(
+        frames=own.frames,
+        ky=own.ky - layout.grid.ky // 2,
+        coils=layout.coils,
+        read=lambda index: layout.samples(own.where(index)),
+        n_columns=layout.grid.x,
+        rows=own.row,
+        is_reversed=has_flag(layout.raw.heads[own.row], REVERSE),
+        max_frames=max_frames,
+    )
+
+
+def central_of_array(kspace: Tensor, mask: Tensor, n_columns: int) -> CentralReadouts:
+    """The readouts of a slice in an array.
+
+    Parameters
+    ----------
+    kspace, mask
+        ``(frames, coils, ky, kx)``, ``(frames, 1, ky, 1)``
+    n_columns
+        Columns of the image.
+    """
+    frames, rows = mask[:, 0, :, 0].nonzero().numpy().T
+    return CentralReadouts(
+        frames=frames,
+        ky=rows - kspace.shape[-2] // 2,
+        coils=np.arange(kspace.shape[1]),
+        read=lambda index: kspace[frames[index], :, rows[index]].numpy(),
+        n_columns=n_columns,
+    )

@@ -1,0 +1,118 @@
+"""Readouts that are displaced along kx, or have the opposite sign: agreement of adjacent lines across coils.
+
+A point of k-space is a linear combination of the points around it in all coils, so that the matrix of all patches of
+the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts that are displaced relative to
+adjacent ones, by an uncorrected alternating direction or gradient delay, raise the small singular values.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from cinerecon.acquisition.checks.central import PATCH_DISTANCE, CentralReadouts, Samples
+from cinerecon.axes import centre_slice
+from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.words import counted
+
+PATCH = (5, 3)
+"""Size of the patches along ky and kx."""
+MIN_COILS = 3
+"""Smallest number of coils that predict adjacent lines from each other; with two, intact scans would be reported."""
+MAX_COILS = 6
+"""Number of principal components of the coils whose patches are compared."""
+SIGNAL_FRACTION = 1 / 3
+"""Fraction of the singular values that count as signal."""
+MIN_PATCHES = 2.0
+"""Smallest ratio of the number of patches to the number of points in a patch."""
+MAX_DISPLACEMENT = 3
+"""Largest displacement that is tried, in samples."""
+DISPLACED_RATIO = 1.15
+"""Ratio of the energy of the small singular values as stored to that after a correction, above which readouts are
+displaced: 1.1 to 10 if lines are displaced by a sample, at most 1 in intact scans."""
+
+
+class Displacement(NamedTuple):
+    """Readouts that are displaced relative to the others: which, and by how many samples; 0 if the sign differs."""
+
+    which: str
+    n_samples: int
+
+
+def displacement_warnings(central: CentralReadouts) -> Iterator[str]:
+    """A warning if every other line or readout is displaced or has the opposite sign."""
+    lines, rows = central.around, central.rows
+    order = None if rows is None else np.unique(rows, return_inverse=True)[1].ravel()[lines.indices]
+    displacement = find_displacement(lines.samples, lines.ky, order)
+    if displacement:
+        which, n = displacement
+        by = f"displaced by {counted(n, 'sample')} along kx" if n else "of the opposite sign"
+        yield (
+            f"{which} seems {by}: alternating readouts were not corrected; the image has ghosts along y and is not to "
+            "be trusted"
+        )
+
+
+def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displacement | None:
+    """Find a displacement or sign of every other line or readout; None without one, or with few coils or lines.
+
+    Parameters
+    ----------
+    samples
+        ``(readouts, coils, kx)``, up to `PATCH_DISTANCE` lines from the centre.
+    ky
+        ``(readouts,)`` lines, counted from the centre.
+    order
+        ``(readouts,)`` number of each readout in temporal order; None if unknown.
+    """
+    if samples.shape[1] < MIN_COILS:
+        return None
+    centre = _principal_coils(samples)
+    if order is not None:
+        # of each line, only readouts with the parity of the first one: displaced and other readouts would be averaged
+        _, first, line = np.unique(ky, return_index=True, return_inverse=True)
+        alike = order % 2 == order[first][line.ravel()] % 2
+        centre, ky, order = centre[alike], ky[alike], order[alike]
+    groups = [("every other line", ky)] if order is None else [("every other line", ky), ("every other readout", order)]
+    intact = _residual(centre, ky)
+    if intact is None:
+        return None
+    best, displacement = intact / DISPLACED_RATIO, None
+    for (which, number), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
+        other = np.roll(centre, shift, -1) if shift else -centre
+        residual = _residual(np.where((number % 2 == 1)[:, None, None], other, centre), ky)
+        if residual is not None and residual < best:
+            best, displacement = residual, Displacement(which, abs(shift))
+    return displacement
+
+
+def _principal_coils(samples: Samples) -> Samples:
+    """The middle of the readouts, with a margin for displacements, in the first principal components of the coils."""
+    width = min(2 * (PATCH_DISTANCE + MAX_DISPLACEMENT) + 1, samples.shape[-1])
+    middle = samples[..., centre_slice(samples.shape[-1], width)]
+    if middle.shape[1] <= MAX_COILS:
+        return middle
+    _, vectors = np.linalg.eigh(np.einsum("rcx,rdx->cd", middle, middle.conj()))
+    return np.asarray(np.einsum("rcx,cd->rdx", middle, vectors[:, -MAX_COILS:].conj()))
+
+
+def _residual(samples: Samples, ky: Index) -> float | None:
+    """Fraction of the energy of patches of the time average in the small singular values; None with few patches."""
+    lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
+    is_measured = np.isin(lines, ky)
+    inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]
+    average = np.zeros((inner.shape[1], len(lines), inner.shape[2]), np.complex128)
+    for i in np.flatnonzero(is_measured):
+        average[:, i] = inner[ky == lines[i]].mean(0)
+    n_points = len(inner[0]) * PATCH[0] * PATCH[1]
+    if inner.shape[2] < PATCH[1]:
+        return None
+    is_whole = sliding_window_view(is_measured, PATCH[0]).all(1)
+    patches = sliding_window_view(average, PATCH, axis=(1, 2)).transpose(1, 2, 0, 3, 4)[is_whole].reshape(-1, n_points)
+    if len(patches) < MIN_PATCHES * n_points:
+        return None
+    energies = np.linalg.eigvalsh(patches.conj().T @ patches)
+    total = float(energies.sum())
+    return float(energies[: -max(int(SIGNAL_FRACTION * n_points), 1)].clip(0).sum()) / total if total > 0 else None

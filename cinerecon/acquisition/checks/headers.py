@@ -1,0 +1,52 @@
+"""Header fields that are missing, implausible, or contradict each other."""
+
+from collections.abc import Iterator
+
+from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.io.plausibility import size_warnings, thickness_warnings, tr_warnings
+
+SAME_MEASUREMENT = {"measurement_uid": 0.0, "sample_time_us": 0.01}
+"""Values that all readouts of a measurement share, with the largest relative difference."""
+
+
+def size_and_time_warnings(layout: ScanLayout) -> Iterator[str]:
+    """Warnings about sizes and times outside the range of cardiac scans, with the probable unit."""
+    header = layout.raw.header
+    fov_x, fov_y, thickness_mm = header.encoding.recon.fov_mm
+    yield from size_warnings((fov_y, fov_x), layout.grid.pixel_size_mm)
+    yield from thickness_warnings(thickness_mm) if thickness_mm > 0 else ()
+    yield from tr_warnings(header.tr_ms)
+
+
+def vendor_warnings(layout: ScanLayout) -> Iterator[str]:
+    """A warning if the sign of the Fourier transform, which depends on the vendor, is assumed."""
+    if layout.config.transform == "auto" and not layout.raw.header.vendor:
+        yield (
+            "the header has no systemVendor, so that the sign of the Fourier transform is unknown: the inverse one is "
+            "used; images of a Siemens scan are then rotated by 180 degrees, and --set preprocessing.transform=fft "
+            "corrects them"
+        )
+
+
+def receiver_warnings(layout: ScanLayout) -> Iterator[str]:
+    """Warnings about the number of channels, the pilot tone and missing noise readouts."""
+    header, n_coils = layout.raw.header, int(layout.raw.heads["active_channels"][layout.lines.row[0]])
+    if header.receiver_channels not in (None, n_coils):
+        yield f"the header's receiverChannels is {header.receiver_channels}, the image readouts have {n_coils} channels"
+    if header.has_pilot_tone:
+        yield "the pilot tone is on: the first 3 and the last sample of each readout are left out"
+    if layout.config.whiten and len(layout.noise) == 0:
+        yield "no noise readouts: coils are not whitened"
+
+
+def measurement_warnings(layout: ScanLayout) -> Iterator[str]:
+    """Warnings about slices whose readouts are of different measurements."""
+    for name, tolerance in SAME_MEASUREMENT.items():
+        for number in range(layout.n_slices):
+            values = layout.raw.heads[name][layout.lines.of_slice(number).row]
+            smallest, largest = values.min(), values.max()
+            if largest > (1 + tolerance) * smallest:
+                yield (
+                    f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: of two "
+                    "measurements? if these are different scans, do not trust the image"
+                )

@@ -1,0 +1,45 @@
+"""Spikes: single samples far larger than those of the same and adjacent lines in other frames. They are left out."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cinerecon.acquisition.placement import Lines
+from cinerecon.acquisition.readouts import Warn
+from cinerecon.io.ismrmrd.raw import RawScan
+
+SPIKE_RATIO = 20.0
+"""Ratio of the largest sample of a readout to those of its line and adjacent ones in other frames above which it is a
+spike."""
+MAX_SPIKE_FRACTION = 0.01
+"""Largest fraction of readouts that are spikes; more have another cause."""
+MIN_SPIKE_FRAMES = 3
+"""Smallest number of readouts of a line for the comparison."""
+
+
+def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
+    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames."""
+    amplitude = raw.amplitude[lines.row]
+    is_spike = np.zeros(len(lines.row), bool)
+    for number in np.unique(lines.slices):
+        rows = np.flatnonzero(lines.slices == number)
+        usual = _usual_amplitude(lines.ky[rows], amplitude[rows])
+        is_spike[rows] = amplitude[rows] > SPIKE_RATIO * usual
+    if not 0 < is_spike.sum() <= max(MAX_SPIKE_FRACTION * len(is_spike), 1):
+        return lines
+    first = int(np.flatnonzero(is_spike)[0])
+    warn(
+        f"{int(is_spike.sum())} of {len(is_spike)} readouts hold a sample more than {SPIKE_RATIO:g} times as large as "
+        f"in other frames, such as acquisition {lines.row[first]}: spikes, which count as not measured"
+    )
+    return lines.where(~is_spike)
+
+
+def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The largest median amplitude of the line of each readout and adjacent ones; infinite with few readouts."""
+    different, inverse, counts = np.unique(ky, return_inverse=True, return_counts=True)
+    medians = np.array([np.median(amplitude[inverse == i]) for i in range(len(different))])
+    medians[counts < MIN_SPIKE_FRAMES] = 0.0  # one of two readouts may be the spike
+    padded = np.pad(medians, 1)
+    usual = np.maximum(np.maximum(padded[:-2], padded[2:]), medians)
+    usual[usual == 0] = np.inf
+    return np.asarray(usual[inverse])

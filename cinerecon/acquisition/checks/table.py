@@ -1,0 +1,181 @@
+"""The checks of the data, in tables by what they examine.
+
+A check is a function in a file of this folder. It yields warnings, or raises an error if the image would be wrong. To
+add one, write the function and a line in the table. A check that reports *explains* later ones that the same cause
+would trigger, and which are then left out.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cinerecon.acquisition.checks import (
+    alignment,
+    amplitudes,
+    axes_order,
+    coherence,
+    coil_changes,
+    coverage,
+    displacement,
+    headers,
+    repeats,
+    stored_kspace,
+)
+from cinerecon.acquisition.checks.alignment import MIN_MIRRORED, require_complex
+from cinerecon.acquisition.checks.central import CentralReadouts, central_of_array, central_of_scan
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice
+from cinerecon.acquisition.layout import ScanLayout
+
+MAX_FRAMES_OTHER_SLICES = 16
+"""Largest number of frames of a line that are compared, in slices other than the middle one."""
+
+Subject = TypeVar("Subject")
+
+
+@dataclass(frozen=True)
+class Check(Generic[Subject]):
+    """A check of the data.
+
+    Attributes
+    ----------
+    finds
+        What it finds.
+    run
+        Yields warnings; or returns nothing, and raises an error.
+    explains
+        Names of later checks that are left out if this one gives a warning.
+    """
+
+    finds: str
+    run: Callable[[Subject], Iterable[str] | None]
+    explains: tuple[str, ...] = ()
+
+
+FRAME_CHECKS: Mapping[str, Check[CentralReadouts]] = {
+    "noisy coils": Check("coils as loud as the others that receive noise only", coil_changes.noisy_coil_warnings),
+    "coil order": Check(
+        "frames whose coils are in another order",
+        coil_changes.coil_order_warnings,
+        explains=("coil changes", "mirrored frames", "displaced frames", "shifted frames", "phase"),
+    ),
+    "coil changes": Check("coils whose gain or phase changes between frames", coil_changes.coil_change_warnings),
+    "mirrored frames": Check(
+        "frames whose lines are numbered in the opposite direction",
+        coherence.mirrored_frame_warnings,
+        explains=("displaced frames", "shifted frames", "phase"),
+    ),
+    "displaced frames": Check("frames with wrong line numbers", coherence.displaced_frame_warnings),
+    "shifted frames": Check("frames shifted along x", coherence.shifted_frame_warnings),
+    "phase": Check("a phase that changes from frame to frame", coherence.phase_warnings),
+}
+"""Agreement of the frames of a slice, near the centre of k-space."""
+
+READOUT_CHECKS: Mapping[str, Check[CentralReadouts]] = {
+    "loud coil": Check("a coil that dominates the image", alignment.loud_coil_warnings),
+    "cut off": Check("signal outside the columns of the image", alignment.cut_off_warnings),
+    "direction": Check(
+        "readouts that run opposite to the others", alignment.backward_warnings, explains=("displacement",)
+    ),
+    "saturation": Check("samples at the limit of the receiver", amplitudes.saturation_warnings),
+    **FRAME_CHECKS,
+    "signs": Check("signs that alternate along x or y", alignment.sign_warnings),
+    "displacement": Check("every other readout displaced or inverted", displacement.displacement_warnings),
+}
+"""The readouts of one slice near the centre of k-space."""
+
+ARRAY_CHECKS: Mapping[str, Check[StoredSlice]] = {
+    "order of axes": Check("axes of frames and coils that are exchanged", axes_order.require_order),
+    "readouts": Check("axes of kx and ky that are exchanged", axes_order.require_readouts),
+    "centre": Check("k-space that is not centred", axes_order.centre_warnings),
+    "k-space": Check("images in place of k-space, and real numbers", stored_kspace.require_kspace),
+}
+"""K-space in an array, before its measured samples are determined."""
+
+LINE_CHECKS: Mapping[str, Check[StoredSlice]] = {
+    "one mask": Check("coils that were measured on different lines", stored_kspace.require_one_mask),
+    "gain": Check("frames and lines of another gain", stored_kspace.array_gain_warnings),
+    "coils as frames": Check("coils that resemble each other more than frames", stored_kspace.exchanged_coil_warnings),
+}
+"""The measured lines of an array."""
+
+
+def run_checks(checks: Mapping[str, Check[Subject]], subject: Subject) -> Iterator[str]:
+    """The warnings of the checks of a table, without those that an earlier one explains."""
+    explained = set[str]()
+    for name, check in checks.items():
+        if name not in explained:
+            texts = list(check.run(subject) or ())
+            explained.update(check.explains if texts else ())
+            yield from texts
+
+
+def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
+    """Warnings about the central readouts of the middle slice, and the first other slice with new ones.
+
+    Raises
+    ------
+    DataError
+        If the samples are real numbers.
+    """
+    central = central_of_scan(layout, layout.middle_slice)
+    first = central.first.samples
+    if len(first) < 2 * MIN_MIRRORED:
+        return
+    require_complex(bool(first.real.any()), bool(first.imag.any()), str(layout.raw.path))
+    known = list(run_checks(READOUT_CHECKS, central))
+    yield from known
+    for number in range(layout.n_slices):
+        other = central_of_scan(layout, number, MAX_FRAMES_OTHER_SLICES)
+        if number != layout.middle_slice and len(other.near.indices):
+            new = [text for text in run_checks(FRAME_CHECKS, other) if text not in known]
+            if new:
+                yield from (f"slice {number}: {text}" for text in new)
+                return
+
+
+SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
+    "repeats": Check("measurements of a line that differ", repeats.repeat_warnings),
+    "gain": Check("frames and lines of another gain", amplitudes.gain_warnings),
+    "central readouts": Check("faults of the readouts near the centre, see `READOUT_CHECKS`", central_readout_warnings),
+    "velocity": Check("velocity encodings that are numbered as frames", coherence.velocity_warnings),
+    "calibration coils": Check("calibration lines of other coils", coil_changes.calibration_coil_warnings),
+    "incomplete frames": Check("frames that lack lines", coverage.incomplete_frame_warnings),
+    "missing lines": Check("lines that no frame has", coverage.missing_line_warnings),
+    "sizes": Check("sizes and times in another unit", headers.size_and_time_warnings),
+    "vendor": Check("an unknown sign of the Fourier transform", headers.vendor_warnings),
+    "receiver": Check("a wrong number of channels, a pilot tone, no noise readouts", headers.receiver_warnings),
+    "measurement": Check("readouts of several measurements", headers.measurement_warnings),
+    "calibration": Check("too few lines for coil maps", coverage.csm_warnings),
+}
+"""A raw scan: its headers, and some of its samples."""
+
+
+def checked(layout: ScanLayout) -> ScanLayout:
+    """A raw scan after all checks, with their warnings.
+
+    Raises
+    ------
+    DataError
+        If measurements of a line contradict each other, or the samples are real numbers.
+    """
+    return layout.with_warnings(run_checks(SCAN_CHECKS, layout))
+
+
+def line_warnings(stored: StoredSlice, n_columns: int) -> Iterator[str]:
+    """Warnings about the measured lines of an array; none if single points were sampled.
+
+    Parameters
+    ----------
+    stored
+        The slice, with the mask of the measured samples.
+    n_columns
+        Columns of the image.
+
+    Raises
+    ------
+    DataError
+        If coils have different lines.
+    """
+    if stored.mask.shape[-1] == 1:
+        yield from run_checks(LINE_CHECKS, stored)
+        yield from run_checks(READOUT_CHECKS, central_of_array(stored.kspace, stored.mask, n_columns))
