@@ -19,20 +19,20 @@ from cinerecon.errors import CineReconError, FileError
 from cinerecon.memory import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
-    "inspect": "Show the content of a scan; for a raw scan also which readouts are used or dropped, and why.",
+    "inspect": "Show the contents of a scan and, for a raw scan, which readouts are used or dropped, and why.",
     "recon": "Reconstruct scans into images.",
-    "convert": "Write a raw scan of any format as an ISMRMRD file or as a stream.",
+    "convert": "Convert a raw scan of any format to an ISMRMRD file or stream.",
     "prepare": "Convert scans to cases for training and evaluation: one HDF5 file per slice.",
-    "simulate": "Simulate a beating heart as a raw ISMRMRD scan, with its truth.",
-    "mask": "Draw a k-t sampling mask, with a picture and its exact acceleration.",
-    "train": "Train a network by its recipe; with torchrun -m cinerecon.cli train ... in several processes.",
-    "evaluate": "Undersample full scans, reconstruct them with each method, and compare with the truth.",
-    "merge": "Merge the results of the shards of prepare, recon or evaluate in a folder.",
+    "simulate": "Simulate a beating heart as a raw ISMRMRD scan, with reference images.",
+    "mask": "Generate a k-t sampling mask and a picture of it, and report its exact acceleration.",
+    "train": "Train a network from its recipe; several processes: torchrun -m cinerecon.cli train ...",
+    "evaluate": "Undersample fully sampled scans, reconstruct them with each method, and compare with the reference.",
+    "merge": "Merge the results of the shards of prepare, recon or evaluate in one folder.",
     "models": "List the names that --model accepts, one per line. Details: cinerecon models show NAME.",
-    "serve": "Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE).",
-    "send": "Send a raw scan to an MRD server, and write the images that it returns.",
-    "openrecon": "Make an OpenRecon package from a container image: its label, and the archive for the scanner.",
-    "doctor": "Check this installation, for bug reports: versions, device, operators, reconstruction of a phantom.",
+    "serve": "Run an MRD server that reconstructs scans sent by scanners or clients (OpenRecon, FIRE).",
+    "send": "Send a raw scan to an MRD server and save the returned images.",
+    "openrecon": "Build an OpenRecon package from a container image: label, and archive for the scanner.",
+    "doctor": "Check the installation, e.g. for bug reports: versions, device, operators, reconstruction of a phantom.",
 }
 """Each command with its summary; its module is ``cinerecon.commands.NAME``."""
 

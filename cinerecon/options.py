@@ -127,13 +127,13 @@ class ArrayOptions(Options):
 
     axes: str = Field(
         default="",
-        description="axes of the k-space array, e.g. 'frames coils ky kx', also slices, parts (real and imaginary) "
+        description="axes of the k-space array, e.g. 'frames coils ky kx'; also slices, parts (real and imaginary) "
         "and 1; for .npy, .npz and BART files",
     )
-    maps: str | None = Field(default=None, description="coil maps for k-space of an array file: BART or .npy")
+    maps: str | None = Field(default=None, description="coil maps for an array file: BART or .npy")
     pattern: str | None = Field(
         default=None,
-        description="sampling pattern of an array file: BART or mask.npz; without one, zeros are not sampled",
+        description="sampling mask of an array file: BART or mask.npz; if not given, zeros are treated as not sampled",
     )
     pixel_size: tuple[float, float] | None = Field(
         default=None, description="pixel size of an array file along y and x [mm], e.g. 1.5 1.5"
@@ -148,7 +148,7 @@ class SetOptions(Options):
     set_index: int | None = Field(
         default=None,
         ge=0,
-        description="number of the set to read, if a scan has several, e.g. 0 or 1 of phase contrast",
+        description="index of the set to read if a scan has several, e.g. 0 or 1 for phase contrast",
     )
 
 
@@ -157,23 +157,25 @@ class ArchiveOptions(Options):
 
     lists: Annotated[tuple[Path, ...], Flag(("--list",))] = Field(
         default=(),
-        description="text file with one path per line, relative to its folder, as @list.txt; may be repeated",
+        description="text file with one path per line, relative to the folder of the file; same as @list.txt; may be "
+        "repeated",
     )
     shard: str | None = Field(
-        default=None, description="part of the scans, i/n, e.g. 2/4; cinerecon merge joins the results of all parts"
+        default=None,
+        description="process only shard i of n, e.g. 2/4; cinerecon merge merges the results of all shards",
     )
     submit: Literal["slurm", "local"] | None = Field(
-        default=None, description="run all shards as jobs of Slurm, or as processes of this machine, and merge them"
+        default=None, description="run all shards as Slurm jobs or as processes on this machine, and merge the results"
     )
     n_shards: Annotated[int, Flag(("--shards",), needs=("submit",))] = Field(
         default=2, ge=1, description="number of shards for --submit"
     )
     job_settings: Annotated[tuple[str, ...], Flag(("--job",), needs=("submit",))] = Field(
         default=(),
-        description="setting of the jobs, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated",
+        description="job setting, e.g. timeout_min=120, mem_gb=8, slurm_partition=gpu; may be repeated",
     )
     wait: Annotated[bool, Flag(("--wait/--no-wait",), needs=("submit",))] = Field(
-        default=True, description="wait for the submitted jobs, and merge their results"
+        default=True, description="wait for the submitted jobs and merge their results"
     )
 
 

@@ -27,19 +27,20 @@ from cinerecon.training.recipe import TrainConfig
 TARGET = Path(__file__).parent / "reference/settings.md"
 HEAD = """# Settings
 
-All settings with their defaults, generated from the code by `python docs/write_settings.py`. On the command line a
-setting is given as `--set key=value`; nested keys are joined by dots, and values are read as YAML. In Python the same
-texts are passed as `settings=["key=value"]`. Recipes (`model.yaml`) contain them as YAML.
+All settings with their defaults, generated from the code by `python docs/write_settings.py`. On the command line,
+settings are given as `--set key=value`; nested keys are joined by dots, and values are parsed as YAML. In Python, the
+same strings are passed as `settings=["key=value"]`. Recipes (`model.yaml`) contain the settings as YAML.
 """
-PREPROCESSING = """How the readouts of a raw scan become coil images: `--set preprocessing.KEY=VALUE` of `recon`,
-`inspect` and `prepare`, and `preprocessing` of a model, so that scans are prepared as in its training."""
+PREPROCESSING = """Steps from the readouts of a raw scan to coil images: `--set preprocessing.KEY=VALUE` of `recon`,
+`inspect` and `prepare`, and the key `preprocessing` of a model, so that scans are processed as in its training."""
 MODEL = (
-    "The keys of `model.yaml`: for `--set` of `recon`, `evaluate` and, together with those of `training`, of `train`."
+    "The keys of `model.yaml`, which `--set` of `recon`, `evaluate` and (together with those of `training`) "
+    "`train` accepts."
 )
 
 SHRINKAGE = (
-    "How small singular values are reduced, in `ktslr`, `llr`, `lps` and networks with low rank. Each rule uses only "
-    "its own settings; in a network, the values at the start of the training are given."
+    "Shrinkage of singular values in `ktslr`, `llr`, `lps` and networks with low rank. Each rule uses only its own "
+    "settings; in a network, they are the initial values before training."
 )
 LOWRANK = "The keys of `architecture.lowrank` of `istanet`, `dccnn` and `crnn`."
 RULE = "[rule](#shrinkage-of-singular-values)"
@@ -103,7 +104,9 @@ def table(config: type[Config], prefix: str = "") -> str:
 
 def rules() -> str:
     """The rules for singular values as a table: the first sentence of each class."""
-    summaries = {"pass": "Learned: thresholds by the position of the value in the spectrum (PASSNet; networks only)."}
+    summaries = {
+        "pass": "Learned: thresholds depend on the position of the value in the spectrum (PASSNet; networks only)."
+    }
     for name in get_args(ShrinkageName):
         if name not in summaries:
             rule = type(make_rule(ShrinkageConfig(shrinkage=name)))
@@ -127,7 +130,7 @@ def page() -> str:
     for name, network in NETWORKS.items():
         parts += [f"### {name}\n", table(network.config_class) + "\n"]
     parts += ["## Training\n", "The keys of `training`.\n", table(TrainConfig) + "\n"]
-    parts += ["### Data of the training\n", "The keys of `training.data`.\n", table(DataConfig) + "\n"]
+    parts += ["### Training data\n", "The keys of `training.data`.\n", table(DataConfig) + "\n"]
     parts += ["### Simulated sources\n", SIMULATED + "\n", table(SimulatedSource) + "\n"]
     for config in (PhantomSource, SeriesSource, PreparedSource):
         kind = config.model_fields["kind"].default
@@ -135,10 +138,10 @@ def page() -> str:
         parts += [title, f"The keys of `training.data.sources.NAME` with `kind: {kind}`.\n", table(config) + "\n"]
     parts += [
         "## Preparation\n",
-        "What the options of `prepare` set; stored in each case.\n",
+        "Set by the options of `prepare`, and stored in each case.\n",
         table(PrepareConfig) + "\n",
     ]
-    parts += ["## Simulation\n", "What the options of `simulate` set.\n", table(SimulateConfig)]
+    parts += ["## Simulation\n", "Set by the options of `simulate`.\n", table(SimulateConfig)]
     return "\n".join(parts) + "\n"
 
 

@@ -19,93 +19,102 @@ class AcquisitionConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"leave_out_coils": "exclude_coils"}
 
-    whiten: bool = Field(default=True, description="decorrelate the noise of the coils if the scan has noise readouts")
+    whiten: bool = Field(default=True, description="prewhiten the coils if the scan has noise readouts")
     n_virtual_coils: int | Literal["auto"] | None = Field(
         default=None,
-        description="compress to this many virtual coils; auto keeps 99 % of the signal energy with as few as"
-        " possible; null keeps all",
+        description="number of virtual coils to compress to; auto: the smallest number that keeps 99 % of the signal "
+        "energy; null: no compression",
     )
     compression: Literal["pca", "geometric"] = Field(
-        default=COMPRESSION, description="principal components of all samples, or of each position along the readout"
+        default=COMPRESSION,
+        description="pca: principal components of all samples; geometric: separately for each position along the "
+        "readout",
     )
-    csm: CsmMethod = Field(default="smooth", description="method for the coil maps")
+    csm: CsmMethod = Field(default="smooth", description="method for estimating coil maps")
     remove_oversampling: bool = Field(
-        default=True, description="crop the image along the readout to the prescribed field of view"
+        default=True,
+        description="remove readout oversampling: crop the image along the readout to the prescribed field of view",
     )
     transform: Literal["auto", "fft", "ifft"] = Field(
         default="auto",
-        description="transform from the stored k-space to the image; auto is fft for Siemens, ifft for the others",
+        description="transform from stored k-space to the image; auto: fft for Siemens, ifft for other vendors",
     )
     select: dict[Counter, int] = Field(
-        default_factory=dict, description="keep one value of a counter, e.g. {contrast: 0} of a multi-echo scan"
+        default_factory=dict, description="value of a counter to select, e.g. {contrast: 0} for a multi-echo scan"
     )
     time_counter: TimeCounter = Field(
-        default="auto", description="counter of the frames; auto is phase, or repetition if there is only one phase"
+        default="auto",
+        description="counter that numbers the frames; auto: phase, or repetition if there is only one phase",
     )
     combine: list[Counter] = Field(
         default_factory=list,
-        description="counters of parts of one image, e.g. [repetition] if it counts heartbeats",
+        description="counters that divide the lines of one image, e.g. [repetition] if it counts heartbeats",
     )
     gating: GatingMode = Field(
         default="auto",
-        description="frames by the counters (counter), by the time since the R wave (retro), or as measured in real"
-        " time (none); auto uses the counters unless they clearly do not number frames",
+        description="assignment to frames: by the counters (counter), by the time since the R wave (retro), or in "
+        "order of acquisition (none, real time); auto: by the counters unless they clearly do not number "
+        "the frames",
     )
-    gated_frames: int = Field(default=25, ge=2, le=1000, description="frames of a retrospectively gated cine")
+    gated_frames: int = Field(default=25, ge=2, le=1000, description="number of frames of a retrospectively gated cine")
     rr_window: float = Field(
         default=0.35,
         gt=0,
         le=1,
-        description="largest relative difference of an R-R interval from the mean of the middle half of all",
+        description="largest accepted relative difference of an R-R interval from the interquartile mean of all "
+        "intervals",
     )
     r_waves: Literal["auto", "stamps", "ecg"] = Field(
         default="auto",
-        description="R waves from the physiological time stamps or from the ECG in the file; auto prefers stamps",
+        description="source of the R waves: the physiological time stamps, or the ECG in the file; auto prefers time "
+        "stamps",
     )
     tick_ms: float | None = Field(
         default=None,
         gt=0,
-        description="unit of acquisition_time_stamp [ms]; null is 2.5 for Siemens, otherwise it is determined",
+        description="unit of acquisition_time_stamp [ms]; null: 2.5 for Siemens, otherwise determined from the "
+        "readouts",
     )
     real_time_lines: int | None = Field(
         default=None,
         ge=1,
-        description="readouts of each frame in real time; null follows the counters, or ends before a line recurs",
+        description="number of readouts in each real-time frame; null: by the counters, or up to the first repeated "
+        "line",
     )
     repeats: Uncounted = Field(
         default="auto",
-        description="meaning of repeated measurements of a line that no counter distinguishes: average, or the counter"
-        " that was not written; auto averages those that agree",
+        description="meaning of repeated measurements of a line that no counter distinguishes: average, or the "
+        "counter that was not written; auto: average them if they agree",
     )
     positions: Literal["auto", "slices", "one"] = Field(
         default="auto",
-        description="readouts of one slice at several positions: separate slices, or one slice that follows the motion;"
-        " auto reads several full sets of lines as slices, and refuses others",
+        description="readouts of one slice at several positions: separate slices, or one slice that follows the "
+        "motion; auto: separate slices if each position has all lines, otherwise an error",
     )
     encoding: int | None = Field(
         default=None,
         ge=0,
-        description="encoding of the header to reconstruct; null is the first encoding that has image lines",
+        description="index of the encoding in the header to reconstruct; null: the first encoding that has image lines",
     )
     center_sample: int | None = Field(
         default=None,
         ge=0,
-        description="sample at the centre of k-space; null is that in the readout headers, which is checked",
+        description="sample at the centre of k-space; null: the value in the readout headers, which is checked",
     )
     ky_centre: int | None = Field(
         default=None,
         ge=0,
-        description="line at the centre of k-space; null is that in the header, which is compared with the data",
+        description="line at the centre of k-space; null: the value in the header, which is compared with the data",
     )
     exclude_coils: list[int] = Field(
-        default_factory=list, description="coils to leave out, counted from 0, e.g. [2] if coil 2 is broken"
+        default_factory=list, description="coils to exclude, counted from 0, e.g. [2] if coil 2 is defective"
     )
     arrays: ArrayOptions = Field(
         default=ArrayOptions(),
-        description="description of k-space in plain array files, as by --axes and similar options",
+        description="description of k-space in plain array files, as with --axes and similar options",
     )
     memory_limit_gb: float = Field(
-        default=16.0, gt=0, description="refuse a scan whose slices need more than this for k-space [GB]"
+        default=16.0, gt=0, description="largest k-space of a slice [GB]; larger scans are refused"
     )
 
     @field_validator("n_virtual_coils", mode="before")

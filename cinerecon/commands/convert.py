@@ -11,17 +11,17 @@ from cinerecon.options import Flag, Options
 
 
 class ConvertOptions(Options):
-    """Write a raw scan of any format as an ISMRMRD file or as a stream."""
+    """Convert a raw scan of any format to an ISMRMRD file or stream."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
-        description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat); - is standard input"
+        description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat); - reads standard input"
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
-        description="file to write, .h5 .mrd .mrd2; - is standard output, for a stream of version 1"
+        description="file to write, .h5, .mrd or .mrd2; - writes a version 1 stream to standard output"
     )
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
     measurement: int | None = Field(
-        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
     )
     force: bool = Field(default=False, description="overwrite an existing file, except the scan itself")
 

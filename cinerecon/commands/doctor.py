@@ -13,7 +13,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def doctor() -> None:
-    """Check this installation, for bug reports: versions, device, operators, reconstruction of a phantom."""
+    """Check the installation, e.g. for bug reports: versions, device, operators, reconstruction of a phantom."""
     for name, text in examine_versions():
         _print(name, text, None)
     from cinerecon.commands.doctor_compute import (

@@ -25,35 +25,37 @@ if TYPE_CHECKING:
 
 
 class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
-    """Undersample full scans, reconstruct them with each method, and compare with the truth.
+    """Undersample fully sampled scans, reconstruct them with each method, and compare with the reference.
 
-    Or compare images of any program with the truth: --recon a.npz --recon b.h5 --reference truth.npz.
+    Or compare images from any program with a reference: --recon a.npz --recon b.h5 --reference full.npz.
 
-    Failures are reported, listed in failures.csv and excluded from all tables; the exit code is then 2. The same
-    command tries them again.
+    Failures are reported, listed in failures.csv and excluded from all tables; the exit code is then 2. Repeating
+    the command tries them again.
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
         default=(), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        default=(), description="method to evaluate, see cinerecon models; may be repeated"
+        default=(), description="method to evaluate (see cinerecon models); may be repeated"
     )
     undersample: tuple[str, ...] = Field(default=(), description="sampling pattern, e.g. gaussian:8; may be repeated")
     output: Annotated[Path | None, Flag(("--output", "-o"))] = Field(
-        default=None, description="folder for scores, tables, figures and report.html; finished scores in it are kept"
+        default=None,
+        description="folder for scores, tables, figures and report.html; scores that it already contains are kept",
     )
     baseline: Annotated[str | None, Flag(default_text="the first --model")] = Field(
         default=None, description="method to test against"
     )
     profile: str | None = Field(
         default=None,
-        description="conventions of the measures (crop, data range): cine, paper-slr, paper-pass, fastmri, cmrxrecon23,"
-        " cmrxrecon24 or cmrxrecon25",
+        description="definition of the metrics (crop, data range): cine, paper-slr, paper-pass, fastmri, cmrxrecon23, "
+        "cmrxrecon24 or cmrxrecon25",
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
         default=(),
-        description="table of a paper, slr-1 to slr-5 or pass-1 to pass-3, which defines layout, models and patterns",
+        description="table of a paper to reproduce, slr-1 to slr-5 or pass-1 to pass-3; it defines layout, models and "
+        "patterns",
     )
     pictures: Annotated[int, Flag(needs=("output",))] = Field(
         default=2, ge=0, description="number of slices in figures, evenly distributed"
@@ -65,20 +67,24 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
     )
     memory: str | None = Field(
         default=None,
-        description="memory limit of all processes, e.g. 4GB; methods that need more on a slice fail on it",
+        description="memory limit for all processes together, e.g. 4GB; a method that needs more for a slice fails on "
+        "that slice",
     )
     seed: int = Field(default=SEED, description="seed of the sampling patterns")
     subject: Annotated[str, Flag(default_text="by the header")] = Field(
-        default="", description=r"regular expression for the subject in the path of a scan, e.g. 'P\d+'"
+        default="", description=r"regular expression that matches the subject in the path of a scan, e.g. 'P\d+'"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         default=(), description="setting of all methods, key=value"
     )
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
         default=(),
-        description="images instead of scans: .npz, .npy, ISMRMRD and its streams, NIfTI, BART, DICOM; may be repeated",
+        description="images to compare instead of scans: .npz, .npy, ISMRMRD file or stream, NIfTI, BART, DICOM; may "
+        "be repeated",
     )
-    reference: Path | None = Field(default=None, description="the truth for --recon: images, or a scan with its truth")
+    reference: Path | None = Field(
+        default=None, description="reference for --recon: images, or a scan that contains reference images"
+    )
 
     def without_effect_on_files(self) -> list[str]:
         """The given arguments and options that apply to scans and methods, not to image files."""

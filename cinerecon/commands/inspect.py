@@ -20,22 +20,22 @@ PARTIAL_FOURIER_FRACTION = 0.9
 
 
 class InspectOptions(ArrayOptions, SetOptions):
-    """Show the content of a scan; for a raw scan also which readouts are used or dropped, and why."""
+    """Show the contents of a scan and, for a raw scan, which readouts are used or dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
-        description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space of BART (.cfl) or NumPy "
-        "(.npy, .npz), or prepared case (.h5); - for standard input"
+        description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space in BART (.cfl) or NumPy "
+        "(.npy, .npz) format, or prepared case (.h5); - reads standard input"
     )
-    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
+    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
     measurement: int | None = Field(
-        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
     )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
         default=None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of the preprocessing, e.g. preprocessing.select.contrast=0"
+        default=(), description="preprocessing setting, e.g. preprocessing.select.contrast=0"
     )
     as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the report as JSON")
 

@@ -22,15 +22,15 @@ ORDER_COLUMNS = ("time_ms", "frame", "ky", "segment")
 
 
 class MaskOptions(Options):
-    """Draw a k-t sampling mask, with a picture and its exact acceleration.
+    """Generate a k-t sampling mask and a picture of it, and report its exact acceleration.
 
-    A pattern is written as NAME:ACCELERATION,OPTION,... (for radial: the number of spokes).
+    A pattern has the form NAME:ACCELERATION,OPTION,... (for radial, the number of spokes).
 
     Patterns of whole readouts: gaussian, kt-gaussian, uniform, vds-ky, equispaced, kt-equispaced, golden, gro, cava,
     vista, poisson. Patterns of points: radial, kt-radial, vds, uniform-2d, poisson-2d.
 
-    Options: acs=LINES samples central lines in every frame; fixed draws one mask for all frames. For equispaced,
-    adjusted counts the central lines in the acceleration, and shifted draws other lines in each frame.
+    Options: acs=LINES samples central lines in every frame; fixed uses the same mask for all frames. For equispaced,
+    adjusted includes the central lines in the acceleration, and shifted samples different lines in each frame.
 
     A mask file may be followed by array=NAME; axes=tyx (t frames, y lines, x samples); uncentred (zero frequency at
     index 0).
@@ -43,7 +43,7 @@ class MaskOptions(Options):
     ky: int = Field(default=192, ge=1, description="phase-encode lines")
     kx: int = Field(default=192, ge=1, description="samples per readout")
     acceleration: Annotated[float | None, Flag(default_text=f"{ACCELERATION:g}")] = Field(
-        default=None, description="nominal acceleration; for radial the number of spokes"
+        default=None, description="nominal acceleration; for radial, the number of spokes"
     )
     n_acs: Annotated[int | None, Flag(("--acs",))] = Field(
         default=None, description="central lines sampled in every frame"
@@ -54,22 +54,23 @@ class MaskOptions(Options):
     )
     order: Annotated[str | None, Flag(default_text="no table")] = Field(
         default=None,
-        description="write the order of the lines in time as a .csv table: linear, alternating, centre-out, "
+        description="write the temporal order of the lines to a .csv table: linear, alternating, centre-out, "
         "interleaved, or pattern (the order of cava)",
     )
     n_segments: Annotated[int, Flag(("--segments",), needs=("order",))] = Field(
         default=1,
         ge=1,
-        description="with --order: heartbeats over which the lines of a frame are distributed; 1 in real time",
+        description="with --order: number of heartbeats over which the lines of a frame are distributed; 1 for real "
+        "time",
     )
     acs_first: Annotated[bool, Flag(needs=("order",))] = Field(
-        default=False, description="with --order: the central lines come first in each frame"
+        default=False, description="with --order: acquire the central lines first in each frame"
     )
     tr_ms: Annotated[float, Flag(("--tr",), needs=("order",))] = Field(
         default=3.0, gt=0, description="with --order: time between readouts [ms]"
     )
     rr_ms: Annotated[float | None, Flag(("--rr",), default_text="as long as the readouts take", needs=("order",))] = (
-        Field(default=None, gt=0, description="with --order: time between heartbeats [ms]")
+        Field(default=None, gt=0, description="with --order: R-R interval [ms]")
     )
     force: bool = Field(default=False, description="overwrite existing files")
 

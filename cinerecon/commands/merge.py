@@ -12,18 +12,18 @@ from cinerecon.options import Flag, Options
 
 
 class MergeOptions(Options):
-    """Merge the results of the shards of prepare, recon or evaluate in a folder.
+    """Merge the results of the shards of prepare, recon or evaluate in one folder.
 
-    All shards must have finished, with the same scans and settings. The command may be repeated, with the
-    same result. If some scans failed, they are listed and the exit code is 2.
+    All shards must have finished, with the same scans and settings. Repeating the command gives the same result.
+    If some scans failed, they are listed, and the exit code is 2.
     """
 
     folder: Annotated[Path, Flag(is_argument=True)] = Field(description="output folder of the shards")
     baseline: Annotated[str | None, Flag(default_text="the first method")] = Field(
-        default=None, description="for scores: method to test against"
+        default=None, description="for evaluate: method to test against"
     )
     tables: Annotated[tuple[str, ...], Flag(("--table",))] = Field(
-        default=(), description="for scores: table of a paper; may be repeated"
+        default=(), description="for evaluate: table of a paper to reproduce; may be repeated"
     )
 
 

@@ -38,12 +38,14 @@ def models(
 
 
 class ShowOptions(Options):
-    """Show a method: its description, the training data and quality of its weights, or its settings."""
+    """Show the description of a method, the training data and quality of its weights, or its settings."""
 
     name: Annotated[str, Flag(is_argument=True)] = Field(
-        description="argument of --model: a name of the list, a model file or folder"
+        description="method as for --model: a name from the list, or a model file or folder"
     )
-    settings: bool = Field(default=False, description="list the settings for --set: type, default and help of each")
+    settings: bool = Field(
+        default=False, description="list the settings that --set accepts, with type, default and description"
+    )
     as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the description as JSON")
 
 
@@ -66,17 +68,18 @@ def show(options: ShowOptions) -> None:
 
 
 class ImportOptions(Options):
-    """Import published weights as one file for --model. Code in the checkpoint is never run."""
+    """Convert published weights to one file for --model. Code in the checkpoint is never executed."""
 
     checkpoint: Annotated[Path, Flag(is_argument=True)] = Field(
         description="TensorFlow checkpoint (folder, prefix or .index) of UnrollingNets-dMRI, JotlasNet or T2LR-Net, "
-        "or .pth or .npz of Deep-MRI-Reconstruction"
+        "or a .pth or .npz file of Deep-MRI-Reconstruction"
     )
     output: Annotated[
         Path | None,
         Flag(("--output", "-o"), default_text="$CINERECON_MODELS or ~/.local/share/cinerecon/models"),
     ] = Field(
-        default=None, description="file (.safetensors) or folder; in the default folder --model finds it by its name"
+        default=None,
+        description="file (.safetensors) or folder to write; --model finds models in the default folder by name",
     )
     force: bool = Field(default=False, description="overwrite an existing file")
 

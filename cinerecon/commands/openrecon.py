@@ -10,7 +10,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 @app.callback()
 def openrecon() -> None:
-    """Make an OpenRecon package from a container image: its label, and the archive for the scanner."""
+    """Build an OpenRecon package from a container image: label, and archive for the scanner."""
 
 
 def label(options: LabelOptions) -> None:

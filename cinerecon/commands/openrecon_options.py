@@ -13,7 +13,7 @@ class LabelOptions(Options):
 
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
         default=("ktslr", "stvarnet", "slrnet", "llr", "cgsense", "zerofilled"),
-        description="method offered at the scanner; may be repeated, the first is the default",
+        description="method offered on the scanner; may be repeated; the first one is the default",
     )
     id: str = Field(default="cinerecon", description="name of the application, letters and digits")
     vendor: str = Field(default="cinerecon", description="your name or that of your institution, letters and digits")
@@ -22,7 +22,8 @@ class LabelOptions(Options):
     date: str | None = Field(default=None, description="date of the package, YYYY/MM/DD; today if not given")
     injector: str = Field(
         default="image",
-        description="how images return to the scanner: image, or compleximage in place of its Fourier transform",
+        description="what is returned to the scanner: image, or compleximage (complex images in place of its own "
+        "Fourier transform)",
     )
     gpu: bool = Field(default=False, description="use a GPU if the scanner has one")
     gpu_memory_mb: Annotated[int, Flag(needs=("gpu",))] = Field(
@@ -40,15 +41,18 @@ class PackageOptions(Options):
     """Write the archive that a scanner installs, from a container image and its label."""
 
     image: Annotated[Path, Flag(is_argument=True)] = Field(
-        description="container image, a .tar of docker save or podman save --format docker-archive"
+        description="container image: .tar file written by docker save or podman save --format docker-archive"
     )
     label: Path = Field(
         default=Path("OpenReconLabel.json"), description="label of the package, written by openrecon label"
     )
     software: str = Field(
         default="va60",
-        description="software of the scanner: va60, which reads the label of the image, or va70 and later",
+        description="software version of the scanner: va60, which reads the label from the container image, or va70 "
+        "(and later)",
     )
-    manual: Path | None = Field(default=None, description="application guide, .pdf; one page is written if not given")
+    manual: Path | None = Field(
+        default=None, description="application guide, .pdf; by default a page with the parameters is written"
+    )
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(default=Path(), description="folder for the archive")
     force: bool = Field(default=False, description="overwrite an existing file")

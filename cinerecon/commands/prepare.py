@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     """Convert scans to cases for training and evaluation: one HDF5 file per slice.
 
-    The same command continues after an interruption and adds new scans: existing cases are kept.
+    Repeating the command continues after an interruption and adds new scans; existing cases are kept.
     """
 
     sources: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
         default=(),
-        description="files, folders or lists (@list.txt) of them: ISMRMRD, MRD 2, Siemens .dat, CMRxRecon .mat, "
+        description="files, or folders or lists (@list.txt) of files: ISMRMRD, MRD 2, Siemens .dat, CMRxRecon .mat, "
         "k-space in .npz or .cfl, magnitude images in DICOM, NIfTI or .npz",
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
@@ -48,18 +48,20 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     csm: str | None = Field(default=None, description="method for the coil maps: smooth, espirit or walsh")
     compress_coils: str | None = Field(
         default=None,
-        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the signal energy",
+        description="number of virtual coils to compress to, or auto: the smallest number that keeps 99 % of the "
+        "signal energy",
     )
     compression: Annotated[str | None, Flag(default_text=COMPRESSION)] = Field(
-        default=None, description="coil compression: pca, or geometric (each position along the readout separately)"
+        default=None, description="coil compression: pca, or geometric (separately for each position along the readout)"
     )
     combine: str | None = Field(
-        default=None, description="combine to one coil before sampling: adaptive (Walsh), espirit or smooth maps"
+        default=None,
+        description="combine the coils to one before undersampling, with adaptive (Walsh), espirit or smooth maps",
     )
-    crop_readout: int | None = Field(default=None, description="central columns to keep, e.g. 192")
-    crop: str | None = Field(default=None, description="central rows x columns to keep, e.g. 160x192")
+    crop_readout: int | None = Field(default=None, description="number of central columns to keep, e.g. 192")
+    crop: str | None = Field(default=None, description="number of central rows x columns to keep, e.g. 160x192")
     n_frames: Annotated[int | None, Flag(("--frames",))] = Field(
-        default=None, description="number of frames to keep, from the first"
+        default=None, description="number of frames to keep, starting from the first"
     )
     patches: Annotated[tuple[str, ...], Flag(("--patch",))] = Field(
         default=(), description="size of patches, frames x y x x, e.g. 16x192x192; may be repeated"
@@ -71,29 +73,32 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
         default=N_SIMULATED_COILS, description="number of coils simulated for magnitude images; 1 for none"
     )
     seed: int = Field(default=SEED, description="seed of the simulation for magnitude images")
-    subject: str = Field(default="", description=r"regular expression for the subject in the path, e.g. 'P\d+'")
+    subject: str = Field(
+        default="", description=r"regular expression that matches the subject in the path, e.g. 'P\d+'"
+    )
     split: str = Field(
         default=",".join(f"{share:g}" for share in SPLIT_SHARES),
-        description="shares of train, val and test in percent, or one of these names for all; a subject is in only one",
+        description="percentages of train, val and test, or one of these names for all scans; each subject is in only "
+        "one split",
     )
     strict: bool = Field(
         default=REFUSES_UNREALISTIC,
-        description="refuse zero-padded, interpolated and magnitude data, which are otherwise only marked",
+        description="refuse zero-padded, interpolated and magnitude data instead of marking them",
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of the preprocessing, preprocessing.key=value"
+        default=(), description="preprocessing setting, preprocessing.key=value"
     )
     workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
         default=None, ge=1, description="parallel processes"
     )
     memory: str | None = Field(
-        default=None, description="memory limit of all processes together, e.g. 4GB; slices that need more are refused"
+        default=None, description="memory limit for all processes together, e.g. 4GB; slices that need more are refused"
     )
     pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
         default=True, description="draw a picture of each slice"
     )
     force: bool = Field(
-        default=False, description="prepare the given files again; cases with other settings are removed"
+        default=False, description="prepare the given files again; existing cases with other settings are removed"
     )
 
     def config(self) -> "PrepareConfig":

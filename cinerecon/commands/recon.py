@@ -32,37 +32,39 @@ if TYPE_CHECKING:
 class ReconOptions(ReconSettings, ArchiveOptions):
     """Reconstruct scans into images.
 
-    Several scans or methods are written to one folder, with a table at the end; if some fail, the exit code is 2.
+    The images of several scans or methods are written to one folder, and a table is printed at the end; if some fail,
+    the exit code is 2.
     """
 
     scans: Annotated[tuple[Path, ...], Flag(is_argument=True)] = Field(
         default=(),
-        description="raw scan (ISMRMRD, MRD 2, Siemens .dat), CMRxRecon file (.mat), k-space of BART or NumPy (.cfl, "
-        ".npz, .npy) or prepared case; folders or lists (@list.txt) of them; - is standard input",
+        description="raw scan (ISMRMRD, MRD 2, Siemens .dat), CMRxRecon file (.mat), k-space in BART or NumPy format "
+        "(.cfl, .npz, .npy) or prepared case; folders or lists (@list.txt) of these; - reads standard "
+        "input",
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"), default_text=METHOD)] = Field(
         default=(METHOD,),
-        description="name of a method, see cinerecon models, or a model file or folder; may be repeated",
+        description="name of a method (see cinerecon models), or a model file or folder; may be repeated",
     )
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
             default=(),
-            description="file, whose ending selects the format (.h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png), or"
-            " folder for DICOM; may be repeated; - writes a stream (.mrd) to standard output. For several scans or"
-            " methods: a folder for all images, e.g. out/; for several methods on one scan also a comparison, e.g."
-            " compare.mp4",
+            description="file, whose suffix selects the format (.h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png), or a "
+            "folder for DICOM; may be repeated; - writes a stream (.mrd) to standard output. For several scans "
+            "or methods: a folder for all images, e.g. out/; for several methods on one scan also a comparison, "
+            "e.g. compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
         default=(),
-        description="format of the files in the folder of -o, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png or dicom;"
-        " may be repeated",
+        description="format of the files in the output folder, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png or "
+        "dicom; may be repeated",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
         default=False, description="print only warnings and errors"
     )
     log: Path | None = Field(
-        default=None, description="file to which each slice, warning and error is appended as a line"
+        default=None, description="file to which a line is appended for each slice, warning and error"
     )
     as_json: Annotated[bool, Flag(("--json",))] = Field(default=False, description="print the report as JSON")
     patient_id: Annotated[str | None, Flag(("--patient",))] = Field(

@@ -12,7 +12,7 @@ from cinerecon.options import Flag, Options
 
 
 class SendOptions(Options):
-    """Send a raw scan to an MRD server, and write the images that it returns."""
+    """Send a raw scan to an MRD server and save the returned images."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan (ISMRMRD .h5 or stream, MRD 2, Siemens .dat)"
@@ -20,7 +20,8 @@ class SendOptions(Options):
     address: Annotated[str, Flag(is_argument=True)] = Field(description="address of the server, host:port")
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(description="file for the images (.h5)")
     config: str = Field(
-        default="", description="name of the configuration, for cinerecon serve a method; empty for that of the server"
+        default="",
+        description="name of the configuration; for cinerecon serve, a method; empty: the method of the server",
     )
     pace_ms: Annotated[float, Flag(("--pace",))] = Field(
         default=0.0, ge=0, description="time between readouts [ms]; 0: as fast as possible"

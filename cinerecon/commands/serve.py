@@ -14,23 +14,23 @@ from cinerecon.options import METHOD, DeviceOptions, Flag
 
 
 class ServeOptions(DeviceOptions):
-    """Reconstruct the scans that scanners or clients send over connections (MRD server, OpenRecon, FIRE)."""
+    """Run an MRD server that reconstructs scans sent by scanners or clients (OpenRecon, FIRE)."""
 
     host: str = Field(
-        default="127.0.0.1", description="address to listen on; 0.0.0.0 for connections from other computers"
+        default="127.0.0.1", description="address to listen on; 0.0.0.0 accepts connections from other computers"
     )
     port: int = Field(default=MRD_PORT, ge=0, le=65535, description="port to listen on")
     n_jobs: Annotated[int, Flag(("--jobs",))] = Field(
-        default=2, ge=1, description="connections served at once; others wait"
+        default=2, ge=1, description="number of connections served at the same time; others wait"
     )
     model: Annotated[str, Flag(("--model", "-m"))] = Field(
-        default=METHOD, description="method for clients that do not choose one, see cinerecon models"
+        default=METHOD, description="method for clients that do not select one (see cinerecon models)"
     )
     memory: str | None = Field(
         default=None, description="memory limit while one slice is reconstructed, e.g. 4GB; see recon --memory"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+        default=(), description="method setting, key=value, or preprocessing setting, preprocessing.key=value"
     )
 
 

@@ -12,13 +12,14 @@ from cinerecon.simulation.config import SimulateConfig
 
 
 class SimulateOptions(SimulateConfig):
-    """Simulate a beating heart as a raw ISMRMRD scan, with its truth."""
+    """Simulate a beating heart as a raw ISMRMRD scan, with reference images."""
 
     output: Annotated[Path, Flag(("-o", "--output"))] = Field(
-        description="raw scan to write: .h5 with its truth, or a stream, .mrd or .mrd2"
+        description="raw scan to write: .h5 (with reference images), or a stream, .mrd or .mrd2"
     )
     source: Annotated[Path | None, Flag(("--from",))] = Field(
-        default=None, description="measured magnitude cine in place of the phantom: .npz, NIfTI or a DICOM folder"
+        default=None,
+        description="measured magnitude cine to use in place of the phantom: .npz, NIfTI or a DICOM folder",
     )
     force: bool = Field(default=False, description="overwrite an existing file")
 

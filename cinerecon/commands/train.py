@@ -19,14 +19,16 @@ MAX_WAIT_SHARE = 0.05
 
 
 class TrainOptions(DeviceOptions):
-    """Train a network by its recipe; with torchrun -m cinerecon.cli train ... in several processes."""
+    """Train a network from its recipe; several processes: torchrun -m cinerecon.cli train ..."""
 
     recipe: Annotated[str, Flag(is_argument=True)] = Field(
-        description="architecture and training: a model.yaml, its folder, or a name of cinerecon models"
+        description="recipe (architecture and training): a model.yaml, its folder, or a name listed by cinerecon models"
     )
-    output: Annotated[Path, Flag(("--output", "-o"))] = Field(description="run folder: recipe, log, state, weights")
+    output: Annotated[Path, Flag(("--output", "-o"))] = Field(
+        description="run folder for recipe, log, state and weights"
+    )
     data: Path | None = Field(
-        default=None, description="folder of prepared cases to train on, in place of the sources of the recipe"
+        default=None, description="folder of prepared cases to train on, in place of the data sources in the recipe"
     )
     scans: Annotated[tuple[Path, ...], Flag(("--scan",))] = Field(
         default=(),
@@ -35,20 +37,22 @@ class TrainOptions(DeviceOptions):
     series: tuple[Path, ...] = Field(
         default=(), description="folder of measured magnitude cines for the recipe: DICOM, NIfTI, .npz; may be repeated"
     )
-    cache: Path | None = Field(default=None, description="folder in which several runs share their simulated cines")
-    workers: int = Field(default=TRAINING_WORKERS, ge=0, description="processes that prepare batches ahead of time")
-    weights: Path | None = Field(default=None, description="start from these weights instead of random ones")
+    cache: Path | None = Field(default=None, description="folder for simulated cines, which several runs can share")
+    workers: int = Field(
+        default=TRAINING_WORKERS, ge=0, description="number of processes that prepare batches in advance"
+    )
+    weights: Path | None = Field(default=None, description="weights to start from, instead of random ones")
     loss: Loss | None = Field(
-        default=None, description="loss function: mse, rmse, log or ssdu (without reference), as training.loss"
+        default=None, description="loss function: mse, rmse, log or ssdu (without a reference); same as training.loss"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of the recipe, e.g. training.n_steps=500"
+        default=(), description="recipe setting, e.g. training.n_steps=500"
     )
     resume: bool = Field(
-        default=False, description="continue from the last checkpoint, with the results of an uninterrupted run"
+        default=False, description="resume from the last checkpoint, with the same results as an uninterrupted run"
     )
-    tensorboard: bool = Field(default=False, description="write the log for TensorBoard, too")
-    estimate: bool = Field(default=False, description="report parameters, memory and time from a few steps, and stop")
+    tensorboard: bool = Field(default=False, description="also write the log for TensorBoard")
+    estimate: bool = Field(default=False, description="report parameters, memory and time from a few steps, then stop")
     minutes: Annotated[float, Flag(default_text="no limit")] = Field(
         default=float("inf"),
         ge=0,

@@ -22,24 +22,26 @@ class Card(Config):
     renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
 
     licence: str = Field(default="", description="licence of the weights")
-    source: str = Field(default="", description="who trained them, where they are published")
-    file: str = Field(default="", description="file they were imported from")
-    sha256: str = Field(default="", description="its checksum")
+    source: str = Field(default="", description="who trained the weights, and where they are published")
+    file: str = Field(default="", description="file from which the weights were imported")
+    sha256: str = Field(default="", description="checksum of that file")
     n_parameters: int | None = Field(default=None, ge=0, description="number of learned parameters")
     trained_on: str = Field(default="", description="data and sampling")
     reports: str = Field(default="", description="results")
-    split: str = Field(default="", description="cases of training and of validation, by source")
+    split: str = Field(default="", description="numbers of cases for training and validation, by source")
     data_sha256: str = Field(default="", description="checksum of the list of data in the run folder")
-    masks: tuple[str, ...] = Field(default=(), description="sampling patterns of the training")
-    acceleration: Range | None = Field(default=None, description="least and largest net acceleration of the training")
-    whole_readouts: bool | None = Field(default=None, description="whether all its patterns sample whole readouts")
-    coils: Counts | None = Field(default=None, description="fewest and most coils of the training")
-    lines: Counts | None = Field(default=None, description="fewest and most ky lines of the training")
-    metrics: dict[str, float] = Field(default_factory=dict, description="measures on the validation, by name")
-    cases: tuple[str, ...] = Field(
-        default=(), description="first digits of the SHA-256 of scans that it was trained on"
+    masks: tuple[str, ...] = Field(default=(), description="sampling patterns used in training")
+    acceleration: Range | None = Field(default=None, description="lowest and highest net acceleration used in training")
+    whole_readouts: bool | None = Field(
+        default=None, description="whether all sampling patterns used in training sample whole readouts"
     )
-    subjects: tuple[str, ...] = Field(default=(), description="the same of the names of the subjects")
+    coils: Counts | None = Field(default=None, description="smallest and largest number of coils used in training")
+    lines: Counts | None = Field(default=None, description="smallest and largest number of ky lines used in training")
+    metrics: dict[str, float] = Field(default_factory=dict, description="metrics on the validation data, by name")
+    cases: tuple[str, ...] = Field(default=(), description="first digits of the SHA-256 of the scans used for training")
+    subjects: tuple[str, ...] = Field(
+        default=(), description="first digits of the SHA-256 of the names of the subjects used for training"
+    )
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:

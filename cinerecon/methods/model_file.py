@@ -80,7 +80,7 @@ class InitialMethodConfig(Config):
     """The method whose image an unrolled network starts from."""
 
     method: str = Field(description="a classical method")
-    settings: tuple[str, ...] = Field(default=(), description="key=value texts for it")
+    settings: tuple[str, ...] = Field(default=(), description="settings of the method, as key=value strings")
 
 
 class ModelConfig(Config):
@@ -95,36 +95,39 @@ class ModelConfig(Config):
     network: str = Field(description="name of the network, or a class in a Python file next to it: mynet.py:MyNet")
     code_sha256: str | None = Field(
         default=None,
-        description="SHA-256 of the code in that file that the weights were trained with; any: not compared",
+        description="SHA-256 of the code with which the weights were trained; any: not compared",
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
     scale: ScaleName = Field(
-        default="brightness", description="rule for the scale that data are divided by, as in training"
+        default="brightness", description="rule for the factor by which data are divided, as in training"
     )
     initial_method: InitialMethodConfig | None = Field(
-        default=None, description="computes the initial image; null: the zero-filled image"
+        default=None, description="method that computes the initial image; null: the zero-filled image"
     )
-    demodulate: bool = Field(default=False, description="remove the mean phase over time of the initial image")
+    demodulate: bool = Field(default=False, description="remove the temporal mean phase of the initial image")
     phase_smoothing: float = Field(
-        default=0.0, ge=0, description="smooth the phase that is taken away: standard deviation of a Gaussian [pixels]"
+        default=0.0,
+        ge=0,
+        description="standard deviation of the Gaussian with which the removed phase is smoothed [pixels]",
     )
     precision: Literal["auto", "float32"] = Field(
         default="auto",
-        description="of convolutions in reconstruction; auto: bfloat16 where it is faster and accurate, else float32",
+        description="precision of convolutions in reconstruction; auto: bfloat16 if it is faster and accurate, "
+        "otherwise float32",
     )
     coils_at_once: int | None = Field(
         default=None,
         ge=1,
-        description="coils transformed together in reconstruction; null: a few on a CPU, all on a GPU",
+        description="number of coils transformed at a time in reconstruction; null: a few on a CPU, all on a GPU",
     )
     preprocessing: dict[str, Any] = Field(
-        default_factory=dict, description="settings of the acquisition that the training data were prepared with"
+        default_factory=dict, description="preprocessing settings with which the training data were prepared"
     )
     training: Any = Field(default=None, description="training settings")
     zeroed_parameters: tuple[str, ...] = Field(
-        default=(), description="ablation: parameters set to zero, by the last component of their name"
+        default=(), description="for ablations: parameters set to zero, given by the last component of their name"
     )
-    card: Card = Field(default_factory=Card, description="facts about the weights")
+    card: Card = Field(default_factory=Card, description="model card of the weights")
 
 
 M = TypeVar("M", bound=ModelConfig)

@@ -29,10 +29,11 @@ class NetworkConfig(Config):
     output_weight_scale: float = Field(
         default=1.0,
         gt=0,
-        description="factor on the initial weights of output convolutions; small: near the identity",
+        description="factor on the initial weights of output convolutions; with small values the network is initially "
+        "close to the identity",
     )
     checkpointing: bool = Field(
-        default=False, description="compute each cascade again in the backward pass, to save memory"
+        default=False, description="gradient checkpointing: recompute each cascade in the backward pass to save memory"
     )
 
     @model_validator(mode="before")
@@ -47,7 +48,7 @@ class LowRankModuleConfig(ShrinkageConfig):
     renamed: ClassVar[Mapping[str, str]] = {"place": "position"}
 
     position: Position = Field(
-        default="L2", description="L1: before the convolutions, L2: after them, L3: after the data step"
+        default="L2", description="L1: before the convolutions, L2: after the convolutions, L3: after data consistency"
     )
     view: MatrixView = Field(default="casorati", description="matrices whose singular values are shrunk")
 
@@ -60,13 +61,13 @@ class SlrNetConfig(ShrinkageConfig, NetworkConfig):
     }
 
     variant: Literal["paper", "code"] = Field(
-        default="paper", description="coupling as printed (minus) or as released (plus)"
+        default="paper", description="sign of the coupling: as in the paper (minus) or as in the released code (plus)"
     )
     n_cascades: int = Field(default=8, ge=1, description="unrolled iterations")
-    step: float = Field(default=0.1, description="gradient step, at the start")
-    coupling: float = Field(default=0.0, description="weight of the low-rank coupling, at the start")
-    sparse_threshold: float = Field(default=0.1, description="soft threshold of the features, at the start")
-    multiplier_rate: float = Field(default=0.01, description="rate of the multiplier update, at the start")
+    step: float = Field(default=0.1, description="initial value of the gradient step")
+    coupling: float = Field(default=0.0, description="initial weight of the low-rank coupling")
+    sparse_threshold: float = Field(default=0.1, description="initial soft threshold of the features")
+    multiplier_rate: float = Field(default=0.01, description="initial step size of the multiplier update")
     residual: bool = Field(default=True, description="add the input of the transform to its output")
 
 
@@ -79,13 +80,11 @@ class IstaNetConfig(NetworkConfig):
     }
 
     variant: Literal["slr_paper", "snet", "plus"] = Field(
-        default="slr_paper", description="one of the three networks of this name"
+        default="slr_paper", description="one of the three published networks of this name"
     )
     n_cascades: int = Field(default=8, ge=1, description="unrolled iterations")
-    step: float = Field(default=0.1, description="gradient step, at the start")
-    sparse_threshold: float = Field(
-        default=0.1, description="soft threshold of the features, at the start; snet has none"
-    )
+    step: float = Field(default=0.1, description="initial value of the gradient step")
+    sparse_threshold: float = Field(default=0.1, description="initial soft threshold of the features; snet has none")
     residual: bool = Field(default=True, description="add the input of the transform to its output; snet never does")
     lowrank: LowRankModuleConfig | None = Field(
         default=None, description="shrinkage of singular values in each cascade"
@@ -101,16 +100,20 @@ class DcCnnConfig(NetworkConfig):
         "d6c10": {"n_cascades": 10, "n_convolutions": 6, "n_channels": 16, "bias": False}
     }
 
-    variant: Literal["d5c5", "d6c10"] = Field(default="d5c5", description="defaults of the paper, or of UnrollingNets")
+    variant: Literal["d5c5", "d6c10"] = Field(
+        default="d5c5", description="default settings: those of the paper, or those of UnrollingNets"
+    )
     n_cascades: int = Field(default=5, ge=1, description="cascades")
     n_convolutions: int = Field(default=5, ge=2, description="convolutions in each cascade")
-    n_dimensions: Literal[2, 3] = Field(default=3, description="convolutions over (frames, y, x), or over (y, x)")
+    n_dimensions: Literal[2, 3] = Field(
+        default=3, description="dimensions of the convolutions: (frames, y, x) or (y, x)"
+    )
     bias: bool = Field(default=True, description="whether the convolutions have a bias")
     slope: float = Field(
-        default=0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 is leaky"
+        default=0.0, ge=0, lt=1, description="slope of the activation for negative features; 0.01 for leaky ReLU"
     )
     inverse_noise_level: float | None = Field(
-        default=None, gt=0, description="v, weight of the data; null: noiseless data"
+        default=None, gt=0, description="v, weight of the measured data; null: noiseless data"
     )
     lowrank: LowRankModuleConfig | None = Field(
         default=None, description="shrinkage of singular values in each cascade"
@@ -124,38 +127,48 @@ class CrnnConfig(NetworkConfig):
 
     n_cascades: int = Field(default=5, ge=1, description="unrolled iterations, which share their weights")
     n_channels: int = Field(default=64, ge=1, description="feature channels")
-    n_layers: int = Field(default=3, ge=1, description="layers that are recurrent over the iterations alone")
+    n_layers: int = Field(default=3, ge=1, description="number of layers that are recurrent only over the iterations")
     inverse_noise_level: float | None = Field(
-        default=None, gt=0, description="v, weight of the data; null: noiseless data"
+        default=None, gt=0, description="v, weight of the measured data; null: noiseless data"
     )
     lowrank: LowRankModuleConfig | None = Field(
         default=None, description="shrinkage of singular values in each iteration"
     )
     shared_lowrank: bool = Field(
-        default=False, description="one shrinkage parameter for all iterations, like the weights"
+        default=False, description="share the shrinkage parameter between all iterations, like the weights"
     )
 
 
 class LsNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of L+S-Net; the defaults are the authors' program."""
 
-    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of L")
-    step: float = Field(default=1.0, description="gradient step gamma, at the start; the last cascade keeps 1")
+    shrinkage: ShrinkageName = Field(default="relative_soft", description="shrinkage rule for the singular values of L")
+    step: float = Field(
+        default=1.0, description="initial value of the gradient step gamma; in the last cascade it is fixed at 1"
+    )
     output: Literal["L+S", "M"] = Field(
-        default="L+S", description="output and input of the loss: the sum L + S, or the corrected image"
+        default="L+S",
+        description="output of the network and input of the loss: the sum L + S, or M, the image after data "
+        "consistency",
     )
 
 
 class T2lrNetConfig(ShrinkageConfig, NetworkConfig):
     """Architecture of T2LR-Net."""
 
-    variant: Literal["admm", "gradient"] = Field(default="admm", description="the paper's ADMM, or gradient steps")
+    variant: Literal["admm", "gradient"] = Field(
+        default="admm", description="solver: ADMM as in the paper, or gradient steps"
+    )
     n_cascades: int = Field(default=15, ge=1, description="unrolled iterations")
     n_channels: int = Field(default=16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(default=0.1, description="mu, weight of the data or gradient step, at the start")
-    multiplier_rate: float = Field(default=1.0, description="ADMM: rate of the multiplier update, at the start")
-    n_solver_steps: int = Field(default=10, ge=1, description="ADMM, several coils: conjugate gradient steps")
+    shrinkage: ShrinkageName = Field(
+        default="relative_soft", description="shrinkage rule for the singular values of each frame"
+    )
+    step: float = Field(default=0.1, description="mu, initial weight of the data or gradient step")
+    multiplier_rate: float = Field(default=1.0, description="ADMM: initial step size of the multiplier update")
+    n_solver_steps: int = Field(
+        default=10, ge=1, description="ADMM, multi-coil data: number of conjugate gradient steps"
+    )
 
 
 class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
@@ -163,10 +176,12 @@ class JotlasNetConfig(ShrinkageConfig, NetworkConfig):
 
     n_cascades: int = Field(default=15, ge=1, description="unrolled iterations")
     n_channels: int = Field(default=16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field(default="relative_soft", description="rule for the singular values of each frame")
-    step: float = Field(default=0.1, description="gradient step mu, at the start")
-    momentum: float = Field(default=-2.0, description="t, at the start; the momentum is sigmoid(t)")
-    learn_w: bool = Field(default=False, description="learn the weights w of the two priors, else one half each")
+    shrinkage: ShrinkageName = Field(
+        default="relative_soft", description="shrinkage rule for the singular values of each frame"
+    )
+    step: float = Field(default=0.1, description="initial value of the gradient step mu")
+    momentum: float = Field(default=-2.0, description="initial value of t; the momentum is sigmoid(t)")
+    learn_w: bool = Field(default=False, description="learn the weights w of the two priors; otherwise 0.5 each")
 
 
 class PassNetConfig(ShrinkageConfig, NetworkConfig):
@@ -174,10 +189,10 @@ class PassNetConfig(ShrinkageConfig, NetworkConfig):
 
     n_cascades: int = Field(default=15, ge=1, description="unrolled iterations; the paper compares 9, 13, 15 and 17")
     n_channels: int = Field(default=16, ge=1, description="feature channels")
-    shrinkage: ShrinkageName = Field(default="pass", description="rule for the singular values of each frame")
-    step: float = Field(default=0.1, description="gradient step mu, at the start")
+    shrinkage: ShrinkageName = Field(default="pass", description="shrinkage rule for the singular values of each frame")
+    step: float = Field(default=0.1, description="initial value of the gradient step mu")
     fusion: Literal["adaptive", "addition"] = Field(
-        default="adaptive", description="how the two parts become one image"
+        default="adaptive", description="fusion of the two parts into one image"
     )
     lsaf: Literal["magnitude", "residual4"] = Field(
         default="magnitude", description="input of the adaptive fusion; residual4 is combined with two gate_layers"
@@ -193,13 +208,15 @@ class StVarNetConfig(NetworkConfig):
     """Architecture of ST-VarNet."""
 
     n_cascades: int = Field(default=3, ge=1, description="unrolled iterations")
-    n_channels: int = Field(default=64, ge=4, description="feature channels, at half of the resolution")
-    n_blocks: int = Field(default=2, ge=1, description="residual blocks in each cascade, of two convolutions each")
-    n_cg_steps: int = Field(default=2, ge=1, description="conjugate gradient steps of data consistency (several coils)")
+    n_channels: int = Field(default=64, ge=4, description="feature channels, at half the resolution")
+    n_blocks: int = Field(default=2, ge=1, description="residual blocks in each cascade, with two convolutions each")
+    n_cg_steps: int = Field(
+        default=2, ge=1, description="conjugate gradient steps for data consistency (multi-coil data)"
+    )
     carries_features: bool = Field(default=True, description="pass features from cascade to cascade")
     lowrank: ShrinkageConfig | None = Field(
         default=ShrinkageConfig(shrinkage="absolute_soft", prox_weight=0.25),
-        description="low rank of image blocks; null: none",
+        description="singular value shrinkage of image blocks; null: none",
     )
     block_size: int = Field(default=16, ge=0, description="side of the low-rank blocks [pixels]; 0: the whole image")
-    blend: float = Field(default=0.4, description="share of the low-rank image in the image of a cascade, at the start")
+    blend: float = Field(default=0.4, description="initial weight of the low-rank image in the image of a cascade")

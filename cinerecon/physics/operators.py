@@ -61,7 +61,8 @@ class Encoding(LinearOperator):
     Parameters
     ----------
     mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of 1 means whole readouts. One frame stands for all.
+        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of 1 means whole readouts. A single frame applies to all
+        frames.
     csm
         ``(*batch, coils, y, x)`` complex; None means one coil of unit sensitivity.
     matrix

@@ -31,24 +31,30 @@ class ShrinkageConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"level": "prox_weight"}
 
-    shrinkage: ShrinkageName = Field(default="topk_hard", description="rule for the singular values")
-    rank: int = Field(default=1, ge=1, description="k of the top-k rules, at the start")
+    shrinkage: ShrinkageName = Field(default="topk_hard", description="shrinkage rule for the singular values")
+    rank: int = Field(default=1, ge=1, description="initial k of the top-k rules")
     threshold: float = Field(
-        default=-2.0, description="theta of the relative rule, at the start: sigmoid(theta) of the largest"
+        default=-2.0,
+        description="initial theta of the relative rule, whose threshold is sigmoid(theta) times the largest "
+        "singular value",
     )
     prox_weight: float = Field(
         default=0.1,
         ge=0,
-        description="weight of the penalty whose proximal map the absolute, Schatten and nuclear-minus-Frobenius rules "
-        "are, at the start",
+        description="initial weight of the penalty of the absolute, Schatten and nuclear-minus-Frobenius rules, which "
+        "are proximal operators",
     )
     p: float = Field(default=0.5, gt=0, le=1, description="exponent of the Schatten rule; 1 is soft thresholding")
     noise: float | None = Field(
-        default=None, gt=0, description="noise of real and imaginary part, for the adaptive trace norm; null: unknown"
+        default=None,
+        gt=0,
+        description="noise standard deviation of real and imaginary part, for the adaptive trace norm; null: unknown",
     )
-    gate_layers: Literal[2, 3] = Field(default=3, description="convolutions of the gate of the position-aware rule")
+    gate_layers: Literal[2, 3] = Field(
+        default=3, description="number of convolutions in the gate of the position-aware rule"
+    )
     normalize_spectrum: bool = Field(
-        default=False, description="position-aware rule: scale the largest value to 1 first"
+        default=False, description="position-aware rule: first normalise the largest singular value to 1"
     )
 
 

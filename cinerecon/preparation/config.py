@@ -25,33 +25,27 @@ class PrepareConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"person": "subject", "intake": "preprocessing"}
 
-    preprocessing: AcquisitionConfig = Field(default=AcquisitionConfig(), description="how raw readouts become a cine")
+    preprocessing: AcquisitionConfig = Field(default=AcquisitionConfig(), description="preprocessing of raw readouts")
     combine: Literal["adaptive", "espirit", "smooth"] | None = Field(
         default=None,
-        description="combine the coils by these maps, and sample the one image: the papers' single-coil setting",
+        description="combine the coils with these maps before undersampling: the single-coil setting of the papers",
     )
-    frames: int | None = Field(default=None, ge=1, description="keep this many frames, the first ones; null keeps all")
-    readout: int | None = Field(default=None, ge=1, description="keep this many columns, those in the middle")
-    crop: tuple[int, int] | None = Field(
-        default=None, description="keep this many rows and columns, those in the middle"
+    frames: int | None = Field(
+        default=None, ge=1, description="number of frames to keep, starting from the first; null: all"
     )
-    patches: tuple[Patch, ...] = Field(
-        default=(), description="cut patches of these sizes (frames, y, x), each size in turn"
-    )
-    stride: Patch | None = Field(
-        default=None, description="steps from patch to patch (frames, y, x); null: half a patch"
-    )
+    readout: int | None = Field(default=None, ge=1, description="number of central columns to keep")
+    crop: tuple[int, int] | None = Field(default=None, description="number of central rows and columns to keep")
+    patches: tuple[Patch, ...] = Field(default=(), description="sizes (frames, y, x) of the patches to extract")
+    stride: Patch | None = Field(default=None, description="stride between patches (frames, y, x); null: half a patch")
     simulated_coils: int = Field(
-        default=N_SIMULATED_COILS, ge=1, le=128, description="coils simulated for magnitude images"
+        default=N_SIMULATED_COILS, ge=1, le=128, description="number of coils simulated for magnitude images"
     )
-    seed: int = Field(default=SEED, ge=0, description="seed of everything that is simulated")
-    subject: str = Field(
-        default="", description="pattern (regular expression) that finds the name of the subject in the path"
-    )
-    split: tuple[float, float, float] = Field(default=SPLIT_SHARES, description="shares of train, val and test")
+    seed: int = Field(default=SEED, ge=0, description="seed of the simulation")
+    subject: str = Field(default="", description="regular expression that matches the name of the subject in the path")
+    split: tuple[float, float, float] = Field(default=SPLIT_SHARES, description="fractions of train, val and test")
     strict: bool = Field(
         default=REFUSES_UNREALISTIC,
-        description="refuse what is easier to reconstruct than measured data, not only mark it",
+        description="refuse data that are easier to reconstruct than measured data, instead of marking them",
     )
 
     @field_validator("subject")

@@ -12,12 +12,12 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
-        default=(), description="index of a slice, counted from 0; may be repeated; all slices if not given"
+        default=(), description="index of a slice, counted from 0; may be repeated; by default all slices"
     )
     frames: str = Field(
         default="",
-        description="range of frames, first:last (the last is not included), or the index of one frame; with --gating"
-        " retro the number of frames of the cine",
+        description="range of frames, first:last (the last is not included), or the index of one frame; with --gating "
+        "retro, the number of frames of the cine",
     )
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
         default=None,
@@ -28,45 +28,53 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     compress_coils: Annotated[str | None, Flag(default_text="that of the model, or none")] = Field(
         default=None,
-        description="number of virtual coils to compress to, or auto: as few as keep 99 % of the energy of the signal",
+        description="number of virtual coils to compress to, or auto: the smallest number that keeps 99 % of the "
+        "signal energy",
     )
     memory: str | None = Field(
         default=None,
-        description="memory limit, e.g. 4GB; how it is kept is reported before the start; coils are compressed only if"
-        " nothing else is sufficient",
+        description="memory limit, e.g. 4GB; the measures taken are reported before the start; coils are compressed "
+        "only if nothing else is sufficient",
     )
-    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw")
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several")
+    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
     measurement: int | None = Field(
-        default=None, description="measurement of a Siemens raw file to read, counted from 1; the last one if not given"
+        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
     )
     undersample: str | None = Field(
         default=None,
-        description="undersample a full scan retrospectively: a pattern, e.g. gaussian:8,acs=4, or a mask file",
+        description="undersample a fully sampled scan retrospectively: a pattern, e.g. gaussian:8,acs=4, or a mask "
+        "file",
     )
     partial_fourier: PartialFourier = Field(
         default="auto",
-        description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs,"
-        " homodyne, none, or auto, which is pocs if a test with measured lines supports it",
+        description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs, "
+        "homodyne, none, or auto: pocs if a test on measured lines succeeds",
     )
     set_index: int | None = Field(
         default=None,
         ge=0,
-        description="number of the set to reconstruct, if a scan has several; without it, two sets are phase contrast",
+        description="index of the set to reconstruct if a scan has several; by default, two sets are reconstructed as "
+        "phase contrast",
     )
     venc: float | None = Field(
-        default=None, gt=0, description="velocity range of a phase-contrast scan whose header has none [cm/s]"
+        default=None,
+        gt=0,
+        description="velocity encoding (VENC) of a phase-contrast scan, if the header contains none [cm/s]",
     )
-    weights: Path | None = Field(default=None, description="weights to use instead of those of the model")
+    weights: Path | None = Field(default=None, description="weights to use instead of the weights of the model")
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of the method, key=value, or of the preprocessing, preprocessing.key=value"
+        default=(), description="method setting, key=value, or preprocessing setting, preprocessing.key=value"
     )
     snr: bool = Field(
         default=False,
-        description="map the noise; the map and the image in SNR units are separate files, .noise and .snr",
+        description="map the noise; the noise map and the image in SNR units are written to separate files, .noise "
+        "and .snr",
     )
     n_replicas: Annotated[int, Flag(("--replicas",), needs=("snr",))] = Field(
-        default=16, ge=2, description="pseudo-replicas for the noise map of methods whose noise has no formula"
+        default=16,
+        ge=2,
+        description="number of pseudo-replicas for the noise map of methods without an analytic noise map",
     )
     verdict: Annotated[bool, Flag(("--verdict/--no-verdict",))] = Field(
         default=True,
@@ -75,21 +83,21 @@ class ReconSettings(DeviceOptions, ArrayOptions):
     )
     uncertainty: bool = Field(
         default=False,
-        description="map how much the image changes if variants of the data are reconstructed; a separate file,"
-        " .uncertainty",
+        description="map how much the image changes between reconstructions of variants of the data; written to a "
+        "separate file, .uncertainty",
     )
     n_variants: Annotated[int, Flag(("--variants",), needs=("uncertainty",))] = Field(
         default=8,
         ge=2,
-        description="variants of the data for the map of uncertainty; each takes as long as one reconstruction",
+        description="number of variants of the data for the uncertainty map; each takes as long as one reconstruction",
     )
     seed: Annotated[int, Flag(needs=("undersample", "snr", "uncertainty"))] = Field(
         default=SEED, description="seed of the sampling pattern, the pseudo-replicas and the variants"
     )
-    force: bool = Field(default=False, description="overwrite existing files, except those that are read")
+    force: bool = Field(default=False, description="overwrite existing files, except input files")
     resume: bool = Field(
         default=False,
-        description="continue an interrupted run, or write missing images; finished slices and scans are kept",
+        description="resume an interrupted run, or write missing images; finished slices and scans are kept",
     )
     strict: bool = Field(default=False, description="treat warnings as errors: no images are written, exit code 2")
     verbose: Annotated[bool, Flag(("--verbose", "-v"))] = Field(

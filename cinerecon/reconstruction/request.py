@@ -47,8 +47,8 @@ RUN_SETTINGS = ("weights", "strict")
 class ReconRequest(ReconSettings):
     """The reconstruction of one scan by one method."""
 
-    scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, array of k-space or prepared case")
-    model: str = Field(description="name of a method or of an imported model, or file or folder of a trained network")
+    scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, k-space array or prepared case")
+    model: str = Field(description="name of a method or of an imported model, or a file or folder of a trained network")
     outputs: tuple[str, ...] = Field(
         default=(), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
     )

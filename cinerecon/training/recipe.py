@@ -24,11 +24,14 @@ class SsduConfig(Config):
         default=0.2,
         gt=0,
         lt=1,
-        description="part of the samples that the loss is measured on, redrawn in each step; 0.4 in the paper",
+        description="fraction of the samples on which the loss is computed, selected again in each step; 0.4 in the "
+        "paper",
     )
-    seen_weight: float = Field(default=1.0, ge=0, description="weight of the loss on the samples that the network sees")
+    seen_weight: float = Field(
+        default=1.0, ge=0, description="weight of the loss on the samples that the network receives"
+    )
     validation_share: float = Field(
-        default=0.1, gt=0, lt=1, description="part of the samples of a scan that is used for validation only"
+        default=0.1, gt=0, lt=1, description="fraction of the samples of a scan that is used only for validation"
     )
 
 
@@ -41,69 +44,79 @@ class TrainConfig(Config):
         "divergence": "divergence_factor",
     }
 
-    n_steps: int = Field(default=10_000, ge=1, description="optimiser steps")
-    batch_size: int = Field(default=1, ge=1, description="strips per batch, see data.n_windows")
+    n_steps: int = Field(default=10_000, ge=1, description="number of optimiser steps")
+    batch_size: int = Field(default=1, ge=1, description="batch size: number of strips per batch, see data.n_windows")
     n_batches: int = Field(
-        default=1, ge=1, description="batches whose gradients are averaged in a step, in each process"
+        default=1,
+        ge=1,
+        description="number of batches whose gradients are averaged in a step (gradient accumulation), in each process",
     )
     n_steps_per_epoch: int = Field(
-        default=500, ge=1, description="steps that count as an epoch; data are drawn without end"
+        default=500, ge=1, description="number of steps that count as an epoch, since data are generated continuously"
     )
 
     optimizer: Literal["adam", "adamw", "muon"] = Field(
         default="adam",
-        description="Adam; with decoupled weight decay; or Muon for the weights of hidden layers, AdamW for all else",
+        description="optimiser: Adam, AdamW, or Muon for the weights of hidden layers and AdamW for all others",
     )
-    weight_decay: float = Field(default=0.0, ge=0, description="decay of the weights")
-    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="decay of the optimiser's moments")
-    epsilon: float = Field(default=1e-8, gt=0, description="of the optimiser; 1e-7 in Keras")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="decay rates of the moments of the optimiser")
+    epsilon: float = Field(default=1e-8, gt=0, description="epsilon of the optimiser; 1e-7 in Keras")
     reset_each_epoch: bool = Field(
-        default=False, description="forget the moments each epoch, as some published programs do"
+        default=False, description="reset the moments after each epoch, as some published programs do"
     )
-    learning_rate: float = Field(default=1e-3, gt=0, description="peak of the schedule")
+    learning_rate: float = Field(default=1e-3, gt=0, description="maximum learning rate of the schedule")
     schedule: Literal["cosine", "exponential", "constant"] = Field(
-        default="cosine", description="course of the learning rate"
+        default="cosine", description="learning rate schedule"
     )
-    lr_decay: float = Field(default=0.95, gt=0, le=1, description="exponential: factor on the learning rate, per epoch")
-    n_warmup: int = Field(default=200, ge=0, description="steps of linear warm-up")
-    clip_norm: float | None = Field(default=1.0, gt=0, description="largest norm of the gradient; null: any")
+    lr_decay: float = Field(
+        default=0.95, gt=0, le=1, description="exponential schedule: factor on the learning rate per epoch"
+    )
+    n_warmup: int = Field(default=200, ge=0, description="number of linear warm-up steps")
+    clip_norm: float | None = Field(
+        default=1.0, gt=0, description="maximum norm of the gradient, for gradient clipping; null: no clipping"
+    )
     ema_decay: float = Field(
-        default=0.999, ge=0, lt=1, description="decay of the running average of the weights; 0: none"
+        default=0.999, ge=0, lt=1, description="decay of the exponential moving average of the weights; 0: no averaging"
     )
     precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of convolutions in training; transforms and shrinkage stay in float32"
+        default="float32", description="precision of convolutions in training; transforms and shrinkage use float32"
     )
 
     loss: Loss = Field(
         default="mse",
-        description="mean squared error; per patch its square root, or its logarithm, which is the PSNR; or of samples "
-        "held back, without truth",
+        description="mse: mean squared error; rmse: its square root per patch; log: its logarithm per patch, i.e. the "
+        "PSNR; ssdu: error of withheld samples, without a reference",
     )
-    ssdu: SsduConfig = Field(default_factory=SsduConfig, description="loss ssdu: what is held back")
+    ssdu: SsduConfig = Field(default_factory=SsduConfig, description="settings of the loss ssdu")
     symmetry_weight: float = Field(
-        default=0.0, ge=0, description="weight of the transform's symmetry term (SLR-Net: 0.01)"
+        default=0.0, ge=0, description="weight of the symmetry loss of the transform (SLR-Net: 0.01)"
     )
     ssim_weight: float = Field(default=0.0, ge=0, description="weight of 1 - SSIM of the magnitude")
     high_frequency_weight: float = Field(
         default=0.0,
         ge=0,
-        description="weight of the squared error in k-space, in proportion to squared spatial frequency",
+        description="weight of the squared k-space error weighted by squared spatial frequency",
     )
     divergence_factor: float = Field(
         default=50.0,
         gt=1,
         allow_inf_nan=True,
-        description="stop when the mean loss is this many times its lowest; .inf: never",
+        description="stop when the mean loss exceeds its minimum by this factor; .inf: never",
     )
 
-    save_every: int = Field(default=250, ge=1, description="steps between checkpoints, each with a validation")
-    n_validation: int = Field(default=8, ge=1, description="fixed batches of cases that training never sees")
+    save_every: int = Field(
+        default=250, ge=1, description="number of steps between checkpoints, each with a validation"
+    )
+    n_validation: int = Field(
+        default=8, ge=1, description="number of fixed validation batches, from cases not used for training"
+    )
     compared_with: str | None = Field(
-        default=None, description="classical method whose images are validated, too, once"
+        default=None, description="classical method that is evaluated once on the validation batches, for comparison"
     )
     seed: int = Field(default=0, ge=0, lt=2**63, description="seed of weights, patches, masks and noise")
-    licence: str = Field(default="", description="licence of the weights, for their card")
-    data: DataConfig = Field(default_factory=DataConfig, description="what to train on")
+    licence: str = Field(default="", description="licence of the weights, for the model card")
+    data: DataConfig = Field(default_factory=DataConfig, description="training data")
 
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":
@@ -115,7 +128,7 @@ class TrainConfig(Config):
 class Recipe(ModelConfig):
     """A model and its training: the content of ``model.yaml``, and of the file that it names for `training`."""
 
-    training: TrainConfig = Field(default_factory=TrainConfig, description="how to train")
+    training: TrainConfig = Field(default_factory=TrainConfig, description="training settings")
 
 
 def find_recipe(name: str) -> Path:

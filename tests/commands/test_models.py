@@ -67,7 +67,7 @@ def test_settings_have_type_value_and_help(monkeypatch, capsys):
     assert call(monkeypatch, "models", "show", "llr", "--settings") == 0
     lines = capsys.readouterr().out.splitlines()
     at = lines.index("block_size=16")
-    assert lines[at + 1] == "    whole number ≥ 1: side of the blocks [pixels]"
+    assert lines[at + 1] == "    whole number ≥ 1: side length of the blocks [pixels]"
     assert call(monkeypatch, "models", "show", "zerofilled", "--settings") == 0
     assert capsys.readouterr().out == "zerofilled has no settings\n"
     assert call(monkeypatch, "models", "show", "slrnet", "--settings", "--json") == 0

@@ -29,17 +29,17 @@ class PhantomConfig(Config):
 
     n_frames: int = Field(default=25, ge=1, description="number of frames")
     matrix: tuple[PositiveInt, PositiveInt] = Field(default=(192, 192), description="image size (y, x)")
-    view: View | None = Field(default=None, description="short or long axis; drawn if not given")
+    view: View | None = Field(default=None, description="short or long axis; random if not given")
     position: float | None = Field(
         default=None,
         ge=-0.5,
         le=1.2,
-        description="where a short-axis slice cuts the left ventricle: 0 at the valve, 1 at the apex",
+        description="position of a short-axis slice in the left ventricle: 0 at the valve, 1 at the apex",
     )
-    pixel_mm: float | None = Field(default=None, gt=0, description="size of a pixel [mm]; drawn if not given")
-    n_beats: float = Field(default=1.0, gt=0, description="heart beats over the frames")
+    pixel_mm: float | None = Field(default=None, gt=0, description="pixel size [mm]; random if not given")
+    n_beats: float = Field(default=1.0, gt=0, description="number of heartbeats covered by the frames")
     noise: float = Field(
-        default=0.0, ge=0, description="standard deviation of complex noise in the image, of its maximum"
+        default=0.0, ge=0, description="standard deviation of the complex noise in the image, relative to its maximum"
     )
 
 

@@ -34,15 +34,22 @@ class PhaseConfig(Config):
     """Rate of change of the phase, and frequency of off-resonance."""
 
     per_frame: float = Field(
-        default=0.10, ge=0, description="mean change from frame to frame, weighted by intensity [rad]"
+        default=0.10, ge=0, description="mean phase change from frame to frame, weighted by intensity [rad]"
     )
     per_pixel: float = Field(
-        default=0.135, ge=0, description="the same from pixel to pixel, mean of rows and columns [rad]"
+        default=0.135, ge=0, description="mean phase change from pixel to pixel, averaged over rows and columns [rad]"
     )
-    spread: float = Field(default=0.45, ge=0, description="standard deviation of the logarithm of both, over cines")
-    fat: float = Field(default=0.4, ge=0, le=1, description="share of cines whose bright tissue is shifted or opposed")
+    spread: float = Field(
+        default=0.45, ge=0, description="standard deviation of the logarithm of both values between cines"
+    )
+    fat: float = Field(
+        default=0.4,
+        ge=0,
+        le=1,
+        description="fraction of cines in which the phase of bright tissue is shifted or opposed",
+    )
     bands: float = Field(
-        default=0.3, ge=0, le=1, description="share of cines with bands where the signal changes its sign"
+        default=0.3, ge=0, le=1, description="fraction of cines with bands across which the signal changes sign"
     )
 
 

@@ -29,18 +29,24 @@ class AugmentConfig(Config):
 
     renamed: ClassVar[Mapping[str, str]] = {"quarter_turns": "rotate_90"}
 
-    flip: float = Field(default=0.5, ge=0, le=1, description="share mirrored along y, and along x")
-    rotate_90: bool = Field(default=False, description="turn square patches by 0, 90, 180 or 270 degrees")
-    rotate: float = Field(default=0.0, ge=0, le=45, description="largest rotation [degrees], uniform")
-    shear: float = Field(default=0.0, ge=0, le=0.5, description="largest shear along y and along x, uniform")
-    shift: float = Field(default=0.0, ge=0, description="largest shift along y and along x [pixels], uniform")
-    reverse: float = Field(default=0.5, ge=0, le=1, description="share played backwards in time")
-    phase: float = Field(default=0.0, ge=0, description="standard deviation of a smooth phase added [rad]")
-    turn_phase: bool = Field(default=False, description="add a constant phase, uniform over the circle")
-    gamma: Interval = Field(default=(0.8, 1.25), description="exponent of the magnitude, uniform")
-    scale: Interval = Field(default=(0.8, 1.25), description="factor of the intensity, log-uniform")
+    flip: float = Field(default=0.5, ge=0, le=1, description="fraction mirrored along y, and fraction mirrored along x")
+    rotate_90: bool = Field(default=False, description="rotate square patches by 0, 90, 180 or 270 degrees")
+    rotate: float = Field(default=0.0, ge=0, le=45, description="maximum rotation [degrees], uniformly distributed")
+    shear: float = Field(
+        default=0.0, ge=0, le=0.5, description="maximum shear along y and along x, uniformly distributed"
+    )
+    shift: float = Field(
+        default=0.0, ge=0, description="maximum shift along y and along x [pixels], uniformly distributed"
+    )
+    reverse: float = Field(default=0.5, ge=0, le=1, description="fraction reversed in time")
+    phase: float = Field(default=0.0, ge=0, description="standard deviation of an added smooth phase [rad]")
+    turn_phase: bool = Field(default=False, description="add a constant phase, uniformly distributed over the circle")
+    gamma: Interval = Field(
+        default=(0.8, 1.25), description="range of the exponent (gamma) applied to the magnitude, uniformly distributed"
+    )
+    scale: Interval = Field(default=(0.8, 1.25), description="range of the intensity factor, log-uniformly distributed")
     local_gain: float = Field(
-        default=0.15, ge=0, description="standard deviation of the logarithm of a smooth factor of the intensity"
+        default=0.15, ge=0, description="standard deviation of the logarithm of a smooth intensity factor"
     )
 
     @property

@@ -33,21 +33,25 @@ Weighted = Annotated[dict[T, PositiveFloat], BeforeValidator(_with_weights), Fie
 class SimulatedSource(Config):
     """Cases whose phase and coils are simulated."""
 
-    weight: PositiveFloat = Field(default=1.0, description="share of patches, relative to the other sources")
+    weight: PositiveFloat = Field(default=1.0, description="proportion of patches, relative to the other sources")
     matrix: tuple[PositiveInt, PositiveInt] = Field(default=(192, 192), description="image size (y, x)")
-    n_coils: int = Field(default=8, ge=1, description="coils of every case; single-coil patches take the image itself")
-    mask: str = Field(default="gaussian:8", description="sampling from which the coil maps are estimated")
-    seed: int = Field(default=0, ge=0, description="of everything drawn")
-    phase: PhaseConfig = Field(default_factory=PhaseConfig, description="how fast the simulated phase changes")
+    n_coils: int = Field(
+        default=8, ge=1, description="number of coils of each case; single-coil patches use the image itself"
+    )
+    mask: str = Field(default="gaussian:8", description="sampling pattern for the estimation of coil maps")
+    seed: int = Field(default=0, ge=0, description="seed of the simulation")
+    phase: PhaseConfig = Field(default_factory=PhaseConfig, description="variation of the simulated phase")
 
 
 class PhantomSource(SimulatedSource):
     """Beating-heart phantoms, each from a seed of its own."""
 
     kind: Literal["phantom"] = "phantom"
-    n_cases: int = Field(default=120, ge=1, description="different phantoms")
+    n_cases: int = Field(default=120, ge=1, description="number of different phantoms")
     keep: bool = Field(
-        default=True, description="keep each in a file once it is drawn; otherwise it is drawn for every patch"
+        default=True,
+        description="store each phantom in a file when it is first simulated; otherwise it is simulated for every "
+        "patch",
     )
 
 
@@ -62,30 +66,31 @@ class SeriesSource(SimulatedSource):
     kind: Literal["series"] = "series"
     folder: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
         default=(),
-        description="folders of magnitude cines: DICOM, NIfTI, NumPy archives; without any, those of --series",
+        description="folders of magnitude cines: DICOM, NIfTI, NumPy archives; if empty, those of --series",
     )
-    n_variants: int = Field(default=12, ge=1, description="variants of each series")
+    n_variants: int = Field(default=12, ge=1, description="number of augmented variants of each series")
     leave_out: tuple[str, ...] = Field(
-        default=(), description="series never used: patterns of names, e.g. patient001_4d_slice03"
+        default=(), description="series to exclude: patterns of names, e.g. patient001_4d_slice03"
     )
     validation: tuple[str, ...] = Field(
-        default=(), description="series to validate on only: patterns, as for leave_out"
+        default=(), description="series used only for validation: patterns, as for leave_out"
     )
     reserved: tuple[str, ...] = Field(
         default=("report/*", "sax_mid", "lax_4ch"),
-        description="series that results are reported on, by folder and name: they must be left out",
+        description="series on which results are reported, by folder and name: these must be excluded from training",
     )
-    deform: DeformConfig = Field(default_factory=DeformConfig, description="how variants differ")
+    deform: DeformConfig = Field(default_factory=DeformConfig, description="augmentation of the variants")
 
 
 class PreparedSource(Config):
     """Cases that ``cinerecon prepare`` wrote."""
 
     kind: Literal["prepared"] = "prepared"
-    weight: PositiveFloat = Field(default=1.0, description="share of patches, relative to the other sources")
+    weight: PositiveFloat = Field(default=1.0, description="proportion of patches, relative to the other sources")
     folder: Path = Field(description="folder with an index.csv")
     signal: Literal["measured", "combined"] = Field(
-        default="measured", description="the coil images as measured, or the combined image weighted by the maps"
+        default="measured",
+        description="source of the coil images: as measured, or the combined image multiplied by the coil maps",
     )
 
 
@@ -102,33 +107,48 @@ class DataConfig(Config):
     }
 
     sources: dict[str, Source] = Field(
-        default={"phantom": PhantomSource()}, min_length=1, description="where cases come from"
+        default={"phantom": PhantomSource()}, min_length=1, description="data sources by name"
     )
     crops: Weighted[str] = Field(
-        default={"128x32": 1, "160x32": 1, "192x32": 1}, description="rows x columns; either may be 'all'"
+        default={"128x32": 1, "160x32": 1, "192x32": 1}, description="patch size, rows x columns; either may be 'all'"
     )
     crops_2d: Weighted[str] | None = Field(
-        default=None, description="the same for patterns that do not sample whole readouts; a strip would change them"
+        default=None,
+        description="patch size for patterns that do not sample whole readouts, which would change if a strip were "
+        "cut out",
     )
-    n_frames: int | None = Field(default=12, ge=1, description="consecutive frames of a patch, cyclic; null takes all")
-    frame_steps: Weighted[PositiveInt] = Field(default={1: 2, 2: 1}, description="2 shows two beats in as many frames")
+    n_frames: int | None = Field(
+        default=12, ge=1, description="number of consecutive (cyclic) frames of a patch; null: all frames"
+    )
+    frame_steps: Weighted[PositiveInt] = Field(
+        default={1: 2, 2: 1}, description="step between frames; with 2, the same number of frames covers two beats"
+    )
     n_windows: int = Field(
-        default=2, ge=1, description="patches cut from one undersampled strip, one after the other in time"
+        default=2, ge=1, description="number of consecutive temporal windows taken from each undersampled strip"
     )
     coils: Weighted[PositiveInt | Literal["all"]] = Field(
-        default={1: 1, 8: 1}, description="coils used; 1 takes the combined image"
+        default={1: 1, 8: 1}, description="numbers of coils; 1: the combined image"
     )
-    masks: Weighted[str] = Field(default={"gaussian:8": 1}, description="sampling patterns, redrawn for each strip")
-    noise: Interval = Field(default=(0.002, 0.06), description="noise of a sample, image of unit scale, log-uniform")
-    p_noise_free: float = Field(default=0.25, ge=0, le=1, description="share of strips without added noise")
-    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="how cines are varied")
+    masks: Weighted[str] = Field(
+        default={"gaussian:8": 1}, description="sampling patterns; a new mask is generated for each strip"
+    )
+    noise: Interval = Field(
+        default=(0.002, 0.06),
+        description="range of the noise standard deviation of a sample for images of unit scale, log-uniformly "
+        "distributed",
+    )
+    p_noise_free: float = Field(default=0.25, ge=0, le=1, description="fraction of strips without added noise")
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="augmentation")
     n_cached_batches: int | None = Field(
-        default=None, ge=1, description="draw so many batches, keep them in files, and go through them again and again"
+        default=None,
+        ge=1,
+        description="number of batches to store in files and use repeatedly; null: new batches throughout",
     )
     n_cached_frames: int | None = Field(
         default=None,
         ge=1,
-        description="consecutive frames of a kept batch that a step sees, others each time; null: all",
+        description="number of consecutive frames of a stored batch used in a step, different each time; null: all "
+        "frames",
     )
 
     @field_validator("crops", "crops_2d")

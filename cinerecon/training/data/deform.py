@@ -17,13 +17,22 @@ class DeformConfig(Config):
     """Largest differences of a variant from the measured cine."""
 
     rotate: float = Field(default=14.0, ge=0, description="standard deviation of the rotation [degrees]")
-    zoom: Interval = Field(default=(0.82, 1.28), description="measured pixels in a pixel, log-uniform")
-    shift: float = Field(default=0.08, ge=0, description="largest shift along y and x, of half of the image, uniform")
-    still: float = Field(
-        default=2.0, ge=0, description="standard deviation of an elastic deformation that stays [pixels]"
+    zoom: Interval = Field(
+        default=(0.82, 1.28),
+        description="range of the scaling factor (measured pixels per pixel), log-uniformly distributed",
     )
-    moving: float = Field(default=0.8, ge=0, description="the same of one that follows the beat [pixels]")
-    warp: float = Field(default=0.4, ge=0, lt=1, description="largest change of speed in time, of the speed itself")
+    shift: float = Field(
+        default=0.08,
+        ge=0,
+        description="maximum shift along y and x, relative to half of the image, uniformly distributed",
+    )
+    still: float = Field(default=2.0, ge=0, description="standard deviation of a constant elastic deformation [pixels]")
+    moving: float = Field(
+        default=0.8,
+        ge=0,
+        description="standard deviation of an elastic deformation that follows the heartbeat [pixels]",
+    )
+    warp: float = Field(default=0.4, ge=0, lt=1, description="maximum relative change of speed over time")
 
 
 class Variant(NamedTuple):
