@@ -4,7 +4,7 @@ A model derives from `Options`; each field has its type, its default and its des
 makes a Typer command of it, and the library is called with an instance of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -91,29 +91,35 @@ class Options(Config):
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     @model_validator(mode="after")
-    def _refuse_without_effect(self) -> Self:
-        """Refuse options that have no effect in this combination."""
-        for name in filter(self.is_changed, type(self).model_fields):
-            flag, option = self.flag_of(name), self.option_of(name).rpartition("/")[2]  # the changed side of a switch
+    def _refuse_changed_without_effect(self) -> Self:
+        """Refuse values other than the default that have no effect in this combination."""
+        self._refuse_without_effect(filter(self.is_changed, type(self).model_fields))
+        return self
+
+    def _refuse_without_effect(self, names: Iterable[str]) -> None:
+        for name in names:
+            flag, sides = self.flag_of(name), self.option_of(name).split("/")
+            option = sides[0 if getattr(self, name) else -1]  # of a switch, the side that was given
             if flag.needs and not any(map(self.is_changed, flag.needs)):
                 others = " or ".join(map(self.option_of, flag.needs))
                 raise ConfigError(f"{option} has no effect without {others}", where=option, hint=f"add {others}")
             for other in map(self.option_of, filter(self.is_changed, flag.excludes)):
                 raise ConfigError(f"{option} has no effect with {other}", where=option, hint="leave out one")
-        return self
 
     @classmethod
     def from_command_line(cls, values: dict[str, Any]) -> "Options":
-        """An instance from parsed values, in which several values of an option are a list.
+        """An instance from the values that were given, in which several values of an option are a list.
 
         Raises
         ------
         ConfigError
-            If a value is wrong, with the option that it was given to.
+            If a value is wrong, or has no effect, with the option that it was given to.
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        return cls.parse(plain, where=where, option_of=cls.option_of)
+        options = cls.parse(plain, where=where, option_of=cls.option_of)
+        options._refuse_without_effect(plain)  # also where the value that is given is the default
+        return options
 
 
 class DeviceOptions(Options):

@@ -17,7 +17,14 @@ from dataclasses import dataclass, field, replace
 from cinerecon.acquisition.source import SliceSize
 from cinerecon.errors import CineReconError, ConfigError
 from cinerecon.machine import peak_memory_mb, process_memory_mb
-from cinerecon.memory import Workspace, describe_out_of_memory, is_out_of_memory, return_freed_memory, show_size
+from cinerecon.memory import (
+    Workspace,
+    describe_out_of_memory,
+    is_out_of_memory,
+    requested_size,
+    return_freed_memory,
+    show_size,
+)
 from cinerecon.methods.base import SAMPLES_AT_ONCE, Reconstructor
 from cinerecon.metrics.measures import PIXELS_AT_ONCE
 
@@ -108,6 +115,8 @@ class MemoryPlan:
         The limit [bytes]; None without one.
     is_compressed
         Whether coils are compressed for the limit.
+    start_bytes
+        Memory of the process when the peaks were predicted, before it reads data.
     """
 
     n_coils: int
@@ -118,6 +127,7 @@ class MemoryPlan:
     finishing_bytes: int = 0
     limit: int | None = None
     is_compressed: bool = False
+    start_bytes: int = field(default=0, compare=False)
 
     @property
     def predicted(self) -> int:
@@ -144,9 +154,10 @@ class MemoryPlan:
 
 
 def predict(task: Task, method: Reconstructor, plan: MemoryPlan) -> MemoryPlan:
-    """The plan with the predicted peaks of all stages."""
+    """The plan with the predicted peaks of all stages, for the present process if `start_bytes` is 0."""
     on_gpu = task.device.startswith("cuda")
-    start = _process_bytes() + LIBRARY_BYTES + SPARE_BYTES
+    plan = plan if plan.start_bytes else replace(plan, start_bytes=_process_bytes())
+    start = plan.start_bytes + LIBRARY_BYTES + SPARE_BYTES
     reconstruction = _reconstruction_bytes(task, method, plan, on_gpu=on_gpu)
     if on_gpu:
         return replace(plan, reconstruction_bytes=SPARE_BYTES + reconstruction)
@@ -193,23 +204,31 @@ def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> No
         raise ConfigError(what, where=f"{where}: {size}", hint=f"--workers 1 --memory {_without_space(needed)}")
 
 
-def out_of_memory(error: Exception, task: Task, method: Reconstructor) -> CineReconError | None:
+def out_of_memory(error: Exception, task: Task, method: Reconstructor, failed: MemoryPlan) -> CineReconError | None:
     """The error to report if memory was exhausted, None for other errors.
 
-    What the process holds by then is available to it: the hint is the first plan that needs less.
+    What the process holds by then is available to it, and the array that could not be allocated is not: the hint is
+    the first plan, thus the largest one, for the former, or else for less than both. Plans are those of a process that
+    starts again, not of this one, which still holds its data.
     """
     if not is_out_of_memory(error):
         return None
-    plans = [predict(task, method, plan) for plan in _plans(task, method)]
-    available = min(_peak_bytes(task.device), plans[0].predicted - 1)
-    fitting = next((plan for plan in plans if plan.predicted <= available), None)
-    if fitting is None:
-        hint = (
-            f"a machine with {show_size(plans[0].predicted)} of free memory, or {show_size(plans[-1].predicted)} with "
-        )
-        hint += _as_option(plans[-1])
+    failed = failed if failed.predicted else predict(task, method, failed)
+    plans = [predict(task, method, replace(plan, start_bytes=failed.start_bytes)) for plan in _plans(task, method)]
+    held = _peak_bytes(task.device)
+    requested = requested_size(error) or math.inf
+    fitting = (
+        next((plan for plan in plans if plan.predicted <= size and plan.predicted < failed.predicted), None)
+        for size in (held, held + requested)
+    )
+    plan = next(filter(None, fitting), None)
+    if plan is not None:
+        hint = f"{_as_option(plan)} ({plan})"
     else:
-        hint = f"{_as_option(fitting)} ({fitting})"
+        least = min(plans, key=lambda plan: plan.predicted)
+        hint = f"a machine with {show_size(failed.predicted)} of free memory"
+        if least.predicted < failed.predicted:
+            hint += f", or {show_size(least.predicted)} with {_as_option(least)}"
     return CineReconError(describe_out_of_memory(error), where=task.where, hint=hint)
 
 

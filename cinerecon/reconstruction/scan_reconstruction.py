@@ -81,7 +81,7 @@ class ScanReconstruction:
                 stage("reconstruct")
                 part = self._reconstruct(data, encoded, report)
         except Exception as error:
-            reported = out_of_memory(error, task_of(self.scan, index, self.request), self.method)
+            reported = out_of_memory(error, task_of(self.scan, index, self.request), self.method, self.plan)
             if reported is None:
                 raise
             raise reported from error

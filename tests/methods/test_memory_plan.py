@@ -1,5 +1,6 @@
 """Predictions and plans of memory: counts of bytes, not of time."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -92,11 +93,14 @@ def test_prepared_cases_are_not_compressed():
         make_plan(task, load_method("ktslr"), 2 * 10**9)
 
 
+ERROR = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 26214400 bytes.")
+
+
 def test_an_error_of_the_allocator_gets_a_hint_that_needs_less(monkeypatch):
     method = load_method("ktslr")
     monkeypatch.setattr(memory_plan, "_peak_bytes", lambda _: 2 * 10**9)
-    error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 26214400 bytes.")
-    reported = out_of_memory(error, LARGE, method)
+    failed = make_plan(LARGE, method, None)
+    reported = out_of_memory(ERROR, LARGE, method, failed)
     assert reported.what == "out of memory: 27 MB more could not be allocated"
     assert reported.where == LARGE.where
     option, size = reported.hint.split()[:2]
@@ -104,7 +108,28 @@ def test_an_error_of_the_allocator_gets_a_hint_that_needs_less(monkeypatch):
     assert make_plan(LARGE, method, parse_size(size)).predicted <= 2e9
     assert "compressed to" in reported.hint
     assert len(str(reported).splitlines()) == 3
-    assert out_of_memory(RuntimeError("another"), LARGE, method) is None
+    assert out_of_memory(RuntimeError("another"), LARGE, method, failed) is None
+
+
+def test_the_hint_is_the_largest_plan_that_fits_also_while_the_process_holds_its_data(monkeypatch):
+    method = load_method("ktslr")
+    failed = make_plan(LARGE, method, None)
+    expected = make_plan(LARGE, method, round(2.5e9))
+    monkeypatch.setattr(memory_plan, "_peak_bytes", lambda _: 2.5e9)
+    monkeypatch.setattr(memory_plan, "_process_bytes", lambda: round(2.4e9))  # the error holds the arrays of its frames
+    assert f"compressed to {expected.n_coils} coils" in out_of_memory(ERROR, LARGE, method, failed).hint
+    monkeypatch.setattr(memory_plan, "_peak_bytes", lambda _: 0.4e9)  # the first array is too large
+    refused = RuntimeError(f"can't allocate memory: you tried to allocate {KSPACE} bytes")
+    n_coils = int(re.search(r"compressed to (\d+) coils", out_of_memory(refused, LARGE, method, failed).hint)[1])
+    assert expected.n_coils > n_coils > 20
+
+
+def test_a_plan_that_failed_is_not_suggested_again(monkeypatch):
+    method = load_method("ktslr")
+    failed = make_plan(LARGE, method, round(2.5e9))
+    monkeypatch.setattr(memory_plan, "_peak_bytes", lambda _: 5e9)
+    hint = out_of_memory(ERROR, LARGE, method, failed).hint
+    assert f"compressed to {failed.n_coils - 1} coils" in hint
 
 
 @pytest.mark.parametrize("name", ["cgsense", "ktslr", "zerofilled", "slrnet"])
