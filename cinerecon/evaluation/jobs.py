@@ -24,6 +24,7 @@ from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.scan_list import labels_of
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
@@ -131,7 +132,7 @@ class JobList:
     ) -> None:
         self.request, self.methods = request, methods
         self.listing = listing or Listing(None, ScanOpener(request.config))
-        self.labels = dict(zip(scans, labels_of_scans(scans), strict=True))
+        self.labels = ScanNames(request.output, COMMAND).keep(labels_of(scans))
         self.scans = (shard or Shard()).part(scans)
         self._order = {path: number for number, path in enumerate(scans)}
         self._fingerprints = {name: fingerprint(method) for name, method in methods.items()}
@@ -193,12 +194,6 @@ class JobList:
     def _pictured(self, position: int, n_slices: int) -> set[int]:
         """Numbers of the slices of a scan whose images are stored; each scan has an equal part of the range."""
         return {int((point - position) * n_slices) for point in self._positions if position <= point < position + 1}
-
-
-def labels_of_scans(scans: Sequence[Path]) -> list[str]:
-    """The name of each scan in the results."""
-    labels = labels_of(path.absolute() for path in scans)
-    return [labels[path.absolute()] for path in scans]
 
 
 def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Path | None = None) -> list[Path]:
@@ -270,6 +265,7 @@ def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:
             elif (scan, *case) not in failed:
                 raise _missing(shards[k], scan, output)
     ranks = {scan: rank for rank, scan in enumerate(order)}
+    ScanNames(output, COMMAND).merge()
     failures.sort(key=lambda failure: ranks.get(failure.scan, len(ranks)))
     rewrite_scores(output, [*(score for task, score in before.items() if task not in scores), *scores.values()])
     rewrite_failures(output, failures)

@@ -16,6 +16,7 @@ from cinerecon.evaluation.score import Score, append_scores, iterate_scores, rep
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
 from cinerecon.io.atomic import clear_partial, require_folder
 from cinerecon.io.lock import sole_writer
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor
@@ -100,6 +101,7 @@ def evaluate(
         listing = Listing(records, opener)
         jobs = JobList(list_scans(scans, listing, output), request, methods, listing, shard)
         shard_record = _start_shard(jobs, shard)
+        ScanNames(output, COMMAND).record({path: jobs.labels[path] for path in jobs.scans}, shard)
         run = _Run(jobs, records, report)
         report_existing(run.count_done())
         for outcome in _score_jobs(run.remaining(), request, methods, opener, workers):

@@ -1,6 +1,7 @@
 """Lists of scans, text files with one path per line that are given as ``@list.txt``; and unique names of scans."""
 
 import codecs
+import hashlib
 import os
 import re
 from collections import Counter
@@ -82,21 +83,39 @@ def read_scan_list(path: Path) -> list[Path]:
 
 
 def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """The stem of each file, preceded by as many folders as needed to be unique: ``P001/cine_sax``."""
+    """The stem of each file, preceded by as many folders as needed to be unique: ``P001/cine_sax``.
+
+    Names that differ in upper and lower case alone are not unique, as they are one file on some file systems.
+    """
     paths = list(dict.fromkeys(paths))
-    in_folder = Counter((path.parent, path.stem) for path in paths)
-    parts = {}
-    for path in paths:
-        name = path.stem if in_folder[path.parent, path.stem] == 1 else path.name
-        # names with .. would write outside of the folder of results
-        folder = path.parent.resolve() if ".." in path.parts else path.parent
-        parts[path] = (*(part for part in folder.parts if part != folder.anchor), name)
-    n_parts = dict.fromkeys(paths, 1)
+    folders = {path: path_parts(path)[:-1] for path in paths}
+    names = {path: path.stem for path in paths}
+    for longer in (lambda path: path.name, lambda path: f"{path.name}-{path_checksum(path.name)}"):
+        in_folder = Counter((folders[path], name.casefold()) for path, name in names.items())
+        names = {
+            path: name if in_folder[folders[path], name.casefold()] == 1 else longer(path)
+            for path, name in names.items()
+        }
+    n_folders = dict.fromkeys(paths, 0)
     while True:
-        labels = {path: "/".join(parts[path][-n:]) for path, n in n_parts.items()}
-        count = Counter(labels.values())
-        longer = [path for path in paths if count[labels[path]] > 1 and n_parts[path] < len(parts[path])]
-        if not longer:
+        labels = {
+            path: "/".join((*folders[path][len(folders[path]) - n :], names[path])) for path, n in n_folders.items()
+        }
+        count = Counter(label.casefold() for label in labels.values())
+        longer_ones = [p for p in paths if count[labels[p].casefold()] > 1 and n_folders[p] < len(folders[p])]
+        if not longer_ones:
             return labels
-        for path in longer:
-            n_parts[path] += 1
+        for path in longer_ones:
+            n_folders[path] += 1
+
+
+def path_parts(path: Path) -> tuple[str, ...]:
+    """The folders from the root and the name of a file; without ``..``, which would lead out of an output folder."""
+    path = path.absolute()
+    folder = path.parent.resolve() if ".." in path.parts else path.parent
+    return (*(part for part in folder.parts if part != folder.anchor), path.name)
+
+
+def path_checksum(path: Path | str) -> str:
+    """Eight digits that distinguish names where nothing else does."""
+    return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]

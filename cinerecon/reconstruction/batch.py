@@ -12,6 +12,7 @@ from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.paths import absolute
 from cinerecon.io.scan_list import labels_of
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.outcome import COMMAND
@@ -145,10 +146,22 @@ def plan_batch(
     if shard is not None and folder is None:
         raise ConfigError("shards need a folder for their images", where="-o", hint="-o out/")
     _outputs(folder, "", formats)
-    all_names = labels_of(files)
+    all_names = ScanNames(folder, COMMAND).keep(labels_of(files))
+    _require_different_outputs(all_names, labels)
     names = {path: all_names[path] for path in (shard.part(files) if shard else files)}
     every = tuple(all_names.values())
     return Batch(names, common, tuple(models), tuple(formats), folder, tuple(movies), shard, every)
+
+
+def _require_different_outputs(names: Mapping[Path, str], labels: Sequence[str]) -> None:
+    """Refuse two reconstructions with one name: ``a`` by ``b.c`` and ``a.b`` by ``c``, or in other case."""
+    first: dict[str, tuple[Path, str]] = {}
+    for path, name in names.items():
+        for label in labels:
+            other = first.setdefault(f"{name}.{label}".casefold(), (path, label))
+            if other != (path, label):
+                what = f"the images of {other[0]} by {other[1]} and of {path} by {label} would have the same name"
+                raise ConfigError(what, where=f"{name}.{label}", hint="reconstruct them into different folders")
 
 
 def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:

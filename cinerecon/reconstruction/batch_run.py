@@ -12,16 +12,17 @@ from cinerecon.io.atomic import clear_partial, moved_into_place
 from cinerecon.io.export import Target
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import absolute, absolute_paths, relative
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import finish_shard, start_shard
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.batch import MOVIES, Batch
+from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
 from cinerecon.reconstruction.record import Record
 from cinerecon.reconstruction.recorded_run import RecordedRun, outcome_of
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, iterate_slices, load_request_method
-from cinerecon.reconstruction.slice_cache import checksum_of
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 logger = logging.getLogger(__name__)
@@ -51,9 +52,12 @@ def run_batch(
     records = shard.folder(folder, COMMAND) if shard and folder else folder
     with sole_writer(records) if records else nullcontext():
         run = BatchRun(batch, methods, observer or Observer())
+        names = ScanNames(folder, COMMAND)
         if shard is None or folder is None:
+            names.record(batch.names)
             return run.run(report)
         record = start_shard(folder, COMMAND, shard, batch.all_names, batch.identity())
+        names.record(batch.names, shard)
         outcomes = run.run(report)
         finish_shard(folder, record)
     return outcomes
@@ -99,13 +103,13 @@ class BatchRun:
                 self._compare(scan, images, target)
         return outcomes
 
-    def recorded_run(self, record: Record, request: ReconRequest, checksum: str) -> RecordedRun:
+    def recorded_run(self, record: Record, request: ReconRequest, identity: Identity) -> RecordedRun:
         """A reconstruction and its place in the record."""
         name = self.batch.names[request.scan]
-        return RecordedRun(request, record, f"{name}.{request.label}", name, checksum)
+        return RecordedRun(request, record, f"{name}.{request.label}", name, identity)
 
-    def checksum(self, request: ReconRequest) -> str:
-        """Checksum of a reconstruction; it does not depend on the working folder if there is a record.
+    def identity(self, request: ReconRequest) -> Identity:
+        """The identity of the images; it does not depend on the working folder if there is a record.
 
         Raises
         ------
@@ -113,15 +117,15 @@ class BatchRun:
             If a file of the request cannot be read.
         """
         folder = self._record.folder if self._record else Path()
-        return checksum_of(request, self._fingerprints[request.model], folder)
+        return Identity.of(request, self._fingerprints[request.model], folder)
 
     def _reconstruct(self, scan: Path, *, compares: bool) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
         """The outcome of each method on a scan; and the slices, where methods are compared."""
         for request in self.batch.requests(scan):
-            name, checksum = self.batch.names[scan], ""
+            name, identity = self.batch.names[scan], Identity()
             try:
-                checksum = self.checksum(request)
-                yield self._run(request, checksum, compares=compares)
+                identity = self.identity(request)
+                yield self._run(request, identity, compares=compares)
                 continue
             except StorageError:  # the images of the next scan would not fit, either
                 raise
@@ -133,16 +137,16 @@ class BatchRun:
                 what = f"unexpected {type(error).__name__}: {error}"
                 outcome = Outcome(name, request.label, {}, error=CineReconError(what, where=str(scan)))
             if self._record:
-                self.recorded_run(self._record, request, checksum).add(outcome)
+                self.recorded_run(self._record, request, identity).add(outcome)
             yield outcome, ()
 
     def _run(
-        self, request: ReconRequest, checksum: str, *, compares: bool
+        self, request: ReconRequest, identity: Identity, *, compares: bool
     ) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
         """One reconstruction, or its outcome in the record; the slices are returned for a comparison."""
         method, run = self.methods[request.model], None
         if self._record:
-            run = self.recorded_run(self._record, request, checksum)
+            run = self.recorded_run(self._record, request, identity)
         if run and self.batch.folder is not None:
             outcome, report = run.run(method, self.observer)
             if report or not compares:
@@ -174,7 +178,7 @@ class BatchRun:
         return earlier is not None and absolute(target.path) in absolute_paths(earlier.written)
 
     def _checksum_of_all(self, scan: Path) -> str:
-        return "-".join(map(self.checksum, self.batch.requests(scan)))
+        return "-".join(self.identity(request).checksum for request in self.batch.requests(scan))
 
     def _compare(self, scan: Path, images: Sequence[Sequence[CineImage]], target: Target) -> None:
         """Write a movie; it is recorded first, so that it is recognised even if the process is killed in between."""

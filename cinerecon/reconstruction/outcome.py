@@ -44,14 +44,15 @@ class Outcome:
     is_earlier: bool = False
     verdict: str = ""
 
-    def as_entry(self, scan: Path, checksum: str, folder: Path) -> dict[str, Any]:
-        """The outcome in the record of an output folder, to which paths are relative."""
+    def as_entry(self, scan: Path, checksum: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The outcome in the record of an output folder, to which paths are relative, with the settings."""
         error = None if self.error is None else [self.error.what, self.error.where, self.error.hint]
         return {
             "scan": relative(scan, folder),
             "name": self.name,
             "method": self.method,
             "checksum": checksum,
+            "settings": settings,
             "error": error,
             "written": [relative(path, folder) for path in self.written],
             "warnings": self.warnings,

@@ -4,7 +4,7 @@ It is a file in the output folder with a line for each scan and method. Paths in
 so that it remains valid if the command is run from another folder, or if scans and images are moved together.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cinerecon.errors import FileError
 from cinerecon.io.export import Target
 from cinerecon.io.journal import Journal
 from cinerecon.io.paths import absolute, absolute_paths
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, in_list_order, read_finished_shards
 from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
@@ -51,7 +52,14 @@ class Record:
                 return Outcome.of_entry(entry, self.folder, is_earlier=True)
         return None
 
-    def add(self, key: str, outcome: Outcome, scan: Path, checksum: str) -> None:
+    def find_other(self, key: str, checksum: str) -> dict[str, Any] | None:
+        """The entry of images with another checksum; None if there is none, or if all entries have it."""
+        entries = (successful(journal.get(key)) for journal in self._journals)
+        return next((entry for entry in entries if entry is not None and entry["checksum"] != checksum), None)
+
+    def add(
+        self, key: str, outcome: Outcome, scan: Path, checksum: str, settings: Mapping[str, Any] | None = None
+    ) -> None:
         """Record an outcome; an error takes the place of existing images only in a shard, where it is merged later.
 
         Raises
@@ -59,7 +67,7 @@ class Record:
         FileError
             If the file system refuses.
         """
-        entry = outcome.as_entry(scan, checksum, self.folder)
+        entry = outcome.as_entry(scan, checksum, self.folder, settings or {})
         if outcome.error is not None:
             entry["before"] = successful(self._journals[0].get(key))
             if entry["before"] is not None and not self._is_shard:
@@ -122,6 +130,7 @@ def merge_batch(folder: Path) -> list[Outcome]:
             entries[key] = entry
     outcomes = [Outcome.of_entry(entry, folder, is_earlier=True) for entry in entries.values()]
     entries |= _comparisons(journals)
+    ScanNames(folder, COMMAND).merge()
     merged.replace({key: merged.get(key) for key in merged if key not in entries} | entries)
     return outcomes
 

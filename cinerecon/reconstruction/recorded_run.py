@@ -1,20 +1,24 @@
 """Reconstruct a scan and record it; where an earlier run finished it, only the missing images are written."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cinerecon.errors import FileError
 from cinerecon.io.paths import absolute_paths
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
+from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.record import Record, missing_outputs
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, load_request_method, reconstruct_scan
-from cinerecon.reconstruction.slice_cache import checksum_of, remove_slices
+from cinerecon.reconstruction.slice_cache import remove_slices
 from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.verdict import worst_status
+
+MOST_DIFFERENCES = 3
+"""Differences of settings that are named in a message."""
 
 
 @dataclass(frozen=True)
@@ -29,23 +33,23 @@ class RecordedRun:
         The record, and the key of the reconstruction in it.
     name
         Name of the scan.
-    checksum
-        Checksum of the reconstruction, see `checksum_of`; empty if the scan cannot be read.
+    identity
+        The identity of the images; an empty one if the scan cannot be read.
     """
 
     request: ReconRequest
     record: Record
     key: str
     name: str
-    checksum: str
+    identity: Identity
 
     def find(self) -> Outcome | None:
         """The outcome of an earlier run that is to be resumed, of which images may be missing; None without one."""
-        return self.record.find(self.key, self._identity) if self.request.resume else None
+        return self.record.find(self.key, self.identity.of_files) if self.request.resume else None
 
     def add(self, outcome: Outcome) -> None:
         """Record an outcome."""
-        self.record.add(self.key, outcome, self.request.scan, self._identity)
+        self.record.add(self.key, outcome, self.request.scan, self.identity.of_files, self.identity.settings)
 
     def run(self, method: Reconstructor, observer: Observer) -> tuple[Outcome, ReconReport | None]:
         """Reconstruct the scan, and write and record the images that are missing; no report if none is.
@@ -59,8 +63,10 @@ class RecordedRun:
         missing = missing_outputs(self.request.outputs, earlier)
         if earlier is not None and not missing:
             for target in self.request.targets:
-                remove_slices(target.path, self.checksum)  # left by a kill just after the end
+                remove_slices(target.path, self.identity.checksum)  # left by a kill just after the end
             return earlier, None
+        if earlier is None:
+            self._refuse_other_images()
         before = () if earlier is None else earlier.written
         outcomes: list[Outcome] = []
 
@@ -70,14 +76,24 @@ class RecordedRun:
 
         request = self.request.with_values(outputs=missing)
         own = absolute_paths(before)
-        report = reconstruct_scan(request, observer, method, checksum=self.checksum, own=own, record=add)
+        report = reconstruct_scan(request, observer, method, checksum=self.identity.checksum, own=own, record=add)
         return outcomes[0], report
 
-    @property
-    def _identity(self) -> str:
-        """Identifies the images: the reconstruction and the patient that is written with them."""
-        patient = hashlib.sha256(repr(self.request.patient).encode()).hexdigest()[:8]
-        return f"{self.checksum}-{patient}"
+    def _refuse_other_images(self) -> None:
+        """Refuse to continue where the record has images of other settings, of which some exist."""
+        entry = self.record.find_other(self.key, self.identity.of_files)
+        if entry is None or self.request.force or not self.request.resume:
+            return
+        written = Outcome.of_entry(entry, self.record.folder, is_earlier=True)
+        remaining = missing_outputs(self.request.outputs, written)
+        existing = next((output for output in self.request.outputs if output not in remaining), None)
+        if existing is None:
+            return
+        settings = entry.get("settings")
+        texts = list(self.identity.differences(settings)) if settings else ["from another scan or with other settings"]
+        what = f"{Path(existing).name} exists already, but was made {'; '.join(texts[:MOST_DIFFERENCES])}"
+        hint = "repeat the command with the former settings, choose another folder with -o, or --force overwrites it"
+        raise FileError(what, where=existing, hint=hint)
 
 
 def resume_scan(request: ReconRequest, observer: Observer | None = None) -> ReconReport | Outcome:
@@ -94,8 +110,8 @@ def resume_scan(request: ReconRequest, observer: Observer | None = None) -> Reco
     outputs = tuple(str(target.path) for target in request.targets) if not request.outputs else request.outputs
     request = request.with_values(device=pick_device(request.device), outputs=outputs)
     method = load_request_method(request)
-    checksum = checksum_of(request, fingerprint(method), first.parent)
-    run = RecordedRun(request, Record(first.parent), first.name, request.scan.stem, checksum)
+    identity = Identity.of(request, fingerprint(method), first.parent)
+    run = RecordedRun(request, Record(first.parent), first.name, request.scan.stem, identity)
     outcome, report = run.run(method, observer or Observer())
     return outcome if report is None else report
 

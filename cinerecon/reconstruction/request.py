@@ -40,6 +40,8 @@ FILE_SETTINGS = ("noise", "undersample", "maps", "pattern")
 """Those that may be files, which are identified by their content."""
 RESULT_SETTINGS = ("settings", "device", "snr", "n_replicas", "verdict", "uncertainty", "n_variants")
 """Settings that change the results of a slice in another way."""
+SLICE_SETTINGS = {*IMAGE_SETTINGS, *RESULT_SETTINGS} - {*FILE_SETTINGS, "slices"}
+"""Settings that change the results of a slice and are no files."""
 RUN_SETTINGS = ("weights", "strict")
 """Settings in which all reconstructions of a batch agree, and that do not change the results of a slice."""
 
@@ -77,7 +79,11 @@ class ReconRequest(ReconSettings):
 
     def slice_settings(self) -> str:
         """The settings that change the results of a slice, as JSON, without files."""
-        return self.model_dump_json(include={*IMAGE_SETTINGS, *RESULT_SETTINGS} - {*FILE_SETTINGS, "slices"})
+        return self.model_dump_json(include=SLICE_SETTINGS)
+
+    def changed_slice_settings(self) -> dict[str, Any]:
+        """Those of the settings that change the results of a slice that do not have their defaults."""
+        return self.model_dump(mode="json", include=SLICE_SETTINGS, exclude_defaults=True)
 
     def batch_settings(self) -> dict[str, Any]:
         """The settings in which all reconstructions of a batch agree, as plain values."""

@@ -23,10 +23,11 @@ from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.memory_plan import MemoryPlan
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
+from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.scan_reconstruction import Report, ScanReconstruction
-from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of, has_slices
+from cinerecon.reconstruction.slice_cache import SliceCache, has_slices
 from cinerecon.reconstruction.slices import (
     ReconstructedSlice,
     with_quality,
@@ -114,7 +115,7 @@ def reconstruct_scan(
     method
         The method of the request if it is already loaded.
     checksum
-        Checksum of the reconstruction if it is known, see `checksum_of`.
+        Checksum of the reconstruction if it is known, see `Identity`.
     own
         Absolute paths of existing outputs that may be overwritten.
     record
@@ -131,7 +132,7 @@ def reconstruct_scan(
     request = request.with_values(device=pick_device(request.device))
     method = method or load_request_method(request)
     first = targets[0].path
-    checksum = checksum or checksum_of(request, fingerprint(method), first.parent)
+    checksum = checksum or Identity.of(request, fingerprint(method), first.parent).checksum
     cache = SliceCache(first, checksum, keeps_convergence=request.keeps_convergence)
     if may_continue:
         own = own | cache.outputs()

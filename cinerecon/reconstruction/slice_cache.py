@@ -7,7 +7,6 @@ outputs that the run began to write, which alone may be overwritten when it cont
 """
 
 import glob
-import hashlib
 import json
 import shutil
 from dataclasses import fields, is_dataclass
@@ -18,15 +17,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
 from cinerecon.io.journal import Journal
 from cinerecon.io.paths import absolute_paths, relative
-from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
-from cinerecon.version import __version__
 
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
 """Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
@@ -133,42 +129,6 @@ def remove_slices(output: Path, checksum: str) -> None:
     """Remove the slices of a reconstruction, with and without convergence."""
     for keeps_convergence in (False, True):
         SliceCache(output, checksum, keeps_convergence=keeps_convergence).remove()
-
-
-def checksum_of(request: ReconRequest, method: str, folder: Path) -> str:
-    """Checksum of scan, method and all settings that change the image of a slice; 8 hexadecimal digits.
-
-    It depends on the position of the scan relative to the output folder, not on the working folder. The patterns of
-    options such as ``--undersample`` count by their content, not by the name of their file.
-
-    Parameters
-    ----------
-    request
-        The settings.
-    method
-        Fingerprint of the method, see `methods.base.fingerprint`.
-    folder
-        The output folder.
-    """
-    patterns = (request.maps, request.pattern, request.undersample)
-    values = (
-        __version__,
-        method,
-        request.slice_settings(),
-        *(text and Path(text).name for text in patterns),
-        request.undersample and fingerprint_pattern(request.undersample),
-        *(_state(path, folder) for path in (*request.scan_files, request.noise)),
-        *(_state(path, folder) for text in (request.maps, request.pattern) for path in files_of(text)),
-    )
-    return hashlib.sha256(repr(values).encode()).hexdigest()[:8]
-
-
-def _state(path: Path | None, folder: Path) -> tuple[str, int, int] | None:
-    """A file by its position relative to a folder, its size and time; None where there is none."""
-    if path is None or not path.exists():
-        return None
-    state = path.stat()
-    return relative(path.resolve(), folder.resolve()), state.st_size, state.st_mtime_ns
 
 
 def _encoded(value: object) -> object:

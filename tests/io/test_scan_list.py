@@ -76,7 +76,12 @@ def test_folders_are_added_where_they_are_needed():
 
 def test_files_of_one_stem_are_distinguished_by_their_suffix():
     assert labels("/x/a.h5", "/x/a.mat") == ["a.h5", "a.mat"]
-    assert labels("a.mat", "x/a.mat", "/a.mat") == ["a", "x/a", "a"], "paths that say no more"
+    assert labels("/a.mat", "/x/a.mat", "/x/A.mat") == ["a", "a.mat-69d05eaa", "A.mat-65ada9ef"]
+
+
+def test_a_relative_path_is_the_same_scan_as_the_absolute_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert labels("a.mat", "/other/a.mat", "x/a.mat") == [f"{tmp_path.name}/a", "other/a", "x/a"]
 
 
 def test_no_name_leads_out_of_the_folder_of_results(tmp_path, monkeypatch):

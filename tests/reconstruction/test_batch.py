@@ -106,7 +106,7 @@ def test_results_of_other_settings_count_neither_as_finished_nor_are_they_overwr
     before = (tmp_path / "other.zerofilled.npz").read_bytes()
     code, _, err = recon(monkeypatch, capsys, *arguments, "--csm", "smooth")
     assert code == 2
-    assert "exists already" in err
+    assert "exists already, but was made with --csm walsh, not --csm smooth" in err
     assert (tmp_path / "other.zerofilled.npz").read_bytes() == before
 
 
@@ -289,3 +289,31 @@ def test_a_movie_that_was_written_meanwhile_is_left_as_it_is(scans, tmp_path, mo
     for text in ("meanwhile", "exists already"):
         code, _, err = recon(monkeypatch, capsys, *arguments)
         assert (code, text in err, movie.read_bytes()) == (2, True, b"precious")
+
+
+def test_a_scan_more_renames_no_other(scans, tmp_path, monkeypatch, capsys, reconstructed):
+    arguments = ("-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", "npz", "--csm", "walsh", "--resume")
+    assert recon(monkeypatch, capsys, scans / "p1/cine.h5", scans / "other.h5", *arguments)[0] == 0
+    reconstructed.clear()
+    assert recon(monkeypatch, capsys, scans, *arguments)[0] == 0
+    assert reconstructed == ["p2/cine"]
+    images = {path.relative_to(tmp_path / "out").as_posix() for path in tmp_path.glob("out/**/*.npz")}
+    assert images == {"cine.zerofilled.npz", "other.zerofilled.npz", "p2/cine.zerofilled.npz"}
+
+
+def test_two_images_never_have_one_name(scans, tmp_path):
+    for name in ("a.h5", "a.zerofilled.h5", "A.h5"):
+        (tmp_path / name).touch()
+    (tmp_path / "zerofilled.cgsense").mkdir()
+    common = ReconRequest(tmp_path / "a.h5", "cgsense")
+    for names in (("a.h5", "a.zerofilled.h5"),):
+        with pytest.raises(ConfigError, match="would have the same name"):
+            plan_batch(
+                [tmp_path / name for name in names],
+                ["cgsense", str(tmp_path / "zerofilled.cgsense")],
+                [f"{tmp_path}/out/"],
+                [".npz"],
+                common,
+            )
+    names = plan_batch([tmp_path / "a.h5", tmp_path / "A.h5"], ["cgsense"], [f"{tmp_path}/o/"], [".npz"], common).names
+    assert len({name.casefold() for name in names.values()}) == 2

@@ -1,5 +1,6 @@
 """A stopped reconstruction continues after its last finished slice, and only with the same scan and settings."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from helpers import UNUSED_PID
 from cinerecon.errors import FileError
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
+from cinerecon.provenance import Patient
+from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.recorded_run import resume_scan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, reconstruct_scan
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
-from cinerecon.reconstruction.slice_cache import SliceCache, checksum_of
+from cinerecon.reconstruction.slice_cache import SliceCache
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 SIZES = {"n_frames": 4, "ky": 32, "kx": 36, "n_coils": 3, "n_slices": 3, "undersample": "uniform:2,acs=8"}
@@ -113,7 +116,7 @@ def test_a_damaged_slice_is_reconstructed_again(scan, tmp_path, reconstructed, d
 
 def test_a_stored_slice_is_the_slice(scan, tmp_path):
     (part,) = reconstruct_scan(request(scan, tmp_path, slices=(1,))).slices
-    checksum = checksum_of(request(scan, tmp_path), fingerprint(load_method("cgsense")), tmp_path)
+    checksum = Identity.of(request(scan, tmp_path), fingerprint(load_method("cgsense")), tmp_path).checksum
     cache = SliceCache(tmp_path / "out.npz", checksum)
     for stored in (cache.store(part), cache.load(1)):
         assert isinstance(stored.image, np.memmap)
@@ -188,8 +191,13 @@ def test_a_finished_scan_is_not_reconstructed_again(scan, tmp_path, reconstructe
     again = resume_scan(request(scan, tmp_path, resume=True))
     assert isinstance(again, Outcome)
     assert (again.is_earlier, again.written, reconstructed) == (True, (str(tmp_path / "out.npz"),), [])
-    with pytest.raises(FileError, match="exists already"):
-        resume_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",)))
+    with pytest.raises(FileError, match="exists already") as error:
+        resume_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",), frames="0:3"))
+    assert error.value.what == (
+        "out.npz exists already, but was made with --set n_iterations=4, not --set n_iterations=5; "
+        "with the default of --frames, not --frames 0:3"
+    )
+    assert "--force" in error.value.hint
     more = request(scan, tmp_path, resume=True).with_values(outputs=(f"{tmp_path}/out.npz", f"{tmp_path}/more.nii"))
     assert [path.name for path in resume_scan(more).written] == ["more.nii"]
 
@@ -200,5 +208,12 @@ def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
         (tmp_path / name).parent.mkdir()
         shutil.copy2(scan, tmp_path / name)
     resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match=r"exists already, but was made from P1/cine\.h5\n"):
         resume_scan(request(tmp_path / "P2/cine.h5", tmp_path, resume=True))
+    with pytest.raises(FileError, match=r"but was made from an earlier version of the scan\n"):
+        os.utime(tmp_path / "P1/cine.h5")
+        resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
+    with pytest.raises(FileError, match="from an earlier version of the scan; for another patient"):
+        patient = Patient(patient_id="4711")
+        dicom = (f"{tmp_path}/out.npz", f"{tmp_path}/dicom/")
+        resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True, patient=patient).with_values(outputs=dicom))

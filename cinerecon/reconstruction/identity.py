@@ -1,0 +1,103 @@
+"""What identifies the images of a reconstruction: the scan, the method, and all settings that change them."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cinerecon.acquisition.formats.array_parts import files_of
+from cinerecon.io.paths import relative
+from cinerecon.physics.sampling import fingerprint_pattern
+from cinerecon.reconstruction.request import FILE_SETTINGS, ReconRequest
+from cinerecon.version import __version__
+
+SCAN, METHOD, VERSION, PATIENT = "scan", "method", "version", "patient"
+"""Entries in addition to those of the settings."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The identity of the images of a reconstruction.
+
+    Attributes
+    ----------
+    checksum
+        Checksum of scan, method and all settings that change the image of a slice; 8 hexadecimal digits. It is empty
+        for a scan that cannot be read.
+    settings
+        The same as plain values, without settings that have their defaults; a difference is described by it.
+    """
+
+    checksum: str = ""
+    settings: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, request: ReconRequest, method: str, folder: Path) -> "Identity":
+        """The identity of the images of a request.
+
+        It depends on the position of the scan relative to the output folder, not on the working folder. The patterns of
+        options such as ``--undersample`` count by their content, not by the name of their file.
+
+        Parameters
+        ----------
+        request
+            The settings.
+        method
+            Fingerprint of the method, see `methods.base.fingerprint`.
+        folder
+            The output folder.
+        """
+        content = {
+            SCAN: _states(request.scan_files, folder),
+            "noise": _states([request.noise] if request.noise else [], folder),
+            "undersample": [fingerprint_pattern(request.undersample)] if request.undersample else [],
+            **{name: _states(files_of(getattr(request, name)), folder) for name in ("maps", "pattern")},
+        }
+        files = {name: [Path(getattr(request, name)).name, *content[name]] for name in FILE_SETTINGS if content[name]}
+        fixed = {SCAN: content[SCAN], METHOD: method[:16], VERSION: __version__}
+        values = json.dumps([request.slice_settings(), files, fixed, method])
+        patient = hashlib.sha256(repr(request.patient).encode()).hexdigest()[:8]
+        settings = {**request.changed_slice_settings(), **files, **fixed, PATIENT: patient}
+        return cls(hashlib.sha256(values.encode()).hexdigest()[:8], settings)
+
+    @property
+    def of_files(self) -> str:
+        """Identifies the written images: the checksum, and that of the patient that is written with them."""
+        return f"{self.checksum}-{self.settings[PATIENT]}" if self.settings else self.checksum
+
+    def differences(self, before: Mapping[str, Any]) -> Iterator[str]:
+        """How the settings of earlier images differ from these, in words."""
+        now = self.settings or {}
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        if SCAN in changed:
+            old, new = ([name for name, *_ in values.get(SCAN, ())] for values in (before, now))
+            yield "from an earlier version of the scan" if old == new else f"from {', '.join(old) or 'another scan'}"
+        for name in changed:
+            if name not in (SCAN, METHOD, VERSION, PATIENT):
+                old, new = (_shown(name, values) for values in (before, now))
+                yield f"with {old}, not {new}" if old != new else f"with other content of {old}"
+        if METHOD in changed and "settings" not in changed:
+            yield "with other weights or settings of the method"
+        if VERSION in changed:
+            yield f"by version {before.get(VERSION)}"
+        if PATIENT in changed:
+            yield "for another patient"
+
+
+def _shown(name: str, values: Mapping[str, Any]) -> str:
+    """A setting as on the command line."""
+    value, option = values.get(name), ReconRequest.option_of(name)
+    if value in (None, []):
+        return f"the default of {option.partition('/')[0]}"
+    if isinstance(value, bool):
+        return option.split("/")[0 if value else -1]
+    texts = value[:1] if name in FILE_SETTINGS else value if isinstance(value, list) else [value]
+    return " ".join((option, *map(str, texts)))
+
+
+def _states(paths: Iterable[Path], folder: Path) -> list[list[str | int]]:
+    """Existing files by their positions relative to a folder, their sizes and times."""
+    states = ((path, path.stat()) for path in paths if path.exists())
+    return [[relative(path.resolve(), folder.resolve()), s.st_size, s.st_mtime_ns] for path, s in states]
