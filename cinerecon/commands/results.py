@@ -1,7 +1,7 @@
 """The results of ``cinerecon evaluate`` and ``cinerecon prepare``: printed tables, and the files of results."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.paper_tables import PaperTable
     from cinerecon.evaluation.score import Score
+    from cinerecon.preparation.leftover import Leftover
     from cinerecon.preparation.report import PrepareReport
 
 MAX_PRINTED_REJECTIONS = 5
@@ -51,6 +52,20 @@ def report_results(
             print(f"note     {SCORES} also has {scores_text} of another seed, setting or image, not in the tables")
 
 
+def _lines_of_leftover(leftover: "Leftover") -> Iterator[str]:
+    """Lines on cases of earlier runs that were not made again."""
+    from cinerecon.words import counted
+
+    if leftover.stale:
+        yield f"removed  {counted(len(leftover.stale), 'case')} of slices that are no longer in their scans"
+    if leftover.outdated:
+        n_cases, example = counted(len(leftover.outdated), "case"), leftover.outdated[0].source
+        yield f"warning  {n_cases} in the index of former contents of files that are refused now, such as {example}"
+    if leftover.others:
+        n_scans = counted(len({row.source for row in leftover.others}), "scan")
+        yield f"kept     {counted(len(leftover.others), 'case')} of {n_scans} that this command does not name"
+
+
 def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     """Print the numbers of cases, which were ``prepared`` or ``merged``, the warnings, and the first rejections."""
     from rich.console import Console
@@ -73,6 +88,8 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     for reason, count in report.passed.items():
         print(f"skipped  {count} {reason}")
     n_slices = len({(row.source_sha256, row.slice) for row in report.rows})
+    for line in _lines_of_leftover(report.leftover):
+        print(line)
     for text, count in report.warnings.items():
         share = "" if count >= n_slices else f"{count} of {n_slices} slices: "
         console.print(f"[yellow]warning[/]  {share}{escape(text)}")

@@ -4,7 +4,7 @@ They are recorded in ``names.jsonl`` when a run starts, those of a shard with it
 the output folder.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cinerecon.io.journal import Journal
@@ -30,21 +30,24 @@ class ScanNames:
         self.output, self.command = output, command
         self._recorded: dict[Path, str] = {}
         if output is not None:
-            for folder in (*(folder for folder, _ in shard_folders(output, command)), output):
+            for folder in (output, *(folder for folder, _ in shard_folders(output, command))):
                 self._recorded |= _read(folder, output)
 
     def keep(self, names: Mapping[Path, str]) -> dict[Path, str]:
         """The names of a run, of which recorded scans keep theirs; others do not take the name of a recorded scan.
 
         The result for one list of scans is the same before, during and after a run of some of them, so that shards
-        agree. Names that differ in upper and lower case alone count as equal.
+        agree. Names that differ in upper and lower case alone count as equal. A scan that no longer exists, e.g.
+        because it was moved, leaves its name to others.
         """
-        owners = {name.casefold(): path for path, name in self._recorded.items()}
+        scans: dict[str, list[Path]] = {}
+        for path, name in self._recorded.items():
+            scans.setdefault(name.casefold(), []).append(path)
         result = {}
         for path, name in names.items():
             key = absolute(path)
-            candidates = (text for text in _longer_names(path, name) if owners.get(text.casefold(), key) == key)
-            result[path] = self._recorded.get(key) or next(candidates)
+            candidates = (self._recorded.get(key, name), *_longer_names(path, name))
+            result[path] = next(text for text in candidates if _is_free(scans.get(text.casefold(), []), key))
         return result
 
     def record(self, names: Mapping[Path, str], shard: Shard | None = None) -> None:
@@ -59,7 +62,9 @@ class ScanNames:
             return
         folder = self.output if shard is None else shard.folder(self.output, self.command)
         before = _read(folder, self.output)
-        entries = before | {absolute(path): name for path, name in names.items()}
+        added = {absolute(path): name for path, name in names.items()}
+        taken = set(added.values())
+        entries = {path: name for path, name in before.items() if name not in taken} | added
         if entries != before:
             Journal(folder / NAMES).replace({relative(path, self.output): name for path, name in entries.items()})
 
@@ -72,6 +77,11 @@ def _read(folder: Path, output: Path) -> dict[Path, str]:
     """The names in a record, by the absolute paths of the scans."""
     journal = Journal(folder / NAMES)
     return {absolute(output / path): str(journal.get(path)) for path in journal}
+
+
+def _is_free(scans: Sequence[Path], scan: Path) -> bool:
+    """Whether a scan may have a name that is recorded for some scans, of which the last one that exists has it."""
+    return not scans or scan == scans[-1] or next((path for path in reversed(scans) if path.exists()), scan) == scan
 
 
 def _longer_names(path: Path, name: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, write_index
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, read_finished_shards
 from cinerecon.preparation.report import PrepareReport, read_refused, write_refused
 
@@ -40,6 +41,7 @@ def merge_cases(folder: Path) -> PrepareReport:
         (refusal for records in folders for refusal in read_refused(records)),
         key=lambda refusal: (str(refusal.path), refusal.where),
     )
+    ScanNames(folder, PREPARE).merge()
     write_index(folder, [row for row in merged.values() if (folder / row.case).exists()])
     write_refused(folder, refused)
     for case in copies:

@@ -15,6 +15,7 @@ from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow, remove_cases
 from cinerecon.io.export.summary import write_case_picture
+from cinerecon.io.paths import absolute
 from cinerecon.memory import report_out_of_memory
 from cinerecon.methods.memory_plan import require_memory_to_read
 from cinerecon.physics.operators import Encoding
@@ -207,7 +208,7 @@ def _write(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> Iterator[In
             case=path.as_posix(),
             split=job.split,
             subject=job.item.subject,
-            source=str(job.item.source.path),
+            source=str(absolute(job.item.source.path)),
             slice=job.slice,
             part=number,
             n_parts=len(parts),

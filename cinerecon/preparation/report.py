@@ -1,12 +1,13 @@
 """The result of a preparation: its cases, and the table of refused files."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cinerecon.errors import CineReconError
 from cinerecon.io.case_index import IndexRow
 from cinerecon.io.csv_file import read_csv, rewrite_csv
+from cinerecon.preparation.leftover import Leftover
 
 REFUSED = "refused.csv"
 
@@ -46,6 +47,8 @@ class PrepareReport:
         Warnings, each with the number of slices it concerns.
     index
         The index of all cases of the folder.
+    leftover
+        Cases of earlier runs that this run has neither made nor confirmed.
     """
 
     rows: tuple[IndexRow, ...]
@@ -55,6 +58,7 @@ class PrepareReport:
     n_unknown_subjects: int
     warnings: dict[str, int]
     index: Path
+    leftover: Leftover = field(default_factory=Leftover)
 
     def count(self, split: str) -> tuple[int, int, int]:
         """Numbers of subjects, slices and cases of a split."""

@@ -2,20 +2,24 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from cinerecon.errors import FileError, StorageError
-from cinerecon.io.case_index import INDEX, PREPARE, append_rows, keep_existing_rows, remove_cases
+from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, append_rows, keep_existing_rows, remove_cases
 from cinerecon.io.lock import sole_writer
+from cinerecon.io.paths import absolute
+from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import Result, Task, in_processes, n_cores
 from cinerecon.preparation.config import SPLITS, PrepareConfig
 from cinerecon.preparation.folder import CaseFolder, ExistingCases
+from cinerecon.preparation.leftover import Leftover
 from cinerecon.preparation.prepare_slice import (
+    PICTURES,
     ExcludedFile,
     PreparedSlice,
     SliceJob,
@@ -84,12 +88,16 @@ def prepare(
         case_folder, n_processes = CaseFolder(folder, records, config), workers or n_cores()
         limit = memory and memory // n_processes
         sources, passed = find_sources(paths, folder, listed, case_folder.knows)
+        scan_names = ScanNames(folder, PREPARE)
+        kept = scan_names.keep({source.path: source.name for source in sources})
+        sources = [replace(source, name=kept[source.path]) for source in sources]
         run = _Preparation(
             case_folder,
             case_folder.existing_cases(force=force),
             n_processes,
             make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
             report=progress or (lambda *_: None),
+            record_names=partial(scan_names.record, shard=shard),
         )
         if shard is None:
             return run(sources, passed)
@@ -109,16 +117,19 @@ class _Preparation:
     n_processes: int
     make_job: Callable[..., SliceJob]
     report: Progress
+    record_names: Callable[[Mapping[Path, str]], None]
 
     def __call__(self, sources: list[Source], passed: dict[str, int]) -> PrepareReport:
         """Prepare sources; ``passed`` counts the files that were excluded before, by reason."""
         self.report("reading headers", 0.0)
         items, refused, left_out = self._survey(sources)
+        surveyed = items
         if left_out and not (items or refused or self.folder.is_shard):
             what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
             raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
         if items:
             self.existing = self.folder.start(self.existing)
+            self.record_names({source.path: source.name for source in sources})
         items, clashing = _without_clashes(sorted(items, key=lambda item: item.name), self.existing)
         items, contradicting = _without_other_split(items, self.folder.config.split, self.existing)
         items, n_copies = _without_copies(items, self.existing)
@@ -126,6 +137,7 @@ class _Preparation:
         refused += [*clashing, *contradicting, *rejected]
         refused.sort(key=lambda refusal: (str(refusal.path), refusal.where))
         rows = tuple(row for cases in prepared for row in cases.rows)
+        leftover = self._sort_leftover(rows, [source.path for source in sources], surveyed, refused)
         self.folder.finish(rows, refused)
         copies = {"copies of other files, under another name": n_copies} if n_copies else {}
         return PrepareReport(
@@ -136,7 +148,23 @@ class _Preparation:
             sum(not item.is_subject_known for item in items),
             dict(Counter(text for cases in prepared for text in cases.warnings)),
             self.folder.records / INDEX,
+            leftover,
         )
+
+    def _sort_leftover(
+        self, rows: Iterable[IndexRow], paths: Iterable[Path], items: Iterable[Item], refused: Iterable[Rejection]
+    ) -> Leftover:
+        """Cases of earlier runs that this one has not made; those of slices that a scan no longer has are removed."""
+        contents: dict[Path, set[str]] = {absolute(path): set() for path in paths}
+        for item in items:
+            contents[absolute(item.source.path)].add(item.sha256)
+        confirmed = {row.case for row in rows}
+        refused_paths = {absolute(refusal.path) for refusal in refused}
+        leftover = Leftover.of(self.existing.rows, confirmed, contents, refused_paths)
+        remove_cases(self.folder.path, leftover.stale)
+        for name in leftover.names_of_stale(confirmed):
+            (self.folder.path / PICTURES / f"{name}.png").unlink(missing_ok=True)
+        return leftover
 
     def _survey(self, sources: list[Source]) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
         """Open the sources that are not recorded: scans, rejections, and the files of folders that hold no cine."""
@@ -219,13 +247,14 @@ def _without_clashes(items: list[Item], existing: ExistingCases) -> tuple[list[I
     """Scans that would not overwrite the cases of another scan; and those that would."""
     accepted, refused = [], []
     for item in items:
-        path = str(item.source.path)
+        path = item.source.path
         rows = (row for number in range(item.n_slices) for row in existing.find(item, number))
-        other = next((row for row in rows if row.source != path and row.source_sha256 != item.sha256), None)
+        changed = (row for row in rows if row.source_sha256 != item.sha256)
+        other = next((row for row in changed if absolute(row.source) != absolute(path)), None)
         if other is not None:
             what = f"its cases would overwrite those of another scan, {other.source}"
             hint = "prepare a folder that holds both, or choose another folder for the cases"
-            refused.append(Rejection(item.source.path, what, path, hint))
+            refused.append(Rejection(path, what, str(path), hint))
         else:
             accepted.append(item)
     return accepted, refused

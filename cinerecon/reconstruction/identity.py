@@ -49,7 +49,7 @@ class Identity:
         folder
             The output folder.
         """
-        content = {
+        content: dict[str, list[Any]] = {
             SCAN: _states(request.scan_files, folder),
             "noise": _states([request.noise] if request.noise else [], folder),
             "undersample": [fingerprint_pattern(request.undersample)] if request.undersample else [],
@@ -76,8 +76,9 @@ class Identity:
             yield "from an earlier version of the scan" if old == new else f"from {', '.join(old) or 'another scan'}"
         for name in changed:
             if name not in (SCAN, METHOD, VERSION, PATIENT):
-                old, new = (_shown(name, values) for values in (before, now))
-                yield f"with {old}, not {new}" if old != new else f"with other content of {old}"
+                shown, requested = (_shown(name, values) for values in (before, now))
+                same = f"with other content of {shown}"
+                yield f"with {shown}, not {requested}" if shown != requested else same
         if METHOD in changed and "settings" not in changed:
             yield "with other weights or settings of the method"
         if VERSION in changed:

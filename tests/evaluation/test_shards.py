@@ -127,3 +127,12 @@ def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):
         of_shard = [job for path in listed.scans for job in listed.jobs(path, listed.read(path))]
         pictured += [job.label for job in of_shard if job.stores_images]
     assert sorted(pictured) == ["P0/cine", "P2/cine", "P4/cine"]
+
+
+def test_a_scan_more_renames_no_other(archive, tmp_path):
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path)
+    evaluate([archive / "P0/cine.h5"], request)
+    done = []
+    evaluate([archive / f"P{n}/cine.h5" for n in (1, 0)], request, report=done.append)
+    assert [outcome.scan for outcome in done] == ["P1/cine"]
+    assert [score.scan for score in read_scores(tmp_path)] == ["cine", "P1/cine"]

@@ -15,6 +15,7 @@ import yaml
 from helpers import UNUSED_PID, relative_error
 from raw_scan import SLICE, small_scan
 
+from cinerecon.commands.results import print_cases
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import CaseFile, read_case
 from cinerecon.io.case_index import INDEX, read_index
@@ -174,6 +175,61 @@ def test_patches_that_are_no_longer_cut_are_removed(archive, run, tmp_path):
     assert len(cases(tmp_path / "data")) == len(read_index(tmp_path / "data")) == 2
 
 
+def test_slices_that_a_scan_no_longer_has_are_removed(archive, run, tmp_path):
+    run(archive, draws=True)
+    small_scan(n_slices=1, n_frames=4).write(archive / "anna" / "cine.h5")
+    report = run(archive, draws=True)
+    assert (report.n_new, len(report.rows)) == (1, 3)
+    rows = read_index(tmp_path / "data")
+    assert [row.slice for row in rows if row.subject == "anna"] == [0]
+    assert [tmp_path / "data" / row.case for row in rows] == cases(tmp_path / "data")
+    pictures = sorted(path.relative_to(tmp_path / "data/pictures") for path in tmp_path.glob("data/pictures/**/*.png"))
+    assert list(map(str, pictures)) == ["anna/cine_slice00.png", "bert/cine_slice00.png", "bert/cine_slice01.png"]
+    (stale,) = report.leftover.stale
+    assert (stale.subject, stale.slice) == ("anna", 1)
+    again = run(archive, draws=True)
+    assert (again.n_new, again.leftover.stale, again.leftover.others) == (0, (), ())
+
+
+def test_cases_of_a_scan_that_is_refused_now_are_kept_and_reported(archive, run, tmp_path, capsys):
+    run(archive)
+    before = contents(tmp_path / "data")
+    (archive / "anna/cine.h5").write_bytes((archive / "anna/cine.h5").read_bytes()[:3000])
+    report = run(archive)
+    assert contents(tmp_path / "data") == before
+    assert {row.subject for row in report.leftover.outdated} == {"anna"}
+    print_cases(report)
+    text = f"2 cases in the index of former contents of files that are refused now, such as {archive / 'anna/cine.h5'}"
+    assert text in capsys.readouterr().out
+
+
+def test_cases_of_scans_that_are_not_given_are_counted(archive, run, tmp_path, capsys):
+    run(archive)
+    report = run(archive / "bert")
+    assert {row.subject for row in report.leftover.others} == {"anna"}
+    assert len(read_index(tmp_path / "data")) == 4
+    print_cases(report)
+    assert "kept     2 cases of 1 scan that this command does not name" in capsys.readouterr().out
+
+
+def test_a_scan_of_the_same_relative_path_is_another_scan(archive, run, tmp_path, monkeypatch):
+    """Two sites with the same folders, prepared from the folder of each site."""
+    other = small_scan(n_slices=2, n_frames=4)
+    (tmp_path / "site/anna").mkdir(parents=True)
+    other.write(tmp_path / "site/anna/cine.h5")
+    monkeypatch.chdir(archive)
+    run(Path("anna/cine.h5"))
+    before = contents(tmp_path / "data")
+    monkeypatch.chdir(tmp_path / "site")
+    report = run(Path("anna/cine.h5"))
+    assert (report.n_new, report.refused) == (2, ())
+    assert {path: text for path, text in contents(tmp_path / "data").items() if path in before} == before
+    assert {row.source for row in read_index(tmp_path / "data")} == {
+        str(archive / "anna/cine.h5"),
+        str(tmp_path / "site/anna/cine.h5"),
+    }
+
+
 def test_scans_are_added_to_a_folder(archive, run, tmp_path):
     (archive / "bert").rename(tmp_path / "later")
     run(archive)
@@ -196,10 +252,15 @@ def test_a_scan_never_overwrites_the_cases_of_another(archive, run, tmp_path):
     run(archive / "anna")
     expected = contents(tmp_path / "data")
     report = run(archive / "bert")
-    assert report.rows == ()
-    assert report.refused[0].what == f"its cases would overwrite those of another scan, {archive / 'anna' / 'cine.h5'}"
-    assert contents(tmp_path / "data") == expected
-    assert len(read_index(tmp_path / "data")) == 2
+    assert {row.case.partition("/")[2] for row in report.rows} == {f"bert/cine_slice{n:02d}.h5" for n in (0, 1)}
+    after = contents(tmp_path / "data")
+    assert {path: after[path] for path in expected} == expected
+    assert len(read_index(tmp_path / "data")) == 4
+    (tmp_path / "data/names.jsonl").unlink()  # as in folders of former versions
+    small_scan(n_slices=2, n_frames=4).write(archive / "bert/cine.h5")
+    (refusal,) = run(archive / "bert").refused
+    assert refusal.what == f"its cases would overwrite those of another scan, {archive / 'anna' / 'cine.h5'}"
+    assert contents(tmp_path / "data") == after
 
 
 def test_a_moved_scan_is_recognised(archive, run, tmp_path):
