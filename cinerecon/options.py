@@ -148,6 +148,25 @@ class ArrayOptions(Options):
     oversampling: float | None = Field(default=None, ge=1, description="readout oversampling of an array file, e.g. 2")
 
 
+class MeasurementOptions(Options):
+    """Choice of a measurement in a raw file with several."""
+
+    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
+    measurement: int | None = Field(
+        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
+    )
+
+
+class RawScanOptions(MeasurementOptions):
+    """Reading of a raw scan."""
+
+    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
+    gating: Annotated[str | None, Flag(default_text="auto")] = Field(
+        default=None,
+        description="frames of a raw scan: counter, retro (by the time since the R wave), none (real time) or auto",
+    )
+
+
 class SetOptions(Options):
     """Choice of a set of readouts."""
 

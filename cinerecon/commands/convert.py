@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import Flag, Options
+from cinerecon.options import Flag, MeasurementOptions
 
 
-class ConvertOptions(Options):
+class ConvertOptions(MeasurementOptions):
     """Convert a raw scan of any format to an ISMRMRD file or stream."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
@@ -18,10 +18,6 @@ class ConvertOptions(Options):
     )
     output: Annotated[Path, Flag(("--output", "-o"))] = Field(
         description="file to write, .h5, .mrd or .mrd2; - writes a version 1 stream to standard output"
-    )
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
-    measurement: int | None = Field(
-        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
     )
     force: bool = Field(default=False, description="overwrite an existing file, except the scan itself")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.options import ArrayOptions, Flag, SetOptions, with_options, with_preprocessing
+from cinerecon.options import ArrayOptions, Flag, RawScanOptions, SetOptions, with_options, with_preprocessing
 
 if TYPE_CHECKING:
     from cinerecon.acquisition.inspection import ScanPlan
@@ -19,20 +19,12 @@ PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
 
 
-class InspectOptions(ArrayOptions, SetOptions):
+class InspectOptions(ArrayOptions, RawScanOptions, SetOptions):
     """Show the contents of a scan and, for a raw scan, which readouts are used or dropped, and why."""
 
     scan: Annotated[Path, Flag(is_argument=True)] = Field(
         description="raw scan, ISMRMRD (.h5) or Siemens (.dat), CMRxRecon file (.mat), k-space in BART (.cfl) or NumPy "
         "(.npy, .npz) format, or prepared case (.h5); - reads standard input"
-    )
-    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
-    measurement: int | None = Field(
-        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
-    )
-    gating: Annotated[str | None, Flag(default_text="auto")] = Field(
-        default=None, description="frames: counter, retro (by the time since the R wave), none (real time) or auto"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         default=(), description="preprocessing setting, e.g. preprocessing.select.contrast=0"

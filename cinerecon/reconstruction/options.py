@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag, PartialFourier
+from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag, PartialFourier, RawScanOptions
 
 
-class ReconSettings(DeviceOptions, ArrayOptions):
+class ReconSettings(DeviceOptions, ArrayOptions, RawScanOptions):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(
@@ -18,10 +18,6 @@ class ReconSettings(DeviceOptions, ArrayOptions):
         default="",
         description="range of frames, first:last (the last is not included), or the index of one frame; with --gating "
         "retro, the number of frames of the cine",
-    )
-    gating: Annotated[str | None, Flag(default_text="auto")] = Field(
-        default=None,
-        description="frames of a raw scan: counter, retro (by the time since the R wave), none (real time) or auto",
     )
     csm: Annotated[str | None, Flag(default_text="that of the model, or smooth")] = Field(
         default=None, description="method for the coil maps: smooth, espirit or walsh"
@@ -35,11 +31,6 @@ class ReconSettings(DeviceOptions, ArrayOptions):
         default=None,
         description="memory limit, e.g. 4GB; the measures taken are reported before the start; coils are compressed "
         "only if nothing else is sufficient",
-    )
-    noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
-    dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
-    measurement: int | None = Field(
-        default=None, description="measurement to read from a Siemens raw file, counted from 1; by default the last one"
     )
     undersample: str | None = Field(
         default=None,

@@ -28,7 +28,7 @@ from cinerecon.io.export import export as export_images
 from cinerecon.io.paths import as_path
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
-from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions, split_settings
+from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions, RawScanOptions, split_settings
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
@@ -38,7 +38,8 @@ from cinerecon.reconstruction.uncertainty import with_uncertainty
 
 Array = NDArray[Any]
 SCAN_OPTIONS = (
-    *("slices", "frames", "gating", "noise", "dataset", "measurement", "undersample", "set_index", "venc"),
+    *("slices", "frames", "undersample", "set_index", "venc"),
+    *RawScanOptions.model_fields,
     *ArrayOptions.model_fields,
 )
 """Options that belong to a scan in a file."""
