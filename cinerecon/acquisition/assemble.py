@@ -124,20 +124,17 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
     kspace = torch.zeros(n_frames, coils, grid.ky, grid.x, dtype=torch.complex64)
     total, squares = torch.zeros(2, n_frames, grid.ky, grid.x)
     rows = _grid_rows(assembly, lines)
-    for group in _groups_of_layout(assembly.raw, lines):
-        columns = torch.from_numpy(_sampled_columns(assembly, lines, group[0]))
-        for start in range(0, len(group), BLOCK):
-            block = group[start : start + BLOCK]
-            weight = torch.from_numpy(lines.weight[block].astype(np.float32))
-            samples = _weighted(assembly, lines, block, weight, dropouts)
-            samples = samples if bool(columns.all()) else samples * columns
-            for unique in _without_repeats(lines.frames[block], rows[block]):
-                frame, row = lines.frames[block][unique], rows[block][unique]
-                added = samples if len(unique) == len(block) else samples[unique]
-                repeated = bool(total[frame, row].any())
-                kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
-                total[frame, row] += weight[unique, None] * columns
-                squares[frame, row] += weight[unique, None] ** 2 * columns
+    for block, columns in _blocks(assembly, lines):
+        weight = torch.from_numpy(lines.weight[block].astype(np.float32))
+        samples = _weighted(assembly, lines, block, weight, dropouts)
+        samples = samples if bool(columns.all()) else samples * columns
+        for unique in _without_repeats(lines.frames[block], rows[block]):
+            frame, row = lines.frames[block][unique], rows[block][unique]
+            added = samples if len(unique) == len(block) else samples[unique]
+            repeated = bool(total[frame, row].any())
+            kspace[frame, :, row] = kspace[frame, :, row] + added if repeated else added
+            total[frame, row] += weight[unique, None] * columns
+            squares[frame, row] += weight[unique, None] ** 2 * columns
     dropouts.require_none(assembly.coils, f"{assembly.raw.path}, slice {lines.slices[0]}")
     mask = (total > 0).unsqueeze(1)
     n_averages = None
@@ -159,13 +156,10 @@ def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Litera
     lines = lines.where(np.isin(np.arange(len(lines.row)), first))
     rows = torch.from_numpy(_grid_rows(assembly, lines))
     statistics: CoilStatistics | None = None
-    for group in _groups_of_layout(assembly.raw, lines):
-        columns = torch.from_numpy(_sampled_columns(assembly, lines, group[0]))
-        for start in range(0, len(group), BLOCK):
-            block = group[start : start + BLOCK]
-            samples = _prepare(assembly, lines, block) * columns
-            statistics = statistics or CoilStatistics(samples.shape[1], assembly.grid.ky)
-            statistics.add(samples, rows[block], columns.sum().expand(len(block)))
+    for block, columns in _blocks(assembly, lines):
+        samples = _prepare(assembly, lines, block) * columns
+        statistics = statistics or CoilStatistics(samples.shape[1], assembly.grid.ky)
+        statistics.add(samples, rows[block], columns.sum().expand(len(block)))
     assert statistics is not None
     number = statistics.n_virtual(n_virtual)
     if number >= statistics.n_coils:
@@ -205,13 +199,16 @@ def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor, dr
     return _prepare(assembly, lines, block[first], dropouts)[inverse.ravel()] * weight[:, None, None]
 
 
-def _groups_of_layout(raw: RawScan, lines: Lines) -> Iterator[Index]:
-    """Groups of readouts with the same samples on the same columns."""
-    stored = raw.heads["number_of_samples"][lines.row]
+def _blocks(assembly: Assembly, lines: Lines) -> Iterator[tuple[Index, Tensor]]:
+    """Up to `BLOCK` readouts with the same samples on the same columns, and the columns ``(x,)`` that they measure."""
+    stored = assembly.raw.heads["number_of_samples"][lines.row]
     layout = np.stack([stored, lines.start, lines.n_samples, lines.skip, lines.reverse], 1)
     _, group = np.unique(layout, axis=0, return_inverse=True)
     for number in range(int(group.max()) + 1):
-        yield np.flatnonzero(group.ravel() == number)
+        alike = np.flatnonzero(group.ravel() == number)
+        columns = torch.from_numpy(_sampled_columns(assembly, lines, alike[0]))
+        for start in range(0, len(alike), BLOCK):
+            yield alike[start : start + BLOCK], columns
 
 
 def _without_repeats(frames: Index, rows: Index) -> Iterator[Index]:

@@ -58,6 +58,8 @@ class ReconstructedSlice:
     uncertainty
         Root mean square of the uncertainty over that of the image, in the ``support`` and, where the heart was located,
         around the ``heart``. Empty if it was not mapped.
+    no_verdict
+        Why there is no verdict, if one was requested and the method has one; empty otherwise.
     partial_fourier
         Part of k-space that was filled in, see `fill_partial_fourier`; empty if none.
     """
@@ -130,8 +132,7 @@ def reconstruct_slice(
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
         result = method.reconstruct(data, report, record=request.keeps_convergence)
         measured_image = _finite(result.image.cpu(), data, request.label)
-    no_verdict = _no_verdict(data, method, request)
-    verdict = None if no_verdict else _judge(data, measured_image, method, request, seconds)
+    verdict, no_verdict = _judge(data, measured_image, method, request, seconds)
     filled = fill_partial_fourier(measured_image, data, request.partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
@@ -141,8 +142,9 @@ def reconstruct_slice(
     cine, snr = _finished_cine(filled.image, data, request.label, result.convergence, verdict), dict[str, float]()
     if request.snr:
         with timed(seconds, "noise"), torch.inference_mode():
-            n, seed = n_replicas, request.seed
-            noise = map_noise(data, method, measured_image, n_replicas=n, seed=seed, progress=_after(progress))
+            noise = map_noise(
+                data, method, measured_image, n_replicas=n_replicas, seed=request.seed, progress=_after(progress)
+            )
         cine = with_noise(cine, noise, data)
         snr = snr_figures(cine, noise, data)
     acceleration, without_acs = acceleration_of(data)
@@ -159,21 +161,20 @@ def reconstruct_slice(
     )
 
 
-def _no_verdict(data: CineData, method: Reconstructor, request: ReconRequest) -> str:
-    """Why a slice has no verdict, where one of this method was requested; empty otherwise."""
-    if not request.verdict or calibration_of(request.label) is None:
-        return ""
-    return method_without_verdict(method, request.label) or slice_without_verdict(data)
-
-
 def _judge(
     data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
-) -> Verdict | None:
-    """The verdict on an image, None if none was requested of this method; its time [s] is added to ``seconds``."""
+) -> tuple[Verdict | None, str]:
+    """The verdict on an image, or why there is none, if one was requested and the method has one.
+
+    Its time [s] is added to ``seconds``.
+    """
     if not request.verdict or calibration_of(request.label) is None:
-        return None
+        return None, ""
+    reason = method_without_verdict(method, request.label) or slice_without_verdict(data)
+    if reason:
+        return None, reason
     with timed(seconds, "verdict"):
-        return judge_slice(data, image, method, request.label, request.undersample or "")
+        return judge_slice(data, image, method, request.label, request.undersample or ""), ""
 
 
 def _after(progress: Progress | None) -> Progress | None:

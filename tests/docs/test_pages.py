@@ -53,11 +53,12 @@ def test_commands_of_a_page_are_in_blocks_that_run(page):
     assert names <= {"sh", "python", "yaml", "json", "text", "console"}
 
 
-def test_settings_page_is_that_of_the_code():
-    spec = importlib.util.spec_from_file_location("write_settings", DOCS / "write_settings.py")
+@pytest.mark.parametrize("name", ["settings", "checks"])
+def test_generated_pages_are_those_of_the_code(name):
+    spec = importlib.util.spec_from_file_location(f"write_{name}", DOCS / f"write_{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (DOCS / "reference/settings.md").read_text(encoding="utf-8") == module.page(), "run docs/write_settings.py"
+    assert (DOCS / f"reference/{name}.md").read_text(encoding="utf-8") == module.page(), f"run docs/write_{name}.py"
 
 
 def test_names_of_the_api_page_exist():

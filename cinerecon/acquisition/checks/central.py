@@ -1,6 +1,6 @@
 """The readouts of a slice near the centre of k-space, of a raw scan or of an array: what most checks compare."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
+from cinerecon.words import name_frames
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -102,6 +103,12 @@ class CentralReadouts:
         _, first, count = np.unique(self.ky[readouts], return_index=True, return_counts=True)
         positions = first[:, None] + np.linspace(0, count - 1, n_frames, axis=1).round().astype(np.intp)
         return np.asarray(readouts[positions[np.diff(positions, axis=1, prepend=-1) > 0]])
+
+
+def frame_warnings(frames: list[int], text: str) -> Iterator[str]:
+    """A warning that names frames; none without any."""
+    if frames:
+        yield f"{name_frames(frames)}: {text}"
 
 
 def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAMES) -> CentralReadouts:

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.central import MAX_FRAMES, PHASE_DISTANCE, CentralReadouts, Samples
+from cinerecon.acquisition.checks.central import MAX_FRAMES, PHASE_DISTANCE, CentralReadouts, Samples, frame_warnings
 from cinerecon.acquisition.checks.coil_changes import GAP_OVER_SPREAD, two_groups
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
-from cinerecon.words import name_frames
 
 MIN_ALTERNATING, ALTERNATING_RATIO = 6, 1.3
 """Smallest number of frames that may alternate, and smallest ratio of the energy of the highest temporal frequency to
@@ -50,32 +49,22 @@ MIN_FRAMES = 4
 
 def mirrored_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose lines are numbered in the opposite direction."""
-    mirrored = mirrored_frames(*central.near[1:])
-    if mirrored:
-        yield (
-            f"{name_frames(mirrored)}: lines are numbered in the opposite direction to those of the other frames, so "
-            "that ky is mirrored: the image is not to be trusted"
-        )
+    what = "lines are numbered in the opposite direction to those of the other frames, so that ky is mirrored"
+    yield from frame_warnings(mirrored_frames(*central.near[1:]), f"{what}: the image is not to be trusted")
 
 
 def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose line numbers are wrong."""
-    displaced = displaced_frames(*central.near[1:])
-    if displaced:
-        yield (
-            f"{name_frames(displaced)}: the central lines resemble adjacent ones of other frames: their line numbers "
-            "are wrong, and the image is not to be trusted"
-        )
+    what = "the central lines resemble adjacent ones of other frames: their line numbers are wrong"
+    yield from frame_warnings(displaced_frames(*central.near[1:]), f"{what}, and the image is not to be trusted")
 
 
 def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose images are shifted along x."""
     shifted, n_pixels = shifted_frames(*central.near[1:])
-    if shifted:
-        yield (
-            f"{name_frames(shifted)}: the image is shifted by {n_pixels:.1f} pixels along x relative to the other "
-            "frames: the receiver frequency or the position changed; do not trust images that combine frames"
-        )
+    what = f"the image is shifted by {n_pixels:.1f} pixels along x relative to the other frames"
+    cause = "the receiver frequency or the position changed; do not trust images that combine frames"
+    yield from frame_warnings(shifted, f"{what}: {cause}")
 
 
 def phase_warnings(central: CentralReadouts) -> Iterator[str]:

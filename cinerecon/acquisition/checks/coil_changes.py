@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.central import PHASE_DISTANCE, CentralReadouts, Samples
+from cinerecon.acquisition.checks.central import PHASE_DISTANCE, CentralReadouts, Samples, frame_warnings
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
@@ -74,12 +74,8 @@ def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
 
 def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose coils are in another order than those of the majority."""
-    exchanged = frames_with_exchanged_coils(*central.near[1:])
-    if exchanged:
-        yield (
-            f"{name_frames(exchanged)}: the coils are in another order than in the other frames, or are other coils: "
-            "do not trust the image"
-        )
+    what = "the coils are in another order than in the other frames, or are other coils"
+    yield from frame_warnings(frames_with_exchanged_coils(*central.near[1:]), f"{what}: do not trust the image")
 
 
 def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:

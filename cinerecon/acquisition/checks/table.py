@@ -136,7 +136,7 @@ def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
 SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
     "repeats": Check("measurements of a line that differ", repeats.repeat_warnings),
     "gain": Check("frames and lines of another gain", amplitudes.gain_warnings),
-    "central readouts": Check("faults of the readouts near the centre, see `READOUT_CHECKS`", central_readout_warnings),
+    "central readouts": Check("faults of the readouts near the centre, see below", central_readout_warnings),
     "velocity": Check("velocity encodings that are numbered as frames", coherence.velocity_warnings),
     "calibration coils": Check("calibration lines of other coils", coil_changes.calibration_coil_warnings),
     "incomplete frames": Check("frames that lack lines", coverage.incomplete_frame_warnings),

@@ -224,6 +224,20 @@ class RawScan:
                     raise DataError(what, where=self.at(block[i]))
                 yield block, np.concatenate(stored).astype(np.float64).reshape(-1, *map(int, shape))
 
+    def stored_readouts(self) -> Iterator[tuple[Index, NDArray[np.object_], NDArray[np.object_]]]:
+        """All readouts in blocks, as a writer of files needs them: row numbers, samples and trajectories as stored.
+
+        Raises
+        ------
+        DataError
+            If one holds another number of samples than its header says.
+        """
+        for start in range(0, len(self), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(self)))
+            samples = self.store.read("data", rows)
+            self.require_lengths(rows, samples)
+            yield rows, samples, self.store.read("traj", rows)
+
     def require_lengths(self, rows: Index, stored: NDArray[np.object_]) -> None:
         """Check that readouts hold as many samples as their headers say.
 

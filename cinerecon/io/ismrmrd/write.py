@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
 from cinerecon.io.hdf5 import new_hdf5
-from cinerecon.io.ismrmrd.raw import BLOCK, TICK_MS, RawScan, as_complex
+from cinerecon.io.ismrmrd.raw import TICK_MS, RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, waveform_rows
 from cinerecon.io.ismrmrd.write_header import Protocol, header_xml
 
@@ -138,8 +138,14 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
     """
     with new_hdf5(path, libver="earliest") as file:
         data = _new_scan(file, raw.xml, len(raw))
-        for start in range(0, len(raw), BLOCK):
-            data[start : start + BLOCK] = _rows_of(raw, np.arange(start, min(start + BLOCK, len(raw))))
+        for index, stored, trajectories in raw.stored_readouts():
+            rows = np.zeros(len(index), acquisition_dtype)
+            for name in set(rows["head"].dtype.names or ()) & set(raw.heads.dtype.names or ()):
+                rows["head"][name] = raw.heads[name][index]
+            for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
+                row["data"] = as_complex(samples).view(np.float32)
+                row["traj"] = np.asarray(trajectory, np.float32)
+            data[index[0] : index[-1] + 1] = rows
         if raw.waveforms:
             _write_waveforms(file, raw.waveforms, raw.path)
 
@@ -154,18 +160,6 @@ def _new_scan(file: h5py.File, xml: str, n_rows: int) -> h5py.Dataset:
 def _write_waveforms(file: h5py.File, waveforms: Sequence[Waveform], path: Path) -> None:
     rows = waveform_rows(waveforms, str(path))
     file.create_dataset("dataset/waveforms", data=rows, maxshape=(None,), chunks=(64,))
-
-
-def _rows_of(raw: RawScan, index: NDArray[np.intp]) -> NDArray[np.void]:
-    stored, trajectories = raw.store.read("data", index), raw.store.read("traj", index)
-    raw.require_lengths(index, stored)
-    rows = np.zeros(len(index), acquisition_dtype)
-    for name in set(rows["head"].dtype.names or ()) & set(raw.heads.dtype.names or ()):
-        rows["head"][name] = raw.heads[name][index]
-    for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
-        row["data"] = as_complex(samples).view(np.float32)
-        row["traj"] = np.asarray(trajectory, np.float32)
-    return rows
 
 
 def _append(data: h5py.Dataset, rows: NDArray[np.void]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.io.ismrmrd.raw import BLOCK, RawScan, as_complex
+from cinerecon.io.ismrmrd.raw import RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd2.header import header_from_xml
@@ -35,13 +35,10 @@ def write_mrd2_scan(raw: RawScan, path: Path) -> None:
 
 
 def _items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
-    for block in raw.waveforms:
-        yield mrd.StreamItem.WaveformUint32(_waveform(block, mrd))
-    for start in range(0, len(raw), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(raw)))
-        stored, trajectories = raw.store.read("data", rows), raw.store.read("traj", rows)
-        raw.require_lengths(rows, stored)
-        for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
+    for waveform in raw.waveforms:
+        yield mrd.StreamItem.WaveformUint32(_waveform(waveform, mrd))
+    for block in raw.stored_readouts():
+        for row, samples, trajectory in zip(*block, strict=True):
             yield mrd.StreamItem.Acquisition(_acquisition(raw.heads[row], samples, trajectory, mrd))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import BLOCK, MemorySamples, RawScan, as_complex, as_objects, largest_part
+from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_complex, as_objects, largest_part
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
@@ -110,11 +110,8 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
     heads = np.zeros(len(raw), HEAD)
     for name in set(HEAD.names or ()) & set(raw.heads.dtype.names or ()):
         heads[name] = raw.heads[name]
-    for start in range(0, len(raw), BLOCK):
-        rows = np.arange(start, min(start + BLOCK, len(raw)))
-        stored, trajectories = raw.store.read("data", rows), raw.store.read("traj", rows)
-        raw.require_lengths(rows, stored)
-        for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
+    for block in raw.stored_readouts():
+        for row, samples, trajectory in zip(*block, strict=True):
             n_coordinates = int(heads[row]["number_of_samples"]) * int(heads[row]["trajectory_dimensions"])
             if len(trajectory) != n_coordinates:
                 what = f"the header says {n_coordinates} trajectory coordinates, {len(trajectory)} are stored"
