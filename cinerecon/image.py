@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,7 @@ class CineImage:
             raise ShapeError(f"meta is of type {type(self.meta).__name__}, expected CineMeta")
         if self.image.ndim != len(IMAGE):
             raise ShapeError(f"image has {self.image.ndim} axes, expected ({', '.join(IMAGE)})")
-        for name in ("reference", "noise", "uncertainty"):
+        for name in ("reference", "noise", "uncertainty", "velocity"):
             values = getattr(self, name)
             if values is not None and values.shape != self.image.shape:
                 raise ShapeError(f"{name} is {values.shape}, expected {self.image.shape} as the image")
@@ -141,13 +142,17 @@ class CineImage:
         return f"{self.method} {QUANTITIES[self.quantity]}" if self.quantity else self.method
 
     @property
+    def times_ms(self) -> tuple[float, ...]:
+        """Time of each frame [ms]; empty if unknown: also where times are missing, not finite or do not increase."""
+        times = self.meta.frame_times_ms
+        is_known = len(times) == self.n_frames and all(map(math.isfinite, times))
+        return times if is_known and all(after > before for before, after in pairwise(times)) else ()
+
+    @property
     def frame_interval_ms(self) -> float | None:
         """Mean time between frames [ms]; None if it is unknown."""
-        times = self.meta.frame_times_ms
-        if len(times) != self.n_frames or self.n_frames < 2:
-            return None
-        interval = (times[-1] - times[0]) / (len(times) - 1)
-        return interval if interval > 0 else None
+        times = self.times_ms
+        return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else None
 
     @property
     def remarks(self) -> tuple[str, ...]:

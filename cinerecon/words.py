@@ -13,6 +13,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {plural(noun, number)}"
 
 
+def printable(text: str) -> str:
+    """The text with a space for each control character, which XML and DICOM do not allow."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def name_frames(numbers: Sequence[int]) -> str:
     """Frame numbers as text, consecutive ones as a range: ``frames 0, 8 to 11``."""
     return name_numbers("frame", numbers)

@@ -22,6 +22,7 @@ from cinerecon.image import CineImage
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.export.display import Turn, radiological_turn, turned
 from cinerecon.io.export.movie import write_mp4
+from cinerecon.io.picture import limited_ratio
 from cinerecon.metrics import Heart, find_heart
 from cinerecon.metrics.frc import CUTOFF_THRESHOLD, FrcMap, scan_correlation
 
@@ -217,7 +218,7 @@ class _Row:
         top, bottom, left, right = heart.box
         if self.is_profile:
             return 0.6
-        return ratio * ((bottom - top) / (right - left) if self.is_zoom else y / x)
+        return limited_ratio(ratio * ((bottom - top) / (right - left) if self.is_zoom else y / x))
 
 
 def _rows(heart: Heart, reference: Array) -> list[_Row]:
@@ -283,7 +284,9 @@ def draw_candidates(case: ShownCase) -> "Figure | None":
     case = case.turned()
     reference, ratio, white = case.truth.magnitude, case.pixel_ratio, case.white
     y, x = reference.shape[1:]
-    figure = new_figure(CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * ratio * y / x + 0.6)
+    figure = new_figure(
+        CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * limited_ratio(ratio * y / x) + 0.6
+    )
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
     axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
     axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)

@@ -24,6 +24,8 @@ BAR_WIDTH, BAR_LABELS = 12, 48
 """Width of the colour bar of velocities, and of the room for its labels [pixels]."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+LARGEST_RATIO = 4.0
+"""Largest ratio of the sides of a shown image; a longer one has black bars. Matrices of scans are below 2."""
 LABEL_LINES = 24
 """Ratio of the height of an image to that of its label."""
 SMALLEST_FONT = 10
@@ -62,11 +64,39 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
 
 def frame_label(cine: CineImage, frame: int) -> str:
     """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without the time if it is unknown."""
-    times = cine.meta.frame_times_ms
-    return f"frame {frame}" + (f"  ·  {times[frame]:.0f} ms" if len(times) == cine.n_frames else "")
+    return f"frame {frame}" + (f"  ·  {cine.times_ms[frame]:.0f} ms" if cine.times_ms else "")
 
 
-def velocity_picture(cine: CineImage, frame: int, white: float, size: tuple[int, int]) -> Image.Image:
+def limited_ratio(ratio: float) -> float:
+    """The ratio of the sides of the panel for an image with a ratio of sides, neither wider nor higher than 4 to 1."""
+    return min(max(ratio, 1 / LARGEST_RATIO), LARGEST_RATIO)
+
+
+def enlarged(picture: Image.Image, cine: CineImage, height: int, resample: Image.Resampling) -> Image.Image:
+    """A picture of an image in a panel of a height [pixels], with square pixels, black where it does not reach."""
+    ratio = _ratio(cine)
+    width = max(1, round(height * limited_ratio(ratio)))
+    if ratio == limited_ratio(ratio):
+        return picture.resize((width, height), resample)
+    inside = min(width, max(1, round(height * ratio))), min(height, max(1, round(width / ratio)))
+    panel = Image.new(picture.mode, (width, height))
+    panel.paste(picture.resize(inside, resample), ((width - inside[0]) // 2, (height - inside[1]) // 2))
+    return panel
+
+
+def column_in_panel(cine: CineImage, column: int, width: int) -> int:
+    """The position of an image column in a panel of `enlarged` of a width [pixels]."""
+    inside = min(1.0, _ratio(cine) * LARGEST_RATIO)
+    return round(width * ((1 - inside) / 2 + column / cine.matrix[1] * inside))
+
+
+def _ratio(cine: CineImage) -> float:
+    """Width of an image over its height."""
+    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
+    return x * dx / (y * dy)
+
+
+def velocity_picture(cine: CineImage, frame: int, white: float, height: int) -> Image.Image:
     """The velocity of a frame in colours, grey at rest and black without signal; pixels are not interpolated.
 
     Parameters
@@ -77,13 +107,13 @@ def velocity_picture(cine: CineImage, frame: int, white: float, size: tuple[int,
         Index of the frame.
     white
         The magnitude that its picture shows as white.
-    size
-        Width and height [pixels].
+    height
+        Height of the picture [pixels].
     """
     assert cine.velocity is not None
     has_signal = np.abs(cine.image[frame]) >= LEAST_SIGNAL * white
     colours = velocity_colours(cine.velocity[frame] / cine.venc_cm_s) * has_signal[..., None]
-    return Image.fromarray(colours).resize(size, Image.Resampling.NEAREST)
+    return enlarged(Image.fromarray(colours), cine, height, Image.Resampling.NEAREST)
 
 
 def velocity_bar(height: int, venc_cm_s: float) -> Image.Image:

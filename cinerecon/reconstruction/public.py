@@ -157,7 +157,7 @@ def export(
     ConfigError
         If these are no slices, no format has this ending, or a patient is given and this is no DICOM folder.
     DataError
-        If an image holds values that are NaN or infinite.
+        If an image, or a map of it, holds values that are NaN or infinite.
     FileError
         If a file exists already, or the file system refuses.
     """
@@ -181,8 +181,11 @@ def export(
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
     for image in images:
-        if not np.isfinite(image.image).all():
-            raise DataError("the image holds values that are NaN or infinite", where=f"slice {image.meta.slice}")
+        for name in ("image", "velocity", "noise", "uncertainty", "reference"):
+            values = getattr(image, name)
+            if values is not None and not np.isfinite(values).all():
+                what = f"the {name} holds values that are NaN or infinite"
+                raise DataError(what, where=f"slice {image.meta.slice}")
     return list(export_images(images, target, overwrite=force, patient=patient))
 
 

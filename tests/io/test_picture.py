@@ -110,7 +110,7 @@ def test_movies_of_velocities_are_in_colour_and_others_are_grey(tmp_path):
     assert montage([still_cine()]).ndim == 3
 
 
-@pytest.mark.parametrize("interval", [34.0, 71.25, 41.7, 12.0])
+@pytest.mark.parametrize("interval", [34.0, 71.25, 41.7, 12.0, 5e6])
 def test_the_heartbeat_of_a_gif_has_its_duration(tmp_path, interval):
     n = 25
     meta = CineMeta(frame_times_ms=tuple(interval * number for number in range(n)))
@@ -123,4 +123,4 @@ def test_the_heartbeat_of_a_gif_has_its_duration(tmp_path, interval):
             durations.append(gif.info["duration"])
     assert len(durations) == n
     assert min(durations) >= 20
-    assert sum(durations) == pytest.approx(n * max(interval, 20), abs=5)
+    assert sum(durations) == pytest.approx(n * min(max(interval, 20), 1000), abs=5)

@@ -265,6 +265,10 @@ def test_images_that_cannot_be_exported_are_named(plain, tmp_path):
     image[0, 0, 0] = np.nan
     with pytest.raises(DataError, match="NaN or infinite"):
         cinerecon.export(CineImage(image), tmp_path / "image.npz")
+    for name in ("velocity", "noise", "uncertainty"):
+        maps = {name: image.real.astype(np.float32)}
+        with pytest.raises(DataError, match=f"the {name} holds values that are NaN or infinite"):
+            cinerecon.export(CineImage(cine.reference.numpy(), venc_cm_s=150.0, **maps), f"{tmp_path}/dicom/")
     with pytest.raises(ConfigError, match="make_patient"):
         cinerecon.export(CineImage(cine.reference.numpy()), tmp_path / "dicom", patient={"name": "Doe"})
     assert not list(tmp_path.iterdir())

@@ -82,6 +82,8 @@ class Target:
             if path.name.lower().endswith(ending) and len(path.name) > len(ending):
                 return cls(path, ending)
         hint = nearest_name(path.suffix, known) if path.suffix else f"known: {', '.join(known)}"
+        if path.name.lower() in FORMATS:
+            hint = f"give a name before the ending: cine{path.name}"
         raise ConfigError(f"no image format for '{text}'", where="-o", hint=hint)
 
     def check(self, *, force: bool = False) -> None:

@@ -17,6 +17,7 @@ from cinerecon.image import DEIDENTIFIED, QUANTITIES, CineImage, Vector, each, s
 from cinerecon.io.export.display import display_turns, turned
 from cinerecon.io.ismrmrd.header import MrdHeader, parse_header
 from cinerecon.provenance import ANONYMOUS, Patient, Provenance
+from cinerecon.words import printable
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -43,7 +44,7 @@ PRIVATE_GROUP, PRIVATE_CREATOR = 0x0071, "CINERECON VERDICT"
 LONGEST_TEXT, LONGEST_COMMENT = 1024, 10240
 """Largest number of characters of the derivation and of the comments."""
 FIRST_SERIES_NUMBER, N_SERIES_NUMBERS = 1000, 90000
-"""Range of series numbers, above those that scanners use; each series has its own by its checksum."""
+"""Range of the hundreds of series numbers, above those that scanners use; each run has its own by its checksum."""
 POSITIONS = {
     *(f"{first}{turn}" for first in ("HF", "FF") for turn in ("P", "S", "DR", "DL")),
     *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
@@ -141,9 +142,16 @@ def _new_dataset(provenance: Provenance, patient: Patient, stack: int, instance:
     frame_uid = _derived_uid("frame of reference", provenance.frame_of_reference, patient.patient_id)
     dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or frame_uid
     dataset.SeriesInstanceUID = _derived_uid("series", series)
-    dataset.SeriesNumber = FIRST_SERIES_NUMBER + int(hashlib.sha256(series.encode()).hexdigest(), 16) % N_SERIES_NUMBERS
+    dataset.SeriesNumber = _series_number(provenance.series, study_uid, stack, quantity)
     dataset.InstanceNumber = instance
     return dataset
+
+
+def _series_number(run: str, study_uid: str, stack: int, quantity: str) -> int:
+    """A number for each run; its stacks follow each other in order, each with its maps, as viewers list them."""
+    digest = hashlib.sha256(f"{run} {study_uid}".encode()).hexdigest()
+    first = (FIRST_SERIES_NUMBER + int(digest, 16) % N_SERIES_NUMBERS) * 100
+    return first + stack * (1 + len(QUANTITIES)) + (list(QUANTITIES).index(quantity) + 1 if quantity else 0)
 
 
 def _derived_uid(*parts: object) -> "UID":
@@ -163,12 +171,13 @@ def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -
 def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     """Type, derivation and warnings of the image."""
     quantity = QUANTITIES.get(cine.quantity, "")
-    dataset.Modality, dataset.BodyPartExamined = "MR", "HEART"
+    dataset.Modality, dataset.BodyPartExamined, dataset.BurnedInAnnotation = "MR", "HEART", "NO"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", cine.quantity.upper() or "M"]
     provenance = cine.provenance
     texts = () if provenance is None else (f"{name} {text}" for name, text in provenance.texts.items())
     details = "" if provenance is None else "; " + ", ".join(texts)
-    dataset.DerivationDescription = f"cinerecon {cine.title}, not for diagnostic use{details}"[:LONGEST_TEXT]
+    derivation = f"cinerecon {cine.title}, not for diagnostic use{details}"
+    dataset.DerivationDescription = printable(derivation)[:LONGEST_TEXT]
     settings = () if provenance is None else provenance.settings  # viewers show series by their description
     dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
     dataset.SoftwareVersions = provenance.software if provenance else MANUFACTURER
@@ -177,7 +186,7 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
         dataset.ImageType = ["DERIVED", "SECONDARY", "VELOCITY MAP", "P"]
         stored = "velocity = stored value x rescale slope + intercept [cm/s]"
     remarks = "; ".join((*cine.remarks, stored))
-    dataset.ImageComments = remarks[:LONGEST_COMMENT]
+    dataset.ImageComments = printable(remarks)[:LONGEST_COMMENT]
     dataset.ProtocolName = _short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
 
@@ -198,7 +207,7 @@ def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
 
 def _short_text(text: str) -> str:
     """A text, shortened to the 64 characters that an element may have."""
-    return text.replace("\\", "/")[:64].strip()
+    return printable(text).replace("\\", "/")[:64].strip()
 
 
 def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
@@ -238,7 +247,7 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) 
         if value is not None and value > 0:
             setattr(dataset, name, f"{value:.8g}")
     if header.sequence:
-        dataset.SequenceName = header.sequence.rpartition("\\")[2][:16]
+        dataset.SequenceName = printable(header.sequence.rpartition("\\")[2])[:16]
     encoding = header.encoding
     oversampling = max(encoding.encoded.fov_mm[0] / encoding.recon.fov_mm[0], 1.0)
     n_lines = encoding.encoded.matrix[1] if encoding.line_limit is None else encoding.line_limit.n_values
@@ -291,18 +300,18 @@ def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
     """
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
-    times, interval = cine.meta.frame_times_ms, cine.frame_interval_ms
-    is_known = len(times) == cine.n_frames
+    times, interval = cine.times_ms, cine.frame_interval_ms
     if interval is not None:
         dataset.TemporalResolution = f"{interval:.8g}"
     if not cine.meta.is_one_beat:
-        if is_known:
+        if times:
             dataset.TemporalPositionTimeOffset = times[frame] / 1000  # [s]
         return
-    dataset.ScanOptions, dataset.TriggerTime = "CG", f"{times[frame]:.8g}" if is_known else None  # cardiac gating
+    dataset.ScanOptions, dataset.TriggerTime = "CG", f"{times[frame]:.8g}" if times else None  # cardiac gating
     dataset.CardiacNumberOfImages = cine.n_frames
     if interval is not None:
         dataset.NominalInterval = round(interval * cine.n_frames)
+        dataset.HeartRate = round(60_000 / (interval * cine.n_frames))
 
 
 def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cinerecon.image import UNKNOWN_FRAME_MS, CineImage, each, grey, window
 from cinerecon.io.export.display import display_turns, turned
-from cinerecon.io.picture import draw_label, frame_label, velocity_bar, velocity_colours, velocity_picture
+from cinerecon.io.picture import draw_label, enlarged, frame_label, velocity_bar, velocity_colours, velocity_picture
 
 TILE_HEIGHT = 384
 """Height of a slice [pixels]; reduced for many slices, so that the movie fits a screen."""
@@ -60,7 +60,7 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
     import imageio_ffmpeg
 
     frames = montage(cines, columns)
-    rate = min(max(1000 / _interval_ms(cines), 1.0), 60.0)
+    rate = min(1000 / _interval_ms(cines), 60.0)
     repeats = max(1, round(MIN_SECONDS * rate / len(frames)))
     y, x = frames.shape[1:3]
     if y % 2 or x % 2:
@@ -132,12 +132,10 @@ def _tiles(cines: list[CineImage], height: int, whites: dict[int, float]) -> lis
 
 def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
     """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``; with its velocity, in colour."""
-    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
-    width = max(1, round(height * x * dx / (y * dy)))
     title = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
     frames = []
     for number, shades in enumerate(grey(cine.magnitude, white)):
-        frame = Image.fromarray(shades).resize((width, height), Image.Resampling.BICUBIC)
+        frame = enlarged(Image.fromarray(shades), cine, height, Image.Resampling.BICUBIC)
         draw_label(frame, title)
         draw_label(frame, frame_label(cine, number), bottom=height)
         frames.append(np.asarray(frame if cine.velocity is None else _with_velocity(cine, number, white, frame)))
@@ -146,12 +144,13 @@ def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
 
 def _with_velocity(cine: CineImage, number: int, white: float, frame: Image.Image) -> Image.Image:
     """A frame, its velocity and the colour bar side by side."""
-    velocity = velocity_picture(cine, number, white, frame.size)
+    velocity = velocity_picture(cine, number, white, frame.height)
     draw_label(velocity, "velocity")
     parts = [frame.convert("RGB"), velocity, velocity_bar(frame.height, cine.venc_cm_s)]
     return Image.fromarray(np.concatenate([np.asarray(part) for part in parts], axis=1))
 
 
 def _interval_ms(cines: list[CineImage]) -> float:
+    """Time of a frame in a movie, at most a second: players refuse the longest times that could be stored."""
     longest = max(cines, key=lambda cine: cine.n_frames)
-    return longest.frame_interval_ms or UNKNOWN_FRAME_MS
+    return min(longest.frame_interval_ms or UNKNOWN_FRAME_MS, 1000.0)

@@ -1,5 +1,6 @@
 """Write images as NIfTI: one volume over time, positioned in RAS coordinates."""
 
+import gzip
 import re
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from cinerecon.provenance import series_texts
 from cinerecon.words import counted
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+FAST = 1
+"""Level of compression, that of nibabel."""
 
 
 def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
@@ -53,7 +56,12 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
     if lines:
         image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(lines).encode()))
-    nibabel.save(image, path)
+    with path.open("wb") as file:  # `nibabel.save` refuses names in both lower and upper case
+        if not path.name.lower().endswith(".gz"):
+            image.to_stream(file)
+            return
+        with gzip.GzipFile("", "wb", FAST, file, mtime=0) as compressed:  # the same images, the same bytes
+            image.to_stream(compressed)
 
 
 def holds_reconstruction(path: Path) -> bool:

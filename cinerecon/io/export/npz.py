@@ -119,5 +119,4 @@ def _side_by_side(curves: list[np.ndarray]) -> np.ndarray:
 
 
 def _times(cine: CineImage) -> np.ndarray:
-    times = cine.meta.frame_times_ms
-    return np.array(times) if len(times) == cine.n_frames else np.full(cine.n_frames, np.nan)
+    return np.array(cine.times_ms) if cine.times_ms else np.full(cine.n_frames, np.nan)

@@ -1,5 +1,6 @@
 """Summary pictures: for each slice, the heart filled and contracted, its motion over time, maps, and the error."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from cinerecon.io.picture import (
     MARGIN,
     PAPER,
     QUIET,
+    column_in_panel,
+    enlarged,
     font_of_size,
     frame_label,
     velocity_bar,
@@ -117,7 +120,7 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
 
 def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
     cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
-    widths = [max(row[i][1].width for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    widths = [max(map(_column_width, panels)) for panels in _columns(rows)]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
     row_height = TITLE + PANEL_HEIGHT + CAPTION
     notes = [
@@ -139,6 +142,17 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
             pen.text((left, top + TITLE + PANEL_HEIGHT + 7), caption, fill=QUIET, font=font_of_size(14))
             left += step + GAP
     return sheet
+
+
+def _columns(rows: list[Panels]) -> list[Panels]:
+    """The panels of each column; rows may have different numbers of them."""
+    return [[row[i] for row in rows if i < len(row)] for i in range(max(map(len, rows)))]
+
+
+def _column_width(panel: tuple[str, Image.Image]) -> int:
+    """The width that a panel and its caption need."""
+    caption, picture = panel
+    return max(picture.width, math.ceil(font_of_size(14).getlength(caption)))
 
 
 def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
@@ -165,7 +179,7 @@ def _panels(cine: CineImage) -> Panels:
     white = window([magnitude])
     motion = find_motion(magnitude)
     most = _panel(cine, magnitude[motion.most_blood], white)
-    _mark_column(most, motion.column / cine.matrix[1])
+    _mark_column(most, column_in_panel(cine, motion.column, most.width))
     least = _panel(cine, magnitude[motion.least_blood], white)
     panels: Panels = [
         (f"most blood  ·  {frame_label(cine, motion.most_blood)}", most),
@@ -196,22 +210,16 @@ def _velocity(cine: CineImage, white: float) -> tuple[str, Image.Image]:
     assert cine.velocity is not None
     frame = int((np.abs(cine.velocity) * cine.magnitude).sum((1, 2)).argmax())
     bar = velocity_bar(PANEL_HEIGHT, cine.venc_cm_s)
-    width, height = _panel_size(cine)
-    panel = Image.new("RGB", (width + bar.width, height), PAPER)
-    panel.paste(velocity_picture(cine, frame, white, (width, height)))
-    panel.paste(bar, (width, 0))
+    picture = velocity_picture(cine, frame, white, PANEL_HEIGHT)
+    panel = Image.new("RGB", (picture.width + bar.width, PANEL_HEIGHT), PAPER)
+    panel.paste(picture)
+    panel.paste(bar, (picture.width, 0))
     return f"velocity at peak flow  ·  {frame_label(cine, frame)}", panel
-
-
-def _panel_size(cine: CineImage) -> tuple[int, int]:
-    """Width and height of a frame with square pixels, at the height of the row."""
-    (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
-    return max(1, round(PANEL_HEIGHT * x * dx / (y * dy))), PANEL_HEIGHT
 
 
 def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
     """One frame with square pixels, at the height of the row."""
-    image = Image.fromarray(grey(values, white)).resize(_panel_size(cine), Image.Resampling.BICUBIC)
+    image = enlarged(Image.fromarray(grey(values, white)), cine, PANEL_HEIGHT, Image.Resampling.BICUBIC)
     return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
 
 
@@ -225,10 +233,9 @@ def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Im
     return caption, shades.resize((PROFILE_WIDTH, PANEL_HEIGHT), Image.Resampling.BICUBIC).convert("RGB")
 
 
-def _mark_column(panel: Image.Image, fraction: float) -> None:
+def _mark_column(panel: Image.Image, x: int) -> None:
     """Draw a tick at the top and at the bottom edge."""
     pen = ImageDraw.Draw(panel)
-    x = round(fraction * panel.width)
     pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)
     pen.line([(x, panel.height - 15), (x, panel.height)], fill=ACCENT, width=2)
 

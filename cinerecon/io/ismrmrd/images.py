@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cinerecon.image import DEIDENTIFIED, CineImage, each, window
 from cinerecon.io.hdf5 import new_hdf5
 from cinerecon.io.ismrmrd.raw import TICK_MS
+from cinerecon.words import printable
 
 FLOAT32, COMPLEX64 = 5, 7
 MAGNITUDE, PHASE, COMPLEX = 1, 2, 5
@@ -126,8 +127,9 @@ def _image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -
     headers["phase"] = frames
     headers["image_index"] = first + frames + 1
     headers["image_series_index"] = series
-    if len(cine.meta.frame_times_ms) == cine.n_frames:
-        headers["physiology_time_stamp"][:, 0] = np.round(np.array(cine.meta.frame_times_ms) / TICK_MS)
+    if cine.times_ms:  # counters without a sign: times before the R wave count from the first
+        times = np.array(cine.times_ms)
+        headers["physiology_time_stamp"][:, 0] = np.round((times - min(times[0], 0)) / TICK_MS)
     geometry = cine.meta.geometry
     if geometry is not None:
         headers["position"] = geometry.position_mm
@@ -167,6 +169,6 @@ def meta_xml(values: Mapping[str, object]) -> str:
     lines = ['<?xml version="1.0"?>', "<ismrmrdMeta>"]
     for name, value in values.items():
         parts = value if isinstance(value, tuple) else (value,)
-        texts = "".join(f"<value>{escape(str(part))}</value>" for part in parts)
+        texts = "".join(f"<value>{escape(printable(str(part)))}</value>" for part in parts)
         lines.append(f"<meta><name>{name}</name>{texts}</meta>")
     return "\n".join([*lines, "</ismrmrdMeta>"]) + "\n"

@@ -11,7 +11,6 @@ from ismrmrd.image import get_data_type_from_dtype
 
 from cinerecon.image import CineImage
 from cinerecon.io.ismrmrd.images import image_series, meta_xml
-from cinerecon.io.ismrmrd.raw import TICK_MS
 from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.items import read_items
 from cinerecon.io.mrd2.scan import load_mrd
@@ -47,19 +46,19 @@ def _items(cines: list[CineImage], mrd: ModuleType) -> Iterator[Any]:
     for series in image_series(cines):
         for part in series.slices():
             meta = _meta(part.attributes, mrd)
-            for frame, (head, values) in enumerate(zip(part.heads, part.values, strict=True)):
+            for head, values in zip(part.heads, part.values, strict=True):
                 data = np.ascontiguousarray(values)[None, None]
-                image = mrd.Image(head=_head(part.cine, frame, head, mrd), data=data, meta=meta)
+                image = mrd.Image(head=_head(part.cine, head, mrd), data=data, meta=meta)
                 yield mrd.StreamItem.ImageComplexFloat(image) if series.is_complex else mrd.StreamItem.ImageFloat(image)
 
 
-def _head(cine: CineImage, frame: int, head: np.void, mrd: ModuleType) -> Any:
+def _head(cine: CineImage, head: np.void, mrd: ModuleType) -> Any:
     """The header of a frame, from that of version 1; what is not known is left out."""
     out = mrd.ImageHeader(image_type=mrd.ImageType(int(head["image_type"])))
     for name in ("slice", "phase", "image_index", "image_series_index"):
         setattr(out, name, int(head[name]))
-    if len(cine.meta.frame_times_ms) == cine.n_frames:
-        out.physiology_time_stamp = [round(cine.meta.frame_times_ms[frame] / TICK_MS)]
+    if cine.times_ms:
+        out.physiology_time_stamp = [int(head["physiology_time_stamp"][0])]
     for name in ("field_of_view", *(GEOMETRY if cine.meta.geometry else ())):
         setattr(out, name, np.array(head[NAMES.get(name, name)], np.float32))
     return out

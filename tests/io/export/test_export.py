@@ -1,8 +1,10 @@
 """Images in files: values, positions and times are read back as written."""
 
+import gzip
 import os
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import imageio.v2 as imageio
 import ismrmrd
@@ -15,12 +17,15 @@ from raw_scan import header_xml
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.image import CineImage, locate_first_voxel, stacks
+from cinerecon.image import CineImage, grey, locate_first_voxel, stacks
 from cinerecon.io import atomic as files
 from cinerecon.io.export import Target, export
+from cinerecon.io.export.movie import montage
 from cinerecon.io.export.nifti import affine_ras
-from cinerecon.io.export.summary import find_motion
+from cinerecon.io.export.summary import draw_summary, find_motion
 from cinerecon.io.magnitude import open_dicom
+from cinerecon.io.picture import column_in_panel, enlarged, font_of_size
+from cinerecon.provenance import Provenance
 
 READ, PHASE = np.array([0.6, 0.8, 0.0]), np.array([0.0, 0.0, -1.0])
 ACROSS = np.cross(READ, PHASE)
@@ -348,6 +353,121 @@ def test_the_smallest_images_are_drawn(tmp_path, matrix):
         assert path.stat().st_size > 0
 
 
+@pytest.mark.parametrize("swap", [False, True], ids=["wide", "narrow"])
+def test_long_images_keep_their_pixels_square_in_a_panel_of_limited_width(tmp_path, swap):
+    """An image of 8 rows of 1 mm and 200 columns of 10 mm, black but for its middle third."""
+    image = np.zeros((3, 8, 200), np.complex64)
+    image[:, :, 67:133] = 1
+    image, pixels = (image.swapaxes(1, 2), (10.0, 1.0)) if swap else (image, (1.0, 10.0))
+    cine = CineImage(image, meta=CineMeta(pixel_size_mm=pixels))
+    for name in ("out.png", "out.gif", "out.mp4"):
+        written(tmp_path, name, [cine])
+    frame = montage([cine])[0]
+    assert frame.shape == ((384, 96) if swap else (384, 1536))
+    middle = (frame.T if swap else frame)[:, frame.shape[swap ^ 1] // 2]
+    bright = np.flatnonzero(middle > 128)
+    assert abs(len(bright) - (384 if swap else 1536) * 8 / 2000) <= 1
+    assert abs(bright.mean() - len(middle) / 2) <= 1
+    assert max(Image.open(tmp_path / "out.png").size) < 4000
+    panel = enlarged(Image.fromarray(grey(cine.magnitude[0], 1.0)), cine, 300, Image.Resampling.NEAREST)
+    bright = np.flatnonzero(np.asarray(panel).max(0) > 128)
+    first, last = (column_in_panel(cine, column, panel.width) for column in ((0, 7) if swap else (67, 132)))
+    assert abs(first - bright[0]) <= 1
+    assert abs(last - bright[-1]) <= (1 if swap else 1200 / 200)
+
+
+def test_captions_of_a_summary_do_not_overlap(tmp_path):
+    """The caption of the map is wider than its panel: another panel begins after it."""
+    cine = replace(make_cine(matrix=(40, 12), reference=True), uncertainty=np.ones((5, 40, 12), np.float32))
+    caption = "uncertainty at least blood, white is 100.0%"
+    without = replace(cine, uncertainty=None)
+    added = np.subtract(*(draw_summary([part]).width for part in (cine, without)))
+    assert added > font_of_size(14).getlength(caption) > 300 * 12 * PIXEL[1] / (40 * PIXEL[0])
+
+
+TIMES = [(np.nan,) * 5, (0.0, 30.0, 20.0, 90.0, 120.0), (0.0, 0.0, 0.0, 0.0, 0.0), (0.0, 30.0)]
+
+
+@pytest.mark.parametrize("times", TIMES, ids=["not numbers", "not in order", "equal", "too few"])
+def test_times_that_are_no_times_are_unknown(tmp_path, times):
+    cine = make_cine(frame_times_ms=times, is_one_beat=True)
+    assert cine.times_ms == ()
+    for name in ("a.h5", "a.mrd", "a.mrd2", "a.nii", "a.npz", "a.gif", "dicom/"):
+        written(tmp_path, name, [cine])
+    assert np.isnan(np.load(tmp_path / "a.npz")["frame_times_ms"]).all()
+    assert nibabel.load(tmp_path / "a.nii").header.get_zooms()[3] == 0
+    image = read_dicom(tmp_path / "dicom")[0]
+    assert image.TriggerTime is None
+    assert "NominalInterval" not in image
+
+
+def test_times_before_the_r_wave(tmp_path):
+    """DICOM has them as they are; the counters of ISMRMRD have no sign and count from the first frame."""
+    cine = make_cine(frame_times_ms=(-90.0, -60.0, -30.0, 0.0, 30.0), is_one_beat=True)
+    for name in ("a.h5", "a.mrd2", "dicom/"):
+        written(tmp_path, name, [cine])
+    with ismrmrd.Dataset(str(tmp_path / "a.h5"), mode="r") as file:
+        stamps = [file.read_image("image_0", number).physiology_time_stamp[0] for number in range(5)]
+    assert [stamp * 2.5 for stamp in stamps] == [0, 30, 60, 90, 120]
+    images = read_dicom(tmp_path / "dicom")
+    assert [image.TriggerTime for image in images] == [-90, -60, -30, 0, 30]
+    assert (images[0].NominalInterval, images[0].HeartRate) == (150, 400)
+
+
+def test_texts_with_control_characters(tmp_path):
+    text = "Süd\u0001\n" + "é" * 80
+    cine = replace(make_cine(protocol=text, warnings=(text,)), header_xml="")
+    for name in ("a.h5", "a.mrd", "a.mrd2", "a.nii", "dicom/"):
+        written(tmp_path, name, [cine])
+    image = read_dicom(tmp_path / "dicom")[0]
+    assert image.ProtocolName == ("Süd  " + "é" * 80)[:64]
+    assert all(letter.isprintable() for letter in image.ImageComments)
+    assert "warning: Süd  ééé" in image.ImageComments
+    with ismrmrd.Dataset(str(tmp_path / "a.h5"), mode="r") as file:
+        attributes = file.read_image("image_0", 0).attribute_string
+    texts = [value.text for value in ElementTree.fromstring(attributes).iter("value")]
+    assert "warning: Süd  " + "é" * 80 in texts
+
+
+def test_stacks_and_maps_of_a_run_are_listed_in_order(tmp_path):
+    """Series are numbered by stack, each followed by its maps; another run has other numbers."""
+    maps = {"noise": np.ones((5, 9, 12), np.float32), "noise_source": "noise readouts"}
+    maps["provenance"] = Provenance("a", "b", "c", "d")
+    cines = [replace(make_cine(number, spacing=spacing), **maps) for number, spacing in ((0, 8.0), (1, 8.0), (2, 30.0))]
+    written(tmp_path, "dicom/", cines)
+    series = {}
+    for folder in ("dicom", "dicom.snr", "dicom.noise"):
+        for image in read_dicom(tmp_path / folder):
+            series.setdefault(image.SeriesNumber, []).append((folder, image.InstanceNumber, image.SliceLocation))
+    keys = [(parts[0][0], len(parts)) for _, parts in sorted(series.items())]
+    assert keys == [(name, n) for n in (10, 5) for name in ("dicom", "dicom.snr", "dicom.noise")]
+    for parts in series.values():
+        assert [number for _, number, _ in parts] == [*range(1, len(parts) + 1)]
+        assert np.ptp([location for _, _, location in parts[:5]]) == 0
+    written(tmp_path, "other/dicom", [make_cine(0, seed=5)])
+    assert read_dicom(tmp_path / "other/dicom")[0].SeriesNumber not in series
+
+
+@pytest.mark.parametrize("name", ["a.NII.GZ", "b.Nii.gz", "c.NII", "d.nii.Gz", "e.Nii"])
+def test_endings_in_capitals(tmp_path, name):
+    cines = [make_cine(0), make_cine(1)]
+    (path,) = written(tmp_path, name, cines)
+    assert path.name == name
+    is_compressed = path.read_bytes()[:2] == b"\x1f\x8b"
+    assert is_compressed == name.lower().endswith(".gz")
+    content = gzip.decompress(path.read_bytes()) if is_compressed else path.read_bytes()
+    image = nibabel.Nifti1Image.from_bytes(content)
+    values = np.stack([np.abs(cine.image).transpose(2, 1, 0) for cine in cines], axis=2)
+    np.testing.assert_array_equal(image.get_fdata(dtype=np.float32), values)
+    np.testing.assert_allclose(image.affine, affine_ras(cines), atol=1e-5)
+
+
+def test_the_same_images_are_the_same_bytes(tmp_path):
+    for name in ("a.nii.gz", "b.nii.gz"):
+        written(tmp_path, name, [make_cine(0)])
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
 @pytest.mark.parametrize("name", ["out.gif", "out.mp4"])
 def test_movie_shows_the_frames(tmp_path, name):
     (path,) = written(tmp_path, name, [beating_disc(), beating_disc()])
@@ -382,6 +502,9 @@ def test_endings():
             Target.parse(wrong)
     with pytest.raises(ConfigError, match="a folder of their own"):
         Target.parse("/")
+    with pytest.raises(ConfigError) as error:
+        Target.parse("out/.NII.gz")
+    assert error.value.hint == "give a name before the ending: cine.NII.gz"
 
 
 def test_existing_files_are_refused(tmp_path):
