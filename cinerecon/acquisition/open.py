@@ -155,8 +155,11 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
 
 
 def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """As `is_pipe`, in most cases without a system call."""
-    return not entry.is_file() and is_pipe(Path(entry.path))
+    """As `is_pipe`, in most cases without a system call; also a link that leads to itself."""
+    try:
+        return not entry.is_file() and is_pipe(Path(entry.path))
+    except OSError:
+        return True
 
 
 def _is_folder(path: Path, folder: Path) -> bool:

@@ -64,6 +64,9 @@ def _lines_of_leftover(leftover: "Leftover") -> Iterator[str]:
     if leftover.others:
         n_scans = counted(len({row.source for row in leftover.others}), "scan")
         yield f"kept     {counted(len(leftover.others), 'case')} of {n_scans} that this command does not name"
+    if leftover.unlisted:
+        n_files = counted(len(leftover.unlisted), "file")
+        yield f"warning  {n_files} in the folders of the splits, not in the index, such as {leftover.unlisted[0]}"
 
 
 def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
@@ -72,7 +75,7 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cinerecon.preparation.config import SPLITS
+    from cinerecon.io.case_index import SPLITS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")

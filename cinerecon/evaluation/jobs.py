@@ -19,7 +19,7 @@ from cinerecon.evaluation.failures import Failure, location_of, read_failures, r
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job
-from cinerecon.io.atomic import file_state, hash_unchanged
+from cinerecon.io.atomic import file_state, hash_unchanged, require_unchanged, state_of
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
@@ -33,6 +33,8 @@ from cinerecon.version import __version__
 
 SCAN_RECORDS = "scans.jsonl"
 """File in the folder of results with an entry for each scan that was opened."""
+ENTRY = ("files", "n_slices", "content", "subject")
+"""Keys of its entries."""
 COMMAND = "evaluate"
 
 
@@ -48,11 +50,14 @@ class ScanEntry:
         Checksums of its files, or its path where no folder of results is given.
     subject
         The subject in its header; empty if unknown.
+    state
+        State of its files, see `io.atomic.state_of`.
     """
 
     n_slices: int
     content: str
     subject: str
+    state: str
 
 
 class Listing:
@@ -69,16 +74,18 @@ class Listing:
     def __init__(self, folder: Path | None, opener: ScanOpener | None = None) -> None:
         self._opener = opener or ScanOpener()
         self._settings_text = _settings_text(self._opener.config)
-        self._journal = None if folder is None else Journal(folder / SCAN_RECORDS)
+        self._journal = None if folder is None else Journal(folder / SCAN_RECORDS, ENTRY)
 
     def find(self, path: Path) -> ScanEntry | None:
         """The entry of a scan; None if there is none, or the size or time of a file has changed."""
         entry = None if self._journal is None else self._journal.get(str(path.absolute()))
         if entry is None or entry.get("reading", "") != self._settings_text:
             return None
-        if any(file_state(Path(file)) != state for file, *state in entry["files"]):
+        files = [Path(file) for file, *_ in entry["files"]]
+        states = [state for _, *state in entry["files"]]
+        if any(file_state(file) != state for file, state in zip(files, states, strict=True)):
             return None
-        return ScanEntry(entry["n_slices"], entry["content"], entry["subject"])
+        return ScanEntry(entry["n_slices"], entry["content"], entry["subject"], state_of(files))
 
     def knows(self, path: Path) -> bool:
         """Whether a file was opened before; whether it has changed is not checked."""
@@ -93,11 +100,13 @@ class Listing:
             If it cannot be opened.
         """
         source = self._opener.open(path)
+        state = state_of(source.files)
         # without a folder of results no entries are stored, and large files need not be read twice
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
         content = ",".join(map(hash_unchanged, files)) if files else str(path)
-        scan = ScanEntry(source.n_slices, content, subject_in_header(source))
+        require_unchanged(source.files, state)
+        scan = ScanEntry(source.n_slices, content, subject_in_header(source), state)
         if self._journal is not None:
             entry = {"files": states, "n_slices": scan.n_slices, "content": content, "subject": scan.subject}
             entry |= {"reading": self._settings_text} if self._settings_text else {}
@@ -174,7 +183,7 @@ class JobList:
         subject = (subject_in_path(self.request.subject, path) if self.request.subject else scan.subject) or label
         pictured = self._pictured(self._order[path], scan.n_slices)
         return [
-            Job(path, label, number, subject, self._tasks(label, scan.content, number), number in pictured)
+            Job(path, label, number, subject, self._tasks(label, scan.content, number), number in pictured, scan.state)
             for number in range(scan.n_slices)
         ]
 

@@ -16,6 +16,7 @@ from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.truth import Truth
+from cinerecon.io.atomic import require_unchanged
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card_warnings import card_warnings
@@ -41,6 +42,8 @@ class Job:
         Hash of each requested (pattern, model).
     stores_images
         Whether its images are stored.
+    state
+        State of the files of the scan for which the tasks hold, see `io.atomic.state_of`; empty if unknown.
     """
 
     path: Path
@@ -49,6 +52,7 @@ class Job:
     subject: str = ""
     tasks: Mapping[tuple[str, str], str] = field(default_factory=dict)
     stores_images: bool = False
+    state: str = ""
 
     @property
     def where(self) -> str:
@@ -77,6 +81,8 @@ def score_slice_tasks(
         job = replace(job, tasks={key: task for key, task in job.tasks.items() if key[1] in limits})
         with report_out_of_memory(job.where, LESS_MEMORY):
             data = source.read_slice(job.number).to(request.device)
+        if job.state:
+            require_unchanged(source.files, job.state)
         scorer = SliceScorer(job, request, source, data, truth_of(data, str(job.path)))
     except CineReconError as error:
         yield from (job.failed(error, *task) for task in job.tasks)

@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -309,6 +309,24 @@ def file_state(path: Path) -> list[int] | None:
     except OSError:
         return None
     return [state.st_size, state.st_mtime_ns]
+
+
+def state_of(paths: Iterable[Path]) -> str:
+    """A code of the sizes and times of modification of files, which differs after any of them has changed."""
+    return hashlib.sha256(repr([file_state(path) for path in paths]).encode()).hexdigest()[:16]
+
+
+def require_unchanged(paths: Sequence[Path], state: str) -> None:
+    """Check that files still have a state, see `state_of`, e.g. after they were read.
+
+    Raises
+    ------
+    FileError
+        If one of them has changed.
+    """
+    if state_of(paths) != state:
+        hint = "repeat the command when the file is complete"
+        raise FileError(f"{paths[0].name} was changed while it was read", where=str(paths[0]), hint=hint)
 
 
 def hash_files(paths: Sequence[Path]) -> str:

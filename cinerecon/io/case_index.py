@@ -8,9 +8,10 @@ from typing import Self
 
 from cinerecon.errors import FileError
 from cinerecon.io.csv_file import append_csv, read_csv, write_csv
-from cinerecon.io.shards import sharded_commands
+from cinerecon.io.shards import shard_folders, sharded_commands
 
 INDEX = "index.csv"
+SPLITS = ("train", "val", "test")
 PREPARE = "prepare"
 """The command that prepares cases, after which its shards are named."""
 
@@ -94,10 +95,18 @@ def read_index(folder: Path) -> list[IndexRow]:
     Raises
     ------
     FileError
-        If the file cannot be read.
+        If the file cannot be read, or lacks a column.
     """
-    rows = read_csv(folder / INDEX, IndexRow.parse, "the index")
+    rows = read_csv(folder / INDEX, IndexRow.parse, "the index", NAMES)
     return [row for row in rows if row is not None]
+
+
+def unlisted_cases(folder: Path) -> list[Path]:
+    """Files in the folders of the splits that neither the index nor that of a shard lists."""
+    indices = (folder, *(records for records, _ in shard_folders(folder, PREPARE)))
+    listed = {row.case for records in indices for row in read_index(records)}
+    files = (path for split in SPLITS for path in (folder / split).rglob("*.h5") if not path.name.startswith("."))
+    return sorted(path for path in files if path.relative_to(folder).as_posix() not in listed)
 
 
 def remove_cases(folder: Path, rows: Iterable[IndexRow]) -> None:

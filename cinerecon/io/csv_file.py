@@ -56,7 +56,7 @@ def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
         write_csv(path, header, rows)
 
 
-def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str) -> list[T]:
+def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str, required: Sequence[str] = ()) -> list[T]:
     """The rows of a table; none where there is no such file.
 
     Parameters
@@ -67,6 +67,8 @@ def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str) -> 
         Makes an entry of the texts of a row by their columns.
     name
         What the table lists, for errors.
+    required
+        Columns without which the table is refused.
 
     Raises
     ------
@@ -76,9 +78,13 @@ def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str) -> 
     if not path.exists():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
             columns = next(reader, [])
+            missing = [column for column in required if columns and column not in columns]
+            if missing:
+                what = f"{name} has no column '{missing[0]}': another version or program wrote it"
+                raise FileError(what, where=str(path), hint="move it away, or choose another folder")
             rows = [parse(dict(zip(columns, row, strict=True))) for row in reader if len(row) == len(columns)]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise FileError(f"cannot read {name}: {error}", where=str(path)) from None

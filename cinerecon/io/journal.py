@@ -1,7 +1,7 @@
 """A journal: a file of JSON lines to which results are appended as soon as they are available."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,20 @@ class Journal:
 
     A line that an interruption cut short is ignored. Entries are kept in memory as text, which takes less.
 
+    Parameters
+    ----------
+    path
+        The file.
+    keys
+        Keys of each entry; one that lacks a key, as that of another version of the program, is ignored.
+
     Raises
     ------
     FileError
         If the file exists and cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Sequence[str] = ()) -> None:
         self.path = path
         self._lines: dict[str, str] = {}
         if not path.exists():
@@ -28,7 +35,7 @@ class Journal:
         try:
             with path.open(encoding="utf-8", errors="replace") as file:
                 for line in file:
-                    if key := _key(line):
+                    if key := _key(line, keys):
                         self._lines[key] = line
         except OSError as error:
             raise FileError(f"cannot read the journal: {error.strerror or error}", where=str(path)) from None
@@ -75,10 +82,11 @@ def _line(key: str, value: Any) -> str:
     return json.dumps([key, value]) + "\n"
 
 
-def _key(line: str) -> str:
-    """The key of a line; empty if the line is damaged."""
+def _key(line: str, keys: Sequence[str]) -> str:
+    """The key of a line; empty if the line is damaged, or its entry lacks one of the keys."""
     try:
-        key, _ = json.loads(line)
+        key, value = json.loads(line)
     except (ValueError, TypeError):
         return ""
-    return key if isinstance(key, str) else ""
+    is_complete = not keys or (isinstance(value, dict) and all(name in value for name in keys))
+    return key if isinstance(key, str) and is_complete else ""

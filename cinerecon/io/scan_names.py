@@ -76,7 +76,12 @@ class ScanNames:
 def _read(folder: Path, output: Path) -> dict[Path, str]:
     """The names in a record, by the absolute paths of the scans."""
     journal = Journal(folder / NAMES)
-    return {absolute(output / path): str(journal.get(path)) for path in journal}
+    return {absolute(output / path): name for path in journal if _is_name(name := journal.get(path))}
+
+
+def _is_name(name: object) -> bool:
+    """Whether an entry is a name below the output folder."""
+    return isinstance(name, str) and bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _is_free(scans: Sequence[Path], scan: Path) -> bool:

@@ -203,8 +203,9 @@ def _require_same_run(first: ShardRecord, other: ShardRecord, output: Path) -> N
         name for name in {**first.identity, **other.identity} if first.identity.get(name) != other.identity.get(name)
     ]
     if names:
-        values = (f"{record.identity.get(names[0])}"[:60] for record in (first, other))
-        what = f"{first.name} and {other.name} have different settings: {names[0]} is {' and '.join(values)}"
+        values = (record.identity.get(names[0]) for record in (first, other))
+        texts = ["not set" if value in (None, "", []) else f"{value}"[:60] for value in values]
+        what = f"{first.name} and {other.name} have different settings: {names[0]} is {' and '.join(texts)}"
         raise ConfigError(what, where=where, hint="run all shards with the same settings")
 
 

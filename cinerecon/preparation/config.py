@@ -12,10 +12,10 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.config import Config, SettingsError
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
+from cinerecon.io.case_index import SPLITS
 from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES, CsmMethod
 
 Patch = tuple[int, int, int]
-SPLITS = ("train", "val", "test")
 COMBINING_MAPS: dict[str, CsmMethod] = {"adaptive": "walsh", "espirit": "espirit", "smooth": "smooth"}
 """The coil maps by which each choice of `combine` combines the coils."""
 

@@ -24,6 +24,8 @@ from cinerecon.preparation.report import Rejection, write_refused
 from cinerecon.preparation.sources import Item, Source, case_names
 
 SETTINGS = "settings.yaml"
+ENTRY = ("key", "files", "items")
+"""Keys of the entries of the sources."""
 SOURCES, CASES = "sources.jsonl", "cases.jsonl"
 
 
@@ -69,7 +71,7 @@ class CaseFolder:
 
     def __init__(self, path: Path, records: Path, config: PrepareConfig) -> None:
         self.path, self.records, self.config = path, records, config
-        self._sources, self._cases = Journal(records / SOURCES), Journal(records / CASES)
+        self._sources, self._cases = Journal(records / SOURCES, ENTRY), Journal(records / CASES)
 
     @property
     def is_shard(self) -> bool:
@@ -94,20 +96,22 @@ class CaseFolder:
             return ExistingCases(rows)
         try:
             stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-        except ConfigError:  # damaged, or of another version
+        except ConfigError as error:  # damaged, or of another version
             if force:
                 return ExistingCases(rows, is_compatible=False)
-            raise
+            what = f"cannot read the settings of this folder: {error.what}"
+            raise ConfigError(what, where=error.where, hint=self._other_folder) from None
         stored = stored.model_copy(update={"split": self.config.split})
         if stored == self.config or force:
             return ExistingCases(rows, is_compatible=stored == self.config)
         name, here, asked = next(differences(stored.model_dump(mode="json"), self.config.model_dump(mode="json")))
         words = ["not set" if value is None else value for value in (here, asked)]
         what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
-        hint = "choose another folder" + (
-            "" if self.is_shard else ", or --force, which removes the cases that are there"
-        )
-        raise ConfigError(what, where=str(self.path), hint=hint)
+        raise ConfigError(what, where=str(self.path), hint=self._other_folder)
+
+    @property
+    def _other_folder(self) -> str:
+        return "choose another folder" + ("" if self.is_shard else ", or --force, which removes the cases in it")
 
     def start(self, before: ExistingCases) -> ExistingCases:
         """Remove cases of other settings and remains of interruptions, write the settings; returns the cases kept."""
@@ -140,7 +144,10 @@ class CaseFolder:
         entry = self._sources.get(str(source.path.absolute()))
         if entry is None or entry["key"] != self._key(source) or entry["files"] != _states(source, entry["files"]):
             return None
-        return [Item(source=source, **values) for values in entry["items"]]
+        try:
+            return [Item(source=source, **values) for values in entry["items"]]
+        except TypeError:  # of another version
+            return None
 
     def add_survey(self, survey: Survey) -> None:
         """Record the scans of a source; one with anything that is not a scan is surveyed again."""

@@ -21,11 +21,14 @@ class Leftover:
         Cases of former contents of scans that are refused now.
     others
         Cases of scans that were not given.
+    unlisted
+        Files of cases that are in no index.
     """
 
     stale: tuple[IndexRow, ...] = ()
     outdated: tuple[IndexRow, ...] = ()
     others: tuple[IndexRow, ...] = ()
+    unlisted: tuple[Path, ...] = ()
 
     @classmethod
     def of(

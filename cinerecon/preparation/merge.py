@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, write_index
+from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, unlisted_cases, write_index
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, read_finished_shards
+from cinerecon.preparation.leftover import Leftover
 from cinerecon.preparation.report import PrepareReport, read_refused, write_refused
 
 
@@ -49,7 +50,8 @@ def merge_cases(folder: Path) -> PrepareReport:
     n_sources = len({rows[case].source for case in copies if case in rows})
     passed = {"copies of other files, under another name": n_sources} if n_sources else {}
     remaining = tuple(row for case, row in rows.items() if case not in copies)
-    return PrepareReport(remaining, len(remaining), tuple(refused), passed, 0, {}, folder / INDEX)
+    leftover = Leftover(unlisted=tuple(unlisted_cases(folder)))
+    return PrepareReport(remaining, len(remaining), tuple(refused), passed, 0, {}, folder / INDEX, leftover)
 
 
 def _copies(rows: dict[str, IndexRow], before: dict[str, IndexRow]) -> set[str]:

@@ -11,7 +11,7 @@ from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, NotACineError, StorageError
 from cinerecon.image import CineImage
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.atomic import hash_file, require_unchanged
 from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow, remove_cases
 from cinerecon.io.export.summary import write_case_picture
@@ -131,7 +131,9 @@ class SlicePreparer:
         try:
             where = f"{job.item.source.path}, slice {job.slice}"
             with report_out_of_memory(where, "--workers 1, or --compress-coils auto"):
-                data, marks = _make(job, self._open(job))
+                source = self._open(job)
+                data, marks = _make(job, source)
+                require_unchanged(source.files, job.item.state)
                 rows = _write_all(job, data, marks)
         except StorageError:  # it is no property of the scan, and would refuse the next slice, too
             raise

@@ -9,13 +9,22 @@ from functools import partial
 from pathlib import Path
 
 from cinerecon.errors import FileError, StorageError
-from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, append_rows, keep_existing_rows, remove_cases
+from cinerecon.io.case_index import (
+    INDEX,
+    PREPARE,
+    SPLITS,
+    IndexRow,
+    append_rows,
+    keep_existing_rows,
+    remove_cases,
+    unlisted_cases,
+)
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import absolute
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import Result, Task, in_processes, n_cores
-from cinerecon.preparation.config import SPLITS, PrepareConfig
+from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.folder import CaseFolder, ExistingCases
 from cinerecon.preparation.leftover import Leftover
 from cinerecon.preparation.prepare_slice import (
@@ -139,6 +148,8 @@ class _Preparation:
         rows = tuple(row for cases in prepared for row in cases.rows)
         leftover = self._sort_leftover(rows, [source.path for source in sources], surveyed, refused)
         self.folder.finish(rows, refused)
+        if not self.folder.is_shard:
+            leftover = replace(leftover, unlisted=tuple(unlisted_cases(self.folder.path)))
         copies = {"copies of other files, under another name": n_copies} if n_copies else {}
         return PrepareReport(
             rows,

@@ -10,11 +10,12 @@ from pathlib import Path
 from cinerecon.acquisition.open import is_cine_name, open_scan, walk_visible
 from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
-from cinerecon.io.atomic import hash_files
+from cinerecon.io.atomic import hash_files, require_unchanged, state_of
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, has_dicom_name, is_dicom, open_magnitude, stem_of
+from cinerecon.io.paths import absolute
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.scan_list import labels_of
 from cinerecon.preparation.config import PrepareConfig
@@ -69,6 +70,8 @@ class Item:
         Number of slices.
     sha256
         Hash of all files it is read from.
+    state
+        State of these files when they were hashed, see `io.atomic.state_of`.
     """
 
     source: Source
@@ -78,6 +81,7 @@ class Item:
     is_subject_known: bool
     n_slices: int
     sha256: str
+    state: str
 
     def case_name(self, number: int) -> str:
         """Name of the case of a slice; a prepared case keeps its name."""
@@ -136,7 +140,10 @@ def find_sources(
         reasons = "; ".join(f"{n} {reason}" for reason, n in passed.items())
         what = "nothing to prepare is found" + (f", only {reasons}" if reasons else "")
         raise FileError(what, where=", ".join(map(str, (*paths, *listed))), hint=FORMATS)
-    return _distinct(sources), dict(passed)
+    first: dict[Path, Source] = {}
+    for source in sources:
+        first.setdefault(absolute(source.path), source)
+    return _distinct(list(first.values())), dict(passed)
 
 
 def _distinct(sources: list[Source]) -> list[Source]:
@@ -237,9 +244,10 @@ def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineE
                 continue
         name = f"{source.name}-{series}" if series else source.name
         subject = _subject(source, opened, config)
-        sha256 = hash_files(opened.files)
+        state, sha256 = state_of(opened.files), hash_files(opened.files)
+        require_unchanged(opened.files, state)
         files |= dict.fromkeys(opened.files)
-        items.append(Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256))
+        items.append(Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256, state))
     return items, list(files)
 
 

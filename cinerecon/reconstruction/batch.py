@@ -168,10 +168,13 @@ def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
     records = [] if output is None else [output, *(folder for folder, _ in shard_folders(output, COMMAND))]
     known = recorded_scans(output or Path(), records)
     find = partial(find_cines, without=output, is_known=lambda path: absolute(path) in known)
-    files = dict.fromkeys(file for path in scans for file in (find(path) if path.is_dir() else [path]))
+    files: dict[Path, Path] = {}
+    for path in scans:
+        for file in find(path) if path.is_dir() else [path]:
+            files.setdefault(absolute(file), file)
     if not files:
         raise FileError("no scan found", where=", ".join(map(str, scans)), hint="scans are .h5, .mrd or .mat files")
-    return list(files)
+    return list(files.values())
 
 
 def _outputs(folder: Path | None, stem: str, formats: Sequence[str]) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
 
 RECORD = "recon.jsonl"
 """File in the output folder that lists the results, one per line."""
+ENTRY = ("scan", "name", "method", "checksum", "error", "written", "warnings", "figures", "verdict")
+"""Keys of its entries."""
 
 
 class Record:
@@ -36,7 +38,7 @@ class Record:
         self.folder = folder
         self._is_shard = shard_folder is not None
         folders = [folder] if shard_folder is None else [shard_folder, folder]
-        self._journals = [Journal(path / RECORD) for path in folders]
+        self._journals = [Journal(path / RECORD, ENTRY) for path in folders]
 
     def find(self, key: str, checksum: str) -> Outcome | None:
         """The recorded reconstruction with this checksum, of which images may have been removed since; or None.
@@ -82,7 +84,7 @@ def successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def recorded_scans(folder: Path, records: Iterable[Path]) -> set[Path]:
     """The scans of the records of an output folder, as absolute paths; those of shards are in folders of their own."""
-    journals = [Journal(path / RECORD) for path in records]
+    journals = [Journal(path / RECORD, ENTRY) for path in records]
     texts = {journal.get(key)["scan"] for journal in journals for key in journal}
     return absolute_paths(path for text in texts for path in (folder / text, text))
 
@@ -113,9 +115,9 @@ def merge_batch(folder: Path) -> list[Outcome]:
         If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
     """
     shards = read_finished_shards(folder, COMMAND)
-    journals = [Journal(Shard(shard.number, shard.n).folder(folder, COMMAND) / RECORD) for shard in shards]
+    journals = [Journal(Shard(shard.number, shard.n).folder(folder, COMMAND) / RECORD, ENTRY) for shard in shards]
     labels = [model_label(model) for model in shards[0].identity["models"]]
-    merged = Journal(folder / RECORD)
+    merged = Journal(folder / RECORD, ENTRY)
     entries: dict[str, Any] = {}
     for position, name in enumerate(in_list_order(shards)):
         for label in labels:

@@ -12,7 +12,7 @@ from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
-from cinerecon.io.atomic import clear_partial
+from cinerecon.io.atomic import clear_partial, require_unchanged, state_of
 from cinerecon.io.export import Target, export_series, series_of
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan
@@ -191,7 +191,7 @@ def iterate_slices(
     cache
         Storage of finished slices, which may hold those of an earlier run.
     """
-    observer = observer or Observer()
+    observer, state = observer or Observer(), state_of(request.scan_files)
     scan = open_source(request, method)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
@@ -203,6 +203,7 @@ def iterate_slices(
         text = "finished by an earlier run"
         if part is None:
             part = run.reconstruct(index, observer.of_slice(index, number, len(chosen)), observer.stage)
+            require_unchanged(request.scan_files, state)
             text = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in part.seconds.items())
             observer.stage("finish")
             part = with_quality(part)

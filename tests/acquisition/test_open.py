@@ -57,3 +57,12 @@ def test_an_evaluation_opens_a_scan_once_for_all_slices_patterns_and_methods(tmp
             [path], EvaluationRequest(["zerofilled", "viewshared"], ["gaussian:2", "gaussian:4"], output=tmp_path)
         ).scores
     assert len(scores) == 12 and counts == {"open_scan": 1}
+
+
+def test_a_link_to_itself_stops_no_search(tmp_path):
+    (tmp_path / "loop.h5").symlink_to("loop.h5")
+    (tmp_path / "nothing.h5").symlink_to("missing.h5")
+    (tmp_path / "again").symlink_to(".")
+    simulate_scan(tmp_path / "cine.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
+    assert tmp_path / "cine.h5" in find_cines(tmp_path)
+    assert tmp_path / "loop.h5" not in find_cines(tmp_path)

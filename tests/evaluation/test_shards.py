@@ -8,8 +8,8 @@ from helpers import counted
 from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition import open as acquisition
-from cinerecon.errors import ConfigError, FileError
-from cinerecon.evaluation import jobs, score
+from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.evaluation import jobs, score, score_slice
 from cinerecon.evaluation.failures import read_failures
 from cinerecon.evaluation.jobs import merge_scores
 from cinerecon.evaluation.request import EvaluationRequest
@@ -116,6 +116,23 @@ def test_a_scan_that_changed_is_scored_again(archive, tmp_path):
     done = []
     run(copy, tmp_path / "out", report=done.append)
     assert [outcome.scan for outcome in done] == ["P0/cine"] * 2 + ["P3/cine"] * 2
+
+
+def test_a_scan_that_changes_while_it_is_scored_fails(archive, tmp_path, monkeypatch):
+    """Otherwise its scores would be stored as those of the scan before."""
+    copy = make_archive(tmp_path / "copy") / "P0/cine.h5"
+    plan = score_slice.plan_methods
+
+    def replaced(*arguments):
+        copy.write_bytes((tmp_path / "copy/P1/cine.h5").read_bytes())
+        return plan(*arguments)
+
+    request = EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out")
+    monkeypatch.setattr(score_slice, "plan_methods", replaced)
+    with pytest.raises(DataError, match=r"cine\.h5 was changed while it was read"):
+        evaluate([copy], request)
+    monkeypatch.undo()
+    assert len(evaluate([copy], request).scores) == 1
 
 
 def test_pictures_of_shards_are_those_of_the_whole(archive, tmp_path):

@@ -1,6 +1,7 @@
 """Preparing a folder: each case once, complete, reproducible, and in the split of its subject."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -18,9 +19,9 @@ from raw_scan import SLICE, small_scan
 from cinerecon.commands.results import print_cases
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import CaseFile, read_case
-from cinerecon.io.case_index import INDEX, read_index
+from cinerecon.io.case_index import INDEX, SPLITS, read_index
 from cinerecon.preparation import prepare_slice as work
-from cinerecon.preparation.config import SPLITS, parse_split
+from cinerecon.preparation.config import parse_split
 from cinerecon.preparation.run import split_of
 
 """A process that cannot be."""
@@ -201,6 +202,60 @@ def test_cases_of_a_scan_that_is_refused_now_are_kept_and_reported(archive, run,
     print_cases(report)
     text = f"2 cases in the index of former contents of files that are refused now, such as {archive / 'anna/cine.h5'}"
     assert text in capsys.readouterr().out
+
+
+def test_a_scan_that_changes_while_it_is_prepared_is_refused(archive, run, tmp_path, monkeypatch):
+    make, calls = work._make, []
+
+    def replaced(job, source):
+        calls.append(job)
+        if len(calls) == 2:
+            small_scan(n_slices=2, n_frames=4).write(archive / "anna/cine.h5")
+        return make(job, source)
+
+    monkeypatch.setattr(work, "_make", replaced)
+    report = run(archive)
+    assert [refusal.what for refusal in report.refused] == ["cine.h5 was changed while it was read"]
+    assert [(row.subject, row.slice) for row in report.rows] == [("anna", 0), ("bert", 0), ("bert", 1)]
+    assert run(archive).n_new == 2
+    assert {row.frames for row in read_index(tmp_path / "data") if row.subject == "anna"} == {4}
+
+
+def test_an_index_without_a_column_is_refused_and_left_as_it_is(archive, run, tmp_path):
+    run(archive)
+    index = tmp_path / "data" / INDEX
+    for text in (index.read_text().replace(",marks,", ",labels,"), index.read_text().replace(",", ";")):
+        index.write_text(text)
+        with pytest.raises(FileError, match=r"the index has no column '(marks|case)'"):
+            run(archive / "anna")
+        assert index.read_text() == text
+
+
+def test_records_of_another_version_are_ignored(archive, run, tmp_path):
+    run(archive)
+    scan = archive / "anna/cine.h5"
+    for name, entry in {
+        "sources.jsonl": [str(scan), {}],
+        "names.jsonl": ["../archive/anna/cine.h5", "../../x"],
+    }.items():
+        (tmp_path / "data" / name).write_text(json.dumps(entry) + "\n")
+        assert run(archive).n_new == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["archive", "data"]
+    (tmp_path / "data/settings.yaml").write_text("colour: 3\n")
+    with pytest.raises(ConfigError, match="cannot read the settings of this folder: unknown setting 'colour'") as error:
+        run(archive)
+    assert "--force" in error.value.hint
+
+
+def test_files_that_the_index_does_not_list_are_reported(archive, run, tmp_path, capsys):
+    run(archive)
+    lost = tmp_path / "data/test/lost_slice00.h5"
+    lost.parent.mkdir(exist_ok=True)
+    lost.write_bytes(b"")
+    report = run(archive)
+    assert report.leftover.unlisted == (lost,)
+    print_cases(report)
+    assert f"1 file in the folders of the splits, not in the index, such as {lost}" in capsys.readouterr().out
 
 
 def test_cases_of_scans_that_are_not_given_are_counted(archive, run, tmp_path, capsys):

@@ -398,3 +398,9 @@ def test_cases_stay_in_the_folder_of_their_split(tmp_path):
     cases = {case: (tmp_path / "data" / case).resolve() for case in folders}
     assert len(set(cases.values())) == 2
     assert all(path.is_relative_to(folders[case]) for case, path in cases.items())
+
+
+def test_a_scan_that_is_given_twice_is_prepared_once(run, archive, tmp_path, monkeypatch):
+    monkeypatch.chdir(archive)
+    report = run(Path("anna/cine.h5"), archive / "anna/cine.h5", archive / "anna", Path())
+    assert (report.n_new, report.refused, report.passed) == (4, (), {})

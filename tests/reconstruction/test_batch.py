@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import h5py
 import imageio.v3 as iio
@@ -317,3 +318,10 @@ def test_two_images_never_have_one_name(scans, tmp_path):
             )
     names = plan_batch([tmp_path / "a.h5", tmp_path / "A.h5"], ["cgsense"], [f"{tmp_path}/o/"], [".npz"], common).names
     assert len({name.casefold() for name in names.values()}) == 2
+
+
+def test_a_scan_that_is_given_twice_is_reconstructed_once(scans, monkeypatch):
+    monkeypatch.chdir(scans)
+    paths = [Path("p1/cine.h5"), scans / "p1/cine.h5", scans / "p1", Path()]
+    batch = plan_batch(paths, ["zerofilled"], ["out/"], [".npz"], ReconRequest(paths[0], "zerofilled"))
+    assert list(batch.names.values()) == ["p1/cine", "other", "p2/cine"]

@@ -217,3 +217,15 @@ def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
         patient = Patient(patient_id="4711")
         dicom = (f"{tmp_path}/out.npz", f"{tmp_path}/dicom/")
         resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True, patient=patient).with_values(outputs=dicom))
+
+
+def test_a_scan_that_changes_while_it_is_read_is_refused(scan, tmp_path):
+    copy = shutil.copy(scan, tmp_path / "copy.h5")
+
+    def stage(name):
+        if name == "finish":
+            os.utime(copy)
+
+    with pytest.raises(FileError, match=r"copy\.h5 was changed while it was read"):
+        reconstruct_scan(request(copy, tmp_path, slices=(0, 1)), Observer(stage=stage))
+    assert not (tmp_path / "out.npz").exists()
