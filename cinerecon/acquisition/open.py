@@ -149,17 +149,17 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
         except OSError:  # an unreadable folder counts as empty
             continue
         visible = [entry for entry in entries if not entry.name.startswith(".")]
-        yield folder, [folder / entry.name for entry in visible if not entry.is_dir() and not _is_pipe(entry)]
+        yield folder, [folder / entry.name for entry in visible if _is_file_or_missing(entry)]
         below = [folder / entry.name for entry in visible if entry.is_dir(follow_symlinks=False)]
         waiting += [path for path in reversed(below) if left_out is None or not _is_folder(path, left_out)]
 
 
-def _is_pipe(entry: os.DirEntry[str]) -> bool:
-    """As `is_pipe`, in most cases without a system call; also a link that leads to itself."""
+def _is_file_or_missing(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a link to a missing one; not a folder, a pipe, or a link that leads to itself."""
     try:
-        return not entry.is_file() and is_pipe(Path(entry.path))
+        return entry.is_file() or not (entry.is_dir() or is_pipe(Path(entry.path)))
     except OSError:
-        return True
+        return False
 
 
 def _is_folder(path: Path, folder: Path) -> bool:

@@ -187,8 +187,6 @@ def test_files_of_one_folder_count_as_subjects_with_a_warning(run, archive):
     report = run(archive / "anna" / "cine.h5", archive / "bert" / "cine.h5")
     assert {row.case.partition("/")[2][:9] for row in report.rows} == {"anna/cine", "bert/cine"}
     assert report.n_unknown_subjects == 2
-    with pytest.raises(ConfigError, match="2 files would be called"):
-        run(archive / "anna" / "cine.h5", archive / "anna" / "cine.h5", to="twice")
 
 
 def test_prepared_cases_are_prepared_further(run, archive, tmp_path):
