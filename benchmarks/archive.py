@@ -28,8 +28,9 @@ from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import append_scores, read_scores
-from cinerecon.io.atomic import file_state, write_text
+from cinerecon.io.atomic import write_text
 from cinerecon.io.case_index import append_rows, read_index
+from cinerecon.io.checksums import file_state
 from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
 from cinerecon.preparation.config import PrepareConfig

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
+from cinerecon.acquisition.checks.cartesian import require_cartesian
 from cinerecon.acquisition.checks.image_space import require_kspace_readouts
 from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -40,7 +41,6 @@ from cinerecon.acquisition.select import (
     is_calibration_only,
     keep_selected,
     require_alike,
-    require_cartesian,
     select_readouts,
 )
 from cinerecon.cine_meta import CineMeta

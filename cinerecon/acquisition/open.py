@@ -9,8 +9,8 @@ from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_opti
 from cinerecon.acquisition.scan import scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
-from cinerecon.io.atomic import file_state
 from cinerecon.io.case_index import holds_cases, list_cases
+from cinerecon.io.checksums import file_state
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace

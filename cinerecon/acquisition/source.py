@@ -9,7 +9,7 @@ from pathlib import Path
 from cinerecon.acquisition.coil_maps import FinishedSlice
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
-from cinerecon.io.atomic import hash_files
+from cinerecon.io.checksums import hash_files
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 N_STUDY_DIGITS = 10

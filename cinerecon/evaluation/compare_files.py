@@ -19,7 +19,8 @@ from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, re
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.io.atomic import hash_file, require_folder
+from cinerecon.io.atomic import require_folder
+from cinerecon.io.checksums import hash_file
 from cinerecon.io.scan_list import labels_of
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.metrics.heart import SQUARE

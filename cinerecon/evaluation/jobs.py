@@ -19,7 +19,7 @@ from cinerecon.evaluation.failures import Failure, location_of, read_failures, r
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job
-from cinerecon.io.atomic import file_state, hash_unchanged, require_unchanged, state_of
+from cinerecon.io.checksums import file_state, hash_unchanged, require_unchanged, state_of
 from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only

@@ -16,7 +16,7 @@ from cinerecon.evaluation.images import InitialImages, store_image
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score
 from cinerecon.evaluation.truth import Truth
-from cinerecon.io.atomic import require_unchanged
+from cinerecon.io.checksums import require_unchanged
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card_warnings import card_warnings

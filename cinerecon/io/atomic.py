@@ -9,14 +9,13 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
 from cinerecon.errors import FileError, StorageError
-from cinerecon.io.untrusted import refuse_pipe
 
 LONGEST_NAME = 255
 """Bytes that the name of a file may have in common file systems."""
@@ -277,62 +276,6 @@ def require_folder(folder: Path) -> None:
         raise FileError(what, where=str(folder), hint="choose another folder with -o") from None
     if not os.access(folder, os.W_OK):
         raise FileError("cannot write to this folder", where=str(folder), hint="choose another folder with -o")
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
-
-    Raises
-    ------
-    FileError
-        If it is a pipe or a device.
-    """
-    refuse_pipe(path)
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def hash_unchanged(path: Path) -> str:
-    """As `hash_file`, computed once as long as the size and the time of modification of the file do not change."""
-    return _hash_of_state(path, *(file_state(path) or ()))
-
-
-@lru_cache(maxsize=64)
-def _hash_of_state(path: Path, *_: int) -> str:
-    return hash_file(path)
-
-
-def file_state(path: Path) -> list[int] | None:
-    """Size and time of modification of a file, by which it is recognised as unchanged; None if it is missing."""
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return [state.st_size, state.st_mtime_ns]
-
-
-def state_of(paths: Iterable[Path]) -> str:
-    """A code of the sizes and times of modification of files, which differs after any of them has changed."""
-    return hashlib.sha256(repr([file_state(path) for path in paths]).encode()).hexdigest()[:16]
-
-
-def require_unchanged(paths: Sequence[Path], state: str) -> None:
-    """Check that files still have a state, see `state_of`, e.g. after they were read.
-
-    Raises
-    ------
-    FileError
-        If one of them has changed.
-    """
-    if state_of(paths) != state:
-        hint = "repeat the command when the file is complete"
-        raise FileError(f"{paths[0].name} was changed while it was read", where=str(paths[0]), hint=hint)
-
-
-def hash_files(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file, or of the hashes of several, as hexadecimal digits."""
-    hashes = [hash_unchanged(path) for path in paths]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
 def clear_partial(folder: Path, *, below: bool = True) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.atomic import clear_partial, hash_file, write_text
+from cinerecon.io.atomic import clear_partial, write_text
+from cinerecon.io.checksums import hash_file
 
 SHARDS, RECORD = "shards", "shard.json"
 _FOLDER = re.compile(r"([a-z]+)-(\d+)-of-(\d+)")

@@ -63,7 +63,7 @@ def imported_models() -> list[Path]:
 def find_model(name: str) -> Path | None:
     """The path of a model, given a file, a folder, or the name of a shipped or imported model, or None."""
     path = Path(name)
-    if (path.suffix == MODEL_ENDING and path.is_file()) or (path / "model.yaml").is_file():
+    if (path.suffix == MODEL_ENDING and path.is_file()) or (path / RECIPE).is_file():
         return path
     shipped, imported = models_folder() / name, imported_folder() / f"{name}{MODEL_ENDING}"
     if imported.is_file() and not shipped.is_dir():

@@ -15,8 +15,9 @@ import yaml
 
 from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError
-from cinerecon.io.atomic import clear_partial, file_state, refuse_existing, write_text
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
 from cinerecon.io.case_index import IndexRow, read_index, write_index
+from cinerecon.io.checksums import file_state
 from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey

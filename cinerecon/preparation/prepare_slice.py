@@ -11,9 +11,9 @@ from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, NotACineError, StorageError
 from cinerecon.image import CineImage
-from cinerecon.io.atomic import hash_file, require_unchanged
 from cinerecon.io.case import MARKS, Attributes, write_case
 from cinerecon.io.case_index import IndexRow, remove_cases
+from cinerecon.io.checksums import hash_file, require_unchanged
 from cinerecon.io.export.summary import write_case_picture
 from cinerecon.io.paths import absolute
 from cinerecon.memory import report_out_of_memory

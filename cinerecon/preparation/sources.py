@@ -10,8 +10,8 @@ from pathlib import Path
 from cinerecon.acquisition.open import is_cine_name, open_scan, walk_visible
 from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
-from cinerecon.io.atomic import hash_files, require_unchanged, state_of
 from cinerecon.io.case_index import holds_cases, list_cases
+from cinerecon.io.checksums import hash_files, require_unchanged, state_of
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, has_dicom_name, is_dicom, open_magnitude, stem_of

@@ -12,7 +12,8 @@ from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
-from cinerecon.io.atomic import clear_partial, require_unchanged, state_of
+from cinerecon.io.atomic import clear_partial
+from cinerecon.io.checksums import require_unchanged, state_of
 from cinerecon.io.export import Target, export_series, series_of
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.ismrmrd.raw import RawScan

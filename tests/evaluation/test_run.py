@@ -20,8 +20,8 @@ from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import tables_of, write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
-from cinerecon.io.atomic import hash_file
 from cinerecon.io.case import write_case
+from cinerecon.io.checksums import hash_file
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.methods.table import load_method

@@ -1,21 +1,17 @@
 """Files are complete or absent, and files that other processes write are not touched."""
 
 import csv
-import hashlib
 import os
 
 import pytest
-from helpers import UNUSED_PID, counted
+from helpers import UNUSED_PID
 
 from cinerecon.errors import FileError
-from cinerecon.io import atomic
-from cinerecon.io.atomic import clear_partial, hash_unchanged, refuse_existing, write_text
+from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
 from cinerecon.io.csv_file import write_csv
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.raw_file import holds_images_only
 from cinerecon.io.recognise import is_case
-
-"""A process that cannot be."""
 
 
 def test_only_abandoned_temporary_files_are_removed(tmp_path):
@@ -38,16 +34,6 @@ def test_texts_and_tables_come_back(tmp_path):
     write_csv(tmp_path / "table.csv", ["a", "b"], [(1, "x, y"), (2, "m\udcfcller")])
     with (tmp_path / "table.csv").open(newline="", encoding="utf-8") as file:
         assert list(csv.reader(file)) == [["a", "b"], ["1", "x, y"], ["2", "m\\udcfcller"]]
-
-
-def test_a_file_is_read_once_for_its_hash_until_it_changes(tmp_path):
-    path = tmp_path / "scan.h5"
-    with counted((atomic, "hash_file")) as counts:
-        for content in (b"first", b"second"):
-            path.write_bytes(content)
-            for _ in range(2):
-                assert hash_unchanged(path) == hashlib.sha256(content).hexdigest()
-    assert counts == {"hash_file": 2}
 
 
 def test_a_name_that_is_too_long_is_refused(tmp_path):

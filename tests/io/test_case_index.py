@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import hash_file
 from cinerecon.io.case_index import INDEX, IndexRow, append_rows, list_cases, read_index, write_index
+from cinerecon.io.checksums import hash_file
 
 HASH = "0123456789abcdef" * 4
 ROW = IndexRow("train/a.h5", "train", "P01", "x, y.h5", 0, 0, 1, 25, 8, 160, 192, 1.0, "", HASH, HASH, HASH)

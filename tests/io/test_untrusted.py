@@ -11,7 +11,7 @@ from cinerecon.acquisition.open import find_cines
 from cinerecon.config import read_yaml
 from cinerecon.errors import CineReconError
 from cinerecon.evaluation.image_files import read_series
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.checksums import hash_file
 from cinerecon.io.export.dicom_patient import read_patient
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.magnitude import is_dicom, open_archive, open_magnitude, open_nifti

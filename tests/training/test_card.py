@@ -1,6 +1,6 @@
 """What a card says of the data of a training."""
 
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.checksums import hash_file
 from cinerecon.training.card import describe_pool, list_data, series_in
 from cinerecon.training.data.config import DataConfig
 from cinerecon.training.data.pool import CasePool, Group

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
-from cinerecon.io.atomic import file_state
+from cinerecon.io.checksums import file_state
 from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible, require_sound_heaps
 from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part

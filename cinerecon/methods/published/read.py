@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import FileError, UnsupportedError, WeightsError
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.checksums import hash_file
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING, is_table, read_tf_checkpoint
 from cinerecon.io.untrusted import read_npz, read_pth, refuse_pipe
 from cinerecon.methods.model_file import MODEL_ENDING, read_model

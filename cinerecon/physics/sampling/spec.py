@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from cinerecon.errors import ConfigError, FileError, nearest_name
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.checksums import hash_file
 from cinerecon.io.mask import MaskFile
 from cinerecon.physics.sampling import golden_ratio, lines, points, poisson_disc
 from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, require_whole

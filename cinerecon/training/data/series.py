@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from cinerecon.errors import CineReconError, ConfigError, FileError, NotACineError
-from cinerecon.io.atomic import file_state, hash_files
+from cinerecon.io.checksums import file_state, hash_files
 from cinerecon.io.magnitude import MagnitudeImages, find_magnitudes, open_magnitude, stem_of
 from cinerecon.io.magnitude.images import Magnitude
 from cinerecon.training.data.config import SeriesSource

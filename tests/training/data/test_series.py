@@ -6,7 +6,7 @@ import pytest
 from magnitude_series import series as magnitude_series
 
 from cinerecon.errors import DataError
-from cinerecon.io.atomic import hash_file
+from cinerecon.io.checksums import hash_file
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.training.card import list_data, series_in
