@@ -4,6 +4,7 @@ White noise is the same everywhere; signal is not. At high frequencies along ky 
 signal of edges is confined to their columns, and other columns hold mainly noise: the mean power of the columns with
 the lowest power is that of the noise (as Donoho, Johnstone 1994, doi:10.1093/biomet/81.3.425, take the median of the
 finest wavelets). The static part of the image is subtracted first, where lines were sampled more than once.
+Lines with far more power than the others (spikes, interference) are left out.
 The statistic of white noise under the same mask calibrates it.
 """
 
@@ -26,6 +27,14 @@ N_AVERAGED_COLUMNS = 4
 """Number of adjacent columns whose powers are averaged."""
 N_AVERAGED_POINTS = 64
 """Number of adjacent points whose powers are averaged, where single points were sampled."""
+MAX_POWER_RATIO = 3.0
+"""Largest power of a line over the median, times the root of the number of lines: more is a spike or an interference.
+
+A line below the limit adds at most three over that root to the mean power. Intact scans, also those without noise,
+remain below it.
+"""
+N_REJECTIONS = 5
+"""Largest number of times that corrupted lines are rejected."""
 MIN_REPEATED_LINES = 16
 """Number of repeatedly sampled lines below which the static part of the image is not subtracted."""
 
@@ -89,7 +98,10 @@ def _level(kspace: Tensor, mask: Tensor) -> Tensor:
 
 
 def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Outer lines ``(lines, coils, kx)``, without the static part if possible, and the lowest power of columns."""
+    """Outer lines ``(lines, coils, kx)``, without the static part if possible, and the lowest power of columns.
+
+    Lines with corrupted samples are zero.
+    """
     support = (kspace != 0).any(1)  # (frames, ky, kx)
     sampled = support.any(-1)
     lines = sampled & (_distance(sampled.any(0)) >= MIN_LINE_DISTANCE)
@@ -100,13 +112,40 @@ def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         columns = torch.fft.ifft(samples * window, dim=-1)  # their order is immaterial
         return _low_quantile(columns.abs().square().flatten(0, -2).mean(0), N_AVERAGED_COLUMNS)
 
-    n_samples, repeated = sampled.sum(0), lines & (sampled.sum(0) > 1)
-    if int(repeated.sum()) < MIN_REPEATED_LINES:
-        return kspace.movedim(1, 2)[lines], quiet_power
-    frames, rows = repeated.nonzero(as_tuple=True)
-    n = n_samples[rows, None, None]
-    still = kspace[..., rows, :].sum(0).movedim(0, 1) / n
-    return (kspace[frames, :, rows] - still) * (n / (n - 1)).sqrt(), quiet_power
+    repeated = lines & (sampled.sum(0) > 1)
+    is_subtracted = int(repeated.sum()) >= MIN_REPEATED_LINES
+    frames, rows = (repeated if is_subtracted else lines).nonzero(as_tuple=True)
+    samples = moving = kspace[frames, :, rows]
+    for _ in range(N_REJECTIONS if len(rows) else 0):
+        moving = _without_static_part(samples, rows) if is_subtracted else samples
+        corrupted = _corrupted_lines(moving, window, rows)
+        if not corrupted.any():
+            break
+        samples = samples * ~corrupted[..., None]
+    return moving, quiet_power
+
+
+def _without_static_part(samples: Tensor, rows: Tensor) -> Tensor:
+    """Lines ``(lines, coils, kx)`` without the mean of each row of k-space; zero where a row has a single line left."""
+    intact = samples.any(-1, keepdim=True)
+    shape = int(rows.max()) + 1, *samples.shape[1:]
+    n = intact.new_zeros(*shape[:-1], 1, dtype=torch.float32).index_add_(0, rows, intact.float())[rows]
+    still = samples.new_zeros(shape).index_add_(0, rows, samples)[rows] / n.clamp(min=1)
+    return (samples - still) * (n / (n - 1).clamp(min=1)).sqrt() * (intact & (n > 1))
+
+
+def _corrupted_lines(samples: Tensor, window: Tensor, rows: Tensor) -> Tensor:
+    """Lines ``(lines, coils)`` with far more power than others of their coil, and most of their row of k-space.
+
+    The static part spreads a spike over its row; only the line with the most power is rejected at once.
+    """
+    power = (samples * window).abs().square().sum(-1)
+    weight = ((samples != 0) * window.square()).sum(-1)  # less where the corners of k-space were not measured
+    is_long = (weight > 0) & (weight >= weight.amax(0, keepdim=True) / 2)
+    median = torch.where(is_long, power, torch.nan).nanmedian(0).values
+    shape = int(rows.max()) + 1, power.shape[1]
+    of_row = power.new_zeros(shape).scatter_reduce_(0, rows[:, None].expand_as(power), power, "amax")[rows]
+    return (power > MAX_POWER_RATIO * is_long.sum(0).sqrt() * median) & (power > of_row / 2)
 
 
 def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

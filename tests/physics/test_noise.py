@@ -71,6 +71,45 @@ def test_edges_that_were_not_measured_do_not_count(image):
     assert float(noise_level(kspace, mask)) == pytest.approx(0.03, rel=0.2)
 
 
+def with_spikes(kspace, mask, n_spikes):
+    """Single samples, in outer lines and anywhere, as bright as the centre of k-space."""
+    kspace, generator = kspace.clone(), torch.Generator().manual_seed(2)
+    for frame in range(n_spikes):
+        lines = mask[frame, 0, :, 0].nonzero()[:, 0]
+        line = lines[-1] if frame % 2 else lines[int(torch.randint(len(lines), (1,), generator=generator))]
+        column = int(torch.randint(kspace.shape[-1], (1,), generator=generator))
+        kspace[frame, :, line, column] += kspace.abs().max()
+    return kspace
+
+
+@pytest.mark.parametrize("pattern", ["gaussian:4", "equispaced:4"])
+@pytest.mark.parametrize(("n_coils", "sigma"), [(1, 0.02), (6, 0.0), (6, 0.02)])
+@pytest.mark.parametrize("n_spikes", [2, 8])
+def test_spikes_and_a_corrupted_frame_do_not_change_the_level(image, pattern, n_coils, sigma, n_spikes):
+    """A single sample raised it by a factor of up to several hundred."""
+    kspace, mask = measure(image, pattern, sigma, n_coils)
+    level = float(noise_level(kspace, mask))
+    assert float(noise_level(with_spikes(kspace, mask, n_spikes), mask)) == pytest.approx(level, rel=0.2)
+    interference = kspace.clone()
+    interference[3] += kspace.abs().max() * white(kspace[3].shape) * mask[3]
+    assert float(noise_level(interference, mask)) == pytest.approx(level, rel=0.2)
+
+
+def test_fully_sampled_data_with_a_spike(image):
+    """The static part, which is subtracted, spreads a spike over all frames."""
+    kspace = fft2c(image[:, None]) + 0.02 * white((16, 1, 128, 128))
+    mask = torch.ones(16, 1, 128, 1, dtype=torch.bool)
+    spiked = with_spikes(kspace, mask, 6)
+    assert float(noise_level(spiked, mask)) == pytest.approx(float(noise_level(kspace, mask)), rel=0.08)
+
+
+def test_corners_that_were_not_measured_are_not_taken_for_spikes(image):
+    kspace, mask = measure(image, "gaussian:4", 0.03, 6)
+    y, x = (torch.arange(128) / 64 - 1 for _ in range(2))
+    kspace = kspace * (torch.hypot(y[:, None], x) < 1)
+    assert float(noise_level(kspace, mask)) == pytest.approx(0.03, rel=0.2)
+
+
 def test_the_level_is_small_without_noise_and_zero_without_signal(image):
     kspace, mask = measure(image, "gaussian:8", 0.0)
     assert float(noise_level(kspace, mask)) < 0.01
