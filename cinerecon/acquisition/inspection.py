@@ -14,6 +14,7 @@ from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
+from cinerecon.acquisition.source import CineContent
 from cinerecon.axes import mirrored_indices
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.ismrmrd.waveforms import describe_waveforms
@@ -25,8 +26,8 @@ CHECKED_AT_ONCE = 1024
 """Number of readouts that are checked at once, to save memory."""
 
 
-@dataclass(frozen=True)
-class ScanPlan:
+@dataclass(frozen=True, kw_only=True)
+class ScanPlan(CineContent):
     """The content of a raw scan and its processing.
 
     Attributes
@@ -35,29 +36,20 @@ class ScanPlan:
         The file, and its group or the number of the measurement.
     scanner, field_strength_tesla, protocol
         From the XML header.
-    n_slices, n_frames
-        Slices, and frames of each, in the order of position.
     time_counter
         The counter that is time.
     n_averages
         Averages of each line, combined in k-space.
-    n_coils
-        Coils of the image readouts, without excluded ones.
-    encoded_matrix, matrix, pixel_size_mm
-        (ky, kx) as measured, (y, x) of the image, and (y, x) of a pixel [mm].
+    encoded_matrix
+        (ky, kx) as measured.
     oversampling
         Ratio of encoded to image field of view along the readout.
     echo_fraction
         Fraction of the readout that was measured: 1 for a symmetric echo.
     phase_fraction
         Fraction of k-space along y that was measured: below 1 for partial Fourier.
-    lines_per_frame, fewest_lines, most_lines, n_lines
-        Mean, smallest and largest number of different lines of a frame, and number of lines within the extent that the
-        scan covers.
-    acceleration, acceleration_without_acs
-        Lines of the extent over lines of a frame, the second without the calibration lines in both.
-    n_acs
-        Central lines that every frame measures.
+    fewest_lines, most_lines
+        Smallest and largest number of different lines of a frame.
     transform
         Transform from the stored k-space to the image, ``fft`` or ``ifft``.
     noise
@@ -72,8 +64,6 @@ class ScanPlan:
         Kind of gating, and heartbeats.
     signals
         The recorded signals, such as the ECG.
-    warnings
-        Warnings about the scan and its slices.
     """
 
     source: str
@@ -81,24 +71,14 @@ class ScanPlan:
     scanner: str
     field_strength_tesla: float | None
     protocol: str
-    n_slices: int
-    n_frames: tuple[int, ...]
     time_counter: str
     n_averages: int
-    n_coils: int
     encoded_matrix: tuple[int, int]
-    matrix: tuple[int, int]
-    pixel_size_mm: tuple[float, float]
     oversampling: float
     echo_fraction: float
     phase_fraction: float
-    lines_per_frame: float
     fewest_lines: int
     most_lines: int
-    n_lines: int
-    acceleration: float
-    acceleration_without_acs: float
-    n_acs: int
     transform: str
     noise: str
     steps: tuple[str, ...]
@@ -110,7 +90,6 @@ class ScanPlan:
     dropped: tuple[Dropped, ...]
     gating: GatingReport
     signals: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:

@@ -137,31 +137,28 @@ class CineSource(ABC):
         return ()
 
 
-@dataclass(frozen=True)
-class CineSummary:
-    """The slices of a file, after they have been read.
+@dataclass(frozen=True, kw_only=True)
+class CineContent:
+    """The content of a raw scan or of another file.
 
     Attributes
     ----------
-    files
-        All files that the slices are read from.
-    n_slices, n_frames, n_coils
-        Number of slices, frames of each slice, coils of the first slice.
+    n_slices, n_frames
+        Number of slices, and frames of each in the order of position.
+    n_coils
+        Coils of the image readouts, without excluded ones.
     matrix, pixel_size_mm
         (y, x) of the image and of a pixel [mm].
     lines_per_frame, n_lines
         Mean number of different lines of a frame, and number of lines in the extent that the scan covers.
-    acceleration, acceleration_without_acs, n_acs
-        As for a raw scan.
-    n_references
-        Number of slices with a fully sampled reference.
-    marks
-        Properties that distinguish the data from those of a measured scan.
+    acceleration, acceleration_without_acs
+        Lines of the extent over lines of a frame, the second without the calibration lines in both.
+    n_acs
+        Central lines that every frame measures.
     warnings
-        Warnings that apply to the images, each once.
+        Warnings about the scan and its slices, each once.
     """
 
-    files: tuple[str, ...]
     n_slices: int
     n_frames: tuple[int, ...]
     n_coils: int
@@ -172,9 +169,26 @@ class CineSummary:
     acceleration: float
     acceleration_without_acs: float
     n_acs: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineSummary(CineContent):
+    """The slices of a file, after they have been read.
+
+    Attributes
+    ----------
+    files
+        All files that the slices are read from.
+    n_references
+        Number of slices with a fully sampled reference.
+    marks
+        Properties that distinguish the data from those of a measured scan.
+    """
+
+    files: tuple[str, ...]
     n_references: int
     marks: tuple[str, ...]
-    warnings: tuple[str, ...]
 
 
 def summarise(source: CineSource, progress: Callable[[int, int], None] | None = None) -> CineSummary:

@@ -13,7 +13,7 @@ from cinerecon.options import ArrayOptions, Flag, RawScanOptions, SetOptions, wi
 
 if TYPE_CHECKING:
     from cinerecon.acquisition.inspection import ScanPlan
-    from cinerecon.acquisition.source import CineSummary
+    from cinerecon.acquisition.source import CineContent, CineSummary
 
 PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan counts as partial Fourier."""
@@ -48,21 +48,21 @@ def _inspect(options: InspectOptions) -> None:
     config = with_preprocessing(AcquisitionConfig(), options.settings).with_arrays(options).with_set(options.set_index)
     config = with_options(config, options, {"gating": "gating"})
     path, part = options.scan, options.model_dump(include={"noise", "dataset", "measurement"})
-    content: ScanPlan | CineSummary
+    content: CineContent
     with progress_bar() as progress:
         if kind_of(path) == RAW_SCAN:
             from cinerecon.acquisition.inspection import inspect_scan
 
             report = lambda done, total: progress("checking samples", done / total)  # noqa: E731
-            content = inspect_scan(path, config, **part, progress=report)
-            rows = _rows_of_plan(content)
+            plan = inspect_scan(path, config, **part, progress=report)
+            content, rows = plan, _rows_of_plan(plan)
         else:
             from cinerecon.acquisition.open import open_scan
             from cinerecon.acquisition.source import summarise
 
             source = open_scan(path, config, **part)
-            content = summarise(source, lambda done, total: progress("reading slices", done / total))
-            rows = _rows_of_summary(content)
+            summary = summarise(source, lambda done, total: progress("reading slices", done / total))
+            content, rows = summary, _rows_of_summary(summary)
     if options.as_json:
         print(json.dumps(asdict(content), indent=2))
     else:
@@ -161,12 +161,12 @@ def _span(counts: tuple[int, ...]) -> str:
     return " to ".join(map(str, sorted({min(counts), max(counts)})))
 
 
-def _pixels(content: "ScanPlan | CineSummary") -> str:
+def _pixels(content: "CineContent") -> str:
     (y, x), (dy, dx) = content.matrix, content.pixel_size_mm
     return f"{y} x {x} (y x) pixels of {dy:.3g} x {dx:.3g} mm"
 
 
-def _acceleration(content: "ScanPlan | CineSummary") -> str:
+def _acceleration(content: "CineContent") -> str:
     without = f"{content.acceleration_without_acs:.3g} without the {content.n_acs} ACS lines"
     return f"{content.acceleration:.3g}, {without if content.n_acs else 'no ACS lines'}"
 

@@ -51,7 +51,7 @@ class ScanEntry:
     subject
         The subject in its header; empty if unknown.
     state
-        State of its files, see `io.atomic.state_of`.
+        State of its files, see `io.checksums.state_of`.
     """
 
     n_slices: int

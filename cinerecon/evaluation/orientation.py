@@ -160,9 +160,12 @@ def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str
             is_half = abs(far) >= size // 2
             text = "half the field of view" if is_half else f"{abs(far):g} {plural('pixel', abs(far))}"
             parts.setdefault(text, []).append(axis)
-    words = "shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items())
-    in_time = f"shifted in time by {abs(frames)} {plural('frame', abs(frames))}"
-    return (*[words] * bool(parts), *[in_time] * bool(frames))
+    texts = []
+    if parts:
+        texts.append("shifted by " + ", ".join(f"{far} along {' and '.join(axes)}" for far, axes in parts.items()))
+    if frames:
+        texts.append(f"shifted in time by {abs(frames)} {plural('frame', abs(frames))}")
+    return tuple(texts)
 
 
 def _best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:

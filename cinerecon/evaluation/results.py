@@ -143,18 +143,18 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
     baseline = next((summary.baseline for summary in group if summary.baseline), "")
     # means over other slices than the rest of the column are no comparison, and must be seen
     are_uneven = len({summary.n_slices for summary in group}) > 1
-    columns = ["method", *["slices"] * are_uneven, *(MEASURES[name].title for name in shown)]
+    columns = ["method", *(["slices"] if are_uneven else []), *(MEASURES[name].title for name in shown)]
     if baseline:
         has_test = any((gain := summary.gains.get("psnr")) and not math.isnan(gain.p_holm) for summary in group)
-        columns += [f"Δ PSNR over {baseline} [dB]", *["p (Holm)"] * has_test]
+        columns += [f"Δ PSNR over {baseline} [dB]", *(["p (Holm)"] if has_test else [])]
     columns += ["time [s]", "memory [MB]", "parameters"]
     rows = []
     for summary in group:
-        cells = [Cell(summary.method), *[Cell(str(summary.n_slices))] * are_uneven]
+        cells = [Cell(summary.method), *([Cell(str(summary.n_slices))] if are_uneven else [])]
         cells += [Cell(_show_spread(summary, name)) for name in shown]
         if baseline:
             gain = summary.gains.get("psnr")
-            cells += [Cell(_show_gain(gain)), *[Cell(_show_p(gain))] * has_test]
+            cells += [Cell(_show_gain(gain)), *([Cell(_show_p(gain))] if has_test else [])]
         memory = "–" if math.isnan(summary.memory_mb) else f"{summary.memory_mb:.0f}"
         seconds = "–" if math.isnan(summary.seconds) else f"{summary.seconds:.2f}"
         rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])

@@ -247,14 +247,14 @@ def _score_jobs(
         workers = _n_workers(request, memory_mb or 0.0)
     if workers > 1:
         request = request if request.memory is None else replace(request, memory=request.memory // workers)
-        for outcomes in in_processes(_SliceScorer(request), jobs, workers):
+        for outcomes in in_processes(_Worker(request), jobs, workers):
             yield from outcomes
         return
     for job in jobs:
         yield from score_slice_tasks(job, request, methods, opener)
 
 
-class _SliceScorer:
+class _Worker:
     """Scores slices in a process of its own, which loads the methods and keeps the last scan open."""
 
     def __init__(self, request: EvaluationRequest) -> None:

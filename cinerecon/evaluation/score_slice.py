@@ -43,7 +43,7 @@ class Job:
     stores_images
         Whether its images are stored.
     state
-        State of the files of the scan for which the tasks hold, see `io.atomic.state_of`; empty if unknown.
+        State of the files of the scan for which the tasks hold, see `io.checksums.state_of`; empty if unknown.
     """
 
     path: Path

@@ -71,7 +71,7 @@ class Item:
     sha256
         Hash of all files it is read from.
     state
-        State of these files when they were hashed, see `io.atomic.state_of`.
+        State of these files when they were hashed, see `io.checksums.state_of`.
     """
 
     source: Source

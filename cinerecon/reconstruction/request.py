@@ -255,7 +255,8 @@ class ReconRequest(ReconSettings):
     def frame_warnings(self, n_frames: int, where: str) -> list[str]:
         """A warning if ``--frames`` asks for frames after the last one."""
         _, stop = self._requested_frames(n_frames)
-        return [f"--frames {self.frames}: {where} has {n_frames} frames, the others do not exist"] * (stop > n_frames)
+        text = f"--frames {self.frames}: {where} has {n_frames} frames, the others do not exist"
+        return [text] if stop > n_frames else []
 
     def _requested_frames(self, n_frames: int) -> tuple[int, int]:
         """The first frame and the one after the last, whether they exist or not."""

@@ -39,34 +39,34 @@ AXES = {-2: "ky", -1: "kx"}
 
 
 def centre_warnings(stored: StoredSlice) -> Iterator[str]:
-    """Check the position of the strongest line along ky and kx; a centre that is slightly off is a warning.
+    """Compare the position of the strongest line along ky and kx with the middle; a small difference is a warning.
 
     Raises
     ------
     DataError
         If the zero frequency is not in the middle of an axis.
     """
-    for dim in AXES:
-        yield from _centre_warnings(stored.kspace, stored.mask, dim, stored.where)
-
-
-def _centre_warnings(kspace: Tensor, mask: Tensor, dim: int, where: str) -> Iterator[str]:
-    """Compare the position of the strongest line with the middle of an axis, ``n // 2``."""
-    name, n = AXES[dim], kspace.shape[dim]
-    peak, middle = _clear_peak(kspace, mask, dim), n // 2
-    if peak is None:
-        return
-    if _is_at_end(peak, n):
-        what = f"k-space is not centred: along {name} its peak is at index {peak} of {n}, expected {middle}"
-        peaks = {axis: _clear_peak(kspace, mask, axis) for axis in AXES}
-        axes = [AXES[axis] for axis, at in peaks.items() if at is not None and _is_at_end(at, kspace.shape[axis])]
-        hint = f"kspace = np.fft.fftshift(kspace, axes=({', '.join(axes)})) puts the zero frequency into the middle"
-        raise DataError(what, where=where, hint=hint)
-    what = f"along {name} k-space has its peak at index {peak} of {n}, expected at the middle, {middle}"
-    if abs(peak - middle) > LARGEST_CENTRE_ERROR * n:
-        hint = f"are the axes named in the right order? An axis measured in part is filled with zeros around {middle}"
-        raise DataError(what, where=where, hint=hint)
-    yield what
+    shape, where = stored.kspace.shape, stored.where
+    peaks = {dim: _clear_peak(stored.kspace, stored.mask, dim) for dim in AXES}
+    at_end = [AXES[dim] for dim, peak in peaks.items() if peak is not None and _is_at_end(peak, shape[dim])]
+    for dim, name in AXES.items():
+        peak, n = peaks[dim], shape[dim]
+        if peak is None:
+            continue
+        middle = n // 2
+        if name in at_end:
+            what = f"k-space is not centred: along {name} its peak is at index {peak} of {n}, expected {middle}"
+            hint = (
+                f"kspace = np.fft.fftshift(kspace, axes=({', '.join(at_end)})) puts the zero frequency into the middle"
+            )
+            raise DataError(what, where=where, hint=hint)
+        what = f"along {name} k-space has its peak at index {peak} of {n}, expected at the middle, {middle}"
+        if abs(peak - middle) > LARGEST_CENTRE_ERROR * n:
+            hint = (
+                f"are the axes named in the right order? An axis measured in part is filled with zeros around {middle}"
+            )
+            raise DataError(what, where=where, hint=hint)
+        yield what
 
 
 def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:

@@ -54,17 +54,56 @@ def mirrored_frame_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose line numbers are wrong."""
+    """A warning about frames whose lines agree better with the adjacent line of the other frames than with the same."""
+    _, samples, frames, ky = central.near
+    sums = {int(line): samples[ky == line].sum(0) for line in np.unique(ky)}
+    counts = {line: int((ky == line).sum()) for line in sums}
+    displaced = []
+    for frame in np.unique(frames):
+        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame)}
+        others = {
+            line: total - own.get(line, 0.0)
+            for line, total in sums.items()
+            if counts[line] - (line in own) >= MIN_OTHERS
+        }
+        lines = [line for line in own if {line - 1, line, line + 1} <= {*others}]
+        agreement = [_agreement([(own[line], others[line + step]) for line in lines]) for step in (-1, 0, 1)]
+        if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
+            displaced.append(int(frame))
     what = "the central lines resemble adjacent ones of other frames: their line numbers are wrong"
-    yield from frame_warnings(displaced_frames(*central.near[1:]), f"{what}, and the image is not to be trusted")
+    yield from frame_warnings(displaced, f"{what}, and the image is not to be trusted")
 
 
 def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose images are shifted along x."""
-    shifted, n_pixels = shifted_frames(*central.near[1:])
-    what = f"the image is shifted by {n_pixels:.1f} pixels along x relative to the other frames"
-    cause = "the receiver frequency or the position changed; do not trust images that combine frames"
-    yield from frame_warnings(shifted, f"{what}: {cause}")
+    """A warning about frames whose images are shifted along x relative to most of the others.
+
+    The shift relative to the frame with the most lines is the position of the maximum of the phase correlation. Motion
+    is gradual and local, and leaves the maximum where static tissue is; shifted frames form a group of their own.
+    """
+    _, samples, frames, ky = central.near
+    columns = centre_slice(samples.shape[-1], N_COLUMNS)
+    position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
+    shifts = np.arange(-LARGEST_SHIFT, LARGEST_SHIFT + SHIFT_STEP / 2, SHIFT_STEP)
+    transform = np.exp(2j * np.pi / samples.shape[-1] * np.outer(position, shifts))
+    numbers, n_lines = np.unique(frames, return_counts=True)
+    reference = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
+    compared, best = [], []
+    for frame in numbers:
+        own = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
+        if own:
+            products = np.array([(own[line] * reference[line].conj()).sum(0) for line in own])
+            phasors = products / np.maximum(np.abs(products), np.finfo(float).tiny)
+            compared.append(int(frame))
+            best.append(shifts[np.abs(phasors @ transform).sum(0).argmax()])
+    if len(compared) < MIN_FRAMES:
+        return
+    shift = np.array(best)
+    differing, gap, spread = two_groups(shift)
+    if gap >= max(SHIFT_GAP, GAP_OVER_SPREAD * spread):
+        n_pixels = abs(np.median(shift[differing]) - np.median(shift[~differing]))
+        what = f"the image is shifted by {n_pixels:.1f} pixels along x relative to the other frames"
+        cause = "the receiver frequency or the position changed; do not trust images that combine frames"
+        yield from frame_warnings([compared[i] for i in np.flatnonzero(differing)], f"{what}: {cause}")
 
 
 def phase_warnings(central: CentralReadouts) -> Iterator[str]:
@@ -108,54 +147,6 @@ def _alternates(layout: ScanLayout) -> bool:
     power = (np.abs(np.fft.fft(samples.reshape(-1, n_frames, samples[0].size), axis=1)) ** 2).sum((0, 2))
     half = n_frames // 2
     return bool(power[half] > ALTERNATING_RATIO * power[1:half].min())
-
-
-def displaced_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose lines agree better with the adjacent line of the other frames than with the same one."""
-    sums = {int(line): samples[ky == line].sum(0) for line in np.unique(ky)}
-    counts = {line: int((ky == line).sum()) for line in sums}
-    displaced = []
-    for frame in np.unique(frames):
-        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame)}
-        others = {
-            line: total - own.get(line, 0.0)
-            for line, total in sums.items()
-            if counts[line] - (line in own) >= MIN_OTHERS
-        }
-        lines = [line for line in own if {line - 1, line, line + 1} <= {*others}]
-        agreement = [_agreement([(own[line], others[line + step]) for line in lines]) for step in (-1, 0, 1)]
-        if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
-            displaced.append(int(frame))
-    return displaced
-
-
-def shifted_frames(samples: Samples, frames: Index, ky: Index) -> tuple[list[int], float]:
-    """The frames whose images are shifted along x relative to most of the others, and by how many pixels.
-
-    The shift relative to the frame with the most lines is the position of the maximum of the phase correlation. Motion
-    is gradual and local, and leaves the maximum where static tissue is; shifted frames form a group of their own.
-    """
-    columns = centre_slice(samples.shape[-1], N_COLUMNS)
-    position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
-    shifts = np.arange(-LARGEST_SHIFT, LARGEST_SHIFT + SHIFT_STEP / 2, SHIFT_STEP)
-    transform = np.exp(2j * np.pi / samples.shape[-1] * np.outer(position, shifts))
-    numbers, n_lines = np.unique(frames, return_counts=True)
-    reference = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
-    known, found = [], []
-    for frame in numbers:
-        own = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
-        if own:
-            products = np.array([(own[line] * reference[line].conj()).sum(0) for line in own])
-            phasors = products / np.maximum(np.abs(products), np.finfo(float).tiny)
-            known.append(int(frame))
-            found.append(shifts[np.abs(phasors @ transform).sum(0).argmax()])
-    if len(known) < MIN_FRAMES:
-        return [], 0.0
-    differing, gap, spread = two_groups(np.array(found))
-    if gap < max(SHIFT_GAP, GAP_OVER_SPREAD * spread):
-        return [], 0.0
-    n_pixels = abs(np.median(np.array(found)[differing]) - np.median(np.array(found)[~differing]))
-    return [known[i] for i in np.flatnonzero(differing)], float(n_pixels)
 
 
 def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:

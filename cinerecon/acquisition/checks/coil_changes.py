@@ -74,8 +74,20 @@ def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
 
 def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose coils are in another order than those of the majority."""
+    _, samples, frames, ky = central.near
+    numbers, n_lines = np.unique(frames, return_counts=True)
+    reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
+    exchanged, n_compared = [], 0
+    for frame in numbers:
+        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
+        pairs = [(own[line], reference[line]) for line in own]
+        n_compared += bool(pairs)
+        if pairs and are_coils_exchanged(pairs):
+            exchanged.append(int(frame))
+    if 2 * len(exchanged) > n_compared:
+        exchanged = [int(frame) for frame in numbers if int(frame) not in exchanged]
     what = "the coils are in another order than in the other frames, or are other coils"
-    yield from frame_warnings(frames_with_exchanged_coils(*central.near[1:]), f"{what}: do not trust the image")
+    yield from frame_warnings(exchanged, f"{what}: do not trust the image")
 
 
 def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
@@ -100,22 +112,6 @@ def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
             "the coils of the calibration lines are in another order than those of the image lines, or are other "
             "coils: do not trust coil maps and image"
         )
-
-
-def frames_with_exchanged_coils(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose coils are in another order than those of the majority."""
-    numbers, n_lines = np.unique(frames, return_counts=True)
-    reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
-    exchanged, n_compared = [], 0
-    for frame in numbers:
-        own = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == frame) if int(ky[i]) in reference}
-        pairs = [(own[line], reference[line]) for line in own]
-        n_compared += bool(pairs)
-        if pairs and are_coils_exchanged(pairs):
-            exchanged.append(int(frame))
-    if 2 * len(exchanged) > n_compared:
-        return [int(frame) for frame in numbers if int(frame) not in exchanged]
-    return exchanged
 
 
 def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:

@@ -59,7 +59,8 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
         return mask, [] if bool(mask.all()) else [warning]
     mask = torch.from_numpy(pattern.copy())
     n_lines = int((has_signal & ~mask).any(-1).sum())
-    return mask, [f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"] * (n_lines > 0)
+    warning = f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"
+    return mask, [warning] if n_lines else []
 
 
 def _without_few_zeros(has_signal: Tensor) -> Tensor:

@@ -90,3 +90,10 @@ def test_exchanged_frames_and_coils_are_reported(kspace):
     assert any(
         "axes of frames and coils exchanged" in text for text in warnings_of(kspace.transpose(0, 1).contiguous())
     )
+
+
+def test_a_coil_that_dominates_is_reported(kspace):
+    kspace[:, 1] *= 1000
+    (text,) = (text for text in warnings_of(kspace) if "dominates the image" in text)
+    assert text.startswith("coil 1 has ")
+    assert "exclude_coils" not in text
