@@ -49,16 +49,16 @@ class ReconOptions(ReconSettings, ArchiveOptions):
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
             default=(),
-            description="file, whose suffix selects the format (.h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png), or a "
-            "folder for DICOM; may be repeated; - writes a stream (.mrd) to standard output. For several scans "
-            "or methods: a folder for all images, e.g. out/; for several methods on one scan also a comparison, "
-            "e.g. compare.mp4",
+            description="file, whose suffix selects the format (.h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png, or "
+            ".dcm for Enhanced MR), or a folder for DICOM; may be repeated; - writes a stream (.mrd) to standard "
+            "output. For several scans or methods: a folder for all images, e.g. out/; for several methods on one "
+            "scan also a comparison, e.g. compare.mp4",
         )
     )
     formats: Annotated[tuple[str, ...], Flag(("--format",))] = Field(
         default=(),
-        description="format of the files in the output folder, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png or "
-        "dicom; may be repeated",
+        description="format of the files in the output folder, .h5 .nii.gz .npz .cfl .mrd .mrd2 .gif .mp4 .png .dcm "
+        "or dicom; may be repeated",
     )
     quiet: Annotated[bool, Flag(("--quiet", "-q"), excludes=("verbose",))] = Field(
         default=False, description="print only warnings and errors"

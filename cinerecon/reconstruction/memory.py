@@ -10,7 +10,7 @@ from cinerecon.methods.memory_plan import MemoryPlan, Task, make_plan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.trust import calibration_of
 
-PICTURES, VOLUMES = (".png", ".gif", ".mp4"), (".nii", ".nii.gz")
+PICTURES, VOLUMES = (".png", ".gif", ".mp4"), (".nii", ".nii.gz", ".dcm")
 """Endings of files for which all slices are drawn or stacked together."""
 PICTURE_BYTES = 4 << 20
 """Memory of a slice in a picture with its panels [bytes]."""
@@ -70,7 +70,7 @@ def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int
     """Memory in which the images of all slices are written, to the default outputs if none are given.
 
     Slices are read one after the other. All of them are held for display windows, from a limited number of values, and
-    for pictures, movies and NIfTI volumes.
+    for pictures, movies, NIfTI volumes and DICOM files of several frames.
     """
     pixels = size.ky * size.kx
     total = N_WINDOW_ARRAYS * FLOAT * min(MAX_WINDOW_PIXELS, 8 * pixels * n_slices)

@@ -23,7 +23,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.config import as_settings
 from cinerecon.errors import CineReconWarning, ConfigError, DataError, ShapeError
 from cinerecon.image import CineImage, collect_warnings
-from cinerecon.io.export import FOLDER, Target
+from cinerecon.io.export import DICOM, FOLDER, Target
 from cinerecon.io.export import export as export_images
 from cinerecon.io.paths import as_path
 from cinerecon.machine import pick_device
@@ -142,7 +142,7 @@ def export(
         One slice or several, in order, as `reconstruct` returns them.
     path
         A file, whose ending selects the format: ``.h5``, ``.nii.gz``, ``.nii``, ``.npz``, ``.cfl``, ``.mrd``,
-        ``.mrd2``, ``.gif``, ``.mp4`` or ``.png``; or a folder for DICOM.
+        ``.mrd2``, ``.gif``, ``.mp4``, ``.png`` or ``.dcm`` (Enhanced MR); or a folder for DICOM.
     patient
         Identity to write into DICOM files, see `cinerecon.io.export.make_patient`; None: anonymous.
     force
@@ -155,7 +155,7 @@ def export(
     Raises
     ------
     ConfigError
-        If these are no slices, no format has this ending, or a patient is given and this is no DICOM folder.
+        If these are no slices, no format has this ending, or a patient is given and this is not DICOM.
     DataError
         If an image, or a map of it, holds values that are NaN or infinite.
     FileError
@@ -176,7 +176,7 @@ def export(
         raise ConfigError("there are no slices to write", where=str(path))
     is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
     target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
-    if patient is not None and target.ending != FOLDER:
+    if patient is not None and target.ending not in DICOM:
         raise ConfigError("a patient is written to DICOM alone", where=str(path), hint="a folder, e.g. 'dicom/'")
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]

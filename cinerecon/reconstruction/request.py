@@ -13,7 +13,7 @@ from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files
-from cinerecon.io.export import FOLDER, Target
+from cinerecon.io.export import DICOM, Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.io.paths import absolute
 from cinerecon.io.recognise import is_cfl
@@ -158,7 +158,7 @@ class ReconRequest(ReconSettings):
         self.check_sources()
         mapped = [name for name, is_mapped in (("noise", self.snr), ("uncertainty", self.uncertainty)) if is_mapped]
         targets = [part for target in self.targets for part in target.with_maps(*mapped)]
-        if self.patient and all(target.ending != FOLDER for target in targets):
+        if self.patient and all(target.ending not in DICOM for target in targets):
             raise ConfigError("a patient is written to DICOM alone", where="-o", hint="add -o dicom/")
         for number, target in enumerate(targets):
             for source in self.sources:

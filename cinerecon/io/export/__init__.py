@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Self
@@ -14,7 +15,8 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.image import CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.io.bart import cfl_files, write_bart
-from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
+from cinerecon.io.export.dicom import FILE_PATTERN, is_own, provenance_of_pixels, write_dicom
+from cinerecon.io.export.dicom_enhanced import write_enhanced_dicom
 from cinerecon.io.export.dicom_patient import make_patient
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.export.nifti import write_nifti
@@ -25,7 +27,7 @@ from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
 from cinerecon.provenance import Patient
 
-__all__ = ["FOLDER", "FORMATS", "Target", "export", "export_series", "make_patient", "series_of"]
+__all__ = ["DICOM", "FOLDER", "FORMATS", "Target", "export", "export_series", "make_patient", "series_of"]
 
 FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".h5": write_mrd_images,
@@ -38,16 +40,19 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".gif": write_gif,
     ".mp4": write_mp4,
     ".png": write_png,
+    ".dcm": write_enhanced_dicom,
 }
 """Writers by ending; they import heavy libraries when they are called."""
-VOLUMES = (".nii.gz", ".nii", ".cfl")
+VOLUMES = (".nii.gz", ".nii", ".cfl", ".dcm")
 """Endings of formats that hold one stack of slices; further stacks go to numbered files."""
-FOLDER = "dicom/"
+FOLDER, ENHANCED = "dicom/", ".dcm"
+"""Endings of DICOM: a folder of classic images, and one file with all slices and frames (Enhanced MR)."""
+DICOM = (FOLDER, ENHANCED)
 MAPS = {"noise": ("snr", "noise"), "uncertainty": ("uncertainty",), "velocity": ("velocity",)}
 """Attributes of an image, and the maps that are written where it has them, keys of `QUANTITIES`."""
 MAP_OR_STACK = re.compile(rf"(\.({'|'.join(quantity for names in MAPS.values() for quantity in names)}))?(\.\d+)?")
 """Part of the name of a written file between those of its target before and after it."""
-MAPPED = (".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl", FOLDER)
+MAPPED = (".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl", ".dcm", FOLDER)
 """Endings of formats in which maps are series of their own, see `Target.of_map`."""
 
 
@@ -98,6 +103,8 @@ class Target:
         if self.ending != FOLDER:
             for path in (self.path, *self._numbered_files(), *companions(self.path)):
                 refuse_existing(path, force=force)
+                if self.ending == ENHANCED and path.is_file() and not is_own(path):
+                    raise FileError("this file was not written by cinerecon", where=str(path), hint="another name")
         elif self.path.is_file():
             raise FileError("this is a file, DICOM needs a folder", where=str(self.path))
         elif self.path.is_dir():
@@ -199,12 +206,15 @@ def export_series(
         with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:
             write_dicom(temporary, cines, patient)
         return {target.path: time.perf_counter() - start}
-    written = {}
+    written, write = {}, FORMATS[target.ending]
+    if target.ending == ENHANCED:
+        provenance = cines[0].provenance or provenance_of_pixels(cines)
+        write = partial(write_enhanced_dicom, patient=patient, provenance=provenance)
     for number, part in enumerate(stacks(cines) if target.ending in VOLUMES else [cines], start=1):
         path, start = target.numbered(number), time.perf_counter()
         with moved_into_place(path, overwrite=overwrite) as temporary, ExitStack() as stack:
             moved = [stack.enter_context(moved_into_place(p, overwrite=overwrite)) for p in companions(path)]
-            FORMATS[target.ending](temporary, part)
+            write(temporary, part)
             for companion, name in zip(companions(temporary), moved, strict=True):
                 companion.replace(name)
         written[path] = time.perf_counter() - start

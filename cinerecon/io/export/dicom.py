@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,36 +60,38 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
     Elements that neither the geometry nor the header of the scan determines are left empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    provenance, now = cines[0].provenance or _provenance_of_pixels(cines), datetime.datetime.now().astimezone()
-    scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
-    white = max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
+    provenance, now = cines[0].provenance or provenance_of_pixels(cines), datetime.datetime.now().astimezone()
+    scale, white = scale_and_white(cines)
     header = parse_header(cines[0].header_xml.encode()) if cines[0].header_xml else None
     turns = iter(display_turns(cines))
     for number, stack in enumerate(stacks(cines)):
         instance = 0
         for original in each(stack):
             turn = next(turns)
-            cine, spacing = turned(original, turn), _spacing(original, stack, cines)
-            stored = _stored(cine, scale)
+            cine, spacing = turned(original, turn), spacing_and_normal(original, stack, cines)
+            stored = stored_pixels(cine, scale)
             for frame in range(cine.n_frames):
                 instance += 1
-                dataset = _new_dataset(provenance, patient or Patient(), number, instance, cine.quantity)
-                _date(dataset, patient, now)
-                _describe(dataset, cine, scale)
-                _add_verdict(dataset, cine)
-                _identify(dataset, patient, provenance.study)
-                _acquired(dataset, header, is_turned=turn.is_swapped)
-                _geometry(dataset, cine, *spacing)
+                dataset = new_dataset(provenance, patient or Patient(), number, instance, cine.quantity)
+                set_date(dataset, patient, now)
+                describe(dataset, cine, scale)
+                add_verdict(dataset, cine)
+                identify(dataset, patient, provenance.study)
+                set_acquisition(dataset, header, is_turned=turn.is_swapped)
+                set_geometry(dataset, cine, *spacing)
                 _time(dataset, cine, frame)
-                _pixels(dataset, stored[frame], white)
-                if cine.quantity == "velocity":
-                    _velocity_values(dataset, cine.venc_cm_s)
-                else:
-                    _real_world_values(dataset, QUANTITIES.get(cine.quantity, MAGNITUDE), NO_UNIT, scale, 0.0)
+                set_pixels(dataset, stored[frame], white)
+                set_values(dataset, cine, scale)
                 dataset.save_as(folder / f"slice{cine.meta.slice:02d}_frame{frame:03d}.dcm", enforce_file_format=True)
 
 
-def _provenance_of_pixels(cines: list[CineImage]) -> Provenance:
+def scale_and_white(cines: list[CineImage]) -> tuple[float, int]:
+    """The magnitude of a stored value of 1, and the stored value that is shown white."""
+    scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
+    return scale, max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
+
+
+def provenance_of_pixels(cines: list[CineImage]) -> Provenance:
     """Identifiers computed from the pixels, for images without provenance."""
     digest = hashlib.sha256()
     for cine in each(cines):
@@ -121,28 +123,32 @@ def holds_reconstruction(path: Path) -> bool:
         return False
 
 
-def _new_dataset(provenance: Provenance, patient: Patient, stack: int, instance: int, quantity: str) -> "Dataset":
+def new_dataset(
+    provenance: Provenance, patient: Patient, stack: int, instance: int, quantity: str, *, is_enhanced: bool = False
+) -> "Dataset":
     """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
 
     The identifiers depend on the patient ID, since an archive expects one patient for each identifier.
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+    from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
-    study_uid: str = patient.study_uid or _derived_uid("study", provenance.study, patient.patient_id)
-    series = " ".join(filter(None, (provenance.series, str(study_uid), str(stack), quantity)))
+    run = f"{provenance.series} enhanced" if is_enhanced else provenance.series
+    storage = EnhancedMRImageStorage if is_enhanced else MRImageStorage
+    study_uid: str = patient.study_uid or derived_uid("study", provenance.study, patient.patient_id)
+    series = " ".join(filter(None, (run, str(study_uid), str(stack), quantity)))
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = MRImageStorage
-    meta.MediaStorageSOPInstanceUID = _derived_uid("instance", series, instance)
+    meta.MediaStorageSOPClassUID = storage
+    meta.MediaStorageSOPInstanceUID = derived_uid("instance", series, instance)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SOPClassUID, dataset.SOPInstanceUID = MRImageStorage, meta.MediaStorageSOPInstanceUID
+    dataset.SOPClassUID, dataset.SOPInstanceUID = storage, meta.MediaStorageSOPInstanceUID
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.StudyInstanceUID = study_uid
-    frame_uid = _derived_uid("frame of reference", provenance.frame_of_reference, patient.patient_id)
+    frame_uid = derived_uid("frame of reference", provenance.frame_of_reference, patient.patient_id)
     dataset.FrameOfReferenceUID = patient.frame_of_reference_uid or frame_uid
-    dataset.SeriesInstanceUID = _derived_uid("series", series)
-    dataset.SeriesNumber = _series_number(provenance.series, study_uid, stack, quantity)
+    dataset.SeriesInstanceUID = derived_uid("series", series)
+    dataset.SeriesNumber = _series_number(run, study_uid, stack, quantity)
     dataset.InstanceNumber = instance
     return dataset
 
@@ -154,23 +160,22 @@ def _series_number(run: str, study_uid: str, stack: int, quantity: str) -> int:
     return first + stack * (1 + len(QUANTITIES)) + (list(QUANTITIES).index(quantity) + 1 if quantity else 0)
 
 
-def _derived_uid(*parts: object) -> "UID":
+def derived_uid(*parts: object) -> "UID":
     """A UID that depends only on its parts."""
     from pydicom.uid import generate_uid
 
     return generate_uid(entropy_srcs=[repr(parts)])  # several sources would be joined without a separator
 
 
-def _date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
+def set_date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
     """Set the time of writing for series and images; the study time is known only from the patient's other images."""
     dataset.StudyDate, dataset.StudyTime = (patient.study_date, patient.study_time) if patient else ("", "")
     dataset.SeriesDate = dataset.ContentDate = now.strftime("%Y%m%d")
     dataset.SeriesTime = dataset.ContentTime = now.strftime("%H%M%S")
 
 
-def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
+def describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     """Type, derivation and warnings of the image."""
-    quantity = QUANTITIES.get(cine.quantity, "")
     dataset.Modality, dataset.BodyPartExamined, dataset.BurnedInAnnotation = "MR", "HEART", "NO"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", cine.quantity.upper() or "M"]
     provenance = cine.provenance
@@ -179,24 +184,29 @@ def _describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
     derivation = f"cinerecon {cine.title}, not for diagnostic use{details}"
     dataset.DerivationDescription = printable(derivation)[:LONGEST_TEXT]
     settings = () if provenance is None else provenance.settings  # viewers show series by their description
-    dataset.SeriesDescription = _short_text(" ".join((f"cinerecon {cine.title}", *settings)))
+    dataset.SeriesDescription = short_text(" ".join((f"cinerecon {cine.title}", *settings)))
     dataset.SoftwareVersions = provenance.software if provenance else MANUFACTURER
-    stored = f"{quantity or MAGNITUDE} = stored value x {scale:.9g}"
     if cine.quantity == "velocity":
         dataset.ImageType = ["DERIVED", "SECONDARY", "VELOCITY MAP", "P"]
-        stored = "velocity = stored value x rescale slope + intercept [cm/s]"
-    remarks = "; ".join((*cine.remarks, stored))
+    remarks = "; ".join((*cine.remarks, meaning_of_values(cine.quantity, scale)))
     dataset.ImageComments = printable(remarks)[:LONGEST_COMMENT]
-    dataset.ProtocolName = _short_text(cine.meta.protocol)
+    dataset.ProtocolName = short_text(cine.meta.protocol)
     dataset.Manufacturer = MANUFACTURER
 
 
-def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
+def meaning_of_values(quantity: str, scale: float) -> str:
+    """The relation of the quantity to the stored values, for the comments."""
+    if quantity == "velocity":
+        return "velocity = stored value x rescale slope + intercept [cm/s]"
+    return f"{QUANTITIES.get(quantity, MAGNITUDE)} = stored value x {scale:.9g}"
+
+
+def add_verdict(dataset: "Dataset", cine: CineImage) -> None:
     """Add the verdict as numbers in a private block; the comments hold it as text."""
     verdict = cine.verdict
     if verdict is None:
         return
-    block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
+    block = private_block(dataset)
     block.add_new(0x01, "LO", verdict.status)
     block.add_new(0x02, "UT", "; ".join(verdict.reasons))
     block.add_new(0x03, "FD", [verdict.psnr, verdict.psnr_low, verdict.psnr_high])
@@ -205,12 +215,17 @@ def _add_verdict(dataset: "Dataset", cine: CineImage) -> None:
     block.add_new(0x06, "FD", verdict.risk)
 
 
-def _short_text(text: str) -> str:
+def private_block(dataset: "Dataset") -> Any:
+    """The private block of this package."""
+    return dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
+
+
+def short_text(text: str) -> str:
     """A text, shortened to the 64 characters that an element may have."""
     return printable(text).replace("\\", "/")[:64].strip()
 
 
-def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
+def identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
     """Set patient and study to those that the user gave, otherwise to anonymous ones.
 
     Archives merge patients with the same ID, so anonymous ones have an ID for each study.
@@ -230,7 +245,7 @@ def _identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
     dataset.ReferringPhysicianName = patient.referring_physician
 
 
-def _acquired(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) -> None:
+def set_acquisition(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) -> None:
     """Set the acquisition parameters that the header contains, with the readout along rows, or columns if turned."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
@@ -257,7 +272,7 @@ def _acquired(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) 
     dataset.InPlanePhaseEncodingDirection = "ROW" if is_turned else "COL"
 
 
-def _spacing(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) -> tuple[float, Vector | None]:
+def spacing_and_normal(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) -> tuple[float, Vector | None]:
     """Distance of a slice from the adjacent one [mm], and the normal ``(3,)`` along which parallel slices are located.
 
     Parallel slices whose in-plane directions differ, or whose normals are opposite, are in separate series, but their
@@ -274,7 +289,7 @@ def _spacing(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) ->
     return abs(spacing), parallel[0][3]
 
 
-def _geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal: Vector | None) -> None:
+def set_geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal: Vector | None) -> None:
     """Set pixel size and position."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
@@ -314,9 +329,9 @@ def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
         dataset.HeartRate = round(60_000 / (interval * cine.n_frames))
 
 
-def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
+def set_pixels(dataset: "Dataset", stored: NDArray[np.uint16], white: int) -> None:
     """Set pixels of 12 bits, shown from 0 to white, without a slope: DICOM forbids window widths below 1."""
-    dataset.Rows, dataset.Columns = stored.shape
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
     dataset.RescaleIntercept, dataset.RescaleSlope, dataset.RescaleType = "0", "1", "US"
@@ -324,12 +339,20 @@ def _pixels(dataset: "Dataset", stored: np.ndarray, white: int) -> None:
     dataset.PixelData = stored.astype("<u2").tobytes()
 
 
-def _stored(cine: CineImage, scale: float) -> NDArray[np.uint16]:
+def stored_pixels(cine: CineImage, scale: float) -> NDArray[np.uint16]:
     """Pixels of 12 bits, ``(frames, y, x)``: magnitude from 0, velocities around `ZERO_VELOCITY`."""
     if cine.quantity == "velocity":
         values = np.round(cine.values / (cine.venc_cm_s / ZERO_VELOCITY)) + ZERO_VELOCITY
         return values.clip(0, WHITE_VALUE).astype(np.uint16)
     return np.round(cine.magnitude / scale).astype(np.uint16)
+
+
+def set_values(dataset: "Dataset", cine: CineImage, scale: float) -> None:
+    """Set the quantity that the stored values represent."""
+    if cine.quantity == "velocity":
+        _velocity_values(dataset, cine.venc_cm_s)
+    else:
+        _real_world_values(dataset, QUANTITIES.get(cine.quantity, MAGNITUDE), NO_UNIT, scale, 0.0)
 
 
 def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:

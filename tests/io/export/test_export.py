@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from oblique_cine import ACROSS, CENTRE, PHASE, PIXEL, READ, make_cine
 from PIL import Image
 from raw_scan import header_xml
 
@@ -26,22 +27,6 @@ from cinerecon.io.export.summary import draw_summary, find_motion
 from cinerecon.io.magnitude import open_dicom
 from cinerecon.io.picture import column_in_panel, enlarged, font_of_size
 from cinerecon.provenance import Provenance
-
-READ, PHASE = np.array([0.6, 0.8, 0.0]), np.array([0.0, 0.0, -1.0])
-ACROSS = np.cross(READ, PHASE)
-CENTRE = np.array([10.0, -20.0, 30.0])
-PIXEL = (1.5, 1.25)
-
-
-def make_cine(index=0, matrix=(9, 12), frames=5, geometry=True, spacing=8.0, reference=False, seed=0, **meta):
-    rng = np.random.default_rng(seed + index)
-    image = (rng.standard_normal((frames, *matrix)) + 1j * rng.standard_normal((frames, *matrix))).astype(np.complex64)
-    centre = CENTRE + index * spacing * ACROSS
-    where = Geometry(tuple(centre), tuple(READ), tuple(PHASE), tuple(ACROSS), "HFS") if geometry else None
-    times = tuple(30.0 * np.arange(frames))
-    values = {"frame_times_ms": times, "geometry": where, "protocol": "cine_sax"} | meta
-    meta = CineMeta("scan.h5", index, pixel_size_mm=PIXEL, slice_thickness_mm=6.0, **values)
-    return CineImage(image, image * 1.1 if reference else None, meta, "zerofilled")
 
 
 def written(tmp_path, name, cines):
