@@ -12,6 +12,9 @@ from torch.nn import functional
 from cinerecon.networks import bfloat16
 from cinerecon.physics.operators import Encoding
 
+N_LANES = 16
+"""Output channels that oneDNN computes together with AVX-512."""
+
 
 class Conv3d(nn.Conv3d):
     """A 3x3x3 convolution over (frames, y, x), padded by zeros, with a fast path on the CPU.
@@ -53,12 +56,23 @@ class Conv3d(nn.Conv3d):
     def _spread_frames(self, features: Tensor) -> Tensor:
         """Distribute each frame to three adjacent frames."""
         weight = self.weight.movedim(2, 0).flatten(0, 1)
-        shares = unfold_frames(functional.conv2d(fold_frames(features), weight, padding=1), len(features))
-        to_next, own, to_previous = shares.permute(0, 2, 3, 4, 1).unflatten(-1, (3, -1)).unbind(-2)
-        total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
-        total = total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+        shares = unfold_frames(convolve_to_few(fold_frames(features), weight), len(features))
+        total = _add_shares(*shares.permute(0, 2, 3, 4, 1).unflatten(-1, (3, -1)).unbind(-2))
         output: Tensor = (total if self.bias is None else total + self.bias).permute(0, 4, 1, 2, 3)
         return output
+
+
+def _add_shares(to_next: Tensor, own: Tensor, to_previous: Tensor) -> Tensor:
+    """The sum of what each frame receives from the one before, itself and the one after it, channels last."""
+    if torch.is_grad_enabled():
+        total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
+        return total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
+    total = torch.empty_like(own, memory_format=torch.contiguous_format)
+    for n, channel in enumerate(total.unbind(-1)):  # each by itself, so that the innermost loop is that over x
+        channel.copy_(own[..., n])
+        channel[:, 1:].add_(to_next[:, :-1, ..., n])
+        channel[:, :-1].add_(to_previous[:, 1:, ..., n])
+    return total
 
 
 def _is_bfloat16(features: Tensor) -> bool:
@@ -76,6 +90,33 @@ class Conv2d(nn.Conv2d):
     def forward(self, features: Tensor) -> Tensor:
         """``(batch, n_in, frames, y, x)`` to ``(batch, n_out, frames, y, x)``."""
         return unfold_frames(super().forward(fold_frames(features)), len(features))
+
+
+class NarrowConv2d(nn.Conv2d):
+    """A 3x3 convolution over (y, x) to few channels, padded by zeros, with a fast path on the CPU."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__(n_in, n_out, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(batch, n_in, y, x)`` to ``(batch, n_out, y, x)``."""
+        return convolve_to_few(features, self.weight, self.bias)
+
+
+def convolve_to_few(features: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """A 3x3 convolution, padded by zeros, ``(batch, n_in, y, x)`` to few channels ``(batch, n_out, y, x)``.
+
+    oneDNN computes 16 output channels together. Without gradients, those of adjacent columns share such a group: they
+    become the output channels of a wider kernel that moves by as many columns.
+    """
+    n_columns = next((n for n in (4, 2) if n * len(weight) <= N_LANES and features.shape[-1] % n == 0), 1)
+    if n_columns == 1 or features.device.type != "cpu" or torch.is_grad_enabled():
+        return functional.conv2d(features, weight, bias, padding=1)
+    kernels = [functional.pad(weight, (n, n_columns - 1 - n)) for n in range(n_columns)]
+    biases = None if bias is None else bias.repeat(n_columns)
+    groups = functional.conv2d(features, torch.cat(kernels), biases, stride=(1, n_columns), padding=1)
+    columns: Tensor = groups.permute(0, 2, 3, 1).unflatten(-1, (n_columns, -1)).flatten(2, 3)
+    return columns.permute(0, 3, 1, 2)
 
 
 Convolution = nn.Conv2d | nn.Conv3d

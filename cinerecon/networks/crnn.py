@@ -21,8 +21,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from cinerecon.networks.blocks import Convolution, data_consistency, to_channels, to_complex
+from cinerecon.networks.blocks import Convolution, NarrowConv2d, data_consistency, to_channels, to_complex
 from cinerecon.networks.config import CrnnConfig
 from cinerecon.networks.lowrank_module import LowRankAt
 from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
@@ -41,8 +42,11 @@ class Recurrence(nn.Module):
         self.from_iteration = nn.Conv2d(n_channels, n_channels, 3, padding=1)
 
     def combine(self, features: Tensor, before: Tensor | None) -> Tensor:
-        """W x + P h."""
-        result: Tensor = self.from_input(features).add_(convolve(self.from_iteration, before))
+        """W x + P h; a convolution of zeros is its bias."""
+        if before is None:
+            bias = self.from_input.bias + self.from_iteration.bias  # type: ignore[operator]
+            return functional.conv2d(features, self.from_input.weight, bias, padding=1)
+        result: Tensor = self.from_input(features).add_(self.from_iteration(before))
         return result
 
     def forward(self, features: Tensor, before: Tensor | None) -> Tensor:
@@ -60,17 +64,14 @@ class BidirectionalRecurrence(Recurrence):
     def over_time(self, features: Tensor, before: Tensor | None, n_batch: int) -> Tensor:
         """``(frames * batch, n_in, y, x)`` and ``(frames * batch, channels, y, x)`` to the latter."""
         frames = self.combine(features, before).split(n_batch)
-        both, steps = None, []  # the two directions are one batch
+        at_rest = cast(Tensor, self.from_neighbour.bias)[:, None, None].to(frames[0].dtype)  # the convolution of zeros
+        both, steps = None, []
         for first, last in zip(frames, reversed(frames), strict=True):
-            both = torch.cat((first, last)).add_(convolve(self.from_neighbour, both)).relu_()
+            adjacent = at_rest if both is None else self.from_neighbour(both)
+            both = torch.cat((first, last)).add_(adjacent).relu_()  # the two directions are one batch
             steps.append(both.split(n_batch))
         forwards, backwards = zip(*steps, strict=True)
         return torch.cat(forwards) + torch.cat(backwards[::-1])
-
-
-def convolve(convolution: nn.Conv2d, features: Tensor | None) -> Tensor:
-    """A convolution of features; for zeros (None) it returns the bias."""
-    return cast(Tensor, convolution.bias)[:, None, None] if features is None else convolution(features)
 
 
 class Cascade(nn.Module):
@@ -82,7 +83,7 @@ class Cascade(nn.Module):
         self.inverse_noise_level = config.inverse_noise_level
         self.in_time = BidirectionalRecurrence(2, c)
         self.layers = nn.ModuleList(Recurrence(c, c) for _ in range(config.n_layers))
-        self.to_image = nn.Conv2d(c, 2, 3, padding=1)
+        self.to_image = NarrowConv2d(c, 2)
 
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, lowrank: LowRankAt, image: Tensor, before: Features

@@ -11,6 +11,7 @@ from cinerecon.networks.blocks import (
     Conv2d,
     Conv3d,
     ConvStack,
+    NarrowConv2d,
     data_consistency,
     fold_frames,
     initialise_glorot,
@@ -44,6 +45,28 @@ def test_a_convolution_and_its_gradients_are_those_of_torch(channels, batch, fra
         found.append([out.detach(), x.grad, *(p.grad for p in convolution.parameters())])
     for ours, theirs in zip(*found, strict=True):
         assert relative_error(ours, theirs) < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.parametrize("x", [5, 6, 8])
+@pytest.mark.parametrize(("n_out", "bias"), [(1, True), (2, False), (5, True)])
+def test_few_channels_without_gradients_are_those_of_torch(n_out, bias, x, frames):
+    fast, plain = Conv3d(16, n_out, bias=bias), nn.Conv3d(16, n_out, 3, padding=1, bias=bias)
+    plain.load_state_dict(fast.state_dict())
+    features = torch.randn(2, 16, frames, 7, x)
+    assert relative_error(fast(features), plain(features)) < 1e-5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("x", [5, 6, 8])
+@pytest.mark.parametrize("n_out", [1, 2, 4, 8, 9])
+def test_a_narrow_convolution_is_that_of_torch(n_out, x):
+    narrow, plain = NarrowConv2d(16, n_out), nn.Conv2d(16, n_out, 3, padding=1)
+    plain.load_state_dict(narrow.state_dict())
+    features = torch.randn(2, 16, 7, x).contiguous(memory_format=torch.channels_last)
+    assert relative_error(narrow(features), plain(features)) < 1e-5
+    assert narrow(features).is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.inference_mode()
