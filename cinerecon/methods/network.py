@@ -47,7 +47,7 @@ from cinerecon.methods.model_file import (
 )
 from cinerecon.networks import bfloat16
 from cinerecon.networks.table import is_external, portable
-from cinerecon.networks.unrolled import count_parameters
+from cinerecon.networks.unrolled import Unrolled, count_parameters
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.views import time_average
 
@@ -318,10 +318,11 @@ def run_network(
 ) -> Tensor:
     """The image of a network; k-space is divided by the scale, thus copied, only for networks that need it."""
     image: Tensor
-    if getattr(net, "needs_kspace", True):
-        image = net(kspace[None] / scale, encoding, start=initial)
+    scaled = kspace[None] / scale if getattr(net, "needs_kspace", True) else None
+    if scaled is None or isinstance(net, Unrolled):
+        image = net(scaled, encoding, start=initial, zerofilled=zerofilled)
     else:
-        image = net(None, encoding, start=initial, zerofilled=zerofilled)
+        image = net(scaled, encoding, start=initial)
     return image
 
 

@@ -27,13 +27,15 @@ Purpose of each part:
 
 from collections.abc import Callable
 from functools import reduce
+from math import ceil, floor
+from types import EllipsisType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cinerecon.networks.blocks import Convolution
+from cinerecon.networks.blocks import Convolution, NarrowConv2d
 from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.lowrank_module import LowRankShrinkage
 from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
@@ -71,7 +73,10 @@ class DataConsistency(nn.Module):
         def normal(image: Tensor) -> Tensor:
             return encoding.normal(image) + penalty * image
 
-        return conjugate_gradients(normal, residual, self.n_cg_steps, None, inner=_inner)
+        def curvature(image: Tensor) -> Tensor:
+            return encoding.energy(image) + penalty * _inner(image, image)
+
+        return conjugate_gradients(normal, residual, self.n_cg_steps, None, inner=_inner, curvature=curvature)
 
 
 class LowRankBlocks(nn.Module):
@@ -125,7 +130,7 @@ class Cascade(nn.Module):
         self.condition = nn.Linear(N_CONDITIONS, c, bias=False)
         distances = [DISTANCES[(index * config.n_blocks + n) % len(DISTANCES)] for n in range(config.n_blocks)]
         self.blocks = nn.ModuleList(SpaceTimeBlock(c, distance) for distance in distances)
-        self.decode = nn.Conv2d(c, 8, 3, padding=1)
+        self.decode = NarrowConv2d(c, 8)
         self._begin_near_the_identity()
 
     @torch.no_grad()
@@ -153,8 +158,8 @@ class Cascade(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """The change of the image, as cells, and the updated features."""
         new = self.encode(cells)
-        new = new + self.condition(conditions).repeat_interleave(n_frames, 0)[..., None, None].to(new.dtype)
-        features = new if features is None else features + new
+        new.add_(self.condition(conditions).repeat_interleave(n_frames, 0)[..., None, None].to(new.dtype))
+        features = new if features is None else new.add_(features)
         for block in self.blocks:
             features = block(features, n_frames)
         return self.decode(functional.relu(features)), features
@@ -196,15 +201,23 @@ def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
     The noise level is the root mean square of the samples at the edge of k-space, where the signal is weak. It and
     the acceleration are logarithms, 0 for noise of 1 % of the brightness and eight-fold acceleration.
     """
-    at_edge = [abs(torch.arange(n, device=kspace.device) - n // 2) >= EDGE * n for n in kspace.shape[-2:]]
-    edge = (at_edge[0][:, None] | at_edge[1]) & encoding.mask
     dims = (1, 2, 3, 4)
-    powers = (torch.view_as_real(coil).square().sum(-1) for coil in kspace.split(1, -3))  # coil by coil
-    energy = reduce(torch.add, ((power * edge).sum(dims) for power in powers))
-    noise = (energy / (edge.sum(dims) * encoding.n_coils).clamp(min=1)).sqrt()
+    mask = encoding.mask.expand(*encoding.mask.shape[:-1], kspace.shape[-1])
+    pieces = [(torch.view_as_real(kspace[edge]), mask[edge]) for edge in edges(kspace.shape[-2], kspace.shape[-1])]
+    energy = reduce(torch.add, ((samples.square().sum(-1) * sampled).sum(dims) for samples, sampled in pieces))
+    n_samples = reduce(torch.add, (sampled.sum(dims) for _, sampled in pieces))
+    noise = (energy / (n_samples * encoding.n_coils).clamp(min=1)).sqrt()
     share = encoding.mask.to(noise.dtype).mean(dims).clamp(min=1e-3)
     several = torch.full_like(noise, float(encoding.n_coils > 1))
     return torch.stack((torch.ones_like(noise), noise.clamp(min=1e-4).log10() + 2, -share.log2() - 3, several), -1)
+
+
+def edges(n_y: int, n_x: int) -> list[tuple[EllipsisType, slice, slice]]:
+    """Indices of the rectangles that together are the edge of k-space."""
+    (top, bottom), (left, right) = ((floor(n // 2 - EDGE * n) + 1, ceil(n // 2 + EDGE * n)) for n in (n_y, n_x))
+    rows, columns = slice(top, bottom), slice(None)
+    whole_rows = [(..., slice(top), columns), (..., slice(bottom, None), columns)]
+    return [*whole_rows, (..., rows, slice(left)), (..., rows, slice(right, None))]
 
 
 def to_cells(images: list[Tensor]) -> Tensor:

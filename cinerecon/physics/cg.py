@@ -48,6 +48,7 @@ def conjugate_gradients(
     observe: Callable[[int, Tensor, Tensor], None] | None = None,
     steps: CgSteps | None = None,
     inner: Callable[[Tensor, Tensor], Tensor] = inner_by_frame,
+    curvature: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Solve N x = b, with separate step sizes and convergence for each frame; it can be differentiated.
 
@@ -67,14 +68,20 @@ def conjugate_gradients(
         Receives the steps.
     inner
         Real inner product of each frame.
+    curvature
+        Computes the inner product of x and N x without N x, which the last step does not need.
     """
     tiny = torch.finfo(target.dtype).tiny
     solution, residual, direction, power = torch.zeros_like(target), target, target, inner(target, target)
     goal = 0 if tolerance is None else max(tolerance, torch.finfo(power.dtype).eps) ** 2 * power
     for step in range(1, n_steps + 1):
-        image = normal(direction)
+        if step == n_steps and curvature is not None:
+            bend = curvature(direction)
+        else:
+            image = normal(direction)
+            bend = inner(direction, image)
         # A converged frame is not changed any more, so that its solution does not depend on the other frames.
-        length = torch.where(power > goal, power / inner(direction, image).clamp(min=tiny), 0)
+        length = torch.where(power > goal, power / bend.clamp(min=tiny), 0)
         before, solution = solution, solution + length * direction
         if steps is not None:
             steps.lengths.append(length)

@@ -11,10 +11,12 @@ from network_checks import (
 
 from cinerecon.networks.config import StVarNetConfig
 from cinerecon.networks.stvarnet import (
+    EDGE,
     DataConsistency,
     LowRankBlocks,
     StVarNet,
     describe,
+    edges,
     from_cells,
     shift_frames,
     to_cells,
@@ -72,6 +74,43 @@ def test_data_consistency_solves_the_normal_equations(coils):
     penalty = torch.nn.functional.softplus(conditions @ consistency.weight).view(-1, 1, 1, 1)
     left = encoding.normal(solved) + penalty * solved
     assert relative_error(left, encoding.adjoint(kspace) + penalty * image) < 1e-9
+
+
+@pytest.mark.parametrize(("shape", "coils"), [((64, 48), 1), ((9, 7), 3), ((2, 1), 1)])
+def test_edges_are_all_points_far_from_the_centre_once(shape, coils):
+    kspace = complex_randn(2, 3, coils, *shape)
+    at_edge = [abs(torch.arange(n) - n // 2) >= EDGE * n for n in shape]
+    counts = torch.zeros(shape)
+    for edge in edges(*shape):
+        counts[edge] += 1
+    assert torch.equal(counts, (at_edge[0][:, None] | at_edge[1]).float())
+    encoding = Encoding(torch.ones(2, 3, 1, shape[0], 1, dtype=torch.bool), matrix=shape)
+    samples = (kspace * counts)[:, :, :1]
+    level = (samples.abs().square().sum((1, 2, 3, 4)) / (3 * counts.sum()).clamp(min=1)).sqrt()
+    found = describe(kspace[:, :, :1], encoding)[:, 1]
+    torch.testing.assert_close(found, level.clamp(min=1e-4).log10() + 2)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("coils", [1, 4])
+def test_each_cascade_transforms_as_seldom_as_possible(coils, monkeypatch):
+    counts = {"normal": 0, "energy": 0, "adjoint": 0}
+
+    def count(name, function):
+        def counted(*arguments):
+            counts[name] += 1
+            return function(*arguments)
+
+        monkeypatch.setattr(Encoding, name, counted)
+
+    for name in counts:
+        count(name, getattr(Encoding, name))
+    kspace, encoding = random_case(coils=coils)
+    net = StVarNet(SMALL).double()
+    net(kspace, encoding, zerofilled=encoding.adjoint(kspace))
+    steps = net.config.n_cascades + 1
+    several = steps * (coils > 1)
+    assert counts == {"normal": steps + several * (net.config.n_cg_steps - 1), "energy": several, "adjoint": 1}
 
 
 @torch.no_grad()

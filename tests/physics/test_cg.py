@@ -4,7 +4,7 @@ import pytest
 import torch
 from helpers import complex_randn, relative_error
 
-from cinerecon.physics.cg import CgSteps, conjugate_gradients
+from cinerecon.physics.cg import CgSteps, conjugate_gradients, inner_by_frame
 
 
 def equation(n_frames=3, n=6):
@@ -46,6 +46,23 @@ def test_recorded_steps_give_the_polynomial_of_the_solution(n_steps):
     gains = steps.polynomial(0, values)
     expected = (vectors * gains) @ (vectors.mH @ target[0].flatten())
     assert relative_error(solution[0].flatten(), expected) < 1e-9
+
+
+@pytest.mark.parametrize("n_steps", [1, 3])
+def test_the_last_step_needs_the_curvature_alone(n_steps):
+    _, normal, target = equation()
+    calls = []
+
+    def counted(image):
+        calls.append(image)
+        return normal(image)
+
+    def curvature(image):
+        return inner_by_frame(image, normal(image))
+
+    solution = conjugate_gradients(counted, target, n_steps, None, curvature=curvature)
+    assert len(calls) == n_steps - 1
+    assert torch.equal(solution, conjugate_gradients(normal, target, n_steps, None))
 
 
 def test_it_is_differentiable_with_frames_of_zeros_and_at_the_solution():

@@ -109,6 +109,31 @@ def test_normal_by_frames_in_cache_is_that_of_all_frames(batch, coils, coils_at_
         assert relative_error(encoding.normal(x), expected) < 1e-12
 
 
+@pytest.mark.parametrize("coils_at_once", [1, None])
+@pytest.mark.parametrize("coils", [0, 3])
+@pytest.mark.parametrize("batch", [(), (2,)])
+@pytest.mark.parametrize(("matrix", "readout"), [((11, 10), 1), ((11, 10), 10)])
+def test_energy_is_that_of_the_samples_of_each_frame(matrix, readout, batch, coils, coils_at_once, monkeypatch):
+    whole = _case(matrix, coils, readout, batch)
+    encoding = Encoding(
+        whole.mask, whole.csm, matrix=matrix, dtype=torch.complex128, coils_at_once=coils_at_once if coils else None
+    )
+    x = complex_randn(*batch, 5, *matrix)
+    expected = encoding.forward(x).abs().square().sum((-3, -2, -1))[..., None, None]
+    assert relative_error(encoding.energy(x), expected) < 1e-12
+    monkeypatch.setattr("cinerecon.physics.operators.SAMPLES_IN_CACHE", 2 * 11 * 10)
+    with torch.no_grad():
+        assert relative_error(encoding.energy(x), expected) < 1e-12
+
+
+def test_energy_of_one_mask_for_all_frames(monkeypatch):
+    monkeypatch.setattr("cinerecon.physics.operators.SAMPLES_IN_CACHE", 11 * 10)
+    encoding, x = _case((11, 10), 2, 1), complex_randn(5, 11, 10)
+    same = Encoding(encoding.mask[:1], encoding.csm)
+    with torch.no_grad():
+        assert relative_error(same.energy(x), same.forward(x).abs().square().sum((1, 2, 3))[:, None, None]) < 1e-12
+
+
 @pytest.mark.parametrize("coils", [0, 2])
 def test_a_few_frames_at_a_time_are_the_same_operator(coils):
     encoding = _case((11, 10), coils, 10)
