@@ -63,7 +63,7 @@ class Conv3d(nn.Conv3d):
 
 
 def _add_shares(to_next: Tensor, own: Tensor, to_previous: Tensor) -> Tensor:
-    """The sum of what each frame receives from the one before, itself and the one after it, channels last."""
+    """The sum of the shares that a frame receives from the frame before, itself and the frame after, channels last."""
     if torch.is_grad_enabled():
         total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         return total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
