@@ -183,8 +183,8 @@ def _outputs(folder: Path | None, stem: str, formats: Sequence[str]) -> tuple[st
         return ()
     outputs = []
     for ending in formats or DEFAULT_ENDINGS:
-        known = ending if ending.startswith(".") else f".{ending}"
-        if known not in FORMATS and ending.rstrip("/") != FOLDER.rstrip("/"):
+        known = f".{ending.lower().removeprefix('.')}"
+        if known not in FORMATS and known[1:].rstrip("/") != FOLDER.rstrip("/"):
             hint = f"known: {', '.join([*FORMATS, FOLDER.rstrip('/')])}"
             raise ConfigError(f"no image format '{ending}'", where="--format", hint=hint)
         outputs.append(f"{folder / stem}{known if known in FORMATS else f'.{FOLDER}'}")

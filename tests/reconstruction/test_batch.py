@@ -76,7 +76,7 @@ def test_one_failure_stops_no_other_scan_and_exits_with_2(scans, tmp_path, monke
     broken.write_bytes((scans / "other.h5").read_bytes()[:3000])
     paths = (broken, tmp_path / "missing.h5", scans / "other.h5")
     code, out, err = recon(
-        monkeypatch, capsys, *paths, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", ".npz"
+        monkeypatch, capsys, *paths, "-m", "zerofilled", "-o", f"{tmp_path}/out/", "--format", ".NPZ"
     )
     assert code == 2
     assert (tmp_path / "out/other.zerofilled.npz").exists()
