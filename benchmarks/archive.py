@@ -202,7 +202,7 @@ def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:
 
 def fill_prepare(output: Path, scans: list[Path], finished: int) -> None:
     """Record the first scans as prepared; their cases are links to that of the first one."""
-    prepare([], output, workers=1, draws=False, listed=scans[:1], shard=Shard())
+    prepare([], output, workers=1, pictures=False, listed=scans[:1], shard=Shard())
     records = Shard().folder(output, "prepare")
     (row,) = read_index(records)
     prepared = CaseFolder(output, records, PrepareConfig())

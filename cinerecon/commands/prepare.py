@@ -9,7 +9,6 @@ from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
-from cinerecon.memory import parse_size
 from cinerecon.options import (
     COMPRESSION,
     N_SIMULATED_COILS,
@@ -23,6 +22,7 @@ from cinerecon.options import (
     with_options,
     with_preprocessing,
 )
+from cinerecon.preparation.options import PreparationOptions
 
 FIELDS = {"readout": "crop_readout", "frames": "n_frames"}
 """Settings of the preparation whose option has another name, and the fields of these options."""
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cinerecon.preparation.config import PrepareConfig
 
 
-class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
+class PrepareOptions(PreparationOptions, ArrayOptions, SetOptions, ArchiveOptions):
     """Convert scans to cases for training and evaluation: one HDF5 file per slice.
 
     Repeating the command continues after an interruption and adds new scans; existing cases are kept.
@@ -87,18 +87,6 @@ class PrepareOptions(ArrayOptions, SetOptions, ArchiveOptions):
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
         default=(), description="preprocessing setting, preprocessing.key=value"
-    )
-    workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
-        default=None, ge=1, description="parallel processes"
-    )
-    memory: str | None = Field(
-        default=None, description="memory limit for all processes together, e.g. 4GB; slices that need more are refused"
-    )
-    pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
-        default=True, description="draw a picture of each slice"
-    )
-    force: bool = Field(
-        default=False, description="prepare the given files again; existing cases with other settings are removed"
     )
 
     def config(self) -> "PrepareConfig":
@@ -159,13 +147,10 @@ def prepare(options: PrepareOptions) -> None:
             files,
             options.output,
             options.config(),
-            workers=options.workers,
-            force=options.force,
-            draws=options.pictures,
             progress=progress,
             listed=with_lists([path for path in options.sources if is_list(path)], options.lists),
             shard=shard_of(options),
-            memory=None if options.memory is None else parse_size(options.memory),
+            **{name: getattr(options, name) for name in PreparationOptions.model_fields},
         )
     print_cases(report)
     if options.shard is not None:

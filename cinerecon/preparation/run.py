@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cinerecon.errors import FileError, StorageError
 from cinerecon.io.case_index import (
@@ -27,6 +28,7 @@ from cinerecon.machine import Result, Task, in_processes, n_cores
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.folder import CaseFolder, ExistingCases
 from cinerecon.preparation.leftover import Leftover
+from cinerecon.preparation.options import PreparationOptions
 from cinerecon.preparation.prepare_slice import (
     PICTURES,
     ExcludedFile,
@@ -50,13 +52,10 @@ def prepare(
     folder: Path,
     config: PrepareConfig | None = None,
     *,
-    workers: int | None = None,
-    force: bool = False,
-    draws: bool = True,
-    progress: Progress | None = None,
     listed: Iterable[Path] = (),
     shard: Shard | None = None,
-    memory: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
 ) -> PrepareReport:
     """Prepare all cines in files and folders. Cases that exist and match their source and settings are kept.
 
@@ -68,43 +67,42 @@ def prepare(
         Output folder: a subfolder per split, ``index.csv``, ``settings.yaml`` and pictures.
     config
         Settings of the preparation.
-    workers
-        Processes; None: one for each core. A few slices are prepared by one.
-    force, draws
-        Whether existing cases are prepared again (those with other settings are removed as soon as there are new
-        ones), and whether a picture of each slice is drawn.
-    progress
-        Called with the step and the fraction completed.
     listed
         Files and folders of a list of scans; missing ones are refused, the others prepared.
     shard
         Prepare this part of the files; its cases are in the index after `merge_cases`.
-    memory
-        Most memory of all processes [bytes], or None. Slices that need more to be read are refused.
+    progress
+        Called with the step and the fraction completed.
+    options
+        As the options of the command, see `PreparationOptions`: ``workers`` (a few slices are prepared by one process),
+        ``memory`` (a text or a number [bytes]), ``pictures`` and ``force`` (cases with other settings are removed as
+        soon as there are new ones).
 
     Raises
     ------
     FileError
         If nothing is found, another process works on the folder or the shard, or the disk is full.
     ConfigError
-        If the folder holds cases prepared with other settings, and `force` is not set.
+        If the folder holds cases prepared with other settings, and ``force`` is not set, or an option is wrong.
     DataError
         If a process dies, most often for lack of memory.
     """
-    config = PrepareConfig.or_default(config)
+    config, chosen = PrepareConfig.or_default(config), PreparationOptions.from_arguments(options)
     records = shard.folder(folder, PREPARE) if shard else folder
     with sole_writer(records):
-        case_folder, n_processes = CaseFolder(folder, records, config), workers or n_cores()
-        limit = memory and memory // n_processes
+        case_folder, n_processes = CaseFolder(folder, records, config), chosen.workers or n_cores()
+        limit = chosen.memory_limit and chosen.memory_limit // n_processes
         sources, passed = find_sources(paths, folder, listed, case_folder.knows)
         scan_names = ScanNames(folder, PREPARE)
         kept = scan_names.keep({source.path: source.name for source in sources})
         sources = [replace(source, name=kept[source.path]) for source in sources]
         run = _Preparation(
             case_folder,
-            case_folder.existing_cases(force=force),
+            case_folder.existing_cases(force=chosen.force),
             n_processes,
-            make_job=partial(SliceJob, folder=folder, config=config, is_forced=force, draws=draws, memory=limit),
+            make_job=partial(
+                SliceJob, folder=folder, config=config, is_forced=chosen.force, draws=chosen.pictures, memory=limit
+            ),
             report=progress or (lambda *_: None),
             record_names=partial(scan_names.record, shard=shard),
         )

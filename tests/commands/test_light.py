@@ -130,7 +130,7 @@ def test_the_label_of_openrecon_is_light(tmp_path):
 def test_cases_and_images_are_merged_without_heavy_libraries(command, scans, tmp_path):
     scan = scans / "scan.h5"
     if command == "prepare":
-        prepare([scan], tmp_path / "out", workers=1, draws=False, shard=Shard(1, 1))
+        prepare([scan], tmp_path / "out", workers=1, pictures=False, shard=Shard(1, 1))
     else:
         request = ReconRequest(scan, "zerofilled", verdict=False)
         run_batch(plan_batch([scan], ["zerofilled"], [f"{tmp_path}/out/"], [".npz"], request, Shard(1, 1)))

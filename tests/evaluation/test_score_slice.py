@@ -18,7 +18,7 @@ MASK = "gaussian:2,acs=2"
 
 def prepare_all(folder, source, to, split):
     config = PrepareConfig(split=parse_split(split))
-    prepare([folder / source], folder / to, config, workers=1, draws=False)
+    prepare([folder / source], folder / to, config, workers=1, pictures=False)
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ def archive(tmp_path):
 def run(tmp_path):
     """Prepare into a folder, in this process, without pictures."""
 
-    def run(*sources, to="data", draws=False, workers=1, force=False, **settings):
+    def run(*sources, to="data", pictures=False, workers=1, force=False, **settings):
         values = {"preprocessing": {"csm": "walsh"}} | settings
         config = PrepareConfig.parse(values)
-        return prepare(list(sources), tmp_path / to, config, workers=workers, force=force, draws=draws)
+        return prepare(list(sources), tmp_path / to, config, workers=workers, force=force, pictures=pictures)
 
     return run

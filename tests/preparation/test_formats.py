@@ -43,7 +43,7 @@ def magnitude_error(found, expected):
 
 
 def prepared(path, folder, **settings):
-    report = prepare([path], folder, PrepareConfig.parse(settings), workers=1, draws=False)
+    report = prepare([path], folder, PrepareConfig.parse(settings), workers=1, pictures=False)
     assert report.refused == ()
     return [folder / row.case for row in sorted(report.rows, key=lambda row: row.slice)]
 
@@ -77,7 +77,7 @@ def test_a_case_is_the_slice_as_it_is_read(path, tmp_path):
 def test_single_coil_files_are_the_truth_of_multi_coil_ones(tmp_path):
     """The makers' own single-coil k-space against our combination of their coils, full and undersampled with a twin."""
     root = FORMATS / "cmrxrecon" / "2023"
-    rows = prepare([root], tmp_path / "data", workers=1, draws=False).rows
+    rows = prepare([root], tmp_path / "data", workers=1, pictures=False).rows
     by_kind = {kind: [row for row in rows if kind in row.source] for kind in ("SingleCoil", "AccFactor04", "MultiCoil")}
     assert [len(group) for group in by_kind.values()] == [3, 3, 6]
     for row in by_kind["MultiCoil"]:

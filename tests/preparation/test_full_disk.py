@@ -60,7 +60,7 @@ def state(folder):
 def test_the_index_lists_the_complete_cases_at_any_write(scans, tmp_path, disk, shard):
     disk(1000)
     records = shard.folder(tmp_path / "whole", "prepare") if shard else tmp_path / "whole"
-    prepare([scans], tmp_path / "whole", CONFIG, workers=1, draws=False, shard=shard)
+    prepare([scans], tmp_path / "whole", CONFIG, workers=1, pictures=False, shard=shard)
     expected = state(records)
     assert len(expected) == len(cases_in(tmp_path / "whole")) > 6
     data = tmp_path / "data"
@@ -69,7 +69,7 @@ def test_the_index_lists_the_complete_cases_at_any_write(scans, tmp_path, disk, 
     for n_writes in range(1, 60, 3):
         disk(n_writes)
         try:
-            prepare([scans], data, CONFIG, workers=1, draws=False, shard=shard)
+            prepare([scans], data, CONFIG, workers=1, pictures=False, shard=shard)
         except StorageError as error:
             stops += 1
             assert error.what == "cannot write: No space left on device"
@@ -85,13 +85,13 @@ def test_the_index_lists_the_complete_cases_at_any_write(scans, tmp_path, disk, 
 
 def test_cases_that_were_replaced_leave_the_index_with_their_files(scans, tmp_path, disk):
     disk(1000)
-    prepare([scans], tmp_path, workers=1, draws=False)
+    prepare([scans], tmp_path, workers=1, pictures=False)
     assert len(read_index(tmp_path)) == 2
     disk(2)  # settings, one case
     with pytest.raises(StorageError):
-        prepare([scans], tmp_path, workers=1, draws=False, force=True)
+        prepare([scans], tmp_path, workers=1, pictures=False, force=True)
     disk(1000)
-    prepare([scans], tmp_path, workers=1, draws=False)
+    prepare([scans], tmp_path, workers=1, pictures=False)
     assert [row.case for row in read_index(tmp_path)] == sorted(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*_slice00.h5")
     )

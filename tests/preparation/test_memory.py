@@ -3,6 +3,7 @@
 import pytest
 from raw_scan import small_scan
 
+from cinerecon.errors import ConfigError
 from cinerecon.memory import parse_size
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.run import prepare
@@ -14,7 +15,7 @@ def scan(tmp_path):
 
 
 def run(scan, **options):
-    return prepare([scan], scan.parent / "cases", PrepareConfig(), workers=1, draws=False, **options)
+    return prepare([scan], scan.parent / "cases", PrepareConfig(), workers=1, pictures=False, **options)
 
 
 def test_slices_that_need_more_are_refused_with_the_limit_that_suffices(scan):
@@ -37,3 +38,14 @@ def test_exhausted_memory_is_a_refusal_of_one_slice(scan, monkeypatch):
         "out of memory: 8 MB more could not be allocated",
         "out of memory: 8 MB more could not be allocated",
     ]
+
+
+def test_arguments_are_the_options_of_the_command(scan):
+    """A limit as a number of bytes or a text; former names give a warning with the present one."""
+    for memory in (10**6, "1MB"):
+        assert len(run(scan, memory=memory, force=True).refused) == 2
+    with pytest.warns(DeprecationWarning, match="draws=... is now pictures=..."):
+        prepare([scan], scan.parent / "other", workers=1, draws=False)
+    for wrong in ({"wrkers": 1}, {"workers": 0}, {"memory": "much"}):
+        with pytest.raises(ConfigError):
+            prepare([scan], scan.parent / "other", **wrong)

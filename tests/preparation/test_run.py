@@ -36,7 +36,7 @@ def contents(folder):
 
 
 def test_one_case_per_slice_with_index_and_settings(archive, run, tmp_path):
-    report = run(archive, draws=True)
+    report = run(archive, pictures=True)
     rows = read_index(tmp_path / "data")
     assert (report.n_new, len(rows), report.refused) == (4, 4, ())
     assert {row.subject for row in rows} == {"anna", "bert"}
@@ -177,9 +177,9 @@ def test_patches_that_are_no_longer_cut_are_removed(archive, run, tmp_path):
 
 
 def test_slices_that_a_scan_no_longer_has_are_removed(archive, run, tmp_path):
-    run(archive, draws=True)
+    run(archive, pictures=True)
     small_scan(n_slices=1, n_frames=4).write(archive / "anna" / "cine.h5")
-    report = run(archive, draws=True)
+    report = run(archive, pictures=True)
     assert (report.n_new, len(report.rows)) == (1, 3)
     rows = read_index(tmp_path / "data")
     assert [row.slice for row in rows if row.subject == "anna"] == [0]
@@ -188,7 +188,7 @@ def test_slices_that_a_scan_no_longer_has_are_removed(archive, run, tmp_path):
     assert list(map(str, pictures)) == ["anna/cine_slice00.png", "bert/cine_slice00.png", "bert/cine_slice01.png"]
     (stale,) = report.leftover.stale
     assert (stale.subject, stale.slice) == ("anna", 1)
-    again = run(archive, draws=True)
+    again = run(archive, pictures=True)
     assert (again.n_new, again.leftover.stale, again.leftover.others) == (0, (), ())
 
 

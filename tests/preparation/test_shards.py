@@ -38,7 +38,7 @@ def archive(tmp_path_factory):
 def run(archive, output, shard=None, **settings):
     config = PrepareConfig.parse({"preprocessing": {"csm": "walsh"}} | settings)
     listed = read_scan_list(archive / "list.txt")
-    return prepare([], output, config, workers=1, draws=False, listed=listed, shard=shard)
+    return prepare([], output, config, workers=1, pictures=False, listed=listed, shard=shard)
 
 
 def contents(output):

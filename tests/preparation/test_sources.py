@@ -391,7 +391,7 @@ def test_cases_stay_in_the_folder_of_their_split(tmp_path):
         simulate_scan(tmp_path / f"P{number}/cine.h5", config)
     (tmp_path / "link").symlink_to("P2", target_is_directory=True)
     listed = [tmp_path / "P1/cine.h5", tmp_path / "link/../P2/cine.h5"]
-    report = prepare([], tmp_path / "data", workers=1, draws=False, listed=listed)
+    report = prepare([], tmp_path / "data", workers=1, pictures=False, listed=listed)
     folders = {row.case: tmp_path / "data" / row.split for row in report.rows}
     cases = {case: (tmp_path / "data" / case).resolve() for case in folders}
     assert len(set(cases.values())) == 2

@@ -82,7 +82,7 @@ def test_weights_hold_the_preprocessing_of_their_training_cases(make_recipe, tmp
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=3, ky=24, kx=24, n_coils=3))
     for name, settings in {"a": {"csm": "walsh", "n_virtual_coils": 2}, "b": {}}.items():
         config = PrepareConfig.parse({"preprocessing": settings, "split": (100, 0, 0)})
-        prepare([tmp_path / "scan.h5"], tmp_path / name, config, workers=1, draws=False)
+        prepare([tmp_path / "scan.h5"], tmp_path / name, config, workers=1, pictures=False)
     source = {name: {"kind": "prepared", "folder": str(tmp_path / name)} for name in ("a", "b")}
     recipe = make_recipe(f"data.sources={json.dumps({'one': source['a']})}")
     assert training_preprocessing(recipe) == {"csm": "walsh", "n_virtual_coils": 2}

@@ -1,0 +1,56 @@
+"""Options of a preparation that do not change the cases, of the command and of `prepare`."""
+
+import warnings
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from cinerecon.memory import parse_size
+from cinerecon.options import Flag, Options
+
+
+class PreparationOptions(Options):
+    """How a preparation runs."""
+
+    workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
+        default=None, ge=1, description="parallel processes"
+    )
+    memory: str | None = Field(
+        default=None, description="memory limit for all processes together, e.g. 4GB; slices that need more are refused"
+    )
+    pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
+        default=True, description="draw a picture of each slice"
+    )
+    force: bool = Field(
+        default=False, description="prepare the given files again; existing cases with other settings are removed"
+    )
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _read_bytes(cls, memory: Any) -> Any:
+        return f"{memory / 1000:.3f}kB" if isinstance(memory, int) and not isinstance(memory, bool) else memory
+
+    @property
+    def memory_limit(self) -> int | None:
+        """Most memory of all processes [bytes]; None without a limit.
+
+        Raises
+        ------
+        ConfigError
+            If the text is not a size.
+        """
+        return None if self.memory is None else parse_size(self.memory)
+
+    @classmethod
+    def from_arguments(cls, values: dict[str, Any]) -> "PreparationOptions":
+        """The options from the arguments of a call; a former name gives a warning with the present one.
+
+        Raises
+        ------
+        ConfigError
+            If an argument is unknown, or a value is wrong.
+        """
+        if "draws" in values:
+            warnings.warn("draws=... is now pictures=...", DeprecationWarning, stacklevel=3)
+            values = {("pictures" if name == "draws" else name): value for name, value in values.items()}
+        return cls.parse(values, where="prepare")
