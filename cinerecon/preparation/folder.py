@@ -22,7 +22,7 @@ from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.report import Rejection, write_refused
-from cinerecon.preparation.sources import Item, Source, case_names
+from cinerecon.preparation.sources import Item, Source, case_names, with_former_name
 
 SETTINGS = "settings.yaml"
 ENTRY = ("key", "files", "items")
@@ -49,6 +49,14 @@ class ExistingCases:
         for row in self.rows:
             for name in case_names(row.case):
                 self._by_slice[name, row.slice].append(row)
+
+    def with_former_names(self, items: Iterable[Item]) -> list[Item]:
+        """The scans, those that were prepared under another name under that one."""
+        current = {(row.source_sha256, name) for row in self.rows for name in case_names(row.case)}
+        cases = {row.source_sha256: row.case for row in reversed(self.rows) if row.slice == 0}
+        return [
+            item if (item.sha256, item.case_name(0)) in current else with_former_name(item, cases) for item in items
+        ]
 
     def find(self, item: Item, number: int) -> tuple[IndexRow, ...]:
         """The cases with the name of a slice of a scan."""

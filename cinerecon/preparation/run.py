@@ -137,7 +137,8 @@ class _Preparation:
         if items:
             self.existing = self.folder.start(self.existing)
             self.record_names({source.path: source.name for source in sources})
-        items, clashing = _without_clashes(sorted(items, key=lambda item: item.name), self.existing)
+        items = sorted(self.existing.with_former_names(items), key=lambda item: item.name)
+        items, clashing = _without_clashes(items, self.existing)
         items, contradicting = _without_other_split(items, self.folder.config.split, self.existing)
         items, n_copies = _without_copies(items, self.existing)
         prepared, rejected = self._prepare([self._job(item, n) for item in items for n in range(item.n_slices)])

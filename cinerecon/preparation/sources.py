@@ -3,7 +3,7 @@
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,6 +97,22 @@ def case_names(case: str) -> set[str]:
     return {name, re.sub(f"{_WINDOW}$", "", name)}
 
 
+def with_former_name(item: Item, cases: Mapping[str, str]) -> Item:
+    """A scan under the name of its cases in the index, if a file of the same content was prepared under another name.
+
+    Parameters
+    ----------
+    item
+        The scan.
+    cases
+        The first case of each content, by the hash of the source.
+    """
+    case = cases.get(item.sha256)
+    if case is None or _NUMBERED.search(item.name) or item.case_name(0) in case_names(case):
+        return item
+    return replace(item, name=_NUMBERED.sub("", case.partition("/")[2].removesuffix(".h5")))
+
+
 def find_sources(
     paths: Iterable[Path],
     output: Path,
@@ -149,16 +165,16 @@ def find_sources(
 def _distinct(sources: list[Source]) -> list[Source]:
     """The sources with unique names: by suffix or folder where two have the same name."""
     for longer in (lambda path: path.name.replace(".", "-"), lambda path: f"{path.absolute().parent.name}/{path.stem}"):
-        count = Counter(source.name for source in sources)
+        count = Counter(source.name.casefold() for source in sources)
         same = {name for name, n in count.items() if n > 1}
         sources = [
             replace(source, name=(Path(source.name).parent / longer(source.path)).as_posix())
-            if source.name in same
+            if source.name.casefold() in same
             else source
             for source in sources
         ]
-    names = Counter(source.name for source in sources)
-    labels = labels_of(source.path.absolute() for source in sources if names[source.name] > 1)
+    names = Counter(source.name.casefold() for source in sources)
+    labels = labels_of(source.path.absolute() for source in sources if names[source.name.casefold()] > 1)
     sources = [replace(source, name=labels.get(source.path.absolute(), source.name)) for source in sources]
     name, n = Counter(source.name for source in sources).most_common(1)[0]
     if n > 1:

@@ -324,6 +324,25 @@ def test_a_moved_scan_is_recognised(archive, run, tmp_path):
     assert run(tmp_path / "moved").n_new == 0
 
 
+def test_a_scan_that_was_renamed_keeps_its_cases(archive, run, tmp_path):
+    run(archive)
+    before = contents(tmp_path / "data")
+    (archive / "anna/cine.h5").rename(archive / "anna/short_axis.h5")
+    for _ in range(2):
+        report = run(archive)
+        assert (report.n_new, len(report.rows), report.leftover.others) == (0, 4, ())
+    assert contents(tmp_path / "data") == before
+
+
+def test_names_that_differ_in_case_alone_are_distinguished(run, tmp_path):
+    for number, name in enumerate(("cine.h5", "Cine.h5")):
+        scan = small_scan(n_slices=1)
+        scan.samples = [(number + 1) * samples for samples in scan.samples]
+        scan.write(tmp_path / name)
+    names = [row.case.partition("/")[2].casefold() for row in run(tmp_path / "cine.h5", tmp_path / "Cine.h5").rows]
+    assert len(set(names)) == 2
+
+
 def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     run(archive)
     with pytest.raises(ConfigError, match="prepared with frames not set, the requested value is 2"):
