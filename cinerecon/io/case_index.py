@@ -1,6 +1,7 @@
 """The list of prepared cases in a folder: ``index.csv``, one line per case, written as cases are finished."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -12,6 +13,10 @@ from cinerecon.io.shards import shard_folders, sharded_commands
 
 INDEX = "index.csv"
 SPLITS = ("train", "val", "test")
+WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
+"""End of the name of a patch."""
+NUMBERED = re.compile(rf"_slice\d\d+({WINDOW})?$")
+"""End of the name of a case."""
 PREPARE = "prepare"
 """The command that prepares cases, after which its shards are named."""
 
@@ -71,6 +76,15 @@ class IndexRow:
 
 
 NAMES = [field.name for field in fields(IndexRow)]
+
+
+def case_names(case: str) -> set[str]:
+    """Possible names of the slice that a case of the index was prepared from, as `Item.case_name` gives it.
+
+    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
+    """
+    name = case.partition("/")[2].removesuffix(".h5")
+    return {name, re.sub(f"{WINDOW}$", "", name)}
 
 
 def holds_cases(folder: Path) -> bool:

@@ -16,13 +16,13 @@ import yaml
 from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
-from cinerecon.io.case_index import IndexRow, read_index, write_index
+from cinerecon.io.case_index import IndexRow, case_names, read_index, write_index
 from cinerecon.io.checksums import file_state
 from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.report import Rejection, write_refused
-from cinerecon.preparation.sources import Item, Source, case_names, with_former_name
+from cinerecon.preparation.sources import Item, Source, with_former_name
 
 SETTINGS = "settings.yaml"
 ENTRY = ("key", "files", "items")

@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinerecon.io.case_index import IndexRow
+from cinerecon.io.case_index import IndexRow, case_names
 from cinerecon.io.paths import absolute
-from cinerecon.preparation.sources import case_names
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The files of an archive that hold cines, and their subjects."""
 
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,7 +9,7 @@ from pathlib import Path
 from cinerecon.acquisition.open import is_cine_name, open_scan, walk_visible
 from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
 from cinerecon.errors import ConfigError, FileError, NotACineError
-from cinerecon.io.case_index import holds_cases, list_cases
+from cinerecon.io.case_index import NUMBERED, case_names, holds_cases, list_cases
 from cinerecon.io.checksums import hash_files, require_unchanged, state_of
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
@@ -23,8 +22,6 @@ from cinerecon.preparation.magnitude import SimulatedScan
 
 FORMATS = "ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, NIfTI, DICOM or .npz"
 """Formats that are prepared."""
-_WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
-_NUMBERED = re.compile(rf"_slice\d\d+({_WINDOW})?$")
 
 
 @dataclass(frozen=True)
@@ -85,16 +82,7 @@ class Item:
 
     def case_name(self, number: int) -> str:
         """Name of the case of a slice; a prepared case keeps its name."""
-        return self.name if self.n_slices == 1 and _NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
-
-
-def case_names(case: str) -> set[str]:
-    """Possible names of the slice that a case of the index was prepared from, see `Item.case_name`.
-
-    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
-    """
-    name = case.partition("/")[2].removesuffix(".h5")
-    return {name, re.sub(f"{_WINDOW}$", "", name)}
+        return self.name if self.n_slices == 1 and NUMBERED.search(self.name) else f"{self.name}_slice{number:02d}"
 
 
 def with_former_name(item: Item, cases: Mapping[str, str]) -> Item:
@@ -108,9 +96,9 @@ def with_former_name(item: Item, cases: Mapping[str, str]) -> Item:
         The first case of each content, by the hash of the source.
     """
     case = cases.get(item.sha256)
-    if case is None or _NUMBERED.search(item.name) or item.case_name(0) in case_names(case):
+    if case is None or NUMBERED.search(item.name) or item.case_name(0) in case_names(case):
         return item
-    return replace(item, name=_NUMBERED.sub("", case.partition("/")[2].removesuffix(".h5")))
+    return replace(item, name=NUMBERED.sub("", case.partition("/")[2].removesuffix(".h5")))
 
 
 def find_sources(
