@@ -139,7 +139,7 @@ def test_cut_streams_say_where(tmp_path):
     whole = converted(small_scan().write(tmp_path / "scan.h5")).read_bytes()
     for part in (5, 8, 100, len(whole) // 10, len(whole) // 2, len(whole) - 1):
         (tmp_path / "cut.mrd2").write_bytes(whole[:part])
-        with pytest.raises(FileError, match=r"cut|cannot be read|damaged"):
+        with pytest.raises(FileError, match="the stream is truncated"):
             open_scan(tmp_path / "cut.mrd2", PLAIN)
     (tmp_path / "cut.mrd2").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(FileError, match=r"ends within item \d+,"):

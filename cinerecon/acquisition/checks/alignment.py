@@ -35,10 +35,11 @@ PROFILE_DISTANCE = 4
 """Largest distance from the centre of k-space of the lines that give the profile of the image along y."""
 N_PROFILE = 64
 """Number of points of the profile."""
-MIN_MIDDLE = 0.4
-"""Ratio of the energy in the middle of the field of view to that at its edges, below which the image may be at the
-edges. Hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4. So have 4 % of the
-phantoms, which fill the field of view, without a shift."""
+MIN_MIDDLE_ALONG_Y, MIN_MIDDLE_ALONG_X = 0.4, 0.12
+"""Ratios of the energy in the middle of the field of view to that at its edges, below which the image may be at the
+edges. Along y, hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4. So have 4 % of
+the phantoms, which fill the field of view, without a shift. Along x, images have at least 0.17, and those with air at
+both ends less than 0.1 after such a shift."""
 OPPOSITE_SIGNS_ALONG_X, OPPOSITE_SIGNS_ALONG_Y = -0.5, -0.65
 """Correlations of adjacent samples and lines below which their signs alternate; images that fill the field of view have
 -0.4 and, of phantoms with few frames, -0.57."""
@@ -108,7 +109,7 @@ def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) ->
 
 def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning if much of the energy is outside of the columns of the image."""
-    power = (np.abs(_along_x(central.first.samples)) ** 2).sum((0, 1))
+    power = _profile_along_x(central.first.samples)
     total = float(power.sum())
     outside = 1 - float(power[centre_slice(len(power), central.n_columns)].sum()) / total if total else 0.0
     if outside > MAX_ENERGY_OUTSIDE:
@@ -141,13 +142,19 @@ def sign_warnings(central: CentralReadouts) -> Iterator[str]:
     lines = {int(line): samples[ky == line].mean(0) for line in np.unique(ky[np.abs(ky) <= PROFILE_DISTANCE])}
     if _correlation_along_x(samples[np.abs(ky) <= MAX_DISTANCE]) < OPPOSITE_SIGNS_ALONG_X:
         yield f"the signs of the samples alternate along the readouts: {ALTERNATING} along x"
+    elif _middle_over_edges(_profile_along_x(samples[np.abs(ky) <= MAX_DISTANCE])) < MIN_MIDDLE_ALONG_X:
+        yield _at_edges("x")
     if _correlation_along_y(lines) < OPPOSITE_SIGNS_ALONG_Y:
         yield f"the signs of the lines alternate: {ALTERNATING} along y"
-    elif _middle_over_edges(lines) < MIN_MIDDLE:
-        yield (
-            "the edges of the field of view along y have more signal than its middle: either the object fills it, or "
-            f"{ALTERNATING} along y"
-        )
+    elif _middle_over_edges(_profile_along_y(lines)) < MIN_MIDDLE_ALONG_Y:
+        yield _at_edges("y")
+
+
+def _at_edges(axis: str) -> str:
+    return (
+        f"the edges of the field of view along {axis} have more signal than its middle: either the object fills it, or "
+        f"{ALTERNATING} along {axis}"
+    )
 
 
 def _correlation_along_x(samples: Samples) -> float:
@@ -165,17 +172,26 @@ def _correlation_along_y(lines: dict[int, Samples]) -> float:
     return sum(float(np.vdot(first, second).real) for first, second in pairs) / norms if norms else 0.0
 
 
-def _middle_over_edges(lines: dict[int, Samples]) -> float:
-    """Energy of the middle eighth of the field of view along y over that of the two sixteenths at its edges.
+def _profile_along_x(samples: Samples) -> NDArray[np.float64]:
+    """Power of the image of readouts ``(readouts, coils, kx)`` along x, ``(kx,)``."""
+    return np.asarray((np.abs(_along_x(samples)) ** 2).sum((0, 1)))
 
-    Infinite if a line next to the centre is missing.
-    """
+
+def _profile_along_y(lines: dict[int, Samples]) -> NDArray[np.float64] | None:
+    """Smoothed power of the image along y at `N_PROFILE` points; None if a line next to the centre is missing."""
     if not {-2, -1, 0, 1, 2} <= {*lines}:
-        return np.inf
+        return None
     n, window = N_PROFILE, np.hanning(2 * PROFILE_DISTANCE + 3)[1:-1]
     kspace = np.zeros((n, *lines[0].shape), np.complex128)
     for line, values in lines.items():
         kspace[line % n] = window[line + PROFILE_DISTANCE] * values
-    profile = np.fft.fftshift((np.abs(np.fft.ifft(kspace, axis=0)) ** 2).sum((1, 2)))
-    edges = float(np.concatenate([profile[: n // 16], profile[-n // 16 :]]).sum())
+    return np.asarray(np.fft.fftshift((np.abs(np.fft.ifft(kspace, axis=0)) ** 2).sum((1, 2))))
+
+
+def _middle_over_edges(profile: NDArray[np.float64] | None) -> float:
+    """Energy of the middle eighth of the field of view over that of the two sixteenths at its edges; or infinity."""
+    if profile is None:
+        return np.inf
+    n = len(profile)
+    edges = float(np.concatenate([profile[: n // 16], profile[n - n // 16 :]]).sum())
     return float(profile[centre_slice(n, n // 8)].sum()) / edges if edges else np.inf

@@ -1,8 +1,8 @@
 """Checks of the amplitudes of readouts: saturation, and frames or lines with a different gain.
 
-The largest sample of a line hardly changes from frame to frame, and smoothly from line to line. Changes of the gain
-occur if calibration lines of another contrast are counted as lines of the image, or parts of the data were scaled
-separately.
+The largest sample of a line hardly changes from frame to frame, and the energy of the lines changes smoothly from line
+to line. Changes of the gain occur if calibration lines of another contrast are counted as lines of the image, or parts
+of the data were scaled separately.
 """
 
 from collections.abc import Iterator
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.central import CentralReadouts
+from cinerecon.acquisition.checks.central import CentralReadouts, central_of_scan
 from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.io.ismrmrd.raw import BLOCK
 from cinerecon.words import name_frames
 
 MIN_FRAMES = 3
@@ -27,6 +28,8 @@ FRAME_GAIN = 1.5
 """Ratio of the amplitudes of a frame to those of the same lines in other frames, or its inverse, that is reported."""
 MIN_SHARED_FRACTION = 0.5
 """Smallest fraction of the frames that measure a line, for the comparison of frames."""
+N_LEVEL_FRAMES = 3
+"""Number of readouts of each line whose energies are compared with those of adjacent lines."""
 STEP_RATIO = 1.6
 """Ratio of the amplitudes of adjacent lines, relative to that of the lines around them, that is a step of the gain."""
 SINGLE_STEP_RATIO = 4.0
@@ -77,30 +80,32 @@ def gain_warnings(layout: ScanLayout) -> Iterator[str]:
         is_calibration = np.zeros(grid.ky, bool)
         is_calibration[own.ky[np.isin(own.row, layout.selection.calibration)]] = True
         where = f" of slice {number}" if layout.n_slices > 1 else ""
-        yield from table_warnings(table, is_calibration, grid.first_row, where)
+        yield from frame_gain_warnings(table, where)
+        levels = line_levels(central_of_scan(layout, number), grid.ky)
+        yield from line_gain_warnings(levels, is_calibration, grid.first_row, where)
 
 
-def table_warnings(
-    table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int = 0, where: str = ""
-) -> Iterator[str]:
-    """Warnings about frames and blocks of lines with a different gain, from the amplitudes of the lines.
+def line_levels(readouts: CentralReadouts, n_rows: int) -> NDArray[np.float64]:
+    """Root of the energy of each line, the median of a few frames, ``(ky,)``; NaN where it was not measured."""
+    index, levels = readouts.spread_over_frames(n_rows, N_LEVEL_FRAMES), np.full(n_rows, np.nan)
+    blocks = (index[start : start + BLOCK] for start in range(0, len(index), BLOCK))
+    norms = np.concatenate([np.linalg.norm(readouts.read(block), axis=(1, 2)) for block in blocks])
+    rows = readouts.ky[index] + n_rows // 2
+    for row in np.unique(rows):
+        levels[row] = np.median(norms[rows == row])
+    return np.where(levels > 0, levels, np.nan)
+
+
+def frame_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator[str]:
+    """A warning about frames with a different gain.
 
     Parameters
     ----------
     table
-        ``(frames, ky)``, NaN where a line was not measured.
-    calibration
-        ``(ky,)`` lines flagged as calibration; smaller steps are reported at the ends of such blocks.
-    first_row
-        Row of line 0.
+        ``(frames, ky)`` largest sample of each line, NaN where it was not measured.
     where
         Text that names the slice.
     """
-    yield from _frame_gains(table, where)
-    yield from _line_gains(table, calibration, first_row, where)
-
-
-def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
     is_shared = np.isfinite(table).mean(0) >= MIN_SHARED_FRACTION
     if len(table) < MIN_FRAMES or not is_shared.any():
         return
@@ -118,15 +123,28 @@ def _frame_gains(table: NDArray[np.float64], where: str) -> Iterator[str]:
         )
 
 
-def _line_gains(
-    table: NDArray[np.float64], calibration: NDArray[np.bool_], first_row: int, where: str
+def line_gain_warnings(
+    levels: NDArray[np.float64], calibration: NDArray[np.bool_] | None = None, first_row: int = 0, where: str = ""
 ) -> Iterator[str]:
-    """Warning about a block of lines around the centre with opposite steps at its ends, or about one large step."""
-    centre = table.shape[1] // 2
-    ky = np.flatnonzero(np.isfinite(table).any(0))
+    """A warning about a block of lines around the centre with opposite steps at its ends, or about one large step.
+
+    Parameters
+    ----------
+    levels
+        ``(ky,)`` see `line_levels`.
+    calibration
+        ``(ky,)`` lines flagged as calibration, if known; smaller steps are reported at the ends of such blocks.
+    first_row
+        Row of line 0.
+    where
+        Text that names the slice.
+    """
+    centre = len(levels) // 2
+    ky = np.flatnonzero(np.isfinite(levels))
     if len(ky) < 4 * STEP_WINDOW:
         return
-    amplitude = np.log(np.maximum(np.nanmedian(table[:, ky], axis=0), np.finfo(float).tiny))
+    calibration = np.zeros(len(levels), bool) if calibration is None else calibration
+    amplitude = np.log(levels[ky])
     is_end = calibration[ky][1:] != calibration[ky][:-1]
     steps = _steps(amplitude, ky, ky - centre, is_end)
     before = np.flatnonzero((steps != 0) & (ky[:-1] < centre))

@@ -34,6 +34,15 @@ DETAILS_MARGIN, COPIES = 0.25, 0.999
 """Difference of the correlations of details from which the axes of slices and coils are exchanged: at least 0.3 in
 measured images if they are, below -0.3 if not; and correlation above which slices are copies of each other."""
 EXCHANGED_COILS = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
+COILS_AS_SLICES = "all {} slices show the same details, as coils or frames of one slice do"
+SAME_DETAILS, SAME_DETAILS_OF_TWO = 0.6, 0.8
+"""Correlations of details from which slices are coils of one slice: 0.67 to 0.95 for coils, at most 0.35 for slices; of
+two adjacent slices, at most 0.7."""
+FRAMES_MARGIN = 0.2
+"""Difference of the correlations of details of adjacent slices and adjacent frames from which these axes are exchanged:
+at least 0.25 in measured images if they are, below -0.2 if not."""
+MIN_COMMON_FRACTION = 0.9
+"""Smallest fraction of the centre of k-space that frames have in common, for the comparison of their details."""
 TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
@@ -140,6 +149,51 @@ def has_exchanged_coils(
     return are_slices_coils(np.stack(images))
 
 
+def has_coils_as_slices(
+    n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
+) -> bool:
+    """Whether the slices of a file with one coil are coils or frames of one slice, judged by some of them.
+
+    Parameters as for `has_exchanged_coils`.
+    """
+    if n_slices < 2 or n_coils > 1 or min(matrix) < SMALLEST_COMPARED:
+        return False
+    numbers = np.unique(np.linspace(0, n_slices - 1, MAX_COMPARED).round().astype(int))
+    images = np.stack([central_images(read_slice(int(number), COMPARED_FRAMES)) for number in numbers])
+    details, smooth = _details(images.swapaxes(0, 1))
+    return COPIES > _similarity(details, smooth) > (SAME_DETAILS if n_slices > 2 else SAME_DETAILS_OF_TWO)
+
+
+def has_exchanged_frames(
+    n_slices: int, n_frames: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
+) -> bool:
+    """Whether adjacent slices show the same details, and adjacent frames do not: then these axes are exchanged.
+
+    Two slices in the middle are compared, if their frames were measured at the same central points.
+
+    Parameters
+    ----------
+    n_slices, n_frames
+        Sizes of the two axes.
+    matrix
+        Rows and columns of the images.
+    read_slice
+        As for `has_exchanged_coils`.
+    """
+    if min(n_slices, n_frames) < 2 or min(matrix) < SMALLEST_COMPARED:
+        return False
+    number = (n_slices - 1) // 2
+    first, second = read_slice(number, slice(0, 2))
+    parts = [first, second, *read_slice(number + 1, slice(0, 1))]  # (coils, ky, kx) each
+    rows, columns = (centre_slice(n, COMPARED_SIZE) for n in first.shape[-2:])
+    is_measured = np.stack([(part[..., rows, columns] != 0).any(0) for part in parts])
+    if is_measured.all(0).sum() < MIN_COMMON_FRACTION * is_measured.any(0).sum():
+        return False
+    details, smooth = _details(np.stack([central_images(part[None]) for part in parts], 1))  # (coils, parts, y, x)
+    of_frames, of_slices = (_similarity(details[:, pair], smooth[:, pair]) for pair in ([0, 1], [0, 2]))
+    return COPIES > of_slices > of_frames + FRAMES_MARGIN
+
+
 def central_images(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
     """Coil images of the centre of k-space of a slice, averaged over its frames, ``(coils, y, x)`` magnitude.
 
@@ -165,13 +219,18 @@ def are_slices_coils(images: NDArray[np.float32]) -> bool:
     images
         ``(slices, coils, y, x)`` magnitude, see `central_images`.
     """
-    smooth: NDArray[Any] = images
-    for axis in (-2, -1) * N_SMOOTHINGS:
-        smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
-    details = np.divide(images, smooth, out=np.ones_like(images), where=smooth > 0) - 1
+    details, smooth = _details(images)
     of_coils = _similarity(details, smooth)
     of_slices = _similarity(details.swapaxes(0, 1), smooth.swapaxes(0, 1))
     return COPIES > of_slices > of_coils + DETAILS_MARGIN
+
+
+def _details(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Ratio of images to the same images smoothed, minus 1, and the smoothed images."""
+    smooth: NDArray[Any] = images
+    for axis in (-2, -1) * N_SMOOTHINGS:
+        smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
+    return np.divide(images, smooth, out=np.ones_like(images), where=smooth > 0) - 1, smooth
 
 
 def _similarity(details: NDArray[np.float32], weights: NDArray[np.float32]) -> float:

@@ -81,28 +81,28 @@ class CentralReadouts:
     @cached_property
     def near(self) -> CentralLines:
         """The lines whose phase, gain and position are compared between frames, spread over the cine."""
-        return self._lines(self._spread_over_frames(PHASE_DISTANCE, self.max_frames))
+        return self._lines(self.spread_over_frames(PHASE_DISTANCE, self.max_frames))
 
     @cached_property
     def around(self) -> CentralLines:
         """More lines around the centre in few frames, for the comparison of adjacent lines."""
-        return self._lines(self._spread_over_frames(PATCH_DISTANCE, MAX_PATCH_FRAMES))
+        return self._lines(self.spread_over_frames(PATCH_DISTANCE, MAX_PATCH_FRAMES))
 
     def exclusion(self, coils: Index) -> str:
         """Text with the option that leaves coils out; empty for arrays, which have no such option."""
         listed, pronoun = ",".join(map(str, coils)), "them" if len(coils) > 1 else "it"
         return "" if self.rows is None else f"; --set preprocessing.exclude_coils=[{listed}] leaves {pronoun} out"
 
-    def _lines(self, index: Index) -> CentralLines:
-        return CentralLines(index, self.read(index), self.frames[index], self.ky[index])
-
-    def _spread_over_frames(self, distance: int, n_frames: int) -> Index:
+    def spread_over_frames(self, distance: int, n_frames: int) -> Index:
         """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
         near = np.flatnonzero(np.abs(self.ky) <= distance)
         readouts = near[np.lexsort((self.frames[near], self.ky[near]))]  # line by line, and by frame
         _, first, count = np.unique(self.ky[readouts], return_index=True, return_counts=True)
         positions = first[:, None] + np.linspace(0, count - 1, n_frames, axis=1).round().astype(np.intp)
         return np.asarray(readouts[positions[np.diff(positions, axis=1, prepend=-1) > 0]])
+
+    def _lines(self, index: Index) -> CentralLines:
+        return CentralLines(index, self.read(index), self.frames[index], self.ky[index])
 
 
 def frame_warnings(frames: list[int], text: str) -> Iterator[str]:

@@ -6,13 +6,12 @@ Arrays of images, and k-space that was transformed along one axis, are refused.
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from cinerecon.acquisition.checks.alignment import require_complex
-from cinerecon.acquisition.checks.amplitudes import table_warnings
-from cinerecon.acquisition.checks.central import MAX_DISTANCE
+from cinerecon.acquisition.checks.amplitudes import frame_gain_warnings, line_gain_warnings, line_levels
+from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
 from cinerecon.acquisition.checks.image_space import transformed_axes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
@@ -104,7 +103,9 @@ def array_gain_warnings(stored: StoredSlice) -> Iterator[str]:
     """Warnings about frames and lines with a different gain."""
     largest = _amplitudes(stored.kspace).amax(0)
     table = torch.where(stored.mask[:, 0, :, 0] & (largest > 0), largest, torch.nan).double().numpy()
-    yield from table_warnings(table, np.zeros(table.shape[1], bool))
+    yield from frame_gain_warnings(table)
+    readouts = central_of_array(stored.kspace, stored.mask, stored.kspace.shape[-1])
+    yield from line_gain_warnings(line_levels(readouts, table.shape[1]))
 
 
 def _amplitudes(kspace: Tensor) -> Tensor:

@@ -73,6 +73,7 @@ class ArraySource(GridSource):
     """
 
     order_hint = "--axes names the axes in their order"
+    coils_hint = 'name the axes by their meaning, e.g. --axes "frames coils ky kx"'
 
     stored: KspaceArray
     meta: ArrayMeta = field(default_factory=ArrayMeta)

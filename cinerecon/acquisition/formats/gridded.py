@@ -11,7 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.checks.axes_order import EXCHANGED_COILS, has_exchanged_coils
+from cinerecon.acquisition.checks.axes_order import (
+    COILS_AS_SLICES,
+    EXCHANGED_COILS,
+    has_coils_as_slices,
+    has_exchanged_coils,
+    has_exchanged_frames,
+)
 from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
 from cinerecon.acquisition.checks.table import ARRAY_CHECKS, line_warnings, run_checks
@@ -52,6 +58,8 @@ class GridSource(CineSource):
 
     order_hint: ClassVar[str]
     """How the order of the axes is corrected, for an error."""
+    coils_hint: ClassVar[str]
+    """How slices are read as coils or frames, for an error."""
 
     config: AcquisitionConfig
     stored: StoredKspace
@@ -114,6 +122,11 @@ class GridSource(CineSource):
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         if self._has_exchanged_coils:
             raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
+        if self._has_coils_as_slices:
+            what = COILS_AS_SLICES.format(self.n_slices)
+            raise DataError(what, where=str(self.path), hint=self.coils_hint)
+        if self._has_exchanged_frames:
+            raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         return kspace
 
     @cached_property
@@ -125,6 +138,16 @@ class GridSource(CineSource):
     def _has_exchanged_coils(self) -> bool:
         n_slices, _, n_coils, ky, _ = self.stored.shape
         return has_exchanged_coils(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
+
+    @cached_property
+    def _has_coils_as_slices(self) -> bool:
+        n_slices, _, n_coils, ky, _ = self.stored.shape
+        return has_coils_as_slices(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
+
+    @cached_property
+    def _has_exchanged_frames(self) -> bool:
+        n_slices, n_frames, _, ky, _ = self.stored.shape
+        return has_exchanged_frames(n_slices, n_frames, (ky, self.n_columns), self.stored.read_slice)
 
     def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
         """The measured k-space, without readout oversampling; and its frames.

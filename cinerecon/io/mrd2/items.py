@@ -46,6 +46,9 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
     """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
     try:
         reader = mrd.BinaryMrdReader(file)
+    except (EOFError, BufferError):  # the latter if the stream ends within a number
+        what = "the stream is truncated: it ends before its header"
+        raise FileError(what, where=str(path), hint="copy or send it again") from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
         hint = "was it written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
@@ -68,7 +71,7 @@ def _read(read: Callable[[], Any], path: Path, n_read: int) -> Any:
         return read()
     except (StopIteration, CineReconError):
         raise
-    except (EOFError, BufferError):  # the latter if the stream ends within a number
+    except (EOFError, BufferError):
         what = f"the stream is truncated: it ends within item {n_read}, without its end mark"
         raise FileError(what, where=str(path), hint="copy or send it again") from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from matlab_file import write_v73
 
+from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
+from cinerecon.options import ArrayOptions
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine
 
@@ -37,6 +39,11 @@ def write_cmrxrecon(folder, kspace, oversampling):
 def read(request, tmp_path):
     """A function that writes k-space in one of the formats, and reads a slice of it."""
     return lambda kspace, oversampling=1: open_scan(request.param(tmp_path, kspace, oversampling), PLAIN).read_slice(1)
+
+
+def with_axes(axes):
+    """Settings for an array with these axes."""
+    return PLAIN.model_copy(update={"arrays": ArrayOptions(axes=axes)})
 
 
 def with_oversampling(kspace):
@@ -79,3 +86,34 @@ def test_oversampling_that_cuts_off_the_image_is_reported(read):
     assert not any("cut off" in text for text in read(kspace, 2).meta.warnings)
     data = read(kspace, 5)
     assert any("is outside the field of view of the image along x, and cut off" in text for text in data.meta.warnings)
+
+
+def test_slices_and_frames_that_are_exchanged_are_refused_in_spite_of_noise(read):
+    """The correlation of whole frames is that of the noise, and that of their details near the centre is not."""
+    kspace = simulated(80, n_coils=2, view="short")
+    noise = np.random.default_rng(0).standard_normal((2, *kspace.shape)) * 0.03
+    kspace = np.asarray(kspace + noise[0] + 1j * noise[1], np.complex64)
+    assert read(kspace).n_frames == 6
+    with pytest.raises(DataError, match="these axes seem to be exchanged"):
+        read(kspace.swapaxes(0, 1))
+
+
+@pytest.mark.parametrize("n_coils", [2, 5])
+def test_coils_that_are_named_slices_are_refused(tmp_path, n_coils):
+    kspace = simulated(64, n_slices=1, n_coils=n_coils)[0]
+    np.save(tmp_path / "scan.npy", kspace)
+    with pytest.raises(DataError, match=f"all {n_coils} slices show the same details") as caught:
+        open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0)
+    assert 'name the axes by their meaning, e.g. --axes "frames coils ky kx"' in caught.value.hint
+    path = tmp_path / "SingleCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat"
+    with pytest.raises(DataError, match="as coils or frames of one slice do") as caught:
+        open_scan(write_v73(path, kspace_full=kspace), PLAIN).read_slice(0)
+    assert "k-space of several coils has five axes" in caught.value.hint
+
+
+@pytest.mark.parametrize("n_slices", [2, 5])
+def test_slices_of_one_coil_are_read(tmp_path, n_slices):
+    kspace = simulated(64, n_slices=n_slices, n_coils=1)[:, :, 0]
+    np.save(tmp_path / "scan.npy", kspace)
+    data = open_array(tmp_path / "scan.npy", with_axes("slices frames ky kx")).read_slice(1)
+    assert np.array_equal(data.kspace[:, 0], kspace[1])

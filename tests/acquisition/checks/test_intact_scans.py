@@ -10,6 +10,7 @@ SCANS = [
     {"n_frames": 4, "ky": 32, "kx": 32, "n_coils": 2, "n_slices": 2, "seed": 1},
     {"n_frames": 3, "ky": 48, "kx": 64, "n_coils": 4, "seed": 180230, "undersample": "gaussian:4"},
     {"n_frames": 4, "ky": 48, "kx": 128, "n_coils": 8, "seed": 798631},
+    {"n_frames": 6, "ky": 160, "kx": 64, "n_coils": 1, "seed": 460284, "undersample": "equispaced:3,acs=12"},
     {"n_frames": 8, "ky": 64, "kx": 56, "n_coils": 8, "seed": 2, "undersample": "equispaced:4,acs=8"},
     {"n_frames": 8, "ky": 80, "kx": 48, "n_coils": 4, "seed": 943528, "undersample": "equispaced:2"},
     {"n_frames": 8, "ky": 160, "kx": 128, "n_coils": 6, "seed": 116347, "undersample": "equispaced:8"},
