@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.central import CentralReadouts, central_of_scan
 from cinerecon.acquisition.layout import ScanLayout
-from cinerecon.io.ismrmrd.raw import BLOCK
 from cinerecon.words import name_frames
 
 MIN_FRAMES = 3
@@ -30,6 +29,8 @@ MIN_SHARED_FRACTION = 0.5
 """Smallest fraction of the frames that measure a line, for the comparison of frames."""
 N_LEVEL_FRAMES = 3
 """Number of readouts of each line whose energies are compared with those of adjacent lines."""
+N_READ = 64
+"""Number of readouts whose energies are computed at a time."""
 STEP_RATIO = 1.6
 """Ratio of the amplitudes of adjacent lines, relative to that of the lines around them, that is a step of the gain."""
 SINGLE_STEP_RATIO = 4.0
@@ -88,7 +89,7 @@ def gain_warnings(layout: ScanLayout) -> Iterator[str]:
 def line_levels(readouts: CentralReadouts, n_rows: int) -> NDArray[np.float64]:
     """Root of the energy of each line, the median of a few frames, ``(ky,)``; NaN where it was not measured."""
     index, levels = readouts.spread_over_frames(n_rows, N_LEVEL_FRAMES), np.full(n_rows, np.nan)
-    blocks = (index[start : start + BLOCK] for start in range(0, len(index), BLOCK))
+    blocks = (index[start : start + N_READ] for start in range(0, len(index), N_READ))
     norms = np.concatenate([np.linalg.norm(readouts.read(block), axis=(1, 2)) for block in blocks])
     rows = readouts.ky[index] + n_rows // 2
     for row in np.unique(rows):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matlab_file import write_v73
 
-from cinerecon.acquisition.arrays import open_array
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.formats.arrays import open_array
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
 from cinerecon.options import ArrayOptions
