@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.central import MAX_DISTANCE, CentralReadouts, Samples
+from cinerecon.acquisition.checks.central import MAX_DISTANCE, PATCH_DISTANCE, CentralReadouts, Samples
 from cinerecon.axes import centre_slice, mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index
@@ -29,6 +29,9 @@ SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
 """Fraction of the energy outside the field of view above which the image is cut off; arms have less."""
+MAX_ENERGY_BEYOND, EMPTY_BEYOND = 0.1, 0.02
+"""Fraction of the energy outside the field of view along x above which the oversampled axis may be another one, and
+largest fraction of such an axis there."""
 LOUD_COIL_RATIO = 50.0
 """Ratio of the amplitude of the loudest coil to the median above which gains differ; coils near the heart have 10."""
 PROFILE_DISTANCE = 4
@@ -117,6 +120,22 @@ def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
             f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off; "
             "--set preprocessing.remove_oversampling=false keeps it"
         )
+    elif central.rows is None and outside > MAX_ENERGY_BEYOND and _energy_beyond_along_y(central) < EMPTY_BEYOND:
+        yield (
+            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off, while this "
+            "part is empty along y: does the readout, with its oversampling, run along the axis that is named ky?"
+        )
+
+
+def _energy_beyond_along_y(central: CentralReadouts) -> float:
+    """Fraction of the energy in the part along y that is cut off along x; 1 if a line near the centre is missing."""
+    _, samples, _, ky = central.around
+    lines = {int(line): samples[ky == line].mean(0) for line in np.unique(ky)}
+    profile = _profile_along_y(lines, PATCH_DISTANCE, PATCH_DISTANCE)
+    n_columns = round(N_PROFILE * central.n_columns / samples.shape[-1])
+    if profile is None or not profile.any():
+        return 1.0
+    return 1 - float(profile[centre_slice(N_PROFILE, n_columns)].sum() / profile.sum())
 
 
 def loud_coil_warnings(central: CentralReadouts) -> Iterator[str]:
@@ -146,7 +165,7 @@ def sign_warnings(central: CentralReadouts) -> Iterator[str]:
         yield _at_edges("x")
     if _correlation_along_y(lines) < OPPOSITE_SIGNS_ALONG_Y:
         yield f"the signs of the lines alternate: {ALTERNATING} along y"
-    elif _middle_over_edges(_profile_along_y(lines)) < MIN_MIDDLE_ALONG_Y:
+    elif _middle_over_edges(_profile_along_y(lines, PROFILE_DISTANCE, 2)) < MIN_MIDDLE_ALONG_Y:
         yield _at_edges("y")
 
 
@@ -177,14 +196,17 @@ def _profile_along_x(samples: Samples) -> NDArray[np.float64]:
     return np.asarray((np.abs(_along_x(samples)) ** 2).sum((0, 1)))
 
 
-def _profile_along_y(lines: dict[int, Samples]) -> NDArray[np.float64] | None:
-    """Smoothed power of the image along y at `N_PROFILE` points; None if a line next to the centre is missing."""
-    if not {-2, -1, 0, 1, 2} <= {*lines}:
+def _profile_along_y(lines: dict[int, Samples], reach: int, required: int) -> NDArray[np.float64] | None:
+    """Power of the image along y at `N_PROFILE` points, smoothed by a window over the lines up to ``reach``.
+
+    None if one of the lines up to ``required`` is missing.
+    """
+    if not set(range(-required, required + 1)) <= {*lines}:
         return None
-    n, window = N_PROFILE, np.hanning(2 * PROFILE_DISTANCE + 3)[1:-1]
+    n, window = N_PROFILE, np.hanning(2 * reach + 3)[1:-1]
     kspace = np.zeros((n, *lines[0].shape), np.complex128)
     for line, values in lines.items():
-        kspace[line % n] = window[line + PROFILE_DISTANCE] * values
+        kspace[line % n] = window[line + reach] * values
     return np.asarray(np.fft.fftshift((np.abs(np.fft.ifft(kspace, axis=0)) ** 2).sum((1, 2))))
 
 

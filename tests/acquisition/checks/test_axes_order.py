@@ -88,6 +88,12 @@ def test_oversampling_that_cuts_off_the_image_is_reported(read):
     assert any("is outside the field of view of the image along x, and cut off" in text for text in data.meta.warnings)
 
 
+def test_oversampling_along_the_axis_named_ky_is_reported(read):
+    kspace = with_oversampling(simulated(64))
+    (text,) = (text for text in read(kspace.swapaxes(-1, -2), 2).meta.warnings if "cut off" in text)
+    assert "does the readout, with its oversampling, run along the axis that is named ky?" in text
+
+
 def test_slices_and_frames_that_are_exchanged_are_refused_in_spite_of_noise(read):
     """The correlation of whole frames is that of the noise, and that of their details near the centre is not."""
     kspace = simulated(80, n_coils=2, view="short")

@@ -81,6 +81,15 @@ def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
     assert "the signs of the lines alternate" in text
 
 
+def test_an_image_at_the_edges_along_x_is_reported():
+    """Little air on both sides, without oversampling: a shift by half of the field of view puts it into the middle."""
+    images = (0.3 + beating_cine(6, (48, 56)).unsqueeze(1)) * coil_maps(3, (48, 56)) * (abs(torch.arange(56) - 28) < 25)
+    kspace = fft2c(images).to(torch.complex64) + 0.005 * fft2c(torch.rand(6, 3, 48, 56)).to(torch.complex64)
+    assert not warnings_of(kspace)
+    (text,) = warnings_of(kspace * (-1.0) ** torch.arange(56))
+    assert text.startswith("the edges of the field of view along x have more signal than its middle")
+
+
 def test_points_are_not_examined(kspace):
     mask = torch.from_numpy(np.random.default_rng(0).random((6, 1, 48, 56)) < 0.3)
     assert not warnings_of(kspace * mask, mask)

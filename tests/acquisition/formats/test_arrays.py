@@ -131,6 +131,8 @@ def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
         (lambda maps: np.roll(maps, (4, -2), (-2, -1)), "shifted by about -4 and 2 pixels"),
         (lambda maps: maps.conj(), "as their complex conjugates"),
         (lambda maps: maps[..., ::-1], "mirrored along x"),
+        (lambda maps: maps[[1, 0, 2, 3]], "with the coils in its order"),
+        (lambda maps: maps * (np.hypot(*np.mgrid[-32:32, -32:32]) < 12), ""),
     ],
 )
 def test_maps_of_another_position_are_reported(tmp_path, change, words):
