@@ -4,22 +4,23 @@
     python benchmarks/trust.py checks --train FOLDER
     python benchmarks/trust.py test --report FOLDER --series FOLDER --write
 
-The first command writes ``models/verdict.json``: linear and logistic models are fitted to some subjects and phantoms,
-and their limits and the threshold are calibrated on others. The second writes the limits of checks that need no
+The first command writes ``models/verdict.json``: linear and logistic models are fitted to subjects and phantoms, limits
+and threshold are those of subjects that are left out in turn. The second writes the limits of checks that need no
 reconstruction, from further intact scans of the same subjects. The third makes the tables of ``docs/how-to/trust.md``
-from subjects and phantoms that are in neither set. ``--methods`` restricts fit and test to some methods; the numbers of
+from subjects and phantoms that are not in the fit. ``--methods`` restricts fit and test to some methods; the numbers of
 the others do not change. Results in the output folder are used again: remove it after a change of methods or features.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
-from trust_cases import CHECKED, FAILURES, Anatomy, Plan, measured_cines, phantoms, plan_cases, plan_wide
-from trust_fit import Example, check_limits, fit, is_failed
+from trust_cases import CHECKED, FAILURES, USUAL, VARIED, WIDE, Anatomy, Plan, measured_cines, phantoms, plan_cases
+from trust_fit import INTACT, Example, check_limits, fit, is_failed
 from trust_measure import Record, measure_all, measure_checks_of
 
 from cinerecon.io.atomic import write_text
@@ -29,34 +30,40 @@ from cinerecon.verdict import Verdict
 METHODS = ("ktslr", "slrnet", "stvarnet")
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/how-to/trust.md"
-N_FIT, N_CALIBRATE, N_TEST = (120, 16), (100, 5), (200, 7)
-"""Numbers of intact scans, and of failures of each kind."""
+N_FIT = ((120, 16), (100, 5))
+"""Numbers of intact scans, and of failures of each kind, of two groups of subjects."""
+N_FIT_VARIED = ((60, 4), (40, 3))
+"""The same for scans of `VARIED`."""
+N_TEST = (200, 7)
+N_TEST_VARIED = 60
+"""Number of intact scans of `FAST_PHASE`."""
+FAST_PHASE = replace(VARIED, fast_phase=1.0)
 N_CHECKS = 240
 """Number of intact scans from which the limits of the checks are taken."""
 EXPECTED = "as expected"
 
 
 def fit_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
-    """Anatomies for the fit, and those of other subjects for the calibration."""
-    fitted = phantoms(range(2000, 2060)) + measured_cines(cines, "scd1_*", "scd2_*", "pig_*")
-    return fitted, phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
+    """Two groups of anatomies for the fit."""
+    first = phantoms(range(2000, 2060)) + measured_cines(cines, "scd1_*", "scd2_*", "pig_*")
+    return first, phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
 
 
-def fit_plans(cines: Path) -> tuple[list[Plan], list[Plan]]:
-    """Cases for the fit, and cases of other subjects for the calibration."""
-    fitted, calibrated = fit_anatomies(cines)
-    return (
-        plan_cases(fitted, *N_FIT, seed=1, without=CHECKED),
-        plan_cases(calibrated, *N_CALIBRATE, seed=2, without=CHECKED),
-    )
+def fit_plans(cines: Path) -> list[Plan]:
+    """Cases for the fit."""
+    plans = []
+    for numbers, ranges, seed in ((N_FIT, USUAL, 1), (N_FIT_VARIED, VARIED, 5)):
+        for group, anatomies in enumerate(fit_anatomies(cines)):
+            plans += plan_cases(anatomies, *numbers[group], seed=seed + group, without=CHECKED, ranges=ranges)
+    return plans
 
 
-def held_out_plans(report: Path | None, series: Path | None) -> list[Plan]:
-    """Cases of subjects and phantoms that are in neither fit nor calibration."""
+def held_out_plans(report: Path | None, series: Path | None) -> tuple[list[Plan], list[Plan]]:
+    """Cases of subjects and phantoms that are not in the fit, and intact scans of them of `FAST_PHASE`."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
     anatomies += measured_cines(report, "*") if report else []
     anatomies += measured_cines(series, "sax_mid", "lax_4ch") if series else []
-    return plan_cases(anatomies, *N_TEST, seed=3)
+    return plan_cases(anatomies, *N_TEST, seed=3), plan_cases(anatomies, N_TEST_VARIED, 0, seed=7, ranges=FAST_PHASE)
 
 
 def examples_of(records: Sequence[Record], method: str) -> list[Example]:
@@ -115,40 +122,65 @@ def percentage(part: int, whole: int) -> str:
 
 def summary_table(assessed: dict[str, list[AssessedImage]]) -> str:
     """AUROC, coverage, false alarms and cost of each method."""
-    rows: dict[str, list[str]] = {
-        "images, of them intact": [],
-        "AUROC of error above twice the usual": [],
-        "PSNR inside its 90 % interval: intact, failures": [],
-        "heart error inside its 90 % interval: intact, failures": [],
-        "median width of the PSNR interval, intact [dB]": [],
-        "mean absolute error of the expected PSNR, intact [dB]": [],
-        "false alarms among intact images": [],
-        "intact images with an error above twice the usual": [],
-        "kind of failure named, of the flagged failures": [],
-        "time over that of the reconstruction, all images": [],
-    }
+    rows: dict[str, list[str]] = {}
     for images in assessed.values():
-        intact = [image for image in images if image.record.kind == "intact"]
-        failures = [image for image in images if image.record.kind != "intact"]
-        sound = [image for image in intact if not image.is_failed]
-        covered = [[np.mean([i.is_covered[n] for i in group]) for group in (intact, failures)] for n in (0, 1)]
-        widths = [image.verdict.psnr_high - image.verdict.psnr_low for image in intact]
-        errors = [abs(image.verdict.psnr - image.record.psnr) for image in intact]
+        intact = [image for image in images if image.record.kind == INTACT]
+        failures = [image for image in images if image.record.kind != INTACT]
         cost = sum(i.record.feature_seconds for i in images) / sum(i.record.seconds for i in images)
-        cells = [
-            f"{len(images)}, {len(intact)}",
-            f"{area_under_curve([i.logit for i in images], [i.is_failed for i in images]):.3f}",
-            *(f"{values[0]:.0%}, {values[1]:.0%}" for values in covered),
-            f"{np.median(widths):.1f}",
-            f"{np.mean(errors):.2f}",
-            percentage(sum(image.is_flagged for image in sound), len(sound)),
-            percentage(len(intact) - len(sound), len(intact)),
-            percentage(sum(image.is_named for image in failures), sum(image.is_flagged for image in failures)),
-            f"{cost:.0%}",
-        ]
-        for row, cell in zip(rows.values(), cells, strict=True):
-            row.append(cell)
-    return markdown_table(("", *(f"`{name}`" for name in assessed)), [(name, *cells) for name, cells in rows.items()])
+        auroc = area_under_curve([i.logit for i in images], [i.is_failed for i in images])
+        named = percentage(sum(image.is_named for image in failures), sum(image.is_flagged for image in failures))
+        covered = [covered_shares(intact), covered_shares(failures)]
+        cells = {
+            "images, of them intact": f"{len(images)}, {len(intact)}",
+            "AUROC of error above twice the usual": f"{auroc:.3f}",
+            "PSNR inside its 90 % interval: intact, failures": ", ".join(f"{psnr:.0%}" for psnr, _ in covered),
+            "heart error inside its 90 % interval: intact, failures": ", ".join(f"{heart:.0%}" for _, heart in covered),
+            **quality_of_intact(intact),
+            "kind of failure named, of the flagged failures": named,
+            "time over that of the reconstruction, all images": f"{cost:.0%}",
+        }
+        for name, cell in cells.items():
+            rows.setdefault(name, []).append(cell)
+    return table_of(assessed, rows)
+
+
+def varied_table(assessed: dict[str, list[AssessedImage]]) -> str:
+    """Coverage and false alarms of each method for the intact scans of `FAST_PHASE`."""
+    rows: dict[str, list[str]] = {}
+    for images in assessed.values():
+        psnr, heart = covered_shares(images)
+        cells = {
+            "PSNR inside its 90 % interval": f"{psnr:.0%}",
+            "heart error inside its 90 % interval": f"{heart:.0%}",
+            **quality_of_intact(images),
+        }
+        for name, cell in cells.items():
+            rows.setdefault(name, []).append(cell)
+    return table_of(assessed, rows)
+
+
+def covered_shares(images: Sequence[AssessedImage]) -> tuple[float, float]:
+    """The shares of images whose PSNR, and whose error of the heart, is in its interval."""
+    psnr, heart = (float(np.mean([image.is_covered[number] for image in images])) for number in (0, 1))
+    return psnr, heart
+
+
+def quality_of_intact(intact: Sequence[AssessedImage]) -> dict[str, str]:
+    """Width of the interval, error of the estimate, and false alarms, by their names in the tables."""
+    sound = [image for image in intact if not image.is_failed]
+    widths = [image.verdict.psnr_high - image.verdict.psnr_low for image in intact]
+    errors = [abs(image.verdict.psnr - image.record.psnr) for image in intact]
+    return {
+        "median width of the PSNR interval, intact [dB]": f"{np.median(widths):.1f}",
+        "mean absolute error of the expected PSNR, intact [dB]": f"{np.mean(errors):.2f}",
+        "false alarms among intact images": percentage(sum(image.is_flagged for image in sound), len(sound)),
+        "intact images with an error above twice the usual": percentage(len(intact) - len(sound), len(intact)),
+    }
+
+
+def table_of(methods: Iterable[str], rows: Mapping[str, Sequence[str]]) -> str:
+    """A table with a column for each method."""
+    return markdown_table(("", *(f"`{name}`" for name in methods)), [(name, *cells) for name, cells in rows.items()])
 
 
 def failure_table(assessed: dict[str, list[AssessedImage]]) -> str:
@@ -171,17 +203,12 @@ def failure_table(assessed: dict[str, list[AssessedImage]]) -> str:
 
 
 def run_fit(cines: Path, methods: Sequence[str], output: Path, n_jobs: int) -> None:
-    """Fit and calibrate some methods, and write the numbers; those of the other methods do not change."""
-    plans = fit_plans(cines)
-    records = [
-        measure_all(part, methods, output / f"{name}.jsonl", n_jobs)
-        for name, part in zip(("fit", "calibrate"), plans, strict=True)
-    ]
+    """Fit some methods, and write the numbers; those of the other methods do not change."""
+    records = measure_all(fit_plans(cines), methods, output / "fit.jsonl", n_jobs)
     numbers = {}
     for name in METHODS:
-        examples = (examples_of(part, name) for part in records)
         former = calibration_of(name)
-        calibration = fit(*examples) if name in methods else former
+        calibration = fit(examples_of(records, name)) if name in methods else former
         if calibration is not None:
             limits = former.check_limits if former else {}
             numbers[name] = calibration.model_copy(update={"check_limits": limits}).rounded()
@@ -195,7 +222,7 @@ def run_checks(cines: Path, output: Path) -> None:
     path = output / "checks.jsonl"
     values = list(map(json.loads, path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     with path.open("a", encoding="utf-8") as file:
-        for plan in plan_wide(fitted + calibrated, N_CHECKS, seed=4)[len(values) :]:
+        for plan in plan_cases(fitted + calibrated, N_CHECKS, 0, seed=4, ranges=WIDE)[len(values) :]:
             values.append(measure_checks_of(plan))
             file.write(json.dumps(values[-1]) + "\n")
             file.flush()
@@ -213,18 +240,29 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
     write_text(ROOT / "models" / FILE_NAME, "{\n" + ",\n".join(methods) + "\n}\n")
 
 
-def run_test(plans: list[Plan], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool) -> None:
+def run_test(
+    plans: tuple[list[Plan], list[Plan]], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool
+) -> None:
     """Measure the cases of the test, print and write the tables."""
-    records = measure_all(plans, methods, output / "test.jsonl", n_jobs)
+    usual, varied = (
+        assess(measure_all(part, methods, output / f"{name}.jsonl", n_jobs), methods)
+        for name, part in zip(("test", "varied"), plans, strict=True)
+    )
+    tables = {"trust": f"{summary_table(usual)}\n\n{failure_table(usual)}", "fast-phase": varied_table(varied)}
+    for name, text in tables.items():
+        print(text, end="\n\n")
+        if write:
+            write_section(name, text, PAGE)
+
+
+def assess(records: Sequence[Record], methods: Sequence[str]) -> dict[str, list[AssessedImage]]:
+    """The images of each method with their verdicts."""
     assessed = {}
     for name in methods:
         calibration = calibration_of(name)
         assert calibration is not None, "run fit first"
         assessed[name] = [AssessedImage(record, example, calibration) for record, example in pairs_of(records, name)]
-    tables = f"{summary_table(assessed)}\n\n{failure_table(assessed)}"
-    print(tables)
-    if write:
-        write_section("trust", tables, PAGE)
+    return assessed
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.simulation.phantom import draw_coil_maps
+from cinerecon.simulation.phantom import PhaseConfig, add_phase, draw_coil_maps
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 SIZES = (*((96, 12),) * 8, (80, 10), (96, 20), (112, 16), (128, 16))
@@ -35,26 +35,45 @@ NOISE = (0.003, 0.025)
 COILS = (1, 1, 1, 1, 4, 4, 8, 12)
 
 
+PHASE = PhaseConfig(fat=0.2, bands=0.1)
+"""Phase that changes as fast as in measured cines. Fewer have fat and bands of their own than the training data of
+networks, as the magnitudes of measured cines show theirs already."""
+
+
 @dataclass(frozen=True)
 class Ranges:
-    """The values from which scans are drawn, each with equal probability, and the range of the noise."""
+    """The values from which scans are drawn, each with equal probability, and the range of the noise.
 
-    sizes: Sequence[tuple[int, int]] = SIZES
-    patterns: Sequence[str] = PATTERNS
-    coils: Sequence[int] = COILS
+    The phase of a share of the scans changes as fast as in measured cines; that of the others is smooth.
+    """
+
+    sizes: tuple[tuple[int, int], ...] = SIZES
+    patterns: tuple[str, ...] = PATTERNS
+    coils: tuple[int, ...] = COILS
     noise: tuple[float, float] = NOISE
+    fast_phase: float = 0.0
 
 
-WIDE, WIDE_RANGES = (
-    "wide",
-    Ranges(
-        (*((96, 12),) * 4, (96, 8), (80, 10), (96, 20), (96, 32), (112, 16), (128, 12), (128, 24), (160, 12)),
-        (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "vista:8", "poisson:6", "poisson:8"),
-        (1, 1, 1, 2, 4, 6, 8, 12, 20),
-        (0.0003, 0.05),
+USUAL = Ranges()
+"""Smooth phase, and in most scans 12 frames."""
+VARIED = Ranges(
+    (
+        *((96, 8), (96, 9), (96, 10), (96, 12), (96, 14), (96, 16), (96, 20), (96, 24), (96, 30)),
+        *((80, 8), (80, 20), (112, 10), (128, 12)),
     ),
+    (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "poisson:6"),
+    (1, 1, 1, 1, 2, 4, 4, 8, 12),
+    (0.002, 0.03),
+    fast_phase=0.8,
 )
-"""Kind of the plans of intact scans of wider ranges, for the limits of the checks, and these ranges."""
+"""Phase that changes fast in most scans, and between 8 and 30 frames."""
+WIDE = Ranges(
+    (*((96, 12),) * 4, (96, 8), (80, 10), (96, 20), (96, 32), (112, 16), (128, 12), (128, 24), (160, 12)),
+    (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "vista:8", "poisson:6", "poisson:8"),
+    (1, 1, 1, 2, 4, 6, 8, 12, 20),
+    (0.0003, 0.05),
+)
+"""Wider ranges of noise, coils and lines, for the limits of the checks."""
 WRAP_RATIO = (1.1, 1.6)
 """Range of the length of the body along y, relative to the field of view, in scans with wrap-around."""
 CLIPPING = (0.05, 0.4)
@@ -86,6 +105,7 @@ class Plan:
     anatomy: Anatomy
     kind: str
     seed: int
+    ranges: Ranges = USUAL
 
     @property
     def name(self) -> str:
@@ -138,12 +158,13 @@ class Scan:
 def make_case(plan: Plan) -> CineData:
     """The data of a plan, with the truth as reference."""
     rng = np.random.default_rng([plan.seed, 1])
-    ranges = WIDE_RANGES if plan.kind == WIDE else Ranges()
+    ranges = plan.ranges
     n_coils = int(rng.choice(ranges.coils))
     side, n_frames = ranges.sizes[np.random.default_rng([plan.seed, 2]).integers(len(ranges.sizes))]
     is_longer = plan.kind == "wrap-around" and plan.anatomy.path is not None  # phantoms show the whole body
     rows = round(wrap_ratio_of(plan.seed) * side) if is_longer else side
-    image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed)
+    has_fast_phase = np.random.default_rng([plan.seed, 4]).random() < ranges.fast_phase
+    image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed, has_fast_phase=has_fast_phase)
     csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
     noise = float(np.exp(rng.uniform(*np.log(ranges.noise))))
     scan = Scan(image, csm, str(rng.choice(ranges.patterns)), noise, meta, rng, plan.seed)
@@ -157,17 +178,22 @@ def wrap_ratio_of(seed: int) -> float:
     return float(np.random.default_rng([seed, 3]).uniform(*WRAP_RATIO))
 
 
-def draw_image(anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int) -> tuple[Tensor, CineMeta]:
+def draw_image(
+    anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int, *, has_fast_phase: bool = False
+) -> tuple[Tensor, CineMeta]:
     """The complex truth ``(frames, y, x)`` of peak 1, with fewer frames, rows or columns if the cine is smaller."""
     y, x = size
     if anatomy.path is not None:
         shape = np.load(anatomy.path)["magnitude"].shape
         n_frames, y, x = (min(n, m) for n, m in zip((n_frames, y, x), shape, strict=True))
-    seed = anatomy.seed if anatomy.path is None else seed
-    config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=seed)
+    own = anatomy.seed if anatomy.path is None else seed
+    config = SimulateConfig(n_frames=n_frames, ky=y, kx=x, n_coils=1, noise=0, seed=own)
     (data,) = simulate_cine(config, source=anatomy.path)
     assert data.reference is not None
-    return data.reference / data.reference.abs().max(), data.meta
+    image = data.reference
+    if has_fast_phase:
+        image = add_phase(image.abs(), np.random.default_rng([seed, 6]), PHASE)
+    return image / image.abs().max(), data.meta
 
 
 def draw_mask(pattern: str, n_frames: int, image: Tensor, seed: int) -> Tensor:
@@ -405,12 +431,18 @@ def measured_cines(folder: Path, *patterns: str) -> list[Anatomy]:
 
 
 def plan_cases(
-    anatomies: Sequence[Anatomy], n_intact: int, n_failures: int, seed: int, *, without: Collection[str] = ()
+    anatomies: Sequence[Anatomy],
+    n_intact: int,
+    n_failures: int,
+    seed: int,
+    *,
+    without: Collection[str] = (),
+    ranges: Ranges = USUAL,
 ) -> list[Plan]:
     """Plan intact scans of the anatomies in turn, and for each kind of failure, except some, some twins of them."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(anatomies))
-    plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n) for n in range(n_intact)]
+    plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n, ranges) for n in range(n_intact)]
     failures = []
     for kind in (kind for kind in FAILURES if kind not in without):
         usable = [plan for plan in plans if is_applicable(replace(plan, kind=kind))] if kind != "intact" else []
@@ -419,17 +451,11 @@ def plan_cases(
     return [*plans, *failures]
 
 
-def plan_wide(anatomies: Sequence[Anatomy], n: int, seed: int) -> list[Plan]:
-    """Plan intact scans of `WIDE_RANGES` of the anatomies in turn."""
-    order = np.random.default_rng(seed).permutation(len(anatomies))
-    return [Plan(anatomies[order[number % len(order)]], WIDE, 1000 * seed + number) for number in range(n)]
-
-
 def is_applicable(plan: Plan) -> bool:
     """Whether a kind of failure is possible with the anatomy, the coils and the pattern of a plan."""
     rng = np.random.default_rng([plan.seed, 1])
-    n_coils, _, pattern = int(rng.choice(COILS)), rng.uniform(), str(rng.choice(PATTERNS))
-    has_lines = not pattern.startswith("radial")
+    n_coils, _, pattern = int(rng.choice(plan.ranges.coils)), rng.uniform(), str(rng.choice(plan.ranges.patterns))
+    has_lines = not pattern.startswith(("radial", "poisson"))
     return (
         (n_coils > 1 or plan.kind not in NEEDS_COILS)
         and (has_lines or plan.kind not in NEEDS_LINES)

@@ -1,7 +1,7 @@
 """Fit the numbers of a verdict to images of known error: ridge and logistic regression, then conformal limits.
 
-``trust.py fit`` makes the images. Those that limits and threshold are calibrated on come from other
-subjects than those that the models are fitted to; both sets hold intact scans and scans with failures.
+``trust.py fit`` makes the images, intact scans and scans with failures. Limits and threshold are those of images whose
+subjects were left out of the fit (cross-conformal prediction, Vovk, doi:10.1007/s10472-013-9368-4).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +37,8 @@ MIN_KNOWN = 20
 MIN_SCALE = 1e-3
 """Least standard deviation of a feature."""
 N_NEWTON_STEPS = 30
+N_PARTS = 10
+"""Parts of the subjects that are left out in turn."""
 SPREAD_OFFSET_DB = 0.3
 """Added to residuals before the logarithm, so that single small ones do not count."""
 CHECK_MARGIN = 0.5
@@ -80,40 +82,47 @@ class Example:
         return self.kind == INTACT
 
 
-def fit(fitted: Sequence[Example], calibrated: Sequence[Example]) -> Calibration:
+TARGETS: Mapping[str, Callable[[Calibration, Example], float]] = {
+    "psnr": lambda draft, example: example.psnr - draft.usual(example.features),
+    "heart": lambda draft, example: 20 * float(np.log10(example.heart_error)) + draft.usual(example.features),
+}
+"""What the linear models estimate [dB], by their names in `Calibration`."""
+
+
+def fit(examples: Sequence[Example]) -> Calibration:
     """Fit all numbers of a method.
+
+    The models are fitted to all images. Limits and threshold are those of images of subjects that are left out: the
+    same models are fitted to the others, a part of the subjects after the other.
 
     Parameters
     ----------
-    fitted
-        Images that the models are fitted to.
-    calibrated
-        Images of other subjects, for limits and threshold.
+    examples
+        Images of known error.
     """
-    intact = [example for example in fitted if example.is_intact]
-    draft = _draft(intact, len(fitted), len(calibrated))
-    usual = ridge(
-        np.stack([draft.usual_vector(example.features) for example in intact]),
-        np.array([example.psnr for example in intact]),
-        RIDGE_DESIGN,
-    )
-    draft = draft.model_copy(update={"usual_psnr": tuple(usual)})
-    vectors = np.stack([draft.vector(example.features) for example in fitted])
-    labels = np.array([is_failed(draft, example) for example in fitted], float)
-    draft = draft.model_copy(update={"risk": tuple(_risk_weights(draft, vectors, labels))})
-    logits = [draft.logit(e.features) for e in calibrated if e.is_intact and not is_failed(draft, e)]
-    threshold = float(np.quantile(logits, 1 - MAX_FALSE_ALARMS)) + RISK_MARGIN
-    everything = [*fitted, *calibrated]
-    checks = _checks(draft, [example for example in everything if example.is_intact])
-    causes = _causes(draft, [example for example in everything if not example.is_intact])
-    draft = draft.model_copy(update={"threshold": threshold, "checks": checks, "causes": causes})
-    update = {
-        "psnr": _regression(draft, fitted, calibrated, lambda e: e.psnr - draft.usual(e.features)),
-        "heart": _regression(
-            draft, fitted, calibrated, lambda e: 20 * np.log10(e.heart_error) + draft.usual(e.features)
-        ),
+    models = _models(examples)
+    part = _parts([example.subject for example in examples])
+    logits, scores = np.empty(len(examples)), np.empty((len(TARGETS), len(examples)))
+    is_sound, is_inside = np.zeros(len(examples), bool), np.zeros(len(examples), bool)
+    for number in set(part):
+        without = _models([example for example, own in zip(examples, part, strict=True) if own != number])
+        for n in np.flatnonzero(part == number):
+            example, vector = examples[n], without.vector(examples[n].features)
+            logits[n] = without.modelled_logit(vector)
+            is_sound[n] = example.is_intact and not is_failed(without, example)
+            is_inside[n] = not without.exceeded(example.features)
+            scores[:, n] = [
+                (target(without, example) - model.estimate(vector)) / model.spread(vector)
+                for target, model in zip(TARGETS.values(), (without.psnr, without.heart), strict=True)
+            ]
+    threshold = float(np.quantile(logits[is_sound], 1 - MAX_FALSE_ALARMS)) + RISK_MARGIN
+    is_usual = is_inside & (logits < threshold)
+    regressions = {
+        name: getattr(models, name).model_copy(update=_limits(own, is_usual))
+        for name, own in zip(TARGETS, scores, strict=True)
     }
-    return draft.model_copy(update=update)
+    causes = _causes(models, [example for example in examples if not example.is_intact])
+    return models.model_copy(update={"threshold": threshold, "causes": causes, **regressions})
 
 
 def check_limits(intact: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, float]]:
@@ -165,6 +174,32 @@ def conformal_limits(scores: Vector, coverage: float = COVERAGE) -> tuple[float,
     return float(ordered[max(n - rank, 0)]), float(ordered[min(rank, n) - 1])
 
 
+def _limits(scores: Vector, is_usual: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
+    """Conformal limits of images that are as expected, and of others; those of all where there are none."""
+    groups = {"limits_as_expected": scores[is_usual], "limits_otherwise": scores[~is_usual]}
+    return {name: conformal_limits(values if len(values) else scores) for name, values in groups.items()}
+
+
+def _models(examples: Sequence[Example]) -> Calibration:
+    """The models that are fitted to images; limits, threshold and kinds of failures are empty."""
+    intact = [example for example in examples if example.is_intact]
+    draft = _draft(intact, len(examples))
+    usual = ridge(
+        np.stack([draft.usual_vector(example.features) for example in intact]),
+        np.array([example.psnr for example in intact]),
+        RIDGE_DESIGN,
+    )
+    draft = draft.model_copy(update={"usual_psnr": tuple(usual)})
+    vectors = np.stack([draft.vector(example.features) for example in examples])
+    labels = np.array([is_failed(draft, example) for example in examples], float)
+    regressions = {
+        name: _regression(vectors, np.array([target(draft, example) for example in examples]), examples)
+        for name, target in TARGETS.items()
+    }
+    risk = tuple(_risk_weights(draft, vectors, labels))
+    return draft.model_copy(update={"risk": risk, "checks": _checks(draft, intact), **regressions})
+
+
 def _risk_weights(draft: Calibration, vectors: Vector, labels: Vector) -> Vector:
     """Weights of the mean logit of the two models, of features and of novelty."""
     novelty = np.stack([draft.novelty(vector) for vector in vectors])
@@ -174,7 +209,7 @@ def _risk_weights(draft: Calibration, vectors: Vector, labels: Vector) -> Vector
     return np.concatenate([by_features, by_novelty[1:]]) / 2
 
 
-def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calibration:
+def _draft(intact: Sequence[Example], n_fitted: int) -> Calibration:
     """Ranges and expected values of the features of intact scans; those of the design are expected to be constant."""
     names = tuple(FEATURES)
     table = np.array([[example.features[name] for name in names] for example in intact], float)
@@ -182,8 +217,8 @@ def _draft(intact: Sequence[Example], n_fitted: int, n_calibrated: int) -> Calib
     limits = {name: (float(values.min()), float(values.max())) for name, values in columns.items()}
     empty = Regression(weights=(), spread_weights=(), limits_as_expected=(0, 0), limits_otherwise=(0, 0))
     draft = Calibration(
-        n_fitted=n_fitted, n_calibrated=n_calibrated, names=names, limits=limits, expected=(), scale=(), low=(),
-        high=(), usual_psnr=(), psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, check_limits={}, causes={},
+        n_fitted=n_fitted, names=names, limits=limits, expected=(), scale=(), low=(), high=(), usual_psnr=(),
+        psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, check_limits={}, causes={},
     )  # fmt: skip
     designs = np.stack([draft.design(example.features) for example in intact])
     expected, low, high, scale = [], [], [], []
@@ -220,44 +255,27 @@ def _causes(draft: Calibration, failures: Sequence[Example]) -> dict[str, tuple[
     }
 
 
-def _regression(
-    draft: Calibration,
-    fitted: Sequence[Example],
-    calibrated: Sequence[Example],
-    target: Callable[[Example], float],
-) -> Regression:
-    """A model of a target, its spread, and its limits.
-
-    Limits of images that are as expected are those of the calibration and of fitted images, each by a model that was
-    fitted without its subject, which makes them steadier; those of other images are of the calibration alone.
-    """
-    vectors = np.stack([draft.vector(example.features) for example in fitted])
-    targets = np.array([target(example) for example in fitted])
-    importance = np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in fitted])
+def _regression(vectors: Vector, targets: Vector, examples: Sequence[Example]) -> Regression:
+    """A linear model of targets and one of their spread, which is that of images whose subject is left out."""
+    importance = np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in examples])
     weights = ridge(vectors, targets, RIDGE, importance)
-    residuals = targets - _left_out(vectors, targets, importance, [example.subject for example in fitted])
+    residuals = targets - _left_out(vectors, targets, importance, _parts([example.subject for example in examples]))
     spread = ridge(vectors, np.log(np.abs(residuals) + SPREAD_OFFSET_DB), RIDGE)
-    model = Regression(
+    return Regression(
         weights=tuple(weights), spread_weights=tuple(spread), limits_as_expected=(0, 0), limits_otherwise=(0, 0)
     )
-    scores: dict[bool, list[float]] = {True: [], False: []}
-    for example in calibrated:
-        vector = draft.vector(example.features)
-        score = (target(example) - model.estimate(vector)) / model.spread(vector)
-        scores[draft.is_usual(example.features)].append(score)
-    pairs = zip(fitted, vectors, residuals, strict=True)
-    scores[True] += [rest / model.spread(vector) for e, vector, rest in pairs if draft.is_usual(e.features)]
-    limits = {group: conformal_limits(np.array(values or scores[True])) for group, values in scores.items()}
-    return model.model_copy(update={"limits_as_expected": limits[True], "limits_otherwise": limits[False]})
 
 
-def _left_out(
-    vectors: Vector, targets: Vector, importance: Vector, subjects: Sequence[str], n_parts: int = 10
-) -> Vector:
-    """The estimate of each target by a model fitted without its subject, so that residuals are those of new images."""
-    numbers = {subject: number % n_parts for number, subject in enumerate(dict.fromkeys(subjects))}
-    part, estimates = np.array([numbers[subject] for subject in subjects]), np.empty(len(targets))
-    for number in set(numbers.values()):
+def _parts(subjects: Sequence[str]) -> NDArray[np.int64]:
+    """The part of `N_PARTS` to which each subject belongs."""
+    numbers = {subject: number % N_PARTS for number, subject in enumerate(dict.fromkeys(subjects))}
+    return np.array([numbers[subject] for subject in subjects])
+
+
+def _left_out(vectors: Vector, targets: Vector, importance: Vector, part: NDArray[np.int64]) -> Vector:
+    """The estimate of each target by a model fitted without its part."""
+    estimates = np.empty(len(targets))
+    for number in set(part):
         outside, inside = part != number, part == number
         weights = ridge(vectors[outside], targets[outside], RIDGE, importance[outside])
         estimates[inside] = vectors[inside] @ weights

@@ -1,14 +1,28 @@
-"""Cases of the verdict: failures change the data as described, and fit, calibration and test share no subject."""
+"""Cases of the verdict: failures change the data as described, and fit and test share no subject."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from trust import METHODS, area_under_curve, fit_plans, held_out_plans
-from trust_cases import CHECKED, FAILURES, Anatomy, Plan, is_applicable, make_case, phantoms, plan_cases, wrap_ratio_of
+from trust_cases import (
+    CHECKED,
+    FAILURES,
+    USUAL,
+    VARIED,
+    Anatomy,
+    Plan,
+    is_applicable,
+    make_case,
+    phantoms,
+    plan_cases,
+    wrap_ratio_of,
+)
 from trust_measure import measure_all, methods_of
 
+from cinerecon.metrics.temporal import phase_change
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.operators import Encoding
 from cinerecon.reconstruction.trust.calibration import CAUSES
@@ -28,10 +42,9 @@ def seed_for(kind):
 def test_sets_share_no_subject():
     if not CINES.is_dir():
         pytest.skip("measured cines are not here")
-    fitted, calibrated = fit_plans(CINES / "train")
-    tested = held_out_plans(CINES / "report", CINES.parent / "real")
-    sets = [{plan.anatomy.subject for plan in plans} for plans in (fitted, calibrated, tested)]
-    assert len(set.union(*sets)) == sum(map(len, sets))
+    fitted, (tested, varied) = fit_plans(CINES / "train"), held_out_plans(CINES / "report", CINES.parent / "real")
+    persons, others = ({plan.anatomy.subject for plan in plans} for plans in (fitted, [*tested, *varied]))
+    assert not persons & others
     assert {plan.kind for plan in tested} == set(FAILURES)
 
 
@@ -42,8 +55,9 @@ def test_every_failure_has_a_name_for_readers():
 def test_kinds_found_by_checks_alone_are_tested_and_not_fitted():
     if not CINES.is_dir():
         pytest.skip("measured cines are not here")
-    fitted = {plan.kind for plans in fit_plans(CINES / "train") for plan in plans}
-    assert fitted == set(FAILURES) - set(CHECKED)
+    plans = fit_plans(CINES / "train")
+    assert len({plan.name for plan in plans}) == len(plans)
+    assert {plan.kind for plan in plans} == set(FAILURES) - set(CHECKED)
 
 
 def test_every_failure_has_its_twin():
@@ -67,6 +81,26 @@ def test_failures_change_the_data_and_not_the_truth(kind):
     )
     assert usual < 0.3, "noise alone"
     assert misfit > 2 * usual
+
+
+def test_varied_scans_have_a_fast_phase_and_other_numbers_of_frames():
+    sizes = ((64, 12),)
+    smooth, fast = (
+        [make_case(Plan(PHANTOM, "intact", seed, replace(USUAL, sizes=sizes, fast_phase=share))) for seed in range(8)]
+        for share in (0.0, 1.0)
+    )
+    changes = [[phase_change(scan.reference).per_frame for scan in group] for group in (smooth, fast)]
+    assert np.median(changes[1]) > 1.3 * np.median(changes[0])
+    assert all(float(scan.reference.abs().max()) == pytest.approx(1) for scan in fast)
+    n_frames = {frames for _, frames in VARIED.sizes}
+    assert (min(n_frames), max(n_frames)) == (8, 30)
+
+
+def test_the_same_subject_has_another_phase_in_each_scan():
+    plans = [Plan(PHANTOM, "intact", seed, replace(VARIED, sizes=((64, 8),), fast_phase=1.0)) for seed in (0, 1)]
+    first, second = (make_case(plan).reference for plan in plans)
+    product = first * second.conj()
+    assert float(product.sum().abs() / product.abs().sum()) < 0.99
 
 
 def test_wrap_around_folds_the_body():

@@ -6,9 +6,9 @@ standardised differences and in how far these are outside of the range of intact
 split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images
 that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
 on subjects that were not fitted, give the limits. The risk that the error is more than twice that of an intact scan is
-the mean logit of two logistic models, one of these features, one of how unusual they are together. In addition, each of
-some features that have one physical cause is a sign of a failure by itself where it exceeds all intact scans: the risk
-is then above its threshold.
+the mean logit of two logistic models, one of these features, one of how unusual they are together, plus the distance of
+the expected PSNR from that of twice the error, over the spread. In addition, each of some features that have one
+physical cause is a sign of a failure by itself where it exceeds all intact scans: the risk is then above its threshold.
 """
 
 import json
@@ -34,6 +34,8 @@ TWICE_DB = 20 * math.log10(2)
 """Twice the error [dB]."""
 MAX_STANDARDISED = 6.0
 """Largest standardised feature, and distance from the usual range, that is distinguished [standard deviations]."""
+MAX_EXCESS = 20.0
+"""Largest distance of the expected PSNR from that of twice the error that counts for the risk [spreads]."""
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is a reason [standard deviations]."""
 N_REASONS = 2
@@ -60,7 +62,7 @@ REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
 """Kinds of failures that are named only if this feature is unusual."""
 MIN_PROBABILITY = 0.4
 """Probability above which a kind of failure is named."""
-DESIGN = ("acceleration", "never_sampled", "points", "coils", "noise")
+DESIGN = ("acceleration", "never_sampled", "points", "coils", "frames", "lines", "noise")
 """Features that the scan determines, not its image; outside of the range of intact scans they count as its limit."""
 CONTENT = ("peak", "high_frequencies", "moving_share")
 """Further features on which the error of an intact scan depends."""
@@ -98,7 +100,6 @@ class Calibration(Config):
     """The numbers of one method. Ranges and scales are those of intact scans."""
 
     n_fitted: int = Field(description="images that the models are fitted to")
-    n_calibrated: int = Field(description="images of other subjects that give limits and threshold")
     names: tuple[str, ...] = Field(description="names of the features")
     limits: dict[str, tuple[float, float]] = Field(description="range of the features of `DESIGN` and `CONTENT`")
     expected: tuple[tuple[float, ...], ...] = Field(description="weights of the design for each feature")
@@ -124,10 +125,10 @@ class Calibration(Config):
 
     def design(self, features: Mapping[str, float]) -> Vector:
         """The scan as a vector: a constant, the features of `DESIGN` from 0 to 1, and products of them."""
-        rate, never, points, coils, noise = (self._within(name, features[name]) for name in DESIGN)
+        rate, never, points, coils, frames, lines, noise = (self._within(name, features[name]) for name in DESIGN)
         several = float(features["coils"] > 0)
         products = (rate * rate, noise * noise, several * noise, several * rate, points * rate)
-        return np.array([1.0, rate, never, points, coils, several, noise, *products])
+        return np.array([1.0, rate, never, points, coils, several, frames, lines, noise, *products])
 
     def difference(self, features: Mapping[str, float]) -> Vector:
         """Each feature minus the value that is expected of an intact scan of this design, ``(features,)``."""
@@ -161,10 +162,15 @@ class Calibration(Config):
         Where a feature that is sufficient by itself is beyond its limit, it is above the threshold by this distance at
         least, which is counted up to `MAX_STANDARDISED`.
         """
-        vector = self.vector(features)
-        logit = float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
+        logit = self.modelled_logit(self.vector(features))
         excess = max(self.exceeded(features).values(), default=0.0)
         return max(logit, self.threshold + min(excess, MAX_STANDARDISED)) if excess > 0 else logit
+
+    def modelled_logit(self, vector: Vector) -> float:
+        """The risk by the models alone, as a logit."""
+        excess = (-TWICE_DB - self.psnr.estimate(vector)) / self.psnr.spread(vector)
+        logit = float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
+        return logit + min(max(excess, -MAX_EXCESS), MAX_EXCESS)
 
     def exceeded(self, features: Mapping[str, float]) -> dict[str, float]:
         """Features of `SUFFICIENT_FEATURES` and `CHECKS` beyond their limit, by how much [standard deviations]."""

@@ -38,6 +38,8 @@ FEATURES: Mapping[str, str] = {
     "gaps_at_centre": "a part of the central k-space was sampled in no frame (the same lines in all frames)",
     "points": "",
     "coils": "",
+    "frames": "",
+    "lines": "",
     "noise": "the noise is high",
     "peak": "",
     "moving_share": "much of the image changes over time",
@@ -141,6 +143,8 @@ def _sampling_values(data: CineData) -> dict[str, float]:
         "gaps_at_centre": gaps_at_centre(sampled),
         "points": float(sampling_kind(data.mask) == "points"),
         "coils": math.log2(data.n_coils),
+        "frames": math.log2(data.n_frames),
+        "lines": math.log2(data.matrix[0]),
     }
 
 

@@ -33,7 +33,7 @@ def draw(rng, n, *, failed_share=0.3):
 @pytest.fixture(scope="module")
 def calibration():
     rng = np.random.default_rng(0)
-    return fit(draw(rng, 400), draw(rng, 2000))
+    return fit(draw(rng, 1200))
 
 
 def test_intervals_cover_nine_of_ten(calibration):
@@ -68,7 +68,7 @@ def test_kinds_of_failures_are_named():
     intact = draw(rng, 300, failed_share=0)
     kinds = [list(signs)[n % 3] for n in range(90)]
     failures = [failure(example, kind) for example, kind in zip(intact, kinds, strict=False)]
-    calibration = fit([*intact[:150], *failures], intact[150:])
+    calibration = fit([*intact, *failures])
     others = draw(rng, 30, failed_share=0)
     for example, kind in zip(others, kinds, strict=False):
         verdict = calibration.judge(failure(example, kind).features)
