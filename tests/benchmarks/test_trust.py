@@ -43,8 +43,10 @@ def test_sets_share_no_subject():
     if not CINES.is_dir():
         pytest.skip("measured cines are not here")
     fitted, (tested, varied) = fit_plans(CINES / "train"), held_out_plans(CINES / "report", CINES.parent / "real")
-    persons, others = ({plan.anatomy.subject for plan in plans} for plans in (fitted, [*tested, *varied]))
-    assert not persons & others
+    fitted_subjects, tested_subjects = (
+        {plan.anatomy.subject for plan in plans} for plans in (fitted, [*tested, *varied])
+    )
+    assert not fitted_subjects & tested_subjects
     assert {plan.kind for plan in tested} == set(FAILURES)
 
 
