@@ -28,6 +28,7 @@ from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
 from cinerecon.options import PartialFourier
 from cinerecon.physics.fourier import fft2c, ifft2c, mirror
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import measured_extent
 
@@ -42,9 +43,21 @@ MIN_CENTRE = 4
 HELD_OUT_FRACTION = 1 / 3
 """Part of the lines between the centre and the missing side that the test of the phase leaves out."""
 
-
 LARGEST_PREDICTION_ERROR = 0.65
-"""Error of the prediction of measured lines above which filling in does not improve simulated images."""
+"""Error of the prediction of measured lines above which plain filling in does not improve most simulated images."""
+UNRESOLVED_PHASE = 1.25
+"""The same error above which the centre of k-space does not resolve the phase: far worse than zeros."""
+EDGE_OF_CENTRE = 0.8
+"""Distance, over that of the last line measured on both sides, from which the error of filling in is extrapolated."""
+ERROR_EXPONENT = 1.5
+"""Exponent by which the power of that error, without noise, falls with the distance from the centre of k-space."""
+MIN_FILLED_SHARE = 0.35
+"""Smallest mean weight, by power, of the lines that are filled in."""
+N_EXTRAPOLATED = 2
+"""Number of missing lines next to measured ones that any method extrapolates with the coil maps."""
+MAX_OWN_SHARE = 0.1
+"""Power of the missing lines in the image of a method, over that of their counterparts, above which it has estimated
+these lines itself."""
 
 
 @dataclass(frozen=True)
@@ -87,11 +100,20 @@ class OneSided:
             return OneSided(self.n, self.first + n_lines, self.end)
         return OneSided(self.n, self.first, self.end - n_lines)
 
+    def widened(self, n_lines: int) -> "OneSided":
+        """The axis with more lines on each side, as far as it has them."""
+        return OneSided(self.n, max(self.first - n_lines, 0), min(self.end + n_lines, self.n))
+
     def window(self) -> Tensor:
         """``(n,)`` 1 where measured, 0 elsewhere."""
         values = torch.zeros(self.n)
         values[self.first : self.end] = 1
         return values
+
+    def symmetric(self) -> Tensor:
+        """``(n,)`` 1 where measured on both sides of the centre, 0 elsewhere; 1 for an axis that is not partial."""
+        distance = (torch.arange(self.n) - self.n // 2).abs()
+        return (distance <= self.centre).float() if self.is_partial else torch.ones(self.n)
 
     def low_pass(self) -> Tensor:
         """``(n,)`` Hann window over the symmetric centre; 1 for an axis that is not partial."""
@@ -194,6 +216,88 @@ def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:
     return float(misfit / energy) if energy > 0 else 0.0
 
 
+def fill_weights(image: Tensor, filled: Tensor, axes: Axes2D) -> Tensor:
+    """Weights of the lines that are filled in which minimise the expected error, as a Wiener filter does.
+
+    In phase with the low-resolution phase, a point of k-space A + iB of the image is filled in as the conjugate of its
+    counterpart: the error is 2B, and the noise of the counterpart. B is known in the symmetric centre, where both sides
+    were measured, and is extrapolated from its edge. With P the power of the counterpart and E = 4 B^2 + 2 N the
+    extrapolated one (noise N), the expected error is minimal for a weight of 1 - E / (2 P). If the line that is filled
+    in has more power than P, the excess is an error, too.
+
+    Parameters
+    ----------
+    image, filled
+        ``(frames, y, x)`` complex, before and after POCS.
+    axes
+        The measured part of each axis.
+
+    Returns
+    -------
+    ``(ky, kx)`` between 0 and 1; 1 where measured.
+    """
+    kspace, after, phase = fft2c(image), fft2c(filled), low_resolution_phase(image, axes)
+    symmetric = [axis.symmetric().to(image.device) for axis in axes]
+    central = ifft2c(kspace * symmetric[0][:, None] * symmetric[1])
+    wrong = 2 * fft2c((central * phase.conj()).imag * phase)
+    measured = (axes[0].window()[:, None] * axes[1].window()).to(image.device)
+    mask = (measured > 0).expand(len(image), 1, *measured.shape)
+    is_whole = not axes[1].is_partial
+    noise = noise_level((kspace * measured)[:, None], mask[..., :1] if is_whole else mask) ** 2
+    weights = []
+    for axis, other, dim in ((axes[0], symmetric[1], -2), (axes[1], symmetric[0][:, None], -1)):
+        power, own, new = (_line_power(series, other, dim) for series in (wrong, kspace, after))
+        weights.append(_line_weights(axis, power, own, new, noise) if axis.is_partial else torch.ones_like(own))
+    return weights[0][:, None] * weights[1]
+
+
+def _line_power(kspace: Tensor, other: Tensor, dim: int) -> Tensor:
+    """Mean power of each line along an axis, over frames and the part of the other axis with weight 1."""
+    return (kspace.abs().square() * other).movedim(dim, -1).flatten(0, -2).sum(0) / (len(kspace) * other.sum())
+
+
+def _line_weights(axis: OneSided, wrong: Tensor, measured: Tensor, after: Tensor, noise: Tensor) -> Tensor:
+    """The weights ``(n,)`` along one axis, from the powers of its lines."""
+    distance = (torch.arange(axis.n, device=wrong.device) - axis.n // 2).abs().float()
+    inside = distance < axis.centre  # truncation disturbs the last lines
+    edge = inside & (distance >= EDGE_OF_CENTRE * (axis.centre - 1))
+    decay = (distance.clamp(min=1) / distance[edge].mean()) ** -ERROR_EXPONENT
+    constant = torch.minimum(2 * noise, wrong[inside].min())  # the noise of nearly noise-free data is overestimated
+    expected = constant + (wrong[edge].mean() - constant) * decay
+    tiny = torch.finfo(torch.float32).tiny
+    counterpart, after = (_smoothed(power).clamp(min=tiny) for power in (mirror(measured, (0,)), after))
+    weights = (1 - expected / (2 * counterpart)).clamp(0, 1) * (counterpart / after).clamp(max=1)
+    return torch.where(axis.window().to(weights.device) > 0, 1.0, weights)
+
+
+def _smoothed(power: Tensor) -> Tensor:
+    """The mean of three adjacent lines."""
+    padded = torch.nn.functional.pad(power[None, None], (1, 1), mode="replicate")
+    return torch.nn.functional.avg_pool1d(padded, 3, 1)[0, 0]
+
+
+def _shares(image: Tensor, weights: Tensor, axes: Axes2D) -> tuple[float, float]:
+    """Mean weight of missing points, by the power of their counterparts, and the power of the image there.
+
+    The latter is relative to the counterparts, and without the lines next to measured ones.
+    """
+    power = fft2c(image).abs().square().mean(0)
+    measured = (axes[0].window()[:, None] * axes[1].window()).to(image.device)
+    missing = (1 - measured) * _reach(axes).to(image.device)
+    expected = mirror(power) * mirror(measured) * missing
+    near = axes[0].widened(N_EXTRAPOLATED).window()[:, None] * axes[1].widened(N_EXTRAPOLATED).window()
+    far = missing * (1 - near).to(image.device)
+    return _ratio((weights * expected).sum(), expected.sum()), _ratio((power * far).sum(), (expected * far).sum())
+
+
+def _ratio(part: Tensor, whole: Tensor) -> float:
+    """The ratio of two sums; 0 if the denominator is 0."""
+    return float(part / whole) if whole > 0 else 0.0
+
+
+TESTED = "measured lines left out for a test are predicted with an error of"
+
+
 class Filled(NamedTuple):
     """An image after the step ``(frames, y, x)``, what was done in words, empty if nothing is missing, and warnings."""
 
@@ -212,7 +316,7 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
     data
         The measurement.
     choice
-        ``pocs``, ``homodyne``, ``none``; ``auto`` is POCS if the test with measured lines shows that it predicts them.
+        ``pocs``, ``homodyne``, ``none``; ``auto`` is POCS with the weights of `fill_weights`.
     """
     axes = partial_axes(data)
     if not is_partial(axes):
@@ -220,16 +324,30 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
     missing = _missing(axes)
     if choice == "none":
         return Filled(image, f"none, {missing} not filled in")
-    method: FillMethod = "pocs" if choice == "auto" else choice
-    error = prediction_error(image, axes, method)
-    tested = f"measured lines left out for a test are predicted with an error of {error:.0%}"
-    if choice == "auto" and error > LARGEST_PREDICTION_ERROR:
-        return Filled(image, f"none, {missing} not filled in: {tested}")
+    if choice == "auto":
+        return _fill_as_expected(image, axes, missing)
+    error = prediction_error(image, axes, choice)
+    tested = f"{TESTED} {error:.0%}"
     warnings: tuple[str, ...] = ()
     if error > LARGEST_PREDICTION_ERROR:
-        text = f"partial Fourier by {method}: {tested}: noise, aliasing or a phase that varies too fast in space"
+        text = f"partial Fourier by {choice}: {tested}: noise, aliasing or a phase that varies too fast in space"
         warnings = (f"{text}; what is filled in is not to be trusted (--partial-fourier none leaves it out)",)
-    return Filled(fill(image, axes, method), f"{method}, {missing} filled in, {tested}", warnings)
+    return Filled(fill(image, axes, choice), f"{choice}, {missing} filled in, {tested}", warnings)
+
+
+def _fill_as_expected(image: Tensor, axes: Axes2D, missing: str) -> Filled:
+    """POCS with weights; nothing is filled in if they are small, or if the method itself has estimated it better."""
+    filled = fill(image, axes, "pocs")
+    weights = fill_weights(image, filled, axes)
+    share, own_share = _shares(image, weights, axes)
+    if share < MIN_FILLED_SHARE:
+        reason = "noise, or out-of-phase signal, in the centre of k-space predicts that it would be wrong"
+        return Filled(image, f"none, {missing} not filled in: {reason}")
+    error = prediction_error(image, axes, "pocs")
+    if error > (LARGEST_PREDICTION_ERROR if own_share > MAX_OWN_SHARE else UNRESOLVED_PHASE):
+        return Filled(image, f"none, {missing} not filled in: {TESTED} {error:.0%}")
+    image = ifft2c(torch.lerp(fft2c(image), fft2c(filled), weights.to(image.dtype)))
+    return Filled(image, f"pocs, {missing} filled in with a mean weight of {share:.0%} by the expected error")
 
 
 def _missing(axes: Axes2D) -> str:

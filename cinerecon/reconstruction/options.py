@@ -40,7 +40,7 @@ class ReconSettings(DeviceOptions, ArrayOptions, RawScanOptions):
     partial_fourier: PartialFourier = Field(
         default="auto",
         description="fill in the side of k-space that was not measured (partial Fourier, asymmetric echo): pocs, "
-        "homodyne, none, or auto: pocs if a test on measured lines succeeds",
+        "homodyne, none, or auto: pocs with weights by its expected error",
     )
     set_index: int | None = Field(
         default=None,
