@@ -1,6 +1,7 @@
 """Coils whose gain or phase differs between frames, in simulated scans that are intact otherwise."""
 
 import re
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.checks.central import central_of_array
 from cinerecon.acquisition.checks.coherence import shifted_frame_warnings
-from cinerecon.acquisition.checks.coil_changes import coil_change_warnings, two_groups
+from cinerecon.acquisition.checks.coil_changes import are_coils_exchanged, coil_change_warnings, two_groups
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
@@ -84,3 +85,11 @@ def test_a_change_in_another_slice_than_the_middle_one(tmp_path):
     (text,) = [text for text in warnings if "phase differs" in text]
     assert text.startswith("slice 2: coil 1 in frames 4, 5: its phase differs by 3.")
     assert "exclude_coils=[1]" in text
+
+
+def test_coils_that_resemble_each_other_are_compared_without_an_assignment(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)  # which takes more than a second to import
+    rng = np.random.default_rng(0)
+    common, own = rng.standard_normal((2, 64)), rng.standard_normal((2, 64))
+    line = (common[0] + 1j * common[1]) + 0.1 * own
+    assert not are_coils_exchanged([(line, line[::-1])])
