@@ -98,14 +98,14 @@ def recon(scan: str, tmp_path: Path, *options: str, model: str = "cgsense") -> O
 
 
 READ = {
-    "beats_in_repetition": "8 values of repetition measure other lines of the same phase",
+    "beats_in_repetition": "8 values of repetition contain different lines of the same phase",
     "centre_sample_0": "center_sample is 0 in 512 readouts of all 128 samples: 64 is used",
     "image_in_encoding_1": "encoding 1 is reconstructed",
     "lines_from_1": "lines are counted from 1 to 64, by the header from 0 to 63",
     "metres": "the field of view is 0.254 x 0.254 mm, pixels of 0.004 mm: the header is probably in metres",
-    "openrecon_header": "2x oversampling that the header leaves out",
+    "openrecon_header": "2x oversampling that is missing in the header",
     "sizes_with_point": "",
-    "z2": "encodedSpace z is 2, the data hold 1 partition",
+    "z2": "encodedSpace z is 2, the data contain 1 partition",
     "zip_header": "encodedSpace is zero-filled, 256 x 128",
 }
 """Scans that are read as the base scan is, and the warning that comes with their images."""
@@ -173,7 +173,7 @@ def test_zero_lines(make, tmp_path):
     assert outcome.psnr[0] > 23
     assert outcome.report["slices"][0]["acceleration"] == pytest.approx(2.56, abs=0.01)
     assert outcome.report["slices"][0]["acceleration_without_acs"] == pytest.approx(4, abs=0.01)
-    assert any("312 of 512 lines hold nothing but zeros" in text for text in outcome.report["warnings"])
+    assert any("312 of 512 lines contain only zeros" in text for text in outcome.report["warnings"])
 
 
 def test_truth_descending(make, tmp_path):

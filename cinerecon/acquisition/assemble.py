@@ -103,9 +103,9 @@ class CoilDropouts:
         lost = ((n_empty > 0) & (n_empty < self.n_readouts)).nonzero().ravel().tolist()
         if lost:
             coil = int(coils[lost[0]])
-            what = f"coil {coil} holds nothing but zeros in {int(n_empty[lost[0]])} of {self.n_readouts} readouts"
-            hint = f"--set preprocessing.exclude_coils=[{','.join(str(coils[i]) for i in lost)}] leaves it out"
-            raise DataError(f"{what} that other coils have measured", where=where, hint=hint)
+            what = f"coil {coil} contains only zeros in {int(n_empty[lost[0]])} of {self.n_readouts} readouts"
+            hint = f"--set preprocessing.exclude_coils=[{','.join(str(coils[i]) for i in lost)}] excludes it"
+            raise DataError(f"{what} in which other coils have signal", where=where, hint=hint)
 
 
 def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:

@@ -74,7 +74,9 @@ def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
         probe = probe_lines(calibration.where(fits & (placed.slices == placed.slices[fits][0])))
         peak = stronger_line(probe, grid.ky // 2 - grid.first_row)
     if peak is not None:
-        warn(f"the calibration lines have their peak at line {peak}, not at the centre of k-space: they are not used")
+        warn(
+            f"the calibration lines have their maximum at line {peak}, not at the centre of k-space: they are not used"
+        )
     elif not fits.all():
         warn(f"{int((~fits).sum())} calibration readouts do not fit the grid of the image: they are not used")
     return placed.where(fits & (peak is None))
@@ -104,8 +106,8 @@ def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selecti
     if rows.size == 0 or not (covers_all and is_central) or np.isin(extra, own).any():
         return selection
     warn(
-        f"lines {extra.min()} to {extra.max()} are flagged as calibration only, but no others are at the centre of "
-        "k-space, and every frame has them: they are read as lines of the image"
+        f"lines {extra.min()} to {extra.max()} are flagged as calibration only, but they are the only lines at "
+        "the centre of k-space and are present in every frame: they are used as image lines"
     )
     raw.heads["flags"][rows] |= flag_bit(CALIBRATION_AND_IMAGING)
     return replace(selection, image=np.union1d(selection.image, rows))
@@ -133,8 +135,8 @@ def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn:
     if agreement.is_one_image and agreement.is_one_gain:
         return lines
     warn(
-        f"{int(is_flagged.sum())} calibration lines differ from the image lines measured at the same point of k-space "
-        f"(correlation {agreement.correlation:.2f}, {agreement.gain:.2g} times their amplitude): they are used for "
-        "coil maps only"
+        f"{int(is_flagged.sum())} calibration lines differ from the image lines at the same position in k-space "
+        f"(correlation {agreement.correlation:.2f}, {agreement.gain:.2g} times their amplitude): they are used "
+        "for coil maps only"
     )
     return lines.where(~is_flagged)

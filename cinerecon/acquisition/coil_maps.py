@@ -132,7 +132,7 @@ def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compr
     scope = " at each position along the readout" if kind == "geometric" else ""
     loss = float(statistics.loss[n_virtual - 1])
     compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{scope}"
-    return f"{compressed}: {loss:.2%} of the energy of the signal is left out"
+    return f"{compressed}: {loss:.2%} of the signal energy is discarded"
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:

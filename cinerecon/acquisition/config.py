@@ -143,7 +143,7 @@ def select_option(counter: str, value: int) -> str:
 def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
     """Why all coils are kept although the settings ask for virtual ones; empty if they do not, or ask for as many."""
     if n_virtual == "auto":
-        reason = f"fewer leave out more than {AUTO_LOSS:.0%} of the energy of the signal"
+        reason = f"fewer would discard more than {AUTO_LOSS:.0%} of the signal energy"
         return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""
     if n_virtual is None or n_virtual <= n_coils:
         return ""

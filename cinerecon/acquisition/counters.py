@@ -134,7 +134,7 @@ def require_within_limit(image: Readouts, name: str) -> None:
         return
     i = np.flatnonzero(values == largest)[0]
     what = f"acquisition {image.rows[i]} has {name} = {largest}, limit {limit.maximum}"
-    raise HeaderError(what, where=image.at(i), hint="the counter is damaged, or the header belongs to another scan")
+    raise HeaderError(what, where=image.at(i), hint="the counter is corrupted, or the header belongs to another scan")
 
 
 def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
@@ -188,20 +188,20 @@ def _sorted_slices(image: Readouts) -> Index:
     if np.all(normals @ normals[0] > 0.99):
         spacing, thickness = float(np.diff(np.sort(along)).min()), image.encoding.recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
-            image.warn("two slices have the same position: they are in the order of their counter")
+            image.warn("two slices have the same position: slices are in the order of their counter")
         elif spacing < MIN_SPACING_FRACTION * thickness:
             image.warn(
-                f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in another unit"
+                f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in a different unit"
             )
         elif thickness > MAX_OVERLAP * spacing:
             image.warn(
-                f"slices of {thickness:.3g} mm are {spacing:.3g} mm apart: fieldOfView_mm z of the header is probably "
-                "that of all slices, and the slice thickness in the images is wrong"
+                f"slices of {thickness:.3g} mm are {spacing:.3g} mm apart: fieldOfView_mm z in the header is "
+                "probably that of the whole stack, so the slice thickness in the images is wrong"
             )
         order = np.argsort(along, kind="stable")
         return np.asarray(np.argsort(order)[slices])
     if not normals.any():
-        image.warn("slices have no direction: they are in the order of their counter")
+        image.warn("slices have no direction: slices are in the order of their counter")
     return slices
 
 
@@ -218,7 +218,7 @@ def _ends_in_zeros(image: Readouts, time: str, unmeasured: Index, maximum: int) 
     filled = stored[stored > measured.max()]
     if filled.size == 0 or stored.max() < maximum:
         return False
-    image.warn(f"the last {filled.size} frames hold nothing but zeros: they are left out")
+    image.warn(f"the last {filled.size} frames contain only zeros: they are excluded")
     return True
 
 

@@ -104,8 +104,8 @@ def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
     if abs(fov / recon_fov - 1) > 0.01 or by_matrix < SMALLEST_PHASE_OVERSAMPLING or not is_square:
         return fov
     warn(
-        f"the encoded field of view along y is that of the image, {fov:g} mm, but the matrix is {by_matrix:.3g} times "
-        f"as large, and pixels are square with that phase oversampling: {fov * by_matrix:.4g} mm is taken"
+        f"the encoded field of view along y is that of the image, {fov:g} mm, but the matrix is {by_matrix:.3g} "
+        f"times as large, and pixels are square if this is phase oversampling: {fov * by_matrix:.4g} mm is used"
     )
     return fov * by_matrix
 
@@ -118,8 +118,8 @@ def _require_axes_in_order(encoding: EncodingSpace, ky: int, path: str) -> None:
     hint = "x is the readout: exchange x and y of fieldOfView_mm"
     if abs(np.log(ratio)) > np.log(LARGEST_ANISOTROPY) and abs(exchanged - 1) < EXCHANGE_TOLERANCE:
         what = (
-            f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y by the header, and square "
-            "with x and y of the fields of view exchanged"
+            f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y by the header, but "
+            "square if x and y of the fields of view are exchanged"
         )
         raise HeaderError(what, where=path, hint=hint)
     is_as_written = _is_whole(fov_x / recon_x) and recon_y <= 1.01 * fov_y
@@ -145,22 +145,22 @@ def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
         return requested
     limit, ky = image.encoding.line_limit, image.encoding.encoded.matrix[1]
     if limit is None or limit.centre is None:
-        centre, source = ky // 2, "the header does not give the centre of k-space, which would be line"
+        centre, source = ky // 2, "the header does not contain the centre of k-space, which would be line"
     else:
         centre, source = limit.centre, "the header puts the centre of k-space at line"
         if not limit.minimum <= centre <= limit.maximum:
             what = f"kspace_encoding_step_1 centre is {centre}, outside {limit.minimum}..{limit.maximum}"
-            hint = "correct the encoding limits in the header, or name the line with --set preprocessing.ky_centre=..."
+            hint = "correct the encoding limits in the header, or set the line with --set preprocessing.ky_centre=..."
             raise HeaderError(what, where=image.path, hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
         return centre  # a damaged line number, which is reported with its readout
     strongest = stronger_line(probe, centre)
     if strongest is not None:
-        what = f"{source} {centre}; the signal has its peak at line {strongest}"
+        what = f"{source} {centre}; the signal maximum is at line {strongest}"
         if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
             hint = f"--set preprocessing.ky_centre={strongest} follows the data, ky_centre={centre} the header"
             if len(probe.lines) == ky and min(strongest, ky - strongest) <= 1:
-                hint = "the lines are in the order of an FFT: number them with the centre of k-space in the middle"
+                hint = "the lines are in FFT order: number them with the centre of k-space in the middle"
             raise HeaderError(what, where=image.path, hint=hint)
         image.warn(f"{what}: --set preprocessing.ky_centre={strongest} would correct it")
     return centre
@@ -190,7 +190,7 @@ def _phase_encode(image: Readouts, centre: int, *, is_given: bool) -> tuple[int,
     if limit is None or beyond.size:
         i = (beyond if beyond.size else outside)[0]
         what = f"acquisition {image.rows[i]} has kspace_encode_step_1 = {lines[i]}, limit {largest}"
-        hint = "the counter is damaged, or the header belongs to another scan"
+        hint = "the counter is corrupted, or the header belongs to another scan"
         raise DataError(what, where=image.at(i), hint=hint)
     half = max(centre, int(lines.max()) + 1 - centre)
     _require_rows(image, 2 * half)
@@ -259,13 +259,13 @@ def readout_oversampling(image: Readouts, ky: int) -> float:
         what = (
             f"the encoded field of view is {fov:g} mm along x, the image's {recon_fov:g} mm: a readout oversampling of "
         )
-        raise HeaderError(f"{what}{claimed:.3g} makes no sense, expected 1, 2, ...", where=image.path)
+        raise HeaderError(f"{what}{claimed:.3g} is not valid, expected 1, 2, ...", where=image.path)
     square = claimed / anisotropy(encoding, ky)
     by_matrix = encoding.encoded.matrix[0] / encoding.recon.matrix[0]
     if claimed < 1.01 and round(by_matrix) > 1 and abs(square - by_matrix) < 0.01 * by_matrix:
         image.warn(
-            f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times as "
-            "long, and pixels are square with that oversampling: it is used"
+            f"the encoded field of view is not larger than the image's, but the matrix is {by_matrix:.3g} times "
+            "as long, and pixels are square with this oversampling: it is used"
         )
         return by_matrix
     uneven = round(claimed) > 1 and round(square) >= 1 and abs(square / claimed - 1) > 0.2
@@ -279,9 +279,9 @@ def readout_oversampling(image: Readouts, ky: int) -> float:
     is_integer = round(square) > 1 and abs(square - round(square)) < 0.01
     if claimed < 1.01 and is_integer and _energy_beyond(image, square) < MOST_BEYOND:
         image.warn(
-            f"pixels are {square:.3g} times as long along y as along x, and the outer part of the image is empty along "
-            f"x: if the header leaves out the readout oversampling, multiply x of fieldOfView_mm in encodedSpace by "
-            f"{square:.3g}"
+            f"pixels are {square:.3g} times as long along y as along x, and the outer part of the image is empty "
+            "along x: if the readout oversampling is missing in the header, multiply x of fieldOfView_mm in "
+            f"encodedSpace by {square:.3g}"
         )
     if abs(claimed - round(claimed)) > 0.01 * claimed:
         image.warn(f"the readout oversampling is {claimed:.3g}, not a whole number")

@@ -157,17 +157,17 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
         yield "remove the samples marked to be discarded"
     if lines.reverse.any():
-        yield f"flip {len(np.unique(lines.row[lines.reverse]))} readouts that ran backwards"
+        yield f"reverse {len(np.unique(lines.row[lines.reverse]))} readouts that were acquired backwards"
     if layout.raw.header.has_pilot_tone:
-        yield "leave out the samples that the pilot tone corrupts: the first 3 and the last of each readout"
+        yield "discard the samples corrupted by the pilot tone: the first 3 and the last of each readout"
     if lines.n_samples.min() < grid.kx:
         yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo, zero-filled"
     if uses_fft(layout.raw, config):
-        yield "mirror k-space: Siemens images are its forward transform"
+        yield "mirror k-space: Siemens images are the forward Fourier transform of k-space"
     if grid.x < grid.kx:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
     if config.exclude_coils:
-        yield f"leave out coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
+        yield f"exclude coils {', '.join(map(str, sorted(set(config.exclude_coils))))}"
     if config.whiten and len(layout.noise):
         yield "whiten the coils"
     if layout.gating.is_retro:
@@ -183,7 +183,7 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield kept
     elif config.n_virtual_coils is not None:
         scope = "of each position along the readout" if config.compression == "geometric" else "of all samples"
-        number = f"as few as keep {1 - AUTO_LOSS:.0%} of the signal energy"
+        number = f"the smallest number that keeps {1 - AUTO_LOSS:.0%} of the signal energy"
         number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"
         yield f"compress to virtual coils, {number}, the principal components {scope}"
     if len(layout.coils) > 1:

@@ -225,7 +225,7 @@ def require_signal(is_signal: bool, layout: ScanLayout, number: int) -> None:
 def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
     """Refuse samples whose squares underflow; samples that are too large are refused when they are read."""
     if 0 < largest_sample < SMALLEST_SAMPLE:
-        what = f"the samples are no larger than {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
+        what = f"the largest sample is {largest_sample:.1g}, expected at least {SMALLEST_SAMPLE:g}"
         raise DataError(what, where=str(raw.path), hint=RESCALE)
 
 

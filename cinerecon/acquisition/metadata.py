@@ -62,7 +62,7 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
     rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
     is_moving = rotation > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1
     read, phase, across = (vector(direction / np.linalg.norm(direction)) for direction in directions)
-    warning = "position or directions change within a slice: those of its first readout are used"
+    warning = "position or directions change within a slice: the values of its first readout are used"
     return Geometry(vector(position), read, phase, across, patient_position), [warning] if is_moving else []
 
 
@@ -94,7 +94,7 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
     interval_ms = stamped[-1] / (n_frames - 1)
     if interval_ms <= LONGEST_FRAME_MS:
         return stamped, []
-    hint = "the unit of the stamps is probably another, --set preprocessing.tick_ms=..., and frame times are wrong"
+    hint = "the time stamps probably have a different unit (--set preprocessing.tick_ms=...), and frame times are wrong"
     return stamped, [f"frames are {interval_ms:.4g} ms apart by the time stamps, which is long for a cine: {hint}"]
 
 

@@ -60,7 +60,7 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
     if values[0] <= 10 * np.finfo(values.dtype).eps * values[-1]:
         silent = np.flatnonzero(variance <= 0)
         what = f"coil {silent[0]} has no noise" if silent.size else "the noise covariance is singular"
-        raise DataError(what, hint="use a longer noise scan, leave the coil out, or reconstruct without whitening")
+        raise DataError(what, hint="use a longer noise scan, exclude the coil, or reconstruct without whitening")
     return np.asarray(np.tril(np.linalg.inv(np.linalg.cholesky(correlation))) * scale)
 
 
@@ -105,7 +105,7 @@ def without_signal(noise: Readouts) -> Readouts:
     noise.warn(
         f"{int(is_loud.sum())} of {len(noise)} readouts with flag {NOISE} (noise) have up to "
         f"{amplitude.max() / usual:.2g} times the amplitude of the others, such as acquisition "
-        f"{noise.rows[is_loud][0]}: they are not used as noise; if they are lines of the image, it lacks them"
+        f"{noise.rows[is_loud][0]}: they are not used as noise; if they are image lines, the image lacks them"
     )
     return noise.where(~is_loud)
 
@@ -127,7 +127,7 @@ def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
     if other.size:
         i = other[0]
         what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
-        hint = "use the noise scan of the same coils, or --set preprocessing.whiten=false"
+        hint = "use a noise scan with the same coils, or --set preprocessing.whiten=false"
         raise DataError(what, where=noise.at(i), hint=hint)
     scale = noise_scale(image, noise)
     if scale is None:
@@ -161,9 +161,9 @@ def read_whitening(image: Readouts, noise: Readouts, coils: Index) -> Matrix | N
         return None
     for coil in silent.tolist():
         if _has_signal(image, coil):
-            hint = f"--set preprocessing.exclude_coils=[{coil}] leaves it out, preprocessing.whiten=false keeps all"
+            hint = f"--set preprocessing.exclude_coils=[{coil}] excludes it, preprocessing.whiten=false keeps all coils"
             raise DataError(f"coil {coil} has signal, but no noise", where=noise.path, hint=hint)
-        noise.warn(f"coil {coil} has neither noise nor signal: it is left out")
+        noise.warn(f"coil {coil} has neither noise nor signal: it is excluded")
     measured = np.setdiff1d(coils, silent)
     try:
         whitening = whitening_matrix(covariance[measured][:, measured]).astype(np.complex64)

@@ -188,7 +188,7 @@ def _require_placement(image: Readouts, lines: Lines, kx: int) -> None:
         i = without_echo[0]
         head = image.heads[i]
         what = (
-            f"center_sample is {head['center_sample']}, outside of the used samples {head['discard_pre']} to "
+            f"center_sample is {head['center_sample']}, outside the used samples {head['discard_pre']} to "
             f"{head['number_of_samples'] - head['discard_post'] - 1}: they have no echo"
         )
         hint = "correct discard_pre, discard_post or center_sample; --set preprocessing.center_sample=... sets the last"
@@ -217,7 +217,7 @@ def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
         f"slice {without[0]} has no line at the centre of k-space, line {centre}; the nearest are "
         f"{' and '.join(str(line) for line in np.sort(nearest))}"
     )
-    hint = "central lines that are flagged as calibration or noise, but not as imaging, are not lines of the image"
+    hint = "central lines that are flagged as calibration or noise but not as imaging are not used as image lines"
     raise DataError(what, where=str(raw.path), hint=hint)
 
 
@@ -243,11 +243,11 @@ def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
     numbers = different[:, 2] - grid.first_row
     what = (
         f"the header has {factor}-fold acceleration along ky and {grid.ky} rows, but lines {numbers.min()} to "
-        f"{numbers.max()} are all measured: are they numbered without the lines between them?"
+        f"{numbers.max()} are all measured: are they numbered without the skipped lines?"
     )
     hint = (
-        f"number them 0, {factor}, {2 * factor}, ..., with the limits and the centre; or, if the phase resolution is "
-        "low and nothing was left out, set accelerationFactor to 1"
+        f"number them 0, {factor}, {2 * factor}, ..., with the limits and the centre; or, if the phase resolution "
+        "is low and no lines were skipped, set accelerationFactor to 1"
     )
     raise DataError(what, where=str(raw.path), hint=hint)
 

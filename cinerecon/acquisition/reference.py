@@ -108,7 +108,7 @@ def read_truth(
         if images is None or images.shape[1] != data.n_frames:
             return None, []
         if len(images) < n_slices:
-            return None, [f"the truth in the file has {len(images)} of {n_slices} slices: it is not used"]
+            return None, [f"the reference in the file has {len(images)} of {n_slices} slices: it is not used"]
         maps = _array(group, "csm", data)
         number, warnings = _match_slice(images, maps, data, coil_matrix)
         if number is None:
@@ -154,9 +154,9 @@ def _match_slice(
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best
     if correlations[number] < MIN_CORRELATION:
-        return None, ["the truth in the file is of another scan than its samples: it is not used"]
+        return None, ["the reference in the file belongs to another scan: it is not used"]
     if number != own:
-        text = "the slices of the truth in the file are in another order: they are matched by their content"
+        text = "the slices of the reference in the file are in a different order: they are matched by their content"
         return number, [text]
     return number, []
 

@@ -122,7 +122,7 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     n_image = int(rest.sum())
     drop(unmeasured, "only zeros: not measured")
     if unmeasured.any():
-        warn(f"{int(unmeasured.sum())} of {n_image} lines hold nothing but zeros: they count as not measured")
+        warn(f"{int(unmeasured.sum())} of {n_image} lines contain only zeros: they are treated as not measured")
     calibration = (calibration_only & ~is_incompatible) | (rest & has_flag(heads, CALIBRATION_AND_IMAGING))
     return Selection(
         image=np.flatnonzero(rest),
@@ -148,7 +148,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
         is_other = values != value
         if is_other.all():
             what = f"no image lines have {counter} {value}, only {', '.join(map(str, np.unique(values)[:8]))}"
-            hint = f"choose {select_option(counter, values.min())}"
+            hint = f"use {select_option(counter, values.min())}"
             raise DataError(what, where=str(raw.path), hint=hint)
         if is_other.any():
             dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))
@@ -175,7 +175,7 @@ def choose_encoding(image: Readouts, requested: int | None) -> int:
     n_encodings = len(image.raw.header.encodings)
     chosen = int(references[0]) if references.size else 0
     if n_encodings > 1:
-        others = f"; --set preprocessing.encoding={references[1]} chooses another" if len(references) > 1 else ""
+        others = f"; --set preprocessing.encoding={references[1]} selects another one" if len(references) > 1 else ""
         image.warn(f"the header describes {n_encodings} encodings: encoding {chosen} is reconstructed{others}")
     return chosen
 
@@ -238,7 +238,7 @@ def require_alike(image: Readouts) -> None:
     empty = np.flatnonzero(remaining <= 0)
     if empty.size:
         i = empty[0]
-        what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: none is left"
+        what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: none remain"
         raise DataError(what, where=image.at(i))
     for centre in np.unique(heads["center_sample"]):
         same = heads["center_sample"] == centre

@@ -243,7 +243,7 @@ def subject_in_path(pattern: str, path: Path) -> str:
     except re.error as error:
         raise ConfigError(f"'{pattern}' is not a regular expression: {error}", where="--subject") from None
     if match is None:
-        raise DataError(f"the path does not match the pattern of subjects '{pattern}'", where=str(path))
+        raise DataError(f"the path does not match the subject pattern '{pattern}'", where=str(path))
     return "-".join(part for part in match.groups() if part) or match.group()
 
 

@@ -93,7 +93,7 @@ def test_a_coil_that_is_lost_in_a_part_of_the_scan_is_refused_unless_it_is_left_
     for row in np.flatnonzero(rows[lost]):
         scan.samples[row] = scan.samples[row] * np.array([[1], [1], [0]], np.complex64)
     path = scan.write(tmp_path / "scan.h5")
-    with pytest.raises(DataError, match=f"coil 2 holds nothing but zeros in {rows[lost].sum()} of 36") as caught:
+    with pytest.raises(DataError, match=f"coil 2 contains only zeros in {rows[lost].sum()} of 36") as caught:
         open_scan(path, PLAIN).read_slice(0)
     assert "exclude_coils=[2]" in caught.value.hint
     data = open_scan(path, AcquisitionConfig(csm="walsh", exclude_coils=[2])).read_slice(0)

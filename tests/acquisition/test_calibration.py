@@ -74,7 +74,7 @@ def test_unusable_calibration_lines(tmp_path):
     only = (scan.heads["flags"] & (1 << 19)) > 0
     scan.heads["idx"]["kspace_encode_step_1"][only] -= 15
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    assert any("peak at line 9, not at the centre" in text for text in opened.plan.warnings)
+    assert any("maximum at line 9, not at the centre" in text for text in opened.plan.warnings)
     assert opened.plan.dropped[0].n_readouts == 12
     scan.heads["idx"]["kspace_encode_step_1"][only] += 15
     scan.heads["center_sample"][only] += 4

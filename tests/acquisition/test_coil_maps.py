@@ -35,7 +35,7 @@ def test_coils_compressed_while_readouts_are_read_are_those_of_whole_kspace(read
     turned = torch.sgn((data.kspace.conj() * expected).sum((0, 2, 3), keepdim=True))  # the phase of each is free
     assert relative_error(data.kspace * turned, expected) < 1e-4
     loss = float(statistics.loss[2])
-    assert data.meta.compression == f"6 coils compressed to 3: {loss:.2%} of the energy of the signal is left out"
+    assert data.meta.compression == f"6 coils compressed to 3: {loss:.2%} of the signal energy is discarded"
     assert plain.meta.compression == ""
 
 
@@ -61,7 +61,7 @@ def test_coils_that_are_all_kept_are_stated(read, n_coils, asked, text, compress
 def test_coils_that_all_hold_signal_are_kept(read):
     data = read(small_scan(n_coils=2), config=AcquisitionConfig(csm="walsh", n_virtual_coils="auto"))
     assert data.n_coils == 2
-    text = "all 2 coils are kept: fewer leave out more than 1% of the energy of the signal"
+    text = "all 2 coils are kept: fewer would discard more than 1% of the signal energy"
     assert data.meta.compression == text
 
 

@@ -280,7 +280,7 @@ class TestSegments:
         scan.heads["idx"]["repetition"] = scan.heads["idx"]["kspace_encode_step_1"] // 4
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert warned(result, "3 values of repetition measure other lines of the same phase")
+        assert warned(result, "3 values of repetition contain different lines of the same phase")
         one = opened(scan, "select.repetition=1").read_slice(0)
         assert one.mask[0, 0, :, 0].sum() == 4
 
@@ -315,13 +315,15 @@ class TestSegments:
         scan.space["limits"]["slice"] = (2, 0)
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert warned(result, "3 slices have one position")
+        assert warned(result, "3 slices have the same position")
 
     @pytest.mark.parametrize("counter", ["set", "contrast"])
     def test_heartbeats_counted_as_sets(self, opened, counter):
         scan = small_scan()
         scan.heads["idx"][counter] = scan.heads["idx"]["kspace_encode_step_1"] // 4
-        with pytest.raises(UnsupportedError, match=f"3 {counter}s measure other lines of the same frames") as caught:
+        with pytest.raises(
+            UnsupportedError, match=f"3 {counter}s contain different lines of the same frames"
+        ) as caught:
             opened(scan)
         assert f"combine=[{counter}]" in caught.value.hint
         assert_slices(opened(scan, f"combine=[{counter}]"), scan.kspace)
@@ -386,7 +388,7 @@ class TestEncodedSpace:
         scan.heads["idx"]["kspace_encode_step_2"] = 1
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert warned(result, "encodedSpace z is 2, the data hold 1 partition")
+        assert warned(result, "encodedSpace z is 2, the data contain 1 partition")
         scan.space["limits"]["kspace_encoding_step_2"] = (1, 0)
         with pytest.raises(UnsupportedError, match=r"a 3-D scan .2 partitions"):
             opened(scan)
@@ -399,7 +401,7 @@ class TestEncodedSpace:
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert result.plan.pixel_size_mm == pytest.approx((20, 20))
-        assert warned(result, f"{factor}x oversampling that the header leaves out")
+        assert warned(result, f"{factor}x oversampling that is missing in the header")
         scan.heads["center_sample"] = 8 * factor - 3
         with pytest.raises(DataError, match="encodedSpace x is 16"):
             opened(scan)
@@ -438,7 +440,7 @@ class TestEncodedSpace:
         scan.heads["idx"]["kspace_encode_step_1"] += (y - 12) // 2
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert not warned(result, "measured in no frame")
+        assert not warned(result, "not measured in any frame")
 
     def test_a_field_of_view_without_its_oversampling(self, opened):
         scan = small_scan()
@@ -494,7 +496,7 @@ class TestEncodedSpace:
         for row in range(36):
             scan.append(row, 5 * scan.samples[row])["encoding_space_ref"] = 1
         assert_slices(opened(scan), scan.kspace)
-        assert warned(opened(scan), "--set preprocessing.encoding=1 chooses another")
+        assert warned(opened(scan), "--set preprocessing.encoding=1 selects another one")
         assert_slices(opened(scan, "encoding=1"), 5 * scan.kspace)
         with pytest.raises(UnsupportedError, match="encoding 2 has no image lines, only encoding 0, 1"):
             opened(scan, "encoding=2")
@@ -538,7 +540,7 @@ class TestEchoCentre:
             opened(scan)
         assert f"--set preprocessing.center_sample={right} follows the data" in caught.value.hint
         assert_slices(opened(scan, f"center_sample={right}"), scan.kspace)
-        with pytest.raises(ConfigError, match="the readouts hold 22"):
+        with pytest.raises(ConfigError, match="the readouts contain 22"):
             opened(scan, "center_sample=22")
 
     @pytest.mark.parametrize("early", [True, False])
@@ -606,7 +608,7 @@ class TestUnmeasured:
             scan.samples[row] = 0 * scan.samples[row]
         filled = opened(scan)
         assert_slices(filled, scan.kspace)
-        assert warned(filled, f"{(~is_measured).sum()} of 72 lines hold nothing but zeros")
+        assert warned(filled, f"{(~is_measured).sum()} of 72 lines contain only zeros")
         assert filled.read_slice(0).reference is None
         without = filled.plan
         scan.keep(is_measured)
@@ -618,7 +620,7 @@ class TestUnmeasured:
             scan.samples[row] = 0 * scan.samples[row]
         result = opened(scan)
         assert_slices(result, scan.kspace[:, :3])
-        assert warned(result, "the last 2 frames hold nothing but zeros: they are left out")
+        assert warned(result, "the last 2 frames contain only zeros: they are excluded")
         for row in np.flatnonzero(scan.heads["idx"]["phase"] == 1):
             scan.samples[row] = 0 * scan.samples[row]
         with pytest.raises(DataError, match=r"frame 1 .* holds no lines"):
@@ -646,7 +648,7 @@ class TestIncompleteFrames:
         result = opened(scan)
         assert_slices(result, scan.kspace)
         words = "frame 4 has 6 of 12 lines; frame 5 has 3 of 12 lines, none at the centre"
-        assert warned(result, words, "--frames 0:4 leaves them out")
+        assert warned(result, words, "--frames 0:4 excludes them")
         assert (result.plan.fewest_lines, result.plan.most_lines) == (3, 12)
 
     def test_a_missing_line_is_named(self, opened):
@@ -720,7 +722,7 @@ class TestRemovedOversampling:
         assert_slices(result, scan.kspace)
         assert result.plan.matrix == (12, 16)
         assert result.plan.pixel_size_mm == pytest.approx((20, 20))
-        assert warned(result, "before oversampling was removed") == (centre == 16)
+        assert warned(result, "before removal of oversampling") == (centre == 16)
         assert warned(result, "2x oversampling that was removed") == (space == "measured")
 
     def test_other_impossible_centres_are_refused(self, opened):
@@ -742,4 +744,4 @@ class TestRemovedOversampling:
         expected = opened(small_scan_whole).read_slice(0)
         assert relative_error(data.kspace, expected.kspace) < 1e-6
         assert torch.equal(data.mask, expected.mask)
-        assert warned(result, "2x oversampling that the header leaves out")
+        assert warned(result, "2x oversampling that is missing in the header")

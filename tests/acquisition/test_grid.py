@@ -56,7 +56,7 @@ def test_a_centre_that_the_data_contradict(tmp_path, is_in_header):
         del scan.space["limits"]["kspace_encoding_step_1"]
     path = scan.write(tmp_path / "scan.h5")
     peak = 32 if is_in_header else 16
-    with pytest.raises(HeaderError, match=f"peak at line {peak}") as caught:
+    with pytest.raises(HeaderError, match=f"maximum is at line {peak}") as caught:
         open_scan(path, PLAIN)
     assert f"ky_centre={peak} follows the data" in caught.value.hint
     data = open_scan(path, AcquisitionConfig(csm="walsh", ky_centre=peak)).read_slice(0)
@@ -65,7 +65,7 @@ def test_a_centre_that_the_data_contradict(tmp_path, is_in_header):
     if is_in_header:
         assert open_scan(path, AcquisitionConfig(ky_centre=5)).plan.encoded_matrix[0] > 64
         scan.space["limits"]["kspace_encoding_step_1"] = (63, 26)
-        assert any("peak at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)
+        assert any("maximum is at line 32" in text for text in open_scan(scan.write(path), PLAIN).plan.warnings)
     with pytest.raises(ConfigError, match="line 99"):
         open_scan(path, AcquisitionConfig(ky_centre=99))
 
@@ -115,7 +115,7 @@ def test_oversampling_that_the_fields_of_view_and_the_image_matrix_leave_out_is_
     scan.space["fov"] = scan.space["recon_fov"] = (320.0, 320.0)
     scan.space["recon"] = (32, 32)
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
-    assert any("if the header leaves out the readout oversampling" in text for text in warnings) == is_oversampled
+    assert any("if the readout oversampling is missing in the header" in text for text in warnings) == is_oversampled
 
 
 def test_a_block_of_less_than_half_the_lines_is_no_full_scan(read):
@@ -174,7 +174,7 @@ def test_phase_oversampling_of_the_matrix_alone(tmp_path):
     data = opened.read_slice(0)
     assert data.meta.pixel_size_mm == (20.0, 20.0)
     assert relative_error(data.kspace, scan.kspace[0]) < 1e-5
-    assert any("with that phase oversampling: 320 mm is taken" in text for text in opened.plan.warnings)
+    assert any("if this is phase oversampling: 320 mm is used" in text for text in opened.plan.warnings)
 
 
 @pytest.mark.parametrize("recon", [(16, 16), (16, 12)])

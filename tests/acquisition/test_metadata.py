@@ -93,7 +93,7 @@ def test_frame_times_of_a_scan_that_was_stopped(meta_of):
     ("bend", "words"),
     [
         (lambda scan: scan.space.update(vendor="GE"), "times of the frames are unknown"),
-        (lambda scan: scan.space.update(vendor=""), "rotated by 180 degrees, and --set preprocessing.transform=fft"),
+        (lambda scan: scan.space.update(vendor=""), "rotated by 180 degrees, which --set preprocessing.transform=fft"),
         (
             lambda scan: scan.space.update(extra="<sequenceParameters><TR>12</TR></sequenceParameters>"),
             "12 ms by TR in the header, 25 ms by the time stamps",

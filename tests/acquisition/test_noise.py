@@ -99,7 +99,7 @@ def test_coils_that_are_broken(tmp_path):
     scan.space["vendor"] = "SIEMENS"
     path = scan.write(tmp_path / "scan.h5")
     opened = open_scan(path, config)
-    assert "coil 1 has neither noise nor signal: it is left out" in inspect_scan(path, config).warnings
+    assert "coil 1 has neither noise nor signal: it is excluded" in inspect_scan(path, config).warnings
     data = opened.read_slice(0)
     assert data.n_coils == 2
     expected = torch.linalg.vector_norm(ifft2c(scan.kspace[0])[:, [0, 2]], dim=1)
@@ -243,7 +243,7 @@ def test_a_noise_scan_of_another_gain_is_reported(read, factor, is_reported):
     scan.samples = [
         factor * samples if noise else samples for samples, noise in zip(scan.samples, is_noise, strict=True)
     ]
-    texts = [text for text in read(scan).meta.warnings if "another gain or dwell time" in text]
+    texts = [text for text in read(scan).meta.warnings if "a different gain or dwell time" in text]
     assert len(texts) == is_reported
     if is_reported:
         assert float(texts[0].split("has ")[1].split()[0]) == pytest.approx(1 / factor, rel=0.3)
@@ -260,6 +260,6 @@ def test_a_coil_whose_gain_differs_from_that_in_the_noise_scan_is_reported(tmp_p
         samples += added
         samples[1] *= gain
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0).meta.warnings
-    texts = [text for text in warnings if "coil 1: its noise" in text]
+    texts = [text for text in warnings if "coil 1: the ratio of its noise" in text]
     assert len(texts) == n_reported
     assert not any("coil 0" in text or "coil 2" in text for text in warnings)

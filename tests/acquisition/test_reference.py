@@ -67,7 +67,7 @@ def test_slices_stored_from_top_to_bottom(scan):
     slices = slices_of(scan)
     assert [quality(data) for data in slices] == pytest.approx(ascending[::-1], abs=0.1)
     assert [data.meta.reference_is for data in slices] == ["truth"] * 3
-    assert "the slices of the truth in the file are in another order" in slices[0].meta.warnings[-1]
+    assert "the slices of the reference in the file are in a different order" in slices[0].meta.warnings[-1]
     for truth, data in zip(read_truth(scan), slices, strict=True):
         assert psnr(truth.image.abs(), finish_image(data.reference, data).abs()) > 35, "as a file of truth for evaluate"
 
@@ -91,11 +91,11 @@ def test_a_reference_of_another_scan_is_not_used(scan, tmp_path):
             file[f"truth/{name}"][...] = np.roll(values, 9, -1)
     for data in slices_of(scan):
         assert data.meta.reference_is == "all samples"
-        assert "the truth in the file is of another scan than its samples: it is not used" in data.meta.warnings
+        assert "the reference in the file belongs to another scan: it is not used" in data.meta.warnings
 
 
 def test_a_reference_of_fewer_slices_is_not_used(scan):
     change_truth(scan, lambda values: values[:2])
     for data in slices_of(scan):
         assert data.meta.reference_is == "all samples"
-        assert "the truth in the file has 2 of 3 slices: it is not used" in data.meta.warnings
+        assert "the reference in the file has 2 of 3 slices: it is not used" in data.meta.warnings

@@ -125,7 +125,7 @@ def test_sets_belong_to_raw_scans(call, tmp_path):
     np.save(tmp_path / "k.npy", np.ones((4, 2, 16, 16), np.complex64))
     code, printed = call("inspect k.npy --axes frames,coils,ky,kx --set-index 1")
     assert code == 2
-    assert "preprocessing.select applies to ISMRMRD and Siemens raw scans" in printed
+    assert "preprocessing.select applies only to ISMRMRD and Siemens raw scans" in printed
 
 
 def test_the_library_refuses_them_too(tmp_path):

@@ -342,7 +342,7 @@ def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
     assert subjects() == ["sax", "lax"]
     assert subjects(subject=r"P\d+") == ["P007", "P007"]
     assert subjects() == ["sax", "lax"]
-    with pytest.raises(DataError, match="does not match the pattern of subjects"):
+    with pytest.raises(DataError, match="does not match the subject pattern"):
         subjects(subject="sax")
     with pytest.raises(ConfigError, match="not a regular expression"):
         subjects(subject="(")

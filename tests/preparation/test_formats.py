@@ -160,7 +160,9 @@ def test_a_case_warns_of_other_settings(scan, tmp_path):
     )
     with pytest.raises(DataError, match="there is no slice 1, the file has only slice 0"):
         open_scan(case).read_slice(1)
-    with pytest.raises(ConfigError, match="--noise applies to ISMRMRD and Siemens raw scans, this is a prepared case"):
+    with pytest.raises(
+        ConfigError, match="--noise applies only to ISMRMRD and Siemens raw scans, but this is a prepared case"
+    ):
         open_scan(case, noise=scan)
 
 

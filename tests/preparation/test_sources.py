@@ -157,7 +157,7 @@ def test_settings_with_former_names_are_the_same():
 def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
     report = run(archive, subject="(anna)")
     assert {row.subject for row in report.rows} == {"anna"}
-    assert report.refused[0].what == "the path does not match the pattern of subjects '(anna)'"
+    assert report.refused[0].what == "the path does not match the subject pattern '(anna)'"
     with pytest.raises(ConfigError, match="not a regular expression"):
         run(archive, to="other", subject="(anna")
 
@@ -241,21 +241,24 @@ def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
     data = read_case(tmp_path / "data" / row.case)
     assert row.marks == "zero-padded"
     assert data.mask[0, 0, :, 0].tolist() == [False] * 3 + [True] * 27 + [False] * 2
-    assert "the outer 5 of 32 lines of k-space are empty: they count as not measured" in data.meta.warnings
+    assert "the outer 5 of 32 lines of k-space are empty: they are treated as not measured" in data.meta.warnings
     kspace[..., 7, :] = 0
     write_v73(tmp_path / "gap/FullSample/P001/cine_sax.mat", kspace_full=kspace)
     report = run(tmp_path / "gap", to="gaps")
     data = read_case(tmp_path / "gaps" / report.rows[0].case)
     assert (data.reference, data.mask[:, 0, 7].any()) == (None, False)
     assert report.rows[0].acceleration == round(32 / 26, 4)
-    claim = "18 of 96 lines hold nothing but zeros, though the file counts as fully sampled: they count as not measured"
+    claim = (
+        "18 of 96 lines contain only zeros, although the file is supposed to be fully sampled: they are treated "
+        "as not measured"
+    )
     assert claim in report.warnings
     mask = np.ones((32, 30))
     mask[20] = 0
     write_v73(tmp_path / "wrong/AccFactor04/P001/cine_sax.mat", kspace_sub04=kspace)
     write_v73(tmp_path / "wrong/AccFactor04/P001/cine_sax_mask.mat", mask04=mask + 0j)
     (refusal,) = run(tmp_path / "wrong", to="wrongs").refused
-    assert refusal.what == "the file holds samples where its mask says that nothing was measured"
+    assert refusal.what == "the file contains samples where its mask marks nothing as measured"
 
 
 def test_a_damaged_nifti_file_stops_no_other(run, archive, cine):

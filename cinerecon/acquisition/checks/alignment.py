@@ -24,7 +24,9 @@ MIN_COILS = 3
 MIN_BALANCE = 0.6
 """Smallest ratio of the mean differences of the two directions; readouts that resemble their own mirror image have
 small ones."""
-ALTERNATING = "an RF phase cycle or a shift was not corrected, and the image is at the edges of the field of view"
+ALTERNATING = (
+    "RF phase cycling or a shift was not corrected, and the image is shifted to the edges of the field of view"
+)
 SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
@@ -57,8 +59,8 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
         If no sample has an imaginary part, and some have a real one.
     """
     if has_real and not has_imaginary:
-        hint = "write real and imaginary parts of the samples, not their magnitude or real part"
-        raise DataError("no sample has an imaginary part: k-space is complex", where=where, hint=hint)
+        hint = "store the real and imaginary parts of the samples, not their magnitude or real part"
+        raise DataError("no sample has an imaginary part, but k-space is complex", where=where, hint=hint)
 
 
 def backward_warnings(central: CentralReadouts) -> Iterator[str]:
@@ -67,14 +69,16 @@ def backward_warnings(central: CentralReadouts) -> Iterator[str]:
     backward = find_backward(lines.samples)
     if not backward.size:
         return
-    text = f"{len(backward)} of {len(lines.samples)} central readouts seem to run opposite to the others"
+    text = (
+        f"{len(backward)} of {len(lines.samples)} central readouts seem to be in reverse order compared with the others"
+    )
     if central.rows is None or central.is_reversed is None:
         yield f"{text}: if so, do not trust the image"
     else:
         index = lines.indices[backward]
         yield (
-            f"{text}, such as acquisition {central.rows[index[0]]}; {int(central.is_reversed[index].sum())} have flag "
-            "22 (reverse): if the flags are wrong, lines are mirrored, and the image is not to be trusted"
+            f"{text}, such as acquisition {central.rows[index[0]]}; {int(central.is_reversed[index].sum())} have "
+            "flag 22 (reverse): if the flags are wrong, lines are mirrored; do not trust the image"
         )
 
 
@@ -117,8 +121,8 @@ def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
     outside = 1 - float(power[centre_slice(len(power), central.n_columns)].sum()) / total if total else 0.0
     if outside > MAX_ENERGY_OUTSIDE:
         yield (
-            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off; "
-            "--set preprocessing.remove_oversampling=false keeps it"
+            f"{outside:.0%} of the signal is outside the field of view of the image along x and is cut off; --set "
+            "preprocessing.remove_oversampling=false keeps it"
         )
     elif central.rows is None and outside > MAX_ENERGY_BEYOND and _energy_beyond_along_y(central) < EMPTY_BEYOND:
         yield (

@@ -63,8 +63,8 @@ def saturation_warnings(central: CentralReadouts) -> Iterator[str]:
     largest = int(np.sum(positions, axis=0).max())
     if largest >= MIN_AT_LIMIT:
         yield (
-            f"samples at {largest} positions around the centre of k-space have the same largest value: the receiver "
-            "was saturated, do not trust the image"
+            f"samples at {largest} positions around the centre of k-space have the same maximum value: the "
+            "receiver was saturated; do not trust the image"
         )
 
 
@@ -119,8 +119,8 @@ def frame_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator
     if differing.size:
         most = ratio[differing[np.abs(np.log(ratio[differing])).argmax()]]
         yield (
-            f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the others; "
-            "different gain or contrast, or not in the steady state"
+            f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the "
+            "others: different gain or contrast, or not in the steady state"
         )
 
 
@@ -156,8 +156,8 @@ def line_gain_warnings(
                 first, last = ky[i + 1] - first_row, ky[j] - first_row
                 yield (
                     f"lines {first} to {last}{where} have about {np.exp((steps[i] - steps[j]) / 2):.2g} times the "
-                    "amplitude that the lines next to them suggest: calibration lines of another contrast or gain? "
-                    "do not trust the image"
+                    "amplitude expected from adjacent lines: calibration lines with a different contrast or "
+                    "gain? do not trust the image"
                 )
                 return
     largest = int(np.abs(steps).argmax())

@@ -108,7 +108,7 @@ def require_order(stored: StoredSlice) -> None:
     coils = min(correlation(first, second) for first, second in pairwise(kspace[0].numpy()))
     frames = max(correlation(first, second) for first, second in pairwise(kspace[:, 0].numpy()))
     if coils > SIMILAR_COILS and frames < coils - CORRELATION_MARGIN:
-        what = f"adjacent coils are more alike (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
+        what = f"adjacent coils are more similar (correlation {coils:.2f}) than adjacent frames ({frames:.2f})"
         raise DataError(f"{what}: these axes seem to be exchanged", where=stored.where, hint=stored.order_hint)
 
 
@@ -125,7 +125,7 @@ def require_readouts(stored: StoredSlice) -> None:
     is_alike = bool((mask == columns[:, :, None]).all())
     steps = columns[:, 0].int().diff(dim=-1).ne(0).sum(-1) if columns.shape[-1] > 1 else torch.zeros(1)
     if is_alike and int(steps.max()) > 2:
-        what = "the pattern leaves out columns of kx, and no line of ky: these axes seem to be exchanged"
+        what = "the pattern skips columns of kx but no line of ky: these axes seem to be exchanged"
         raise DataError(what, where=stored.where, hint=stored.order_hint)
 
 

@@ -91,7 +91,7 @@ class CentralReadouts:
     def exclusion(self, coils: Index) -> str:
         """Text with the option that leaves coils out; empty for arrays, which have no such option."""
         listed, pronoun = ",".join(map(str, coils)), "them" if len(coils) > 1 else "it"
-        return "" if self.rows is None else f"; --set preprocessing.exclude_coils=[{listed}] leaves {pronoun} out"
+        return "" if self.rows is None else f"; --set preprocessing.exclude_coils=[{listed}] excludes {pronoun}"
 
     def spread_over_frames(self, distance: int, n_frames: int) -> Index:
         """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""

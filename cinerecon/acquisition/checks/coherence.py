@@ -117,8 +117,9 @@ def phase_warnings(central: CentralReadouts) -> Iterator[str]:
     coherence = float(sums / np.abs(products).sum()) if products.any() else 1.0
     if coherence < MIN_COHERENCE:
         yield (
-            f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, of cines 0.83 to "
-            "1): an RF phase or a frequency drift was not corrected; do not trust images that combine frames"
+            f"the phase of the central lines changes from frame to frame (coherence {coherence:.2f}, expected "
+            "0.83 to 1): an RF phase or a frequency drift was not corrected; do not trust images that combine "
+            "frames"
         )
 
 
@@ -127,9 +128,9 @@ def velocity_warnings(layout: ScanLayout) -> Iterator[str]:
     venc_cm_s = layout.raw.header.venc_cm_s
     if venc_cm_s is not None and _alternates(layout):
         yield (
-            f"the header has a VENC of {venc_cm_s:g} cm/s and the readouts are of one set, but every other frame "
-            "differs: are velocity encodings numbered as frames? if so, number them in the counter set, and do not "
-            "trust this image"
+            f"the header has a VENC of {venc_cm_s:g} cm/s and the readouts belong to one set, but every other "
+            "frame is different: are velocity encodings numbered as frames? if so, number them in the counter "
+            "set, and do not trust this image"
         )
 
 

@@ -67,8 +67,8 @@ def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
     if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
         listed = ",".join(map(str, noisy))
         yield (
-            f"{plural('coil', len(noisy))} {listed}: noise as strong as the signal of the others and no signal"
-            f"{central.exclusion(noisy)}"
+            f"{plural('coil', len(noisy))} {listed}: only noise, as strong as the signal of the "
+            f"others{central.exclusion(noisy)}"
         )
 
 
@@ -109,8 +109,8 @@ def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
     rows = [part.where(index[np.searchsorted(ky, common)]) for part, (ky, index) in zip(parts, first, strict=True)]
     if are_coils_exchanged([*zip(*map(layout.samples, rows), strict=True)]):
         yield (
-            "the coils of the calibration lines are in another order than those of the image lines, or are other "
-            "coils: do not trust coil maps and image"
+            "the coils of the calibration lines are in a different order than those of the image lines, or are "
+            "different coils: do not trust coil maps and image"
         )
 
 
@@ -158,13 +158,15 @@ def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
         differing = _different_gain(gains[:, i], np.delete(gains, i, axis=1))
         if differing.any():
             ratio = np.exp(_change(gains[:, i], differing))
-            what = f"{ratio:.2g} times its amplitude in the others: it was lost, or has a different gain"
+            what = f"{ratio:.2g} times its amplitude in the others: its signal was lost, or its gain is different"
         else:
             differing, gap, spread = _groups_of_phases(phases[:, i])
             if len(numbers) < MIN_FRAMES_PHASE_GROUPS or gap < max(PHASE_GAP, GAP_OVER_SPREAD * spread):
                 continue
             mean = [np.exp(1j * phases[group, i]).sum() for group in (differing, ~differing)]
-            what = f"its phase differs by {abs(np.angle(mean[0] * np.conj(mean[1]))):.1f} rad from that in the others"
+            what = (
+                f"its phase differs by {abs(np.angle(mean[0] * np.conj(mean[1]))):.1f} rad from its phase in the others"
+            )
         yield (
             f"coil {coil} in {name_frames(numbers[differing].tolist())}: {what}; do not trust images that combine "
             f"frames{central.exclusion(coils[[i]])}"

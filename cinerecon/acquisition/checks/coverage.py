@@ -54,8 +54,8 @@ def missing_line_warnings(layout: ScanLayout) -> Iterator[str]:
         missing = np.setdiff1d(np.arange(first, last + 1), measured)
         if missing.size:
             yield (
-                f"slice {number}: {name_numbers('line', missing.tolist())} of {first} to {last} were measured in no "
-                "frame: partial Fourier, or was the scan stopped, or are readouts lost?"
+                f"slice {number}: {name_numbers('line', missing.tolist())} of {first} to {last} were not measured "
+                "in any frame: partial Fourier, or was the scan stopped, or are readouts missing?"
             )
 
 
@@ -88,8 +88,8 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
         return ""
     parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
     complete = _complete_run(incomplete)
-    option = f"; --frames {complete[0]}:{complete[1]} leaves them out" if complete else ""
-    return f"frames measured incompletely{location}: {parts} - do not trust their images{option}"
+    option = f"; --frames {complete[0]}:{complete[1]} excludes them" if complete else ""
+    return f"incompletely measured frames{location}: {parts} - do not trust their images{option}"
 
 
 def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -121,7 +121,10 @@ def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], ce
     numbers = np.flatnonzero(incomplete)
     for number in numbers[:MAX_LISTED_FRAMES]:
         has_centre = mask[number, max(centre - CENTRE_HALF_WIDTH, 0) : centre + CENTRE_HALF_WIDTH + 1].any()
-        yield f"frame {number} has {n_lines[number]} of {expected} lines{'' if has_centre else ', none at the centre'}"
+        yield (
+            f"frame {number} has {n_lines[number]} of {expected} "
+            f"lines{'' if has_centre else ', none of them at the centre'}"
+        )
     if len(numbers) > MAX_LISTED_FRAMES:
         yield f"and {len(numbers) - MAX_LISTED_FRAMES} more"
 

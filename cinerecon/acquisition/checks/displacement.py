@@ -48,10 +48,10 @@ def displacement_warnings(central: CentralReadouts) -> Iterator[str]:
     displacement = find_displacement(lines.samples, lines.ky, order)
     if displacement:
         which, n = displacement
-        by = f"displaced by {counted(n, 'sample')} along kx" if n else "of the opposite sign"
+        by = f"to be displaced by {counted(n, 'sample')} along kx" if n else "to have the opposite sign"
         yield (
-            f"{which} seems {by}: alternating readouts were not corrected; the image has ghosts along y and is not to "
-            "be trusted"
+            f"{which} seems {by}: alternating readouts were not corrected, so the image has ghosts along y; do "
+            "not trust the image"
         )
 
 

@@ -54,18 +54,18 @@ def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[s
         return
     shifts = range(-MAX_SHIFT, MAX_SHIFT + 1, SHIFT_STEP)
     others = {
-        f"shifted by about {dy} and {dx} pixels along y and x": unexplained(csm, dy, dx)
+        f"if shifted by about {dy} and {dx} pixels along y and x": unexplained(csm, dy, dx)
         for dy, dx in product(shifts, shifts)
     }
-    others["as their complex conjugates"] = unexplained(csm.conj())
+    others["if complex conjugated"] = unexplained(csm.conj())
     others["mirrored along y"] = unexplained(csm.flip(-2))
     others["mirrored along x"] = unexplained(csm.flip(-1))
-    others["mirrored along y and x"] = unexplained(csm.flip((-2, -1)))
+    others["if mirrored along y and x"] = unexplained(csm.flip((-2, -1)))
     best = min(others, key=others.__getitem__)
     if others[best] < min(BETTER * own, MAX_UNEXPLAINED):
         yield (
-            f"the coil maps leave {own:.0%} of the central k-space unexplained, and {max(others[best], 0):.0%} {best}: "
-            "are they those of this scan? do not trust the image"
+            f"the coil maps leave {own:.0%} of the central k-space unexplained, and {max(others[best], 0):.0%} "
+            f"{best}: do they belong to this scan? do not trust the image"
         )
         return
     has_maps = csm[:, rows[:, None], columns].abs().square().sum(0) > 0

@@ -22,9 +22,9 @@ def vendor_warnings(layout: ScanLayout) -> Iterator[str]:
     """A warning if the sign of the Fourier transform, which depends on the vendor, is assumed."""
     if layout.config.transform == "auto" and not layout.raw.header.vendor:
         yield (
-            "the header has no systemVendor, so that the sign of the Fourier transform is unknown: the inverse one is "
-            "used; images of a Siemens scan are then rotated by 180 degrees, and --set preprocessing.transform=fft "
-            "corrects them"
+            "the header has no systemVendor, so the sign of the Fourier transform is unknown: the inverse "
+            "transform is used; images of a Siemens scan are then rotated by 180 degrees, which --set "
+            "preprocessing.transform=fft corrects"
         )
 
 
@@ -34,7 +34,7 @@ def receiver_warnings(layout: ScanLayout) -> Iterator[str]:
     if header.receiver_channels not in (None, n_coils):
         yield f"the header's receiverChannels is {header.receiver_channels}, the image readouts have {n_coils} channels"
     if header.has_pilot_tone:
-        yield "the pilot tone is on: the first 3 and the last sample of each readout are left out"
+        yield "the pilot tone is on: the first 3 samples and the last sample of each readout are discarded"
     if layout.config.whiten and len(layout.noise) == 0:
         yield "no noise readouts: coils are not whitened"
 
@@ -47,6 +47,6 @@ def measurement_warnings(layout: ScanLayout) -> Iterator[str]:
             smallest, largest = values.min(), values.max()
             if largest > (1 + tolerance) * smallest:
                 yield (
-                    f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: of two "
+                    f"slice {number} combines readouts with {name} {smallest:.10g} and {largest:.10g}: from two "
                     "measurements? if these are different scans, do not trust the image"
                 )

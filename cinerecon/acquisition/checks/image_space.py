@@ -54,8 +54,8 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
     ratios = (getattr(encoding.encoded, name)[0] / getattr(encoding.recon, name)[0] for name in ("fov_mm", "matrix"))
     axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
     if axes:
-        what = f"the readouts are not k-space along {axes}: a transform concentrates their energy in the middle"
-        hint = "store the readouts as they were measured, before the transform to images"
+        what = f"the readouts are not k-space along {axes}: a Fourier transform concentrates their energy in the middle"
+        hint = "store the readouts as measured, before the Fourier transform to images"
         raise DataError(what, where=image.path, hint=hint)
 
 

@@ -88,7 +88,7 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
         measured = measured & ~lines[frames, :, None]
         if lines[frames].any():
             n = int(lines[frames].sum())
-            warnings.append(f"{n} of {has_signal_at.any(-1).sum()} lines are {what}: they count as not measured")
+            warnings.append(f"{n} of {has_signal_at.any(-1).sum()} lines are {what}: they are treated as not measured")
     incomplete = describe_incomplete_frames(measured.any(-1).numpy(), ky // 2)
     is_whole = bool((measured == measured.any(-1, keepdim=True)).all())
     mask = measured.any(-1, keepdim=True) if is_whole else measured
@@ -117,9 +117,12 @@ def require_own_pattern(claims: Tensor, has_signal: Tensor, where: str) -> None:
     n_claimed, n_empty = int(claimed.sum()), int((claimed & ~measured).sum())
     n_other = int((measured & ~claimed).sum())
     if min(n_empty, n_other) > MISPLACED_FRACTION * n_claimed:
-        what = f"{n_empty} of {n_claimed} lines of the pattern are empty, and {n_other} others hold samples"
-        hint = "is it of another scan, flipped, not shifted (,uncentred), or are its frames in another order?"
-        raise DataError(f"the pattern is not that of k-space: {what}", where=where, hint=hint)
+        what = f"{n_empty} of {n_claimed} lines of the pattern are empty, and {n_other} other lines contain samples"
+        hint = (
+            "does it belong to another scan, is it flipped or not centred (,uncentred), or are its frames in a "
+            "different order?"
+        )
+        raise DataError(f"the pattern does not match k-space: {what}", where=where, hint=hint)
 
 
 def _n_outer(is_measured: Tensor) -> int:
@@ -147,13 +150,13 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
     for what, numbers in frames.items():
         if numbers:
             is_end = numbers == list(range(numbers[0], len(mask)))
-            option = f"; --frames 0:{numbers[0]} leaves them out" if is_end else ""
+            option = f"; --frames 0:{numbers[0]} excludes them" if is_end else ""
             warnings.append(f"{name_frames(numbers)} of {len(mask)} not measured: {what}{option}")
     for what, lines in redundant.items():
         lines[[number for numbers in frames.values() for number in numbers]] = False
         if lines.any():
             n = int(lines.sum())
-            warnings.append(f"{n} of {int(sampled.sum())} lines are {what}: they count as not measured")
+            warnings.append(f"{n} of {int(sampled.sum())} lines are {what}: they are treated as not measured")
             mask = mask & ~lines[:, None, :, None]
     return mask, warnings
 
@@ -215,14 +218,18 @@ def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Ite
     for name, n_outer in outer.items() if is_full else ():
         if n_outer:
             n = measured.shape[1 if name == "lines" else 2]
-            yield f"the outer {n_outer} of {n} {name} of k-space are empty: they count as not measured"
+            yield f"the outer {n_outer} of {n} {name} of k-space are empty: they are treated as not measured"
     if n_empty and not (is_full and outer["lines"]):
-        claim = "though the file counts as fully sampled" if is_full else "though its mask marks them as measured"
-        yield f"{n_empty} of {claimed_lines.sum()} lines hold nothing but zeros, {claim}: they count as not measured"
+        claim = (
+            "although the file is supposed to be fully sampled"
+            if is_full
+            else "although its mask marks them as measured"
+        )
+        yield f"{n_empty} of {claimed_lines.sum()} lines contain only zeros, {claim}: they are treated as not measured"
     n_points = int((claimed_points & lines[..., None] & measured.flatten(0, 1).any(0) & ~measured).sum())
     if n_points:
-        claim = "the file counts as fully sampled" if is_full else "its mask marks them as measured"
-        yield f"{n_points} points of k-space hold nothing but zeros, though {claim}: they count as not measured"
+        claim = "the file is supposed to be fully sampled" if is_full else "its mask marks them as measured"
+        yield f"{n_points} points of k-space contain only zeros, although {claim}: they are treated as not measured"
 
 
 def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
@@ -254,8 +261,8 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
     conjugate = _is_conjugate(coil, energy, has_signal) & ~copied & ~interpolated
     return {
         "copies of other lines": copied,
-        "the mean of adjacent lines": interpolated,
-        "the complex conjugates of others": conjugate,
+        "averages of adjacent lines": interpolated,
+        "complex conjugates of other lines": conjugate,
     }
 
 

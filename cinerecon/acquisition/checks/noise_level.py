@@ -43,8 +43,8 @@ def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
     weakest = _weakest(power[is_measured])
     if not SMALLEST_POWER < weakest < LARGEST_POWER:
         yield (
-            f"the weakest part of k-space has {weakest**0.5:.2g} times the amplitude of the noise scan, expected 1 to "
-            "10: the noise scan has another gain or dwell time, and noise level and SNR are wrong"
+            f"the weakest part of k-space has {weakest**0.5:.2g} times the amplitude of the noise scan, expected "
+            "1 to 10: the noise scan has a different gain or dwell time, so noise level and SNR are wrong"
         )
     if len(coils) == kspace.shape[1]:
         yield from _coils_of_other_gain(np.array(weakest_of_coils), coils)
@@ -55,8 +55,8 @@ def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[s
     ratio = np.sqrt(power / max(float(np.median(power)), float(np.finfo(float).tiny)))
     for i in np.flatnonzero((ratio > LOUDER) | ((ratio < QUIETER) & (power < LESS_THAN_NOISE))):
         yield (
-            f"coil {coils[i]}: its noise over that in the noise scan is {ratio[i]:.2g} times that of the others: "
-            f"another gain, or no signal; --set preprocessing.exclude_coils=[{coils[i]}] leaves it out"
+            f"coil {coils[i]}: the ratio of its noise to the noise scan is {ratio[i]:.2g} times that of the "
+            f"others: a different gain, or no signal; --set preprocessing.exclude_coils=[{coils[i]}] excludes it"
         )
 
 

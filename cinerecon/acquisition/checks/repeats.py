@@ -33,7 +33,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
     if layout.gating.is_retro or n_repeated == 0:
         return
     if n_averages == 1:
-        yield f"{n_repeated} lines were measured more than once: the repeats are averaged"
+        yield f"{n_repeated} lines were measured more than once: the repetitions are averaged"
     pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
     if len(pairs) == 0:
         return
@@ -43,7 +43,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
         return
     how = f"differ (correlation {correlation:.2f})"
     if is_one_image:
-        how = f"differ in amplitude, the last ones have {agreement.gain:.2g} times that of the first"
+        how = f"differ in amplitude: the last ones have {agreement.gain:.2g} times the amplitude of the first"
     what = f"{n_repeated} lines were measured more than once, and the measurements {how}"
     is_averageable = is_one_image or (n_averages > 1 and correlation >= AVERAGE_CORRELATION)
     is_uniform = bool((counts == counts[0]).all())  # a gain then scales the whole image
@@ -51,11 +51,11 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
         yield f"{what}: they are averaged"
         return
     if n_averages > 1:
-        hint = "--set preprocessing.select.average=0 reads the first average, repeats=average averages anyway"
+        hint = "--set preprocessing.select.average=0 reads the first average, repeats=average averages them anyway"
     else:
         hint = (
             "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
-            "repeats=average averages anyway"
+            "repeats=average averages them anyway"
         )
     first_row, last_row = lines.row[pairs[0]]
     raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)

@@ -28,8 +28,9 @@ def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
         return lines
     first = int(np.flatnonzero(is_spike)[0])
     warn(
-        f"{int(is_spike.sum())} of {len(is_spike)} readouts hold a sample more than {SPIKE_RATIO:g} times as large as "
-        f"in other frames, such as acquisition {lines.row[first]}: spikes, which count as not measured"
+        f"{int(is_spike.sum())} of {len(is_spike)} readouts contain a sample more than {SPIKE_RATIO:g} times as "
+        f"large as in other frames, such as acquisition {lines.row[first]}: these spikes are treated as not "
+        "measured"
     )
     return lines.where(~is_spike)
 

@@ -70,7 +70,7 @@ def require_kspace(stored: StoredSlice) -> None:
     frame = kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())]
     axes = transformed_axes(frame.numpy())
     if axes:
-        what = f"the array is not k-space along {axes}: a transform concentrates its energy in the middle"
+        what = f"the array is not k-space along {axes}: a Fourier transform concentrates its energy in the middle"
         hint = "k-space is np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes), axes=axes), axes) of coil images"
         raise DataError(what, where=stored.where, hint=hint)
 
@@ -92,10 +92,10 @@ def require_one_mask(stored: StoredSlice) -> None:
     if differing:
         coil, n_lines = differing[0], int(is_measured.sum())
         what = (
-            f"coil {coil} holds nothing but zeros on {int(n_empty[coil])} of {n_lines} lines that other coils have "
-            "measured: the coils have different masks"
+            f"coil {coil} contains only zeros on {int(n_empty[coil])} of {n_lines} lines in which other coils "
+            "have signal: the coils have different masks"
         )
-        hint = "all coils measure the same lines: leave the coil out, or correct its lines"
+        hint = "all coils must measure the same lines: remove the coil, or correct its lines"
         raise DataError(what, where=stored.where, hint=hint)
 
 
@@ -122,7 +122,7 @@ def exchanged_coil_warnings(stored: StoredSlice) -> Iterator[str]:
         return
     frames, coils = _mean_correlation(lines[:-1], lines[1:]), _mean_correlation(lines[:, :-1], lines[:, 1:])
     if coils > SIMILAR and coils > frames + SIMILARITY_MARGIN:
-        yield "coils resemble each other more than frames do: are the axes of frames and coils exchanged?"
+        yield "coils are more similar than frames: are the axes of frames and coils exchanged?"
 
 
 def _mean_correlation(first: Tensor, second: Tensor) -> float:

@@ -66,8 +66,8 @@ def merge_segments(readouts: Readouts) -> None:
     for segments, time in (("repetition", "phase"), ("phase", "repetition")):
         if _are_parts(readouts, segments, ("slice", time)):
             readouts.warn(
-                f"{n_values[segments]} values of {segments} measure other lines of the same {time}: they are merged as "
-                f"segments of one image; --set preprocessing.select.{segments}=... reads only one"
+                f"{n_values[segments]} values of {segments} contain different lines of the same {time}: they are "
+                f"merged as segments of one image; --set preprocessing.select.{segments}=... reads only one"
             )
             readouts.raw.heads["idx"][segments] = 0
             return
@@ -86,7 +86,7 @@ def merge_slices(readouts: Readouts) -> Readouts:
     if _is_one_frame(readouts) and _count_repeats(readouts, without="slice").counts.max() > 1:
         return _slices_as_frames(readouts, n_slices)
     if _are_parts(readouts, "slice", ("phase", "repetition")):
-        what = f"{n_slices} slices have one position, and each has other lines"
+        what = f"{n_slices} slices have the same position, and each has different lines"
         readouts.warn(f"{what}: they are merged as segments of one slice")
         return readouts.with_raw(combine_counters(readouts.raw, ["slice"]))
     return readouts
@@ -98,7 +98,7 @@ def _is_one_frame(readouts: Readouts) -> bool:
 
 def _slices_as_frames(readouts: Readouts, n_slices: int) -> Readouts:
     """Read slices of one frame each at one position as frames, if the header has as many phases or repetitions."""
-    what = f"{n_slices} slices have one position, and each has one frame"
+    what = f"{n_slices} slices have the same position, and each has one frame"
     limits = readouts.encoding.limits
     for name in ("phase", "repetition"):
         if name in limits and limits[name].n_values == n_slices:
@@ -119,7 +119,8 @@ def require_whole_images(readouts: Readouts, counter: str) -> None:
     n_values = readouts.n_values(counter)
     if n_values > 1 and _are_parts(readouts, counter, ("slice", "phase", "repetition")):
         what = (
-            f"{n_values} {counter}s measure other lines of the same frames: segments of one image, or several images?"
+            f"{n_values} {counter}s contain different lines of the same frames: segments of one image, or several "
+            "images?"
         )
         hint = f"--set preprocessing.combine=[{counter}] merges them as segments, select.{counter}=... reads only one"
         raise UnsupportedError(what, where=readouts.path, hint=hint)
@@ -197,7 +198,7 @@ def _restore_by_header(readouts: Readouts, repeats: _Repeats) -> None:
         name = complete[0]
         readouts.warn(
             f"the header has {missing[name]} values of {name}, the readouts have one, and each line was measured "
-            f"{missing[name]} times: the measurements are numbered in the order of time"
+            f"{missing[name]} times: the measurements are numbered in temporal order"
         )
         idx[name][readouts.rows] = repeats.order
         return
@@ -269,7 +270,7 @@ def _require_frames(readouts: Readouts) -> None:
     frames = f"--set preprocessing.time_counter={named[0]}" if named else "--set preprocessing.repeats=phase"
     lines = "each line was" if counts.min() == most else "lines were"
     times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
-    what = f"there is one frame, and {lines} measured {times}: are these frames or averages?"
+    what = f"there is one frame, and {lines} measured {times}: are the repetitions frames or averages?"
     hint = f"{frames} reads the measurements as frames, repeats=average averages them"
     if not named and not repeats.are_equal:
         hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"

@@ -26,7 +26,7 @@ def set_echo_centre(readouts: Readouts, centre: int) -> None:
     """
     n_samples = int(readouts.heads["number_of_samples"].min())
     if centre >= n_samples:
-        what = f"the requested centre is sample {centre}, the readouts hold {n_samples}"
+        what = f"the requested centre is sample {centre}, the readouts contain {n_samples}"
         raise ConfigError(what, where="--set preprocessing.center_sample")
     readouts.raw.heads["center_sample"][readouts.rows] = centre
 

@@ -57,7 +57,7 @@ def _without_empty_partitions(readouts: Readouts) -> EncodingSpace:
     is_single = np.ptp(readouts.counter("kspace_encode_step_2")) == 0
     if z == 1 or expected > 1 or not is_single:
         return encoding
-    readouts.warn(f"encodedSpace z is {z}, the data hold 1 partition: they are read as a 2-D scan")
+    readouts.warn(f"encodedSpace z is {z}, the data contain 1 partition: they are read as a 2-D scan")
     return _with_matrix(encoding, x, y, 1)
 
 
@@ -89,7 +89,7 @@ def _with_oversampling(readouts: Readouts) -> EncodingSpace:
         return encoding
     readouts.warn(
         f"encodedSpace x is {x}, the readouts hold {n_samples} samples around their centre: read as {factor}x "
-        "oversampling that the header leaves out"
+        "oversampling that is missing in the header"
     )
     return _with_matrix(encoding, factor * x, y, z, fov_mm)
 
@@ -151,8 +151,8 @@ def discard_zero_samples(readouts: Readouts, zeros: tuple[Index, Index]) -> None
         added = max(added, int((n - heads[name].astype(np.intp)).max()))
         readouts.raw.heads[name][readouts.rows] = np.maximum(heads[name], n)
     if added > 0:
-        what = f"up to {added} samples at the ends of the readouts hold nothing but zeros"
-        readouts.warn(f"{what}: they count as not measured")
+        what = f"up to {added} samples at the ends of the readouts contain only zeros"
+        readouts.warn(f"{what}: they are treated as not measured")
 
 
 def count_lines_from_zero(readouts: Readouts) -> None:

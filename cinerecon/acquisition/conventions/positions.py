@@ -81,7 +81,7 @@ def _fill_missing_directions(readouts: Readouts) -> None:
             n_filled += len(missing)
     if n_filled:
         what = f"{n_filled} of {len(readouts)} readouts have no position"
-        readouts.warn(f"{what}: that of other readouts of their slice is used")
+        readouts.warn(f"{what}: the position of other readouts of their slice is used")
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,10 @@ def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
         f"the position {change} within slice {number}: {len(positions.position)} positions, such as {listed} mm; "
         f"slices are {thickness_mm:g} mm thick"
     )
-    hint = "--set preprocessing.positions=slices reads separate slices, positions=one a slice that follows the motion"
+    hint = (
+        "--set preprocessing.positions=slices reads separate slices, positions=one reads one slice that follows the "
+        "motion"
+    )
     first_moved = int((positions.of_readout != positions.of_readout[0]).argmax())
     raise UnsupportedError(what, where=readouts.at(first_moved), hint=hint)
 

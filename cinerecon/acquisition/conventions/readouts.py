@@ -36,7 +36,9 @@ def correct_removed_oversampling(readouts: Readouts) -> Readouts:
     is_part = rest == 0 and factor in factors
     is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(readouts)
     if is_old_centre:
-        warn(f"center_sample is {centre}, that of readouts before oversampling was removed: {n // 2} of {n} is used")
+        warn(
+            f"center_sample is {centre}, the value for readouts before removal of oversampling: {n // 2} of {n} is used"
+        )
     elif is_part and (centre == 0 or abs(centre - n // 2) == 1) and _has_echo_in_the_middle(readouts):
         warn(f"center_sample is {centre}, the echo is in the middle of the readouts: {n // 2} of {n} is used")
     elif centre != n // 2:

@@ -101,7 +101,7 @@ def require_options(
     changed = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)
     if kind != PLAIN_ARRAY and changed is not None:
         option = f"--{changed.replace('_', '-')}"
-        raise ConfigError(f"{option} applies to plain arrays (BART, NumPy), this is {kind}", where=str(path))
+        raise ConfigError(f"{option} applies only to plain arrays (BART, NumPy), but this is {kind}", where=str(path))
     if kind == RAW_SCAN:
         return
     is_given = {
@@ -114,4 +114,6 @@ def require_options(
         },
     }
     for option in (option for option, value in is_given.items() if value):
-        raise ConfigError(f"{option} applies to ISMRMRD and Siemens raw scans, this is {kind}", where=str(path))
+        raise ConfigError(
+            f"{option} applies only to ISMRMRD and Siemens raw scans, but this is {kind}", where=str(path)
+        )

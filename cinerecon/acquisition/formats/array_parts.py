@@ -55,7 +55,7 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
     pattern = _read_given_pattern(array, text, number)
     if pattern is None:
         mask = _without_few_zeros(has_signal)
-        warning = "no sampling pattern is given: samples that are zero in all coils count as not measured"
+        warning = "no sampling pattern is given: samples that are zero in all coils are treated as not measured"
         return mask, [] if bool(mask.all()) else [warning]
     mask = torch.from_numpy(pattern.copy())
     n_lines = int((has_signal & ~mask).any(-1).sum())
@@ -81,14 +81,14 @@ def _read_given_pattern(array: KspaceArray, text: str | None, number: int) -> ND
     elif text is not None:
         file = MaskFile.parse(text)
         if file is None:
-            raise ConfigError(f"'{text}' is not a file of a sampling pattern", where="--pattern", hint="e.g. mask.npz")
+            raise ConfigError(f"'{text}' is not a sampling pattern file", where="--pattern", hint="e.g. mask.npz")
         return file.draw(frames, ky, kx)
     elif "mask" in array.extras:
         values, where = array.extras["mask"], f"{array.path}, mask"
     else:
         return None
     if not np.isin(values, (0, 1)).all():
-        raise DataError("the sampling pattern holds other numbers than 0 and 1", where=where)
+        raise DataError("the sampling pattern contains values other than 0 and 1", where=where)
     if text is None and values.ndim < array.values.ndim:
         return fit_mask(values.astype(bool), {"t": frames, "y": ky, "x": kx}, MaskFile(array.path, "mask"))
     mask = _aligned(array, values, number, "the sampling pattern", where).real.astype(bool).any(1, keepdims=True)

@@ -56,7 +56,7 @@ class ArrayMeta:
     def missing(self) -> Iterator[str]:
         """Warnings about what is unknown."""
         if self.pixel_size_mm is None:
-            yield "the array has no pixel size: pixels count as 1 mm (--pixel-size)"
+            yield "the array has no pixel size: 1 mm is assumed (--pixel-size)"
         if self.frame_times_ms is None:
             yield f"{UNKNOWN_TIMES} (--frame-time)"
         if self.oversampling is None:

@@ -67,7 +67,9 @@ class CaseSource(CineSource):
         data = keep_measured(read_case(self.path)).with_warnings(*self._differences())
         csm = None if data.csm is None else scale_maps(data.csm)
         if csm is not data.csm:
-            data = replace(data, csm=csm).with_warnings("the sum of the squared coil maps was not 1: they were scaled")
+            data = replace(data, csm=csm).with_warnings(
+                "the sum of the squared coil maps was not 1: they were normalised"
+            )
         return FinishedSlice(data)
 
     @property

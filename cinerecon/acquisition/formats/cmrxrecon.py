@@ -82,7 +82,7 @@ class CmrxreconSource(GridSource):
             return None
         mask = torch.from_numpy(stored)
         if any(bool((coil * ~mask[:, 0]).any()) for coil in kspace.unbind(1)):
-            what = "the file holds samples where its mask says that nothing was measured"
+            what = "the file contains samples where its mask marks nothing as measured"
             raise DataError(what, where=where, hint=f"does the mask {self.stored.mask} belong to another file?")
         return mask
 
@@ -94,11 +94,14 @@ class CmrxreconSource(GridSource):
         kspace = torch.from_numpy(self._twin.read_slice(number))[frames]
         measured = find_measured(kspace, None, f"{self._twin.path}, slice {number}") if kspace.any() else None
         if measured is None or len(measured.frames) < len(frames) or block_of_lines(measured.mask) is None:
-            return None, ["the twin in the folder of fully sampled files is not fully sampled: it is not used as truth"]
+            return None, [
+                "the corresponding file in the folder of fully sampled files is not fully sampled: it is not used as "
+                "reference"
+            ]
         kspace = crop_frames(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
         if correlation((kspace * data.mask).numpy(), data.kspace.numpy()) < MIN_CORRELATION:
-            return None, ["the fully sampled twin is of another scan: it is not used as truth"]
+            return None, ["the corresponding fully sampled file belongs to another scan: it is not used as reference"]
         full = torch.ones(data.n_frames, 1, data.matrix[0], 1, dtype=torch.bool)
         return Encoding(full, data.csm, matrix=data.matrix, coils_at_once=1).adjoint(kspace), []
 
@@ -107,7 +110,10 @@ class CmrxreconSource(GridSource):
         origin = "file" if file.table is None else "table"
         pixel_size_mm, no_size = (1.0, 1.0), list[str]()
         if file.fov_mm is None or file.oversampling is None:
-            no_size = ["no table gives field of view and oversampling: pixels count as 1 mm, readouts are not cropped"]
+            no_size = [
+                "no table gives field of view and oversampling: a pixel size of 1 mm is assumed, and readouts are "
+                "not cropped"
+            ]
         else:
             pixel_size_mm = (file.fov_mm[0] / matrix[0], file.fov_mm[1] * file.oversampling / file.shape[-1])
         thickness_mm, no_thickness = thickness_or_default(file.slice_thickness_mm, origin)

@@ -77,7 +77,7 @@ def read_clock(readouts: Readouts, tick_ms: float | None) -> Clock:
     ticks = unwrap(stamps)
     if np.ptp(ticks) == 0:
         what = f"acquisition_time_stamp is constant ({stamps[0]}): the times of the readouts are unknown"
-        raise DataError(what, where=readouts.path, hint="--gating counter uses the counters as they are")
+        raise DataError(what, where=readouts.path, hint="--gating counter uses the counters")
     tick_ms = tick_ms or _tick_ms(readouts, ticks)
     first = int(ticks.argmin())
     time_ms = (ticks - ticks[first]) * tick_ms
@@ -136,9 +136,9 @@ def unit_warnings(header: MrdHeader, clock: Clock) -> Iterator[str]:
     fitting = [unit for unit, ratio in ratios.items() if abs(ratio - 1) < MAX_SPACING_ERROR]
     if fitting and clock.tick_ms not in fitting:
         yield (
-            f"readouts are {clock.tick_ms * spacing:.3g} ms apart by time stamps in units of {clock.tick_ms:g} ms, not "
-            f"as by the {source}: the unit is probably {fitting[0]:g} ms, and the times of frames and beats are wrong; "
-            f"--set preprocessing.tick_ms={fitting[0]:g} sets it"
+            f"readouts are {clock.tick_ms * spacing:.3g} ms apart by time stamps in units of {clock.tick_ms:g} "
+            f"ms, not as by the {source}: the unit is probably {fitting[0]:g} ms, so the times of frames and "
+            f"beats are wrong; --set preprocessing.tick_ms={fitting[0]:g} sets it"
         )
 
 

@@ -167,18 +167,18 @@ class Gating:
         own, used = lines.of_slice(number), gated.of_slice(number)
         empty = np.setdiff1d(np.arange(self.n_frames), used.frames)
         if empty.size:
-            what = f"gating leaves no line for frame {empty[0]} of {self.n_frames} of slice {number}"
+            what = f"gating assigns no line to frame {empty[0]} of {self.n_frames} of slice {number}"
             hint = "fewer frames, or a wider --set preprocessing.rr_window"
             if used.row.size == 0:
-                what = f"slice {number} was measured outside of the heartbeats that are used"
-                hint = f"were R waves recorded during it? their source is {self.source}"
+                what = f"slice {number} was measured outside the heartbeats that are used"
+                hint = f"were R waves recorded during this slice? their source is {self.source}"
             n_used, n_beats = (0, 0) if self.beats is None else (int(self.beats.is_used.sum()), len(self.beats))
             raise DataError(what, where=f"{n_used} of {n_beats} beats used", hint=hint)
         missing = np.setdiff1d(own.ky, used.ky)
         if missing.size:
             warn(
-                f"{missing.size} of {len(np.unique(own.ky))} lines of slice {number} were measured only in rejected "
-                "beats and count as not measured; a wider --set preprocessing.rr_window uses them"
+                f"{missing.size} of {len(np.unique(own.ky))} lines of slice {number} were measured only in "
+                "rejected beats and are treated as not measured; a wider --set preprocessing.rr_window uses them"
             )
 
 
@@ -209,7 +209,7 @@ def plan_gating(image: Readouts, config: AcquisitionConfig) -> Gating:
         reason = "" if beats is None else _why_not_counter(image, clock, beats, config)
         mode = "retro" if reason else "counter"
         if reason:
-            image.warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter as it is")
+            image.warn(f"{reason}: the scan is gated retrospectively; --gating counter uses the counter instead")
     if mode == "retro":
         if clock is not None and (source == "ECG" or beats is None):
             _require_ecg_during_scan(image, clock)
@@ -247,7 +247,7 @@ def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
         f"{1e-3 * clock.time_ms.max():.1f} s"
     )
     if covered == 0:
-        hint = "time stamps of waveforms have the unit and the origin of acquisition_time_stamp"
+        hint = "time stamps of waveforms must have the same unit and origin as acquisition_time_stamp"
         raise DataError(f"the R waves are unknown: {what}", where=image.path, hint=hint)
     image.warn(f"{what}: only {covered:.0%} of the readouts are gated")
 
@@ -258,9 +258,9 @@ def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
     if beats is None:
         stamps = np.unique(image.heads["physiology_time_stamp"][:, 0])
         stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
-        ecg = "its ECG shows no R wave" if ecg_of(image.raw.waveforms) else "the file holds no ECG"
+        ecg = "no R wave was found in its ECG" if ecg_of(image.raw.waveforms) else "the file contains no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"
-        raise DataError(what, where=where, hint="--gating counter uses the counters, --gating none the order in time")
+        raise DataError(what, where=where, hint="--gating counter uses the counters, --gating none the temporal order")
     if not _is_plausible(beats):
         mean_ms = _mean_rr_ms(beats)
         what = f"the mean R-R interval by {source} is {mean_ms:.4g} ms, expected {SHORTEST_MEAN_RR_MS:g} to "
@@ -285,8 +285,9 @@ def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> No
     n_rejected = int((~beats.is_used).sum())
     if n_rejected:
         warn(
-            f"{n_rejected} of {len(beats)} heartbeats are rejected: R-R intervals more than {config.rr_window:.0%} "
-            f"from the usual length, or ectopic beats; the others last {beats.mean_ms:.0f} ms on average"
+            f"{n_rejected} of {len(beats)} heartbeats are rejected: R-R intervals more than "
+            f"{config.rr_window:.0%} from the usual length, or ectopic beats; the remaining beats last "
+            f"{beats.mean_ms:.0f} ms on average"
         )
     if not beats.is_known.any():
         warn(

@@ -55,12 +55,12 @@ def test_a_trajectory_says_which_readouts_run_backwards(scan, tmp_path):
     trajectory(scan, odd_lines(scan))
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert relative_error(opened.read_slice(0).kspace, scan.kspace[0]) < 1e-5
-    assert any("36 of 72 readouts run backwards by their trajectory" in text for text in opened.plan.warnings)
+    assert any("36 of 72 readouts run backwards according to their trajectory" in text for text in opened.plan.warnings)
 
 
 def test_a_trajectory_off_the_grid_is_refused(scan, tmp_path):
     trajectory(scan, np.empty(0), off_grid=0.4)
-    with pytest.raises(UnsupportedError, match=r"line 5 is 0\.\d+ line spacings off"):
+    with pytest.raises(UnsupportedError, match=r"line 5 is 0\.\d+ line spacings away"):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
 
 

@@ -95,7 +95,7 @@ def test_lines_of_rounding_errors_count_as_not_measured(scan, tmp_path, rounding
     data = opened.read_slice(0)
     assert torch.equal(data.mask, mask)
     assert torch.equal(data.kspace, before.kspace * mask)
-    assert any(f"{is_empty.sum()} of 144 lines hold nothing but zeros" in text for text in opened.plan.warnings)
+    assert any(f"{is_empty.sum()} of 144 lines contain only zeros" in text for text in opened.plan.warnings)
 
 
 @pytest.mark.parametrize("n_coils", [1, 8])
@@ -114,7 +114,7 @@ def test_a_saturated_receiver_is_reported(tmp_path, n_coils, noise, oversampling
             readout["data"] = readout["data"].clip(-limit, limit)
         file["dataset/data"][:] = readouts
     (text,) = (text for text in open_scan(path, PLAIN).read_slice(0).meta.warnings if "saturated" in text)
-    assert text.endswith("the receiver was saturated, do not trust the image")
+    assert text.endswith("the receiver was saturated; do not trust the image")
 
 
 def test_a_point_in_the_image_is_no_saturated_receiver():

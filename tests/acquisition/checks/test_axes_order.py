@@ -58,7 +58,7 @@ def with_oversampling(kspace):
 def test_exchanged_slices_and_coils_are_refused(read, size):
     kspace = simulated(size)
     assert np.array_equal(read(kspace).kspace, kspace[1])
-    with pytest.raises(DataError, match="slices show the same details, and coils of a slice do not"):
+    with pytest.raises(DataError, match="slices show the same details, but coils of a slice do not"):
         read(kspace.swapaxes(0, 2))
 
 
@@ -78,7 +78,7 @@ def test_k_space_that_is_not_centred_is_refused(read, axes):
 
 def test_a_shifted_centre_is_a_warning(read):
     data = read(np.roll(simulated(80), 8, -1))
-    assert any("along kx k-space has its peak at index" in text for text in data.meta.warnings)
+    assert any("along kx the maximum of k-space is at index" in text for text in data.meta.warnings)
 
 
 def test_oversampling_that_cuts_off_the_image_is_reported(read):

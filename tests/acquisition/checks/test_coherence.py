@@ -111,7 +111,7 @@ def test_a_frame_whose_lines_have_wrong_numbers_is_reported(scan, tmp_path, step
     scan.heads["idx"]["kspace_encode_step_1"] = np.where(own, lines + step, lines)
     scan.keep(~own | ((lines + step >= 0) & (lines + step < 32)))
     (text,) = reported(scan, tmp_path)
-    assert text.startswith("frame 2: the central lines resemble adjacent ones")
+    assert text.startswith("frame 2: the central lines resemble adjacent lines")
 
 
 @pytest.mark.parametrize("line_sum", [32, 31])
@@ -132,7 +132,7 @@ def test_frames_whose_lines_are_numbered_backwards_are_reported(scan, tmp_path, 
 def test_displaced_lines_are_reported(scan, tmp_path, n_samples):
     displace(scan, np.flatnonzero(scan.heads["idx"]["kspace_encode_step_1"] % 2), n_samples)
     (text,) = reported(scan, tmp_path)
-    assert f"every other line seems displaced by {abs(n_samples)} sample" in text
+    assert f"every other line seems to be displaced by {abs(n_samples)} sample" in text
 
 
 @pytest.mark.parametrize("n_samples", [0, 1])
@@ -145,7 +145,7 @@ def test_displaced_and_negated_readouts_are_found_by_their_order_in_time(scan, t
     else:
         multiply(scan, lambda _, row: (-1.0) ** row)
     texts = reported(scan, tmp_path)
-    what = "displaced by 1 sample along kx" if n_samples else "of the opposite sign"
+    what = "to be displaced by 1 sample along kx" if n_samples else "to have the opposite sign"
     assert any(f"every other readout seems {what}" in text for text in texts)
 
 
@@ -170,7 +170,7 @@ def test_displaced_lines_of_an_array_are_found(scan):
     assert list(line_warnings(StoredSlice(kspace, mask, "", ""), 32)) == []
     kspace[:, :, 1::2] = kspace[:, :, 1::2].roll(1, -1)
     (text,) = line_warnings(StoredSlice(kspace, mask, "", ""), 32)
-    assert "every other line seems displaced by 1 sample along kx" in text
+    assert "every other line seems to be displaced by 1 sample along kx" in text
     samples = kspace[0].movedim(1, 0).numpy()
     assert find_displacement(samples, np.arange(32) - 16, None) == Displacement("every other line", 1)
 

@@ -63,7 +63,10 @@ def test_a_full_file_of_zeros(tmp_path, kspace, make_mask):
     assert torch.equal(data.kspace, kspace[1] * mask)
     assert acceleration_of(data) == acceleration_of(data.__class__(data.kspace, mask, data.csm))
     assert data.reference is None
-    assert warned(data, "hold nothing but zeros, though the file counts as fully sampled: they count as not measured")
+    assert warned(
+        data,
+        "hold nothing but zeros, although the file is supposed to be fully sampled: they are treated as not measured",
+    )
 
 
 def test_a_full_file_is_its_own_truth(tmp_path, kspace):
@@ -71,7 +74,7 @@ def test_a_full_file_is_its_own_truth(tmp_path, kspace):
     assert data.mask.all()
     assert data.meta.reference_is == "all samples"
     assert data.meta.warnings == (
-        "no table gives field of view and oversampling: pixels count as 1 mm, readouts are not cropped",
+        "no table gives field of view and oversampling: a pixel size of 1 mm is assumed, and readouts are not cropped",
         "the times of the frames are unknown: the speed of movies is arbitrary",
         "the file has no slice thickness: 1 mm is assumed",
     )
@@ -87,7 +90,7 @@ def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
     full_file(tmp_path, kspace)
     data = open_scan(undersampled_file(tmp_path, kspace, lines(8), lines(4)), PLAIN).read_slice(1)
     assert torch.equal(data.mask, lines(8))
-    assert warned(data, "of 75 lines hold nothing but zeros, though its mask marks them as measured")
+    assert warned(data, "of 75 lines contain only zeros, although its mask marks them as measured")
     assert data.meta.reference_is == "twin"
     truth = open_scan(tmp_path / FULL, PLAIN).read_slice(1).kspace
     assert relative_error(data.kspace, truth * lines(8)) < 1e-6
@@ -95,15 +98,15 @@ def test_a_mask_that_claims_more_than_was_measured(tmp_path, kspace):
 
 def test_a_mask_that_claims_less_is_refused(tmp_path, kspace):
     source = open_scan(undersampled_file(tmp_path, kspace, lines(4), lines(8)), PLAIN)
-    with pytest.raises(DataError, match="holds samples where its mask says that nothing was measured"):
+    with pytest.raises(DataError, match="contains samples where its mask marks nothing as measured"):
         source.read_slice(1)
 
 
 @pytest.mark.parametrize(
     ("bend", "reason"),
     [
-        (lambda twin: twin * kt_lines(), "the twin in the folder of fully sampled files is not fully sampled"),
-        (lambda twin: twin.flip(-1), "the fully sampled twin is of another scan"),
+        (lambda twin: twin * kt_lines(), "the corresponding file in the folder of fully sampled files is not fully sampled"),
+        (lambda twin: twin.flip(-1), "the corresponding fully sampled file belongs to another scan"),
         (lambda twin: twin * torch.tensor([1.0, 1, 1, 1, 0])[:, None, None, None], "is not fully sampled"),
     ],
 )
@@ -112,7 +115,7 @@ def test_a_twin_that_is_no_truth(tmp_path, kspace, bend, reason):
     data = open_scan(undersampled_file(tmp_path, kspace, lines(4), lines(4)), PLAIN).read_slice(1)
     assert (data.reference, data.meta.reference_is) == (None, "")
     assert warned(data, reason)
-    assert warned(data, "it is not used as truth")
+    assert warned(data, "it is not used as reference")
 
 
 def test_empty_frames_at_the_end(tmp_path, kspace):
@@ -130,7 +133,7 @@ def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
     kspace = kspace.clone()
     kspace[:, -1, :, 10:] = 0
     data = open_scan(full_file(tmp_path, kspace), PLAIN).read_slice(0)
-    assert warned(data, "frames measured incompletely: frame 4 has 10 of 40 lines, none at the centre")
+    assert warned(data, "incompletely measured frames: frame 4 has 10 of 40 lines, none at the centre")
     assert data.reference is None
     assert int(data.mask[-1].sum()) == 10
 
@@ -158,7 +161,7 @@ def test_interpolated_frames(tmp_path, kspace):
     dense[:, 1::2] = (kspace[:, 1:] + kspace[:, :-1]) / 2
     data = open_scan(full_file(tmp_path, dense), PLAIN).read_slice(0)
     assert torch.equal(data.kspace, kspace[0])
-    assert warned(data, "frames 1, 3, 5, 7 of 9 left out: the mean of adjacent lines")
+    assert warned(data, "frames 1, 3, 5, 7 of 9 left out: averages of adjacent lines")
 
 
 def test_shared_lines_are_measured_once(tmp_path, kspace):
@@ -172,7 +175,7 @@ def test_shared_lines_are_measured_once(tmp_path, kspace):
     assert torch.equal(data.mask, mask)
     assert data.reference is None
     assert acceleration_of(data)[0] == pytest.approx(N_FRAMES / (1 + (N_FRAMES - 1) / 2))
-    assert warned(data, "80 of 200 lines are copies of other lines: they count as not measured")
+    assert warned(data, "80 of 200 lines are copies of other lines: they are treated as not measured")
 
 
 @pytest.mark.parametrize("fill", ["copied", "mean"])
@@ -197,7 +200,7 @@ def test_partial_fourier_filled_with_conjugates(kspace, sizes):
     assert found.mask[0, 0, :, 0].tolist() == [line < centre + 5 for line in range(ky)]
     n = N_FRAMES * (ky - centre - 5)
     assert found.warnings == (
-        f"{n} of {N_FRAMES * ky} lines are the complex conjugates of others: they count as not measured",
+        f"{n} of {N_FRAMES * ky} lines are complex conjugates of other lines: they are treated as not measured",
     )
 
 
@@ -226,7 +229,7 @@ def test_a_prepared_case_that_claims_more_than_was_measured(tmp_path, kspace):
         data = open_scan(tmp_path / "case.h5", PLAIN).read_slice(0)
         assert torch.equal(data.mask, mask)
         assert (data.reference is not None) == is_kept
-        assert warned(data, "lines hold nothing but zeros, though its mask marks them as measured")
+        assert warned(data, "lines contain only zeros, although its mask marks them as measured")
     padded = replace(case, kspace=case.kspace.clone())
     padded.kspace[3:] = 0
     write_case(tmp_path / "case.h5", padded)
@@ -294,7 +297,7 @@ def test_shared_lines_of_a_raw_scan(raw_scan, tmp_path):
     assert torch.equal(data.kspace, before.kspace * data.mask)
     assert (before.meta.reference_is, data.reference) == ("all samples", None)
     assert acceleration_of(data)[0] == pytest.approx(48 / 42)
-    assert warned(data, "6 of 48 lines are copies of other lines: they count as not measured")
+    assert warned(data, "6 of 48 lines are copies of other lines: they are treated as not measured")
 
 
 def test_repeated_frames_of_a_raw_scan_are_named(raw_scan, tmp_path):
@@ -303,7 +306,7 @@ def test_repeated_frames_of_a_raw_scan_are_named(raw_scan, tmp_path):
         scan.samples[row[3, line]] = scan.samples[row[2, line]]
     data = open_scan(scan.write(tmp_path / "a.h5"), PLAIN).read_slice(0)
     assert data.mask.all()
-    assert warned(data, "frame 3 of 4 not measured: copies of other lines; --frames 0:3 leaves them out")
+    assert warned(data, "frame 3 of 4 not measured: copies of other lines; --frames 0:3 excludes them")
 
 
 def test_maps_of_a_case_are_scaled_to_unit_norm(make_cine, tmp_path):

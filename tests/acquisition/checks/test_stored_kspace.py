@@ -49,14 +49,14 @@ def test_images_are_refused(kspace, dims, words):
 def test_lines_that_run_backwards_are_reported(kspace):
     kspace[:, :, 1::2] = kspace[:, :, 1::2].flip(-1)
     (text,) = warnings_of(kspace)
-    assert "seem to run opposite to the others" in text
+    assert "seem to be in reverse order compared with the others" in text
 
 
 def test_coils_with_different_masks_are_refused(kspace):
     kspace[:, :, torch.arange(48) % 3 > 0] = 0
     assert not warnings_of(kspace)
     kspace[:, 1] = kspace[:, 1].roll(1, -2)
-    with pytest.raises(DataError, match="coil 0 holds nothing but zeros on 96 of 192 lines"):
+    with pytest.raises(DataError, match="coil 0 contains only zeros on 96 of 192 lines"):
         warnings_of(kspace)
 
 
@@ -76,9 +76,9 @@ def test_lines_of_another_gain_and_alternating_signs_are_reported(kspace):
     (text,) = warnings_of(torch.where(near[:, None], 4 * kspace, kspace))
     assert text.startswith("lines 19 to 29 have about ")
     (text,) = warnings_of(kspace * (-1.0) ** torch.arange(56))
-    assert "alternate along the readouts" in text
+    assert "alternates along the readouts" in text
     (text,) = warnings_of(kspace * ((-1.0) ** torch.arange(48))[:, None])
-    assert "the signs of the lines alternate" in text
+    assert "the sign of the lines alternates" in text
 
 
 def test_an_image_at_the_edges_along_x_is_reported():

@@ -105,7 +105,7 @@ def test_description_of_the_scan_by_options_and_by_the_archive(scan, tmp_path):
 def test_what_is_unknown_is_a_warning(scan, tmp_path):
     np.save(tmp_path / "k.npy", scan[1])
     warnings = " ".join(open_scan(tmp_path / "k.npy", config(True, axes=AXES)).read_slice(0).meta.warnings)
-    for text in ("pixels count as 1 mm", "times of the frames are unknown", "oversampling is unknown", "not whitened"):
+    for text in ("no pixel size: 1 mm is assumed", "times of the frames are unknown", "oversampling is unknown", "not whitened"):
         assert text in warnings
     assert "no sampling pattern is given" in warnings
 
@@ -128,8 +128,8 @@ def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
     ("change", "words"),
     [
         (lambda maps: maps, ""),
-        (lambda maps: np.roll(maps, (4, -2), (-2, -1)), "shifted by about -4 and 2 pixels"),
-        (lambda maps: maps.conj(), "as their complex conjugates"),
+        (lambda maps: np.roll(maps, (4, -2), (-2, -1)), "if shifted by about -4 and 2 pixels"),
+        (lambda maps: maps.conj(), "if complex conjugated"),
         (lambda maps: maps[..., ::-1], "mirrored along x"),
         (lambda maps: maps[[1, 0, 2, 3]], "with the coils in its order"),
         (lambda maps: maps * (np.hypot(*np.mgrid[-32:32, -32:32]) < 12), ""),
@@ -192,9 +192,9 @@ def test_a_peak_far_from_the_middle_is_refused_and_a_near_one_is_a_warning(tmp_p
     np.save(tmp_path / "k.npy", kspace)
     settings = config(axes="frames coils ky kx")
     warnings = open_scan(tmp_path / "k.npy", settings).read_slice(0).meta.warnings
-    assert any("along kx k-space has its peak at index 27 of 64" in text for text in warnings)
+    assert any("along kx the maximum of k-space is at index 27 of 64" in text for text in warnings)
     np.save(tmp_path / "k.npy", np.roll(kspace, 12, -2))
-    with pytest.raises(DataError, match="along ky k-space has its peak at index 44"):
+    with pytest.raises(DataError, match="along ky the maximum of k-space is at index 44"):
         open_scan(tmp_path / "k.npy", settings).read_slice(0)
 
 
@@ -207,11 +207,11 @@ def test_exchanged_axes_are_refused(scan, tmp_path):
     other = np.roll(frames, 7, 1) * np.exp(1j * np.arange(frames.shape[-1]))  # another slice
     np.save(tmp_path / "k.npy", np.stack([frames, other]))
     assert open_scan(tmp_path / "k.npy", config(axes=AXES)).read_slice(0).n_frames == 8
-    with pytest.raises(DataError, match="adjacent slices are more alike"):
+    with pytest.raises(DataError, match="adjacent slices are more similar"):
         open_scan(tmp_path / "k.npy", config(axes="frames slices coils ky kx")).read_slice(0)
     full = frames
     np.save(tmp_path / "k.npy", full)
-    with pytest.raises(DataError, match="more alike"):
+    with pytest.raises(DataError, match="more similar"):
         open_scan(tmp_path / "k.npy", config(axes="coils frames ky kx")).read_slice(0)
 
 
@@ -224,7 +224,7 @@ def test_exchanged_slices_and_coils_are_refused(tmp_path, undersample):
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, oversampling=1)
     assert torch.equal(open_scan(tmp_path / "k.npz", config()).read_slice(1).kspace, cines[1].kspace)
     np.savez(tmp_path / "k.npz", kspace=kspace, axes="coils frames slices ky kx", oversampling=1)
-    with pytest.raises(DataError, match="slices show the same details, and coils of a slice do not"):
+    with pytest.raises(DataError, match="slices show the same details, but coils of a slice do not"):
         open_scan(tmp_path / "k.npz", config()).read_slice(1)
 
 
@@ -253,7 +253,7 @@ def test_patterns_that_do_not_fit(scan, tmp_path):
     with pytest.raises(ConfigError, match="5 frames"):
         open_scan(tmp_path / "k.npy", config(axes=AXES, pattern=str(tmp_path / "mask.npz"))).read_slice(0)
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=2 * (kspace != 0))
-    with pytest.raises(DataError, match="other numbers than 0 and 1"):
+    with pytest.raises(DataError, match="values other than 0 and 1"):
         open_scan(tmp_path / "k.npz", config()).read_slice(0)
 
 
@@ -266,9 +266,9 @@ def test_a_pattern_of_other_lines_is_refused(tmp_path, change):
     np.savez(tmp_path / "good.npz", kspace=kspace, axes=axes, mask=mask)
     assert torch.equal(open_scan(tmp_path / "good.npz", config()).read_slice(0).mask, cine.mask)
     np.savez(tmp_path / "other.npz", kspace=kspace, axes=axes, mask=change(mask))
-    with pytest.raises(DataError, match="the pattern is not that of k-space"):
+    with pytest.raises(DataError, match="the pattern does not match k-space"):
         open_scan(tmp_path / "other.npz", config()).read_slice(0)
-    with pytest.raises(DataError, match="the pattern is not that of k-space"):
+    with pytest.raises(DataError, match="the pattern does not match k-space"):
         reconstruct(kspace, change(mask)[..., None].copy(), method="zerofilled")
 
 
@@ -279,7 +279,7 @@ def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=pattern)
     data = open_scan(tmp_path / "k.npz", config()).read_slice(0)
     assert not data.mask[1, 0, 10].any() and not data.kspace[1, :, 10].any()
-    assert any("1 lines that its pattern leaves out" in text for text in data.meta.warnings)
+    assert any("1 lines that its pattern does not include" in text for text in data.meta.warnings)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_wrong_numbers_in_an_archive(scan, tmp_path, name, value):
 
 
 def test_a_description_of_arrays_is_refused_for_other_files(scan):
-    with pytest.raises(ConfigError, match="--axes applies to plain arrays"):
+    with pytest.raises(ConfigError, match="--axes applies only to plain arrays"):
         open_scan(scan[0], config(axes=AXES))
 
 

@@ -144,7 +144,7 @@ def test_unknown_r_waves_are_an_error_with_a_hint(arrhythmic, tmp_path, value, t
     path = changed(arrhythmic, tmp_path / "unset.h5", constant, waveforms=False)
     with pytest.raises(DataError, match=text) as error:
         read(path)
-    assert "holds no ECG" in error.value.what
+    assert "contains no ECG" in error.value.what
     assert "--gating counter" in error.value.hint
     assert read(path, gating="auto")[1].gating.mode == "counter"
 
@@ -181,7 +181,7 @@ def test_an_ecg_that_ends_before_the_scan_is_reported(tmp_path):
     with h5py.File(path, "r+") as file:
         n_blocks = len(file["dataset/waveforms"]) // 2
         file["dataset/waveforms"].resize((n_blocks,))
-    with pytest.raises(DataError, match="slice 1 was measured outside of the heartbeats that are used"):
+    with pytest.raises(DataError, match="slice 1 was measured outside the heartbeats that are used"):
         read(path)
     with h5py.File(path, "r+") as file:
         is_first = file["dataset/data"]["head"]["idx"]["slice"] == 0
