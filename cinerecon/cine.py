@@ -198,7 +198,7 @@ def _require_sampled(kspace: Tensor, mask: Tensor, where: str) -> None:
         require_finite(kspace, where)
     n_outside = int(((signal != 0) & ~mask).sum())
     if n_outside:
-        what = f"kspace has signal in {n_outside} {part} outside of the mask, where a method may use it"
+        what = f"kspace has signal in {n_outside} {part} outside the mask, which a method might use"
         raise DataError(what, where=where, hint="kspace * mask, or a mask that contains all samples")
 
 

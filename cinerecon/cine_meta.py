@@ -11,10 +11,11 @@ TIME_ROUNDING_MS = 1e-6
 """Difference of times that results from rounding [ms]."""
 
 REFERENCES = {
-    "truth": "the truth in the scan",
-    "twin": "its fully sampled twin",
+    "truth": "the reference in the scan",
+    "twin": "the corresponding fully sampled file",
     "all samples": "the image of all its samples",
-    "some samples": "the image of all its samples, which miss part of k-space: what a method fills in counts as error",
+    "some samples": "the image of all its samples, in which part of k-space is missing: anything that a method fills "
+    "in counts as error",
 }
 """Kinds of reference, with their names where an image is compared with it."""
 

@@ -68,7 +68,7 @@ app = typer.Typer(
 
 
 AFTER_STOP = {
-    "recon": "finished slices, if there are any, are kept; the same command with --resume continues",
+    "recon": "finished slices are kept; the same command with --resume continues",
     "prepare": "finished cases are kept; the same command continues",
     "evaluate": "finished scores are kept; the same command continues",
     "merge": "the shards are unchanged; the same command starts again",
@@ -76,7 +76,7 @@ AFTER_STOP = {
 }
 """What is kept by a command that was interrupted, and how to continue."""
 LESS_MEMORY = {
-    "recon": "--memory 4GB plans for a limit, --compress-coils auto takes fewer coils",
+    "recon": "--memory 4GB sets a limit, --compress-coils auto uses fewer coils",
     "prepare": "--workers 1, or --memory 4GB",
     "evaluate": "--workers 1, or --memory 4GB",
     "serve": "--jobs 1, or --memory 4GB",

@@ -217,7 +217,7 @@ def as_settings(settings: Sequence[str], where: str = "settings") -> tuple[str, 
     if wrong is not None:
         example = next((f"{key}={value}" for key, value in wrong.items()), "") if isinstance(wrong, Mapping) else wrong
         hint = f"[{example!r}]" if isinstance(example, str) and "=" in example else "['n_iterations=20']"
-        raise ConfigError(f"settings are a list of key=value texts, found {wrong!r}", where=where, hint=hint)
+        raise ConfigError(f"settings must be a list of key=value strings, found {wrong!r}", where=where, hint=hint)
     return tuple(settings)
 
 

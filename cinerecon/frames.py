@@ -32,7 +32,7 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
     frames = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
     for what, numbers in missing.items():
         if inside := [n for n in numbers if frames and frames[0] < n < frames[-1]]:
-            hint = "a cine needs data in every frame: leave them out of the file"
+            hint = "a cine needs data in every frame: remove the empty frames from the file"
             raise DataError(f"{name_frames(inside)} of {n_frames}: {what}", where=where, hint=hint)
     frames = [n for n in frames if not any(n in numbers for numbers in redundant.values())]
     reasons = [(what, numbers) for what, numbers in (*missing.items(), *redundant.items()) if numbers]

@@ -27,7 +27,7 @@ QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "vel
 """Maps of an image: the part of the file name, and the name of the quantity."""
 BACKGROUND_PHASE = "background phase offset is not corrected"
 """Note on all velocities."""
-DEIDENTIFIED = "of patient and study nothing is kept but the protocol's name"
+DEIDENTIFIED = "of the patient and study data, only the protocol name is kept"
 """Description of the de-identification, written to every format that has an element for it."""
 
 

@@ -178,7 +178,7 @@ def in_processes(
         except BrokenProcessPool:
             if is_interrupted():  # the processes were asked to end as well
                 raise KeyboardInterrupt from None
-            what = "a process died, most often for lack of memory; finished results are kept"
+            what = "a process was killed, most likely because it ran out of memory; finished results are kept"
             raise DataError(what, hint=f"run it again with {option} 1") from None
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():

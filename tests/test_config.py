@@ -131,7 +131,7 @@ def test_a_wrong_key_is_named_with_the_nearest(setting, named, hint):
 def test_settings_that_contradict_each_other_name_no_key():
     with pytest.raises(ConfigError) as caught:
         SimulateConfig.parse({"segments": 4, "beats": 2})
-    assert caught.value.what == "a scan has either segments or, in real time, beats"
+    assert caught.value.what == "give either segments or, for a real-time scan, beats"
 
 
 def test_the_message_of_a_value_does_not_name_its_kind():
@@ -185,7 +185,7 @@ def test_a_truth_value_is_no_number(setting):
         ),
         (SimulateConfig, {"n_frames": True}, "setting 'n_frames': expected a number, found True", ""),
         (SimulateConfig, {"noise": float("inf")}, "setting 'noise': input should be a finite number, found inf", ""),
-        (SimulateConfig, {"segments": 4, "beats": 2}, "a scan has either segments or, in real time, beats", ""),
+        (SimulateConfig, {"segments": 4, "beats": 2}, "give either segments or, for a real-time scan, beats", ""),
         (DcCnnConfig, {"lowrank": {"rnk": 1}}, "unknown setting 'lowrank.rnk'", "did you mean 'rank'?"),
         (DcCnnConfig, {"lowrank": {"rank": True}}, "setting 'lowrank.rank': expected a number, found True", ""),
         (

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.progress import Progress
 
     from cinerecon.evaluation.tables import Table
@@ -58,27 +57,19 @@ def print_labelled(label: str, text: str) -> None:
 
 
 def print_tables(tables: "Sequence[Table]") -> None:
-    """Print each table with its notes; notes that all tables share are printed once, after the last."""
+    """Print each table with its notes; notes that related tables share are printed once, after the last of them."""
     from rich.console import Console
     from rich.text import Text
 
-    from cinerecon.evaluation.tables import lay_out_text
+    from cinerecon.evaluation.tables import lay_out_text, with_notes_once
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    shared = [note for note in tables[0].notes if all(note in table.notes for table in tables)] if tables else []
-    for table in tables:
+    for table in with_notes_once(tables):
         for line in lay_out_text(table, terminal_width()):
             console.print(Text.assemble(*((text, STYLES[style]) for text, style in line)))
         console.print()
-        _print_notes(console, [note for note in table.notes if note not in shared])
-    _print_notes(console, shared)
-
-
-def _print_notes(console: "Console", notes: Sequence[str]) -> None:
-    from rich.text import Text
-
-    for note in notes:
-        console.print(Text(wrap(note), "bright_black"))
+        for note in table.notes:
+            console.print(Text(wrap(note), "bright_black"))
 
 
 @contextmanager
@@ -134,7 +125,7 @@ def announce_models(models: Iterable[str]) -> None:
 def announce_code(path: Path | None) -> None:
     """Print the file of a network from outside the package; None for a network of the package."""
     if path is not None:
-        print(f"code     {path} is run: a network from outside the package", file=sys.stderr)
+        print(f"code     {path} is executed: a network from outside the package", file=sys.stderr)
 
 
 @contextmanager
@@ -184,8 +175,10 @@ def _check_log_file(file: Path, sources: list[Path]) -> None:
         raise would_overwrite(source, file)
     refuse_existing(file, force=True)
     if not file.parent.is_dir():
-        raise FileError("there is no such folder", where=str(file.parent), hint="create it, or choose another --log")
+        raise FileError(
+            "there is no such folder", where=str(file.parent), hint="create it, or choose another file with --log"
+        )
     if file.exists() and not file.is_file():
         raise FileError("the log is not a regular file", where=str(file))
     if file.exists() and file.stat().st_size and not _LOG_LINE.match(file.read_bytes()[:20]):
-        raise FileError(f"{file.name} exists already and is not a log", where=str(file), hint="choose another --log")
+        raise FileError(f"{file.name} already exists and is not a log", where=str(file), hint="choose another --log")

@@ -35,7 +35,7 @@ def convert(options: ConvertOptions) -> None:
         raise would_overwrite(options.scan, options.output)
     with scan_file(options.scan) as path:
         raw = with_noise(read_raw_scan(path, options.dataset, options.measurement))
-        not_written = ("the true images in the file (/truth) are not converted",) if holds_truth(raw) else ()
+        not_written = ("the reference images in the file (/truth) are not converted",) if holds_truth(raw) else ()
         for text in (*raw.warnings, *not_written):
             print(f"warning  {text}", file=sys.stderr)
         if options.output == STANDARD:

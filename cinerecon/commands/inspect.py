@@ -133,7 +133,7 @@ def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     if gating.mode == "retro":
         processing = "interpolated in time" if gating.is_interpolated else "averaged within each frame"
         used = f"{gating.n_used_readouts} of {gating.n_readouts} readouts used, {processing}"
-        yield "k-t space", f"frames have {gating.coverage:.1%} of the measured lines; {used}"
+        yield "k-t space", f"frames contain {gating.coverage:.1%} of the measured lines; {used}"
 
 
 def _lines_per_frame(plan: "ScanPlan") -> str:

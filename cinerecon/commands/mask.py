@@ -88,8 +88,8 @@ class MaskOptions(Options):
             acceleration = ACCELERATION if self.acceleration is None else self.acceleration
             return f"{name}:{acceleration:g}" + ("" if acs is None else f",acs={acs}")
         if self.acceleration is not None or acs is not None:
-            what = f"'{name}' includes its acceleration and central lines"
-            hint = "leave them out, or give only the name of the pattern"
+            what = f"'{name}' already includes its acceleration and central lines"
+            hint = "omit these options, or give only the name of the pattern"
             raise ConfigError(what, where="--acceleration, --acs", hint=hint)
         return name
 

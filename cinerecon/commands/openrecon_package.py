@@ -157,7 +157,7 @@ def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -
     stored = image.labels.get(LABEL_KEY)
     if options.software != SOFTWARE[0]:
         if stored is not None:
-            raise FileError("the image has a label, which is for VA60", where=where, hint="build it without --label")
+            raise FileError("the image has a label, which only VA60 uses", where=where, hint="build it without --label")
         return
     if image.is_oci:
         hint = "podman save --format docker-archive, or docker 24"
@@ -169,7 +169,7 @@ def _check_image(image: ContainerImage, label: Label, options: PackageOptions) -
     except (binascii.Error, ValueError):
         is_same = False
     if not is_same:
-        hint = "build the image with this label, or give the label of the image with --label"
+        hint = "build the image with this label, or pass the label of the image with --label"
         raise FileError(f"the label of the image differs from {options.label.name}", where=where, hint=hint)
 
 

@@ -103,7 +103,7 @@ class PrepareOptions(PreparationOptions, ArrayOptions, SetOptions, ArchiveOption
             with_preprocessing(PrepareConfig().preprocessing, self.settings).with_arrays(self).with_set(self.set_index)
         )
         if self.csm and self.combine and self.csm != COMBINING_MAPS.get(self.combine, self.combine):
-            what = f"the coils are combined by {self.combine} maps, --csm {self.csm} would have no effect"
+            what = f"the coils are combined with {self.combine} maps, so --csm {self.csm} has no effect"
             raise ConfigError(what, where="--csm, --combine", hint="leave out --csm")
         keys = {"compression": "compression", "csm": "csm", "compress_coils": "n_virtual_coils"}
         preprocessing = with_options(preprocessing, self, keys)

@@ -115,7 +115,7 @@ def recon(options: ReconOptions) -> None:
         folder = None
         if STANDARD in options.scans:
             if len(options.scans) > 1 or not options.outputs:
-                raise ConfigError("standard input must be the only scan, and its images need a name", where="-o")
+                raise ConfigError("standard input must be the only scan, and its images need a file name", where="-o")
             path = stack.enter_context(scan_file(STANDARD))
             options = options.model_copy(update={"scans": (path,)})
         if str(STANDARD) in options.outputs:
@@ -134,7 +134,9 @@ def _require_one_stream(options: ReconOptions) -> None:
         raise ConfigError("standard output receives the images", where="--json", hint="-o cine.mrd --json")
     is_single = len(options.scans) == options.outputs.count("-") == 1 and not (options.lists or options.submit)
     if not is_single or options.is_batch:
-        raise ConfigError("standard output receives the images of one scan by one method", where="-o -", hint="-o out/")
+        raise ConfigError(
+            "standard output can receive only the images of one scan and one method", where="-o -", hint="-o out/"
+        )
 
 
 def _refuse_verdict(options: ReconOptions) -> None:
@@ -173,8 +175,8 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
         announce_models(options.models)
         if shard or is_listed or options.is_batch:
             if options.verbose:
-                what = "the convergence is reported for one scan and one method"
-                raise ConfigError(what, where="--verbose", hint="leave it out; .npz files hold the convergence")
+                what = "the convergence is reported only for one scan and one method"
+                raise ConfigError(what, where="--verbose", hint="omit this option; .npz files contain the convergence")
             from cinerecon.reconstruction.batch import plan_batch
 
             batch = plan_batch(scans, options.models, options.outputs, options.formats, request, shard)

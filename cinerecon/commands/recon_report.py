@@ -86,7 +86,7 @@ def quality_line(part: "ReconstructedSlice") -> str:
 def snr_line(part: "ReconstructedSlice") -> str:
     """The SNR of a slice, and the origin of the noise."""
     factor = f", g-factor {part.snr['g_factor']:.2f}" if "g_factor" in part.snr else ""
-    return f"SNR {part.snr['median']:.1f} in the median of the support{factor}, {part.cine.noise_source}"
+    return f"SNR {part.snr['median']:.1f} (median over the support){factor}, {part.cine.noise_source}"
 
 
 def uncertainty_line(part: "ReconstructedSlice") -> str:

@@ -49,7 +49,10 @@ def report_results(
         n_earlier = count_earlier_scores(output, scores)
         if n_earlier:
             scores_text = "an earlier score" if n_earlier == 1 else f"{n_earlier} earlier scores"
-            print(f"note     {SCORES} also has {scores_text} of another seed, setting or image, not in the tables")
+            print(
+                f"note     {SCORES} also contains {scores_text} with another seed, setting or image, which are not in "
+                "the tables"
+            )
 
 
 def _lines_of_leftover(leftover: "Leftover") -> Iterator[str]:
@@ -87,7 +90,7 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     console.print(table)
     n_existing = len(report.rows) - report.n_new
     cases = "case" if report.n_new == 1 else "cases"
-    print(f"\n{report.n_new} {cases} {verb}" + (f", {n_existing} existed already" if n_existing else ""))
+    print(f"\n{report.n_new} {cases} {verb}" + (f", {n_existing} already existed" if n_existing else ""))
     for reason, count in report.passed.items():
         print(f"skipped  {count} {reason}")
     n_slices = len({(row.source_sha256, row.slice) for row in report.rows})
@@ -98,7 +101,7 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
         console.print(f"[yellow]warning[/]  {share}{escape(text)}")
     if report.n_unknown_subjects > 1:
         files = f"{report.n_unknown_subjects} files"
-        text = f"the subject of {files} is unknown: each counts as a subject (--subject finds it in the path)"
+        text = f"the subject of {files} is unknown: each file counts as a subject (--subject extracts it from the path)"
         console.print(f"[yellow]warning[/]  {text}")
     print(f"wrote    {report.index}")
     for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:

@@ -75,8 +75,8 @@ class TrainOptions(DeviceOptions):
             If the sources of the recipe are replaced twice.
         """
         if self.data and self.scans:
-            what = "--scan and --data both replace the sources of the recipe"
-            raise ConfigError(what, where="--data, --scan", hint="leave out one; --scan takes a folder of cases, too")
+            what = "--scan and --data both replace the data sources of the recipe"
+            raise ConfigError(what, where="--data, --scan", hint="use only one; --scan also accepts a folder of cases")
         source = json.dumps({"data": {"kind": "prepared", "folder": str(self.data)}})
         settings = [f"training.data.sources={source}"] if self.data else []
         settings += [f"training.loss={self.loss}"] if self.loss else []
@@ -155,19 +155,19 @@ def _print_unused_sources(recipe: "Recipe", series: tuple[Path, ...]) -> None:
     sources = recipe.training.data.sources
     left_out = [name for name, source in sources.items() if source.kind == "series" and not source.folder]
     if left_out and not series:
-        print(f"note     left out, as there is no --series: {', '.join(left_out)}")
+        print(f"note     not used, as --series is not given: {', '.join(left_out)}")
     for source in sources.values():
         for remark in series_warnings(source, series) if source.kind == "series" else ():
             print(f"note     {remark}")
 
 
 def _print_estimate(estimate: "Estimate", recipe: "Recipe") -> None:
-    ahead = {"ahead": f"{_duration(estimate.ahead_s)} to simulate {estimate.n_ahead:,} cases or batches"}
+    simulation = {"simulation": f"{_duration(estimate.ahead_s)} to simulate {estimate.n_ahead:,} cases or batches"}
     lines = {
         "parameters": f"{estimate.n_parameters:,}",
         "memory": f"{estimate.memory_mb:,.0f} MB in these steps, on {estimate.device}",
-        "step": f"{estimate.step_s:.3f} s, and {estimate.draw_s:.3f} s to draw its data",
-        **(ahead if estimate.n_ahead else {}),
+        "step": f"{estimate.step_s:.3f} s, and {estimate.draw_s:.3f} s to generate its data",
+        **(simulation if estimate.n_ahead else {}),
         "epoch": f"{_duration(estimate.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
         "run": f"{_duration(estimate.run_s)} for {recipe.training.n_steps:,} steps, without validation",
     }

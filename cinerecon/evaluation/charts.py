@@ -172,7 +172,7 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
                 for end in (limits.low, limits.high):
                     if np.isfinite(end):
                         axis.axhline(end, color=style["color"], lw=0.8, ls="--")
-            axis.set_xlabel(f"mean of image and truth, {name}", fontsize=8)
+            axis.set_xlabel(f"mean of image and reference, {name}", fontsize=8)
             axis.set_ylabel("image - truth", fontsize=8)
             axis.set_title(f"{sampling}, {coils_in_words(n_coils)}", fontsize=9)
             axis.tick_params(labelsize=7)

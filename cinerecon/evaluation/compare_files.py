@@ -70,12 +70,12 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
         nearest = int(np.argmin(distances))
         if distances[nearest] >= reach:
             far = "not parallel to" if np.isinf(distances[nearest]) else f"{distances[nearest]:.3g} mm from"
-            what = f"slice {number} is {far} the nearest slice of the truth"
-            hint = "images of the same slices; or as .npy, without positions, if these are wrong"
+            what = f"slice {number} is {far} the nearest slice of the reference"
+            hint = "give images of the same slices; or, if the positions are wrong, .npy files, which have no positions"
             raise DataError(what, where=where, hint=hint)
         matches.append(nearest)
     if len(set(matches)) < len(matches):
-        raise DataError("two slices of the images are at the position of one slice of the truth", where=where)
+        raise DataError("two slices of the images are at the position of one slice of the reference", where=where)
     return matches
 
 
@@ -226,20 +226,23 @@ def _matched(
     if actual != expected:
         shown, required = (", ".join(map(str, shapes)) for shapes in (actual, expected))
         is_swapped = [(n, x, y) for n, y, x in actual] == expected
-        what = f"images (frames, y, x) are {shown}, those of the truth {required}"
+        what = f"images (frames, y, x) are {shown}, those of the reference {required}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")
     for number, own in zip(numbers, series, strict=True):
         if _spread_of_power(own.image) < UNIFORM_POWER and _spread_of_power(truth[number].image) > VARIED_POWER:
-            what = "the power over all frames is the same in every pixel, as in coil sensitivity maps"
+            what = "the power over all frames is the same in every pixel, as for coil sensitivity maps"
             raise DataError(what, where=f"{path}, slice {number}", hint="give the images of this scan")
     return numbers, list(series)
 
 
 def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
     """Marks of the score of a slice: departures of the images from the reference in position or orientation."""
-    for name, series in (("", image), ("the truth has ", truth[number].image)):
+    for name, series in (("", image), ("the reference has ", truth[number].image)):
         if _is_signed(series):
-            yield f"{name}negative values, compared by their magnitude: the real part of complex images, or a velocity?"
+            yield (
+                f"{name}negative values, of which the magnitude is compared: the real part of complex images, or a "
+                "velocity?"
+            )
     empty = [n for n, frame in enumerate(image) if not frame.any()]
     if empty:
         yield "all frames are empty" if len(empty) == len(image) else f"empty frames: {', '.join(map(str, empty))}"
@@ -248,7 +251,7 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
     magnitudes = [slice_truth.image.abs() for slice_truth in truth]
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:
-        yield f"slice {number} looks like slice {other} of the truth?"
+        yield f"slice {number} looks like slice {other} of the reference?"
         return
     sees_scale = find_profile(profile).sees_scale
     warnings = list(orientation_warnings(image.abs(), magnitudes[number], sees_scale=sees_scale))
@@ -256,7 +259,7 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
     is_elsewhere = any(not text.startswith(("brighter", "darker")) for text in warnings)
     likeness = _correlation(image.abs(), magnitudes[number])
     if likeness < LEAST_LIKENESS and not is_elsewhere:
-        yield f"the images do not resemble the truth, correlation {likeness:.2f}: maps, or another scan?"
+        yield f"the images do not resemble the reference, correlation {likeness:.2f}: maps, or a different scan?"
 
 
 def _spread_of_power(image: Tensor) -> float:

@@ -85,7 +85,7 @@ def failure_table(failures: Sequence[Failure], n_scores: int) -> Table:
         for (case, *why), group in groups.items()
     ]
     caption = f"failed: {len(failures)} of {len(failures) + n_scores} reconstructions"
-    note = "what failed is in no mean above, and is tried again by the next run"
+    note = "failed reconstructions are not included in the means above, and are tried again in the next run"
     return Table(caption, ("scan", "sampling", "method", "why", "where", "try"), tuple(rows), (note,), is_text=True)
 
 

@@ -40,18 +40,18 @@ DPI = 150
 WIDTH, SCALE = 2.1, 0.06
 """Width of a column [inches], and of the colour scale in columns."""
 IMAGES_CAPTION = (
-    f"Magnitudes; the truth has the maximum 1, errors are shown from 0 to {LARGEST_ERROR}. "
-    "The rectangle is the heart's box, the line the column of the profile."
+    f"Magnitudes, with the maximum of the reference equal to 1; errors are shown from 0 to {LARGEST_ERROR}. The "
+    "rectangle is the box around the heart, the line is the column of the x-t profile."
 )
 BOXES_CAPTION = (
-    "Scores of all slices: median, quartiles, whiskers to 1.5 times the distance of the quartiles, and each slice as a "
-    "point."
+    "Scores of all slices: median, quartiles, whiskers to 1.5 times the interquartile range, and each slice as a point."
 )
-CURVES_CAPTION = "PSNR against net acceleration, mean over slices; bars: 95 % bootstrap interval."
+CURVES_CAPTION = "PSNR against net acceleration, mean over slices; error bars: 95 % bootstrap interval."
 CANDIDATES_CAPTION = (
-    "Above: the frame with most candidates for hallucinations (rectangles: patches whose Fourier ring correlation with "
-    "the truth falls too early), in the truth and in each reconstruction. Below: the lowest cut-off over all frames "
-    f"[cycles per pixel]; candidates are below {CUTOFF_THRESHOLD}, patches without structure are black."
+    "Top: the frame with the most candidates for hallucinations (rectangles: patches whose Fourier ring "
+    "correlation with the reference falls too early), in the reference and in each reconstruction. Bottom: the "
+    f"lowest cut-off over all frames [cycles per pixel]; candidates are below {CUTOFF_THRESHOLD}, patches without "
+    "structure are black."
 )
 CANDIDATES_WIDTH = 2.6
 """Width of a panel of the candidates for hallucinations [inches]."""
@@ -149,7 +149,7 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
     for name, functions in (("volumes", stack_functions(scores)), ("areas", slice_functions(scores))):
         if not functions:
             continue
-        caption = f"Left ventricle, {name} over the frames, segmented in image and truth separately."
+        caption = f"Left ventricle, {name} over the frames, segmented in image and reference separately."
         yield _save(draw_function_curves(functions), folder, f"ventricle {name}", caption)
         groups = grouped(functions, lambda f: (f.sampling, f.n_coils)).values()
         plotted = [f for group in groups if len({(f.scan, f.slice) for f in group}) >= MIN_POINTS for f in group]

@@ -86,7 +86,7 @@ def read_truth(path: Path) -> list[ImageSeries]:
         data = source.read_slice(number)
         if data.reference is None:
             hint = "a fully sampled scan, or images"
-            raise DataError("the scan is undersampled and carries no truth", where=str(path), hint=hint)
+            raise DataError("the scan is undersampled and contains no reference", where=str(path), hint=hint)
         meta = data.meta
         image = finish_image(data.reference, data)
         truth.append(ImageSeries(image, meta.geometry, meta.pixel_size_mm, meta.is_real_time))
@@ -124,7 +124,7 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     if not series or any(image.ndim != 3 or image.dtype.kind not in "fciu" for image, _ in series):
         raise DataError("expected images (frames, y, x) or (slices, frames, y, x)", where=str(path))
     if not all(np.isfinite(image).all() for image, _ in series):
-        raise DataError("the images hold numbers that are not finite", where=str(path))
+        raise DataError("the images contain values that are not finite", where=str(path))
     for image, _ in series:
         refuse_segmentation(np.abs(image), path)
     return [
@@ -161,13 +161,15 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if is_case(path):
         case = read_case(path)
         if case.reference is None:
-            raise DataError("the case holds no truth", where=str(path))
+            raise DataError("the case contains no reference", where=str(path))
         return [(case.reference.numpy(), _placement(case.meta))]
     if is_cfl(path):
         _refuse_map(map_in_cfl(path), path)
         return [(pixels, Placement()) for pixels in open_cfl_images(path)]
     if path.name.lower().endswith(PICTURES):
-        raise FileError("pictures and movies hold grey levels, which are not measured", where=str(path), hint=FORMATS)
+        raise FileError(
+            "pictures and movies contain grey levels, which cannot be measured", where=str(path), hint=FORMATS
+        )
     try:
         return read_mrd_images(path)
     except FileError as error:
@@ -195,7 +197,7 @@ def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:
     slices = [part for cine in cines for part in _pixels_of(cine)]
     planes = {plane_of(placement.geometry) for _, placement in slices if placement.geometry is not None}
     if not cines or (len(cines) > 1 and len(planes) < len(slices)):
-        hint = "give the folder of one cine, with all its images"
+        hint = "give the folder of one cine with all its images"
         raise DataError(f"{len(cines) or 'no'} DICOM cines are found", where=str(path), hint=hint)
     return slices
 

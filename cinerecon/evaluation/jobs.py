@@ -222,14 +222,14 @@ def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Pa
         for file in files:
             first.setdefault(os.path.realpath(file), file)
     if not first:
-        raise FileError("no scan to evaluate on", hint="give scans, prepared cases, or folders that hold them")
+        raise FileError("there is no scan to evaluate", hint="give scans, prepared cases, or folders that contain them")
     return list(first.values())
 
 
 def _hint_of_images(path: Path) -> str:
     """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
     is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
-    return f"if these are images: cinerecon evaluate --recon {path} --reference TRUTH" if is_image else ""
+    return f"if these are images: cinerecon evaluate --recon {path} --reference REFERENCE" if is_image else ""
 
 
 def _settings_text(config: AcquisitionConfig) -> str:
@@ -284,5 +284,5 @@ def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:
 def _missing(shard: ShardRecord, scan: str, output: Path) -> FileError:
     hint = f"cinerecon {COMMAND} ... --shard {shard.number}/{shard.n}"
     return FileError(
-        f"{shard.name} has neither a score nor a failure of a task on {scan}", where=str(output), hint=hint
+        f"{shard.name} has neither a score nor a failure for a task on {scan}", where=str(output), hint=hint
     )

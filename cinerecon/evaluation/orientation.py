@@ -33,7 +33,7 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "y and x swapped": lambda image: image.mT,
     "y and x swapped, flipped along y": lambda image: image.mT.flip(-2),
     "y and x swapped, flipped along x": lambda image: image.mT.flip(-1),
-    "y and x swapped, turned by 180 degrees": lambda image: image.mT.flip(-2, -1),
+    "y and x swapped, rotated by 180 degrees": lambda image: image.mT.flip(-2, -1),
 }
 """The eight orientations of an image."""
 ORDERS: dict[str, Callable[[Tensor], Tensor]] = {

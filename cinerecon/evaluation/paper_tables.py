@@ -123,7 +123,7 @@ PAPER_TABLES = {
         ),
         PaperTable(
             "slr-4",
-            "Table IV: the place of the low-rank module, 8x",
+            "Table IV: the position of the low-rank module, 8x",
             ("dccnn", "dccnn-lr-L1", "dccnn-lr", "dccnn-lr-L3"),
             ("gaussian:8",),
             _SLR,
@@ -288,5 +288,5 @@ def _notes(table: PaperTable, scores: Sequence[Score]) -> tuple[str, ...]:
     measured = sorted({*profiles} - {table.profile})
     other = [f"measured by profile {', '.join(measured)}; the paper's is {table.profile}"] if measured else []
     other += [*(find_profile(name).description for name in profiles), *marks_of(scores)]
-    empty = "empty: not evaluated here, or not known from the paper"
-    return (f"{table.source}; other data than ours: not to be compared number by number", empty, *other)
+    empty = "empty: not evaluated here, or not given in the paper"
+    return (f"{table.source}; measured on other data, so values cannot be compared directly", empty, *other)

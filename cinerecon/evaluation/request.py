@@ -102,7 +102,9 @@ def select_with_tables(
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
     if profile is None and len(profiles) > 1:
         raise ConfigError(
-            "these tables are measured by different rules", where="--table", hint="--profile " + " or ".join(profiles)
+            "these tables use different definitions of the metrics",
+            where="--table",
+            hint="--profile " + " or ".join(profiles),
         )
     chosen = list(models)
     left_out: list[str] = []
@@ -114,9 +116,7 @@ def select_with_tables(
         hint = "--model ktslr --model slrnet, or --table slr-1"
         raise ConfigError("no method to evaluate", where="--model", hint=hint)
     if not patterns:
-        raise ConfigError(
-            "no sampling pattern to evaluate under", where="--undersample", hint="--undersample gaussian:8"
-        )
+        raise ConfigError("no sampling pattern is given", where="--undersample", hint="--undersample gaussian:8")
     labels = Counter(model_label(name) for name in chosen)
     twice = [name for name in chosen if labels[model_label(name)] > 1]
     if len(set(twice)) > 1:
@@ -147,7 +147,7 @@ def require_files(recons: Sequence[Path], reference: Path | None, others: Sequen
         missing = "--reference" if recons else "--recon"
         raise ConfigError(f"{missing} is missing", where="--recon, --reference", hint="give both")
     if others:
-        what = "images are compared as they are, without scans, methods and their options"
+        what = "--recon compares existing images; scans, methods and their options cannot be given"
         raise ConfigError(what, where=", ".join(others), hint="leave it out")
     return list(recons), reference
 
@@ -156,7 +156,7 @@ def why_left_out(name: str) -> str:
     """The reason that a method of a table cannot be run, and the remedy."""
     if name in METHODS:
         return "no weights yet"
-    return "no weights yet: models/train.py --ablations trains it; then --model and its folder"
+    return "no weights: train it with models/train.py --ablations, then use --model with its folder"
 
 
 def _is_ready(name: str) -> bool:

@@ -22,7 +22,7 @@ from cinerecon.evaluation.figures import Drawn
 from cinerecon.evaluation.latex import PREAMBLE, as_latex
 from cinerecon.evaluation.score import SCORES, Score, grouped, write_frames
 from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
-from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count
+from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count, with_notes_once
 from cinerecon.evaluation.ventricle import function_tables, slice_functions, stack_functions
 from cinerecon.io.atomic import write_text
 from cinerecon.metrics import find_profile
@@ -91,15 +91,17 @@ def tables_of(
 def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ...]:
     """The profile, how the numbers of a table are to be read, and the marks of all scores."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
-    heart = "heart: box around the moving part of the truth; magnitudes, data range of the whole field of view"
+    heart = (
+        "heart: box around the moving part of the reference; magnitudes, with the data range of the whole field of view"
+    )
     notes.append(f"mean ± standard deviation over slices{_describe_interval(group)}")
     notes += _unknown_subjects(scores)
     if any(not math.isnan(score.heart_psnr) for score in scores):
-        notes.append(f"{heart}; temporal sharpness: 1 is ideal; areas of the blood pool: difference from the truth")
+        notes.append(f"{heart}; temporal sharpness: 1 is ideal; areas of the blood pool: difference from the reference")
         limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
-        notes.append(f"|error|: mean absolute error over slices, by which the best method is chosen; {limits}")
+        notes.append(f"|error|: mean absolute error over slices, used to select the best method; {limits}")
     if any(not math.isnan(score.frc_rate) for score in scores):
-        text = f"sFRC candidates: patches whose correlation with the truth falls below {CORRELATION} before"
+        text = f"sFRC candidates: patches whose correlation with the reference falls below {CORRELATION} before"
         notes.append(f"{text} {CUTOFF_THRESHOLD} cycles per pixel; compare with ktslr, which is not trained")
     if all(math.isnan(score.seconds) for score in scores):
         return (*notes, *marks_of(scores))
@@ -121,7 +123,10 @@ def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
     """A note where several scans have no known subject: scans of one subject would make intervals too narrow."""
     n = len({score.scan for score in scores if (score.subject or score.scan) == score.scan})
     if n > 1:
-        yield f"the subjects of {n} scans are unknown: each scan counts as one; --subject finds them in the path"
+        yield (
+            f"the subjects of {n} scans are unknown: each scan counts as a subject; --subject extracts them from the "
+            "path"
+        )
 
 
 def marks_of(scores: Sequence[Score]) -> Iterator[str]:
@@ -135,7 +140,9 @@ def _missing(failures: Sequence[Failure]) -> Iterator[str]:
     """Number of failed tasks of each method, which the means do not include."""
     if failures:
         counts = Counter(failure.method for failure in failures)
-        yield "failed, and so missing in these means: " + ", ".join(f"{name} {n}" for name, n in counts.items())
+        yield "failed, and therefore not included in these means: " + ", ".join(
+            f"{name} {n}" for name, n in counts.items()
+        )
 
 
 def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) -> Table:
@@ -275,7 +282,7 @@ def make_page(scores: Sequence[Score], tables: Sequence[Table], figures: Sequenc
         "environment": f"torch {torch.__version__}, Python {platform.python_version()}, {platform.platform()}",
     }
     listed = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in facts.items())
-    shown = "\n".join(table.as_html() for table in tables)
+    shown = "\n".join(table.as_html() for table in with_notes_once(tables))
     drawn = f"<h2>Figures</h2>\n{''.join(map(_show_figure, figures))}" if figures else ""
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"

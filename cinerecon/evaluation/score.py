@@ -173,7 +173,7 @@ def iterate_scores(folder: Path) -> Iterator[Score]:
             columns = [RENAMED.get(name, name) for name in next(reader, ())]
             if columns and columns != [*NAMES, HASH]:
                 raise FileError(
-                    "the scores have other columns than these", where=str(path), hint="choose another folder"
+                    "the scores in this file have different columns", where=str(path), hint="choose another folder"
                 )
             for row in reader:
                 if len(row) == len(columns) and row[-1] == _hash(row[:-1]):

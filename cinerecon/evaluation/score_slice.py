@@ -138,7 +138,7 @@ def truth_of(data: CineData, where: str) -> Truth:
         If it has none.
     """
     if data.reference is None:
-        raise DataError("there is no truth to compare with", where=where, hint="a fully sampled scan")
+        raise DataError("there is no reference to compare with", where=where, hint="a fully sampled scan")
     return Truth(
         finish_image(data.reference, data),
         data.meta.pixel_size_mm,
@@ -216,4 +216,4 @@ class SliceScorer:
         yield from (f"{label}: {text}" for text in (*overlap, *card_warnings(card, sampled, pattern)))
         if method.preprocessing:
             words = ", ".join(f"{key} {value}" for key, value in method.preprocessing.items())
-            yield f"{label}: trained on data prepared by {words}, compared on the same data as all others"
+            yield f"{label}: trained on data prepared with {words}, but evaluated on the same data as all other methods"

@@ -191,7 +191,7 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
     """
     if baseline not in methods:
         hint = nearest_name(baseline, methods)
-        raise ConfigError(f"the baseline '{baseline}' is none of the methods", where="--baseline", hint=hint)
+        raise ConfigError(f"the baseline '{baseline}' is not one of the methods", where="--baseline", hint=hint)
 
 
 def unit_of(scores: Sequence[Score]) -> str:

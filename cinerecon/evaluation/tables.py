@@ -8,7 +8,7 @@ import math
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.cells import cell_len
@@ -84,6 +84,25 @@ class Table:
             f"<figure class='table'><h3>{caption}</h3><div class='wide'><table{kind}>\n<thead><tr>{head}</tr></thead>\n"
             f"<tbody>{rows}</tbody></table></div><figcaption>{notes}</figcaption></figure>"
         )
+
+
+def with_notes_once(tables: Sequence[Table]) -> list[Table]:
+    """The tables, with notes that all related tables share only below the last of them.
+
+    Tables are related if they have a note in common.
+    """
+    groups: list[list[int]] = []
+    for number, table in enumerate(tables):
+        related = [group for group in groups if any({*tables[i].notes} & {*table.notes} for i in group)]
+        groups = [group for group in groups if group not in related]
+        groups.append([*(i for group in related for i in group), number])
+    notes = [table.notes for table in tables]
+    for group in groups:
+        shared = [note for note in tables[group[0]].notes if all(note in tables[i].notes for i in group)]
+        for i in group:
+            own = [note for note in tables[i].notes if note not in shared]
+            notes[i] = (*own, *shared) if i == max(group) else tuple(own)
+    return [replace(table, notes=own) for table, own in zip(tables, notes, strict=True)]
 
 
 def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:

@@ -167,11 +167,11 @@ def _table(group: Sequence[Function], quantities: Sequence[str], case: str) -> T
         rows.append((Cell(method), Cell(str(len(pairs))), *(Cell(_show(limit)) for limit in limits)))
     truth = [f.pairs for f in group if f.method == group[0].method]
     means = [np.nanmean([pair[name][1] for pair in truth]) for name in quantities]
-    rows.append((Cell("mean of the truth"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
-    notes = ["ventricle segmented by a threshold in image and truth separately; for comparison, not for diagnosis"]
+    rows.append((Cell("mean of the reference"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
+    notes = ["ventricle segmented by a threshold in image and reference separately; for comparison, not for diagnosis"]
     has_limits = any(limit.n >= MIN_POINTS for limit in limits)
     interval = f" [limits of agreement, ± {LIMITS} standard deviations]" if has_limits else ""
-    notes.append(f"bias{interval}: mean of image minus truth")
+    notes.append(f"bias{interval}: mean of image minus reference")
     return Table(f"left ventricle by {kind}: {case}", ("method", f"{kind}s", *quantities), tuple(rows), tuple(notes))
 
 

@@ -51,7 +51,7 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
         what = f"the name {path.name[:20]}... is too long: {length} bytes, at most {LONGEST_NAME}"
         raise FileError(what, where=str(path.absolute().parent), hint="choose another name with -o")
     if os.path.lexists(path) and not force:
-        raise FileError(f"{path.name} exists already", where=str(path), hint="--force overwrites it")
+        raise FileError(f"{path.name} already exists", where=str(path), hint="--force overwrites it")
     folder = path.absolute().parent
     while not folder.exists():
         if folder.is_symlink():
@@ -64,7 +64,7 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
 
 def would_overwrite(source: Path, target: Path) -> FileError:
     """The error of a command that would overwrite its input, which ``--force`` does not permit either."""
-    what = f"{source.name} is the input and would be overwritten"
+    what = f"{source.name} is an input file and would be overwritten"
     return FileError(what, where=str(target), hint="choose another name with -o")
 
 
@@ -126,7 +126,7 @@ def _move_without_overwriting(temporary: Path, path: Path) -> None:
 
 def written_meanwhile(path: Path) -> FileError:
     """The error if a file appeared while another one of its name was written."""
-    what = f"{path.name} was written by another program meanwhile, and is left as it is"
+    what = f"{path.name} was written by another program in the meantime and is not changed"
     return FileError(what, where=str(path), hint="choose another name with -o, or --force to overwrite it")
 
 
@@ -269,7 +269,7 @@ def require_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        what = "this is a file or a link to nothing, results need a folder"
+        what = "this is a file or a broken link, but results need a folder"
         raise FileError(what, where=str(folder), hint="-o results/") from None
     except OSError as error:
         what = f"cannot create the folder: {error.strerror or error}"

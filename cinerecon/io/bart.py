@@ -55,7 +55,7 @@ def open_cfl(path: Path) -> NDArray[np.complex64]:
     if expected != stored:
         shape = " x ".join(map(str, dimensions))
         what = f"{header.name} has {shape} samples, {expected} bytes; {samples.name} has {stored} bytes"
-        kind = "cut" if stored < expected else "too long, or of another array"
+        kind = "cut" if stored < expected else "too long, or from a different array"
         raise DataError(what, where=str(samples), hint=f"the samples are {kind}: copy both files again")
     try:
         return np.memmap(samples, np.dtype("<c8"), "r", shape=tuple(reversed(dimensions)))
@@ -75,7 +75,7 @@ def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
     sizes = (*reversed(stored.shape), *[1] * (N_DIMENSIONS - stored.ndim))
     others = [number for number, size in enumerate(sizes) if size > 1 and number not in (READ, PHASE_1, TIME, SLICE)]
     if others:
-        what = f"dimension {others[0]} of the array is {sizes[others[0]]}, that of images is 1"
+        what = f"dimension {others[0]} of the array is {sizes[others[0]]}, but must be 1 for images"
         raise DataError(
             what, where=str(path), hint="combine the coils (3) first; choose one set of maps (4) with bart slice"
         )
@@ -114,7 +114,7 @@ def _read_dimensions(header: Path) -> tuple[int, ...]:
         )
     sizes = [int(word) for word in words]
     if int(np.prod(sizes, dtype=object)) > LARGEST_SIZE:
-        raise DataError(f"the dimensions are {' x '.join(words)}, more than any scan", where=str(header))
+        raise DataError(f"the dimensions are {' x '.join(words)}, which is larger than any scan", where=str(header))
     while len(sizes) > PHASE_1 + 1 and sizes[-1] == 1:
         sizes.pop()
     return tuple(sizes)

@@ -40,18 +40,18 @@ Attributes = Mapping[str, "Value | Mapping[str, Value]"]
 
 ARRAYS = {
     "kspace": (KSPACE, "c", "k-space, zero where not sampled; image = centred orthonormal inverse DFT"),
-    "mask": (MASK, "b", "which points of k-space were sampled"),
+    "mask": (MASK, "b", "sampled points of k-space"),
     "csm": (CSM, "c", "coil sensitivity maps, sum of squared magnitudes 1"),
-    "reference": (IMAGE, "c", "fully sampled image, combined by the maps"),
+    "reference": (IMAGE, "c", "fully sampled image, combined with the coil maps"),
     "shading": (CSM[1:], "f", "factor that removes the shading of whitened coils from an image"),
 }
 """Axes, kind of numbers and meaning of each array."""
 TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
 MARKS = {
     "simulated": "the scan is simulated",
-    "magnitude only": "made from magnitude images: phase, coils and noise of the measurement are lost",
+    "magnitude only": "generated from magnitude images: phase, coils and noise of the measurement are lost",
     "simulated phase and coils": "phase and coil maps are simulated",
-    "combined coils": "the coils were combined before sampling was simulated: no scanner measures such data",
+    "combined coils": "the coils were combined before undersampling was simulated: no scanner acquires such data",
     "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
@@ -101,10 +101,14 @@ class CaseFile:
     def _read_head(self) -> None:
         self.attributes = _read_attributes(self._file)
         if self.attributes.get("format") != CASE_FORMAT:
-            raise FileError("this is not a prepared case", where=str(self.path), hint="cinerecon prepare writes them")
+            raise FileError(
+                "this is not a prepared case", where=str(self.path), hint="cases are written by cinerecon prepare"
+            )
         if self.attributes.get("format_version") != VERSION:
             what = f"the case has format version {self.attributes.get('format_version')}, expected {VERSION}"
-            raise FileError(what, where=str(self.path), hint="a newer version of cinerecon wrote it: update this one")
+            raise FileError(
+                what, where=str(self.path), hint="it was written by a newer version of cinerecon: update cinerecon"
+            )
         self.kspace, self.mask = (self._array(name, is_needed=True) for name in ("kspace", "mask"))
         self.csm, self.reference, self.shading = (self._array(name) for name in ("csm", "reference", "shading"))
         self.meta = self._meta()
@@ -164,7 +168,7 @@ class CaseFile:
         except (OSError, RuntimeError) as error:
             raise _damaged(self.path, error) from None
         if array.dtype != bool and not np.isfinite(array).all():
-            raise DataError(f"'{name}' holds numbers that are not finite", where=str(self.path))
+            raise DataError(f"'{name}' contains values that are not finite", where=str(self.path))
         return array
 
     def close(self) -> None:

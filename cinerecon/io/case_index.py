@@ -98,7 +98,7 @@ def holds_cases(folder: Path) -> bool:
     if (folder / INDEX).exists():
         return True
     if PREPARE in sharded_commands(folder):
-        what = "the cases here were prepared in shards, which are not merged yet"
+        what = "the cases here were prepared in shards that have not been merged"
         raise FileError(what, where=str(folder), hint=f"cinerecon merge {folder}")
     return False
 
@@ -169,5 +169,5 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
         of_split = f" of the split '{split}'" if split else ""
         others = " or ".join(sorted({str(folder / row.case.split("/")[0]) for row in read_index(folder)}))
         hint = f"prepare some with --split {split or 'test'}" + (f", or name another split: {others}" if others else "")
-        raise FileError(f"the index lists no case{of_split}", where=str(folder / INDEX), hint=hint)
+        raise FileError(f"the index contains no case{of_split}", where=str(folder / INDEX), hint=hint)
     return sorted(paths)

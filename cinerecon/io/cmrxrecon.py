@@ -108,7 +108,7 @@ class CmrFile:
         kspace = self.mat.read(self.variable, tuple(index)).astype(np.complex64, copy=False)
         kspace = kspace.transpose() if self.is_reversed else kspace
         if not np.isfinite(kspace).all():
-            raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+            raise DataError("k-space contains values that are not finite", where=f"{self.path}, slice {number}")
         return np.ascontiguousarray(kspace.reshape(-1, self.shape[2], *self.shape[3:]))
 
     def read_mask(self) -> NDArray[np.bool_] | None:
@@ -198,7 +198,7 @@ def _only(mat: MatFile, names: list[str], meaning: str) -> str:
     if len(names) != 1:
         arrays = ", ".join(f"'{name}' {shape}" for name, shape in mat.shapes.items()) or "no arrays"
         what = f"it is not clear which array is the {meaning}: found {arrays}"
-        raise DataError(what, where=str(mat.path), hint="expected kspace, kspace_full or kus, as CMRxRecon has them")
+        raise DataError(what, where=str(mat.path), hint="expected kspace, kspace_full or kus, as in CMRxRecon")
     return names[0]
 
 

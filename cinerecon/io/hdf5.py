@@ -28,10 +28,11 @@ CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
 
 
 CONVERT = (
-    "read directly: ISMRMRD in HDF5 or streams, MRD 2, Siemens .dat; convert others (ge_to_ismrmrd, philips_to_ismrmrd)"
+    "formats that are read directly: ISMRMRD (HDF5 or stream), MRD 2, Siemens .dat; convert others "
+    "(ge_to_ismrmrd, philips_to_ismrmrd)"
 )
 
-IMAGES = "these are images: `cinerecon prepare` makes cases of them, `cinerecon simulate --from` a raw scan"
+IMAGES = "these are images: `cinerecon prepare` converts them to cases, `cinerecon simulate --from` to a raw scan"
 
 LARGEST_RATIO = 1100
 """Largest compression ratio of HDF5 filters and MATLAB files: an array that claims to be larger is refused."""
@@ -100,7 +101,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
         raise FileError(f"'{name}' is a link to another file ('{link.filename}'), which is not followed", where=where)
     item = group.get(name)
     if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-        raise FileError(f"'{name}' has its values in another file, which is not opened", where=where)
+        raise FileError(f"'{name}' stores its values in another file, which is not opened", where=where)
     return item
 
 
@@ -164,7 +165,7 @@ def require_sound_heaps(path: Path) -> None:
             (offset for offset in (_first_empty_object(content, part) for part in windows) if offset is not None), None
         )
     if damaged is not None:
-        what = f"the HDF5 file is damaged: zeros at byte {damaged}, where samples should be"
+        what = f"the HDF5 file is damaged: zeros at byte {damaged}, where samples are expected"
         raise FileError(what, where=str(path), hint="the copy is incomplete: copy or download it again")
 
 

@@ -89,7 +89,7 @@ class KspaceArray:
             with np.errstate(over="ignore"):
                 part[:] = arrange(self.values, self.axes, number, slice(own.start, own.stop))[0]
             if not np.isfinite(part).all():
-                raise DataError("k-space holds numbers that are not finite", where=f"{self.path}, slice {number}")
+                raise DataError("k-space contains values that are not finite", where=f"{self.path}, slice {number}")
             release_pages(self.values)
         return kspace
 
@@ -152,7 +152,7 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
     if is_cfl(path):
         values, files = open_cfl(path), cfl_files(path)
         if holds_cfl_images(path):
-            raise DataError("the array holds images that cinerecon wrote, not k-space", where=where)
+            raise DataError("the array contains images written by cinerecon, not k-space", where=where)
         names = parse_axes(axes, values.shape[::-1], where)[::-1] if axes else _bart_axes(values.shape, where)
         array = KspaceArray(path, files, values, names)
     elif path.suffix.lower() == ".npy":
@@ -185,12 +185,12 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
         by_axis = dict(zip(longer, names, strict=True))
         names = [by_axis.get(n, SINGLE) for n in range(len(shape))]
     if len(names) != len(shape):
-        what = f"{len(names)} axes are named, the array {shape} has {len(shape)}"
+        what = f"{len(names)} axes are named, but the array {shape} has {len(shape)}"
         raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name every axis once, {EXAMPLE}")
     wrong = next((n for n, name in enumerate(names) if name == SINGLE and shape[n] != 1), None)
     if wrong is not None:
         what = f"axis {wrong} of the array {shape} has the name '1' and the length {shape[wrong]}"
-        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name it by its meaning, {EXAMPLE}")
+        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name it according to its meaning, {EXAMPLE}")
     for name in ("ky", "kx"):
         if name not in names:
             raise ConfigError(f"no axis is named '{name}'", where=f"{where}, --axes '{text}'", hint=EXAMPLE)
@@ -224,12 +224,14 @@ def _require_samples(array: KspaceArray) -> None:
             what = f"the axis '{PARTS}' has the length {array.size(PARTS)} and numbers of {dtype}, expected 2 real ones"
             raise DataError(what, where=where)
     elif dtype.kind != "c":
-        hint = f"where the last axis holds real and imaginary parts, call it '{PARTS}'"
+        hint = f"if the last axis contains real and imaginary parts, name it '{PARTS}'"
         if dtype.names is not None and len(dtype.names) == 2:
             hint = "kspace = array['{}'] + 1j * array['{}']".format(*dtype.names)
-        raise DataError(f"the array holds numbers of {dtype}, k-space is complex", where=where, hint=hint)
+        raise DataError(f"the array contains values of type {dtype}, but k-space is complex", where=where, hint=hint)
     if array.size("frames") < 2:
-        raise DataError(f"the array {array.values.shape} has one frame, a cine has several", where=where, hint=EXAMPLE)
+        raise DataError(
+            f"the array {array.values.shape} has one frame, but a cine has several", where=where, hint=EXAMPLE
+        )
     if min(array.size("ky"), array.size("kx")) < 2:
         raise DataError(f"k-space is {array.size('ky')} x {array.size('kx')} (ky x kx)", where=where, hint=EXAMPLE)
 
@@ -250,7 +252,7 @@ def open_npy(path: Path) -> NDArray[Any]:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         what = (
-            "the file is truncated: its header claims more numbers than it holds"
+            "the file is truncated: its header declares more values than it contains"
             if "mmap" in str(error)
             else str(error)
         )
@@ -263,13 +265,13 @@ def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:
     arrays = read_npz(path)
     if "kspace" not in arrays:
         listed = ", ".join(f"'{name}'" for name in arrays) or "no arrays"
-        hint = f"arrays that are read: {', '.join(NPZ_KEYS)}"
-        raise FileError(f"the archive holds {listed}, expected 'kspace'", where=str(path), hint=hint)
+        hint = f"supported arrays: {', '.join(NPZ_KEYS)}"
+        raise FileError(f"the archive contains {listed}, expected 'kspace'", where=str(path), hint=hint)
     values = arrays.pop("kspace")
     if not axes and "axes" in arrays:
         axes = " ".join(np.atleast_1d(arrays["axes"]).astype(str).tolist())
     unread = sorted(set(arrays) - set(NPZ_KEYS))
-    warnings = [f"arrays of the file that are not read: {', '.join(unread)}"] if unread else []
+    warnings = [f"arrays in the file that are not used: {', '.join(unread)}"] if unread else []
     names = parse_axes(axes, values.shape, str(path))
     return KspaceArray(path, (path,), values, names, arrays, tuple(warnings))
 

@@ -90,7 +90,7 @@ class MaskFile:
             raise FileError("there is no such mask", where=str(self.path), hint=hint)
         values = _find_mask(_read_arrays(self.path, self.path.stat().st_mtime_ns), self)
         if not values.any():
-            raise FileError("the mask has no ones: nothing would be sampled", where=str(self.path))
+            raise FileError("the mask contains no ones, so nothing would be sampled", where=str(self.path))
         mask = fit_mask(values, {"t": n_frames, "y": ky, "x": kx}, self)
         if self.uncentred:
             mask = np.fft.fftshift(mask, axes=(-2, -1))
@@ -109,7 +109,7 @@ def _find_mask(arrays: dict[str, NDArray[Any]], file: MaskFile) -> Mask:
     name = file.array or (masks[0] if len(masks) == 1 else "mask")
     if name not in masks:
         what = f"'{name}' is not an array of zeros and ones" if name in arrays else f"there is no array '{name}'"
-        hint = f"zeros and ones are in: {', '.join(masks)}; choose with ,array=NAME" if masks else NO_MASK
+        hint = f"arrays of zeros and ones: {', '.join(masks)}; select one with ,array=NAME" if masks else NO_MASK
         raise FileError(what, where=str(file.path), hint=hint)
     return arrays[name].astype(bool)
 
@@ -190,4 +190,4 @@ def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
     except OSError as error:
         raise FileError(f"cannot read the mask: {error.strerror or error}", where=str(path)) from None
     except Exception:  # the parser may fail in any way on arbitrary bytes
-        raise FileError("this file holds no mask", where=str(path), hint=NO_MASK) from None
+        raise FileError("this file contains no mask", where=str(path), hint=NO_MASK) from None

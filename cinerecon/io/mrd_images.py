@@ -74,7 +74,7 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
         what = "there are only phase, real or imaginary images, no magnitude or complex images"
         raise DataError(what, where=str(path))
     if not slices:
-        what = "the stream holds no images" if is_stream else "the file holds no ISMRMRD images"
+        what = "the stream contains no images" if is_stream else "the file contains no ISMRMRD images"
         hint = f"reconstruct a raw scan first: cinerecon recon {path.name}"
         raise DataError(what, where=str(path), hint=hint)
     return [slices[number] for number in sorted(slices)]
@@ -91,7 +91,7 @@ def _stream_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
         failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
         if failed:
-            what = f"slice {', '.join(map(str, failed))} failed at the server: the stream has an error image"
+            what = f"slice {', '.join(map(str, failed))} failed on the server: the stream contains an error image"
             raise DataError(what, where=str(path))
         heads = np.array([image.head for image in images])
         yield np.stack([image.values[0, 0] for image in images]), heads, images[0].attributes
@@ -123,7 +123,7 @@ def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
         return file["dataset"]
     if len(groups) > 1:
         listed = ", ".join(f"'{name}'" for name in groups[:6])
-        raise DataError(f"the file holds images in {len(groups)} groups: {listed}", where=str(path))
+        raise DataError(f"the file contains images in {len(groups)} groups: {listed}", where=str(path))
     return file[groups[0]] if groups else None
 
 

@@ -55,7 +55,7 @@ def require_memory(sizes: tuple[int, int, int, int], limit_gb: float, where: str
 
 UNKNOWN_TIMES = "the times of the frames are unknown: the speed of movies is arbitrary"
 NOT_ORTHONORMAL = "the directions are not orthonormal: images have no orientation"
-EXCHANGED_SLICES = "adjacent slices are more alike than adjacent frames: these axes seem to be exchanged"
+EXCHANGED_SLICES = "adjacent slices are more similar than adjacent frames: these axes seem to be exchanged"
 
 
 def with_plausibility_warnings(meta: CineMeta, matrix: Sequence[int], origin: str) -> CineMeta:
@@ -86,11 +86,11 @@ def size_warnings(
     """A warning about an implausible field of view (y, x) or pixel size (y, x) [mm]."""
     fov = f"the field of view is {_short(fov_mm[1])} x {_short(fov_mm[0])} mm, pixels of {pixel_size_mm[1]:.2g} mm"
     if min(fov_mm) < SMALLEST_FOV_MM:
-        yield f"{fov}: the {origin} is probably in metres, and sizes in the images are wrong"
+        yield f"{fov}: the {origin} is probably in metres, so sizes in the images are wrong"
     elif min(fov_mm) < SMALL_ANIMAL_MM:
         yield f"{fov}: this is a small animal, or the {origin} is in centimetres and sizes in the images are wrong"
     elif max(fov_mm) > LARGEST_FOV_MM:
-        yield f"{fov}: larger than any scanner, sizes in the images are wrong"
+        yield f"{fov}: larger than any scanner, so sizes in the images are wrong"
     elif min(pixel_size_mm) < SMALLEST_PIXEL_MM:
         yield f"{fov}: too small, the matrix or the field of view in the {origin} is wrong"
 
@@ -115,7 +115,7 @@ def frame_time_warnings(times_ms: Sequence[float]) -> Iterator[str]:
     intervals = np.diff(times_ms)
     middle = float(np.median(intervals))
     if not SHORTEST_FRAME_MS <= middle <= LONGEST_FRAME_MS:
-        yield f"{_short(middle)} ms from frame to frame are unusual for a cardiac cine: check the unit of the times"
+        yield f"{_short(middle)} ms from frame to frame is unusual for a cardiac cine: check the unit of the times"
     elif len(intervals) > 2 and intervals.max() > UNEVEN * middle:
         n = int(intervals.argmax())
         interval = f"{intervals[n]:.0f} ms between frames {n} and {n + 1}"

@@ -39,17 +39,17 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     path = Path(path)
     if is_twix(path):
         if dataset is not None:
-            what = "--dataset applies to ISMRMRD scans, this is a Siemens raw file"
-            raise ConfigError(what, where=str(path), hint="--measurement N chooses one of its measurements")
+            what = "--dataset applies only to ISMRMRD scans, but this is a Siemens raw file"
+            raise ConfigError(what, where=str(path), hint="use --measurement N to select one of its measurements")
         return read_twix(path, measurement)
     if measurement is not None:
-        what = "--measurement applies to Siemens raw files, this is another format"
-        raise ConfigError(what, where=str(path), hint="--dataset NAME chooses a group of an ISMRMRD file")
+        what = "--measurement applies only to Siemens raw files, but this is another format"
+        raise ConfigError(what, where=str(path), hint="use --dataset NAME to select a group of an ISMRMRD file")
     read_stream = read_mrd2 if is_mrd2(path) else read_mrd_stream if is_mrd_stream(path) else None
     if read_stream is None:
         return read_mrd(path, dataset)
     if dataset is not None:
-        raise ConfigError("--dataset applies to HDF5 files, a stream holds one measurement", where=str(path))
+        raise ConfigError("--dataset applies only to HDF5 files; a stream contains one measurement", where=str(path))
     return read_stream(path)
 
 

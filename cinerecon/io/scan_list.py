@@ -78,7 +78,7 @@ def read_scan_list(path: Path) -> list[Path]:
     names = (line.strip() for line in re.split("[\r\n]+", text))
     scans = dict.fromkeys(tidy(path.parent / name) for name in names if name and not name.startswith(COMMENT))
     if not scans:
-        raise FileError("the list names no scan", where=str(path), hint="one path per line")
+        raise FileError("the list contains no scan", where=str(path), hint="one path per line")
     return list(scans)
 
 

@@ -112,8 +112,8 @@ def start_shard(
     """
     for folder, other in shard_folders(output, command):
         if other.n != shard.n:
-            what = f"the folder has shards i/{other.n}, this is shard {shard}"
-            hint = f"--shard i/{other.n}; or merge and remove them, their results are kept: {folder.parent}"
+            what = f"the folder contains shards i/{other.n}, but this is shard {shard}"
+            hint = f"--shard i/{other.n}; or merge and then remove them (their results are kept): {folder.parent}"
             raise ConfigError(what, where="--shard", hint=hint)
     folder = shard.folder(output, command)
     clear_partial(folder)
@@ -166,7 +166,7 @@ def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
         raise FileError("there are no shards", where=str(output / SHARDS), hint=f"cinerecon {command} ... --shard 1/4")
     numbers = sorted({shard.n for _, shard in folders})
     if len(numbers) > 1:
-        what = f"there are shards of different runs: {', '.join(f'i/{n}' for n in numbers)}"
+        what = f"there are shards from different runs: {', '.join(f'i/{n}' for n in numbers)}"
         raise ConfigError(what, where=str(output / SHARDS), hint="remove those that do not belong to this run")
     _require_all(folders, output, command)
     records = [_read(folder, shard, command) for folder, shard in folders]
@@ -196,7 +196,7 @@ def _require_all(folders: Iterable[tuple[Path, Shard]], output: Path, command: s
 def _require_same_run(first: ShardRecord, other: ShardRecord, output: Path) -> None:
     where = str(output / SHARDS)
     if other.all_scans != first.all_scans:
-        what = f"{first.name} and {other.name} divide different lists of scans"
+        what = f"{first.name} and {other.name} are parts of different lists of scans"
         what += f" ({first.all_scans[0]} and {other.all_scans[0]} scans)"
         hint = "run all shards again with one list, @list.txt; finished scans are kept"
         raise ConfigError(what, where=where, hint=hint)
@@ -237,8 +237,8 @@ def _read(folder: Path, shard: Shard, command: str) -> ShardRecord:
     except (OSError, ValueError, KeyError, TypeError):
         raise FileError(f"shard {shard} has no readable record", where=str(folder / RECORD), hint=rerun) from None
     if (record.command, record.number, record.n) != (command, shard.number, shard.n):
-        what = f"this is {record.command} {record.name}, duplicated or under a wrong name"
-        raise FileError(what, where=str(folder), hint=f"remove this folder, then {rerun}")
+        what = f"this is {record.command} {record.name}, duplicated or renamed"
+        raise FileError(what, where=str(folder), hint=f"remove this folder, then run {rerun}")
     if record.files is None:
         raise unfinished
     if record.files != _checksums(folder):

@@ -54,9 +54,9 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
         raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         if "allow_pickle" in str(error):
-            hint = "only arrays of numbers are read: code in a file is never run"
+            hint = "only arrays of numbers are read: code in a file is never executed"
             raise WeightsError(
-                "the archive holds objects or code, not only numbers", where=str(path), hint=hint
+                "the archive contains objects or code, not only numbers", where=str(path), hint=hint
             ) from None
         raise WeightsError(f"the archive is damaged: {error}", where=str(path)) from None
 
@@ -83,8 +83,10 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     except pickle.UnpicklingError as error:
         text = " ".join(str(error).split())
         if "Unsupported" in text or "GLOBAL" in text or "not an allowed" in text:
-            hint = "only dictionaries of tensors are read: code in a file is never run"
-            raise WeightsError("the file holds objects or code, not only numbers", where=str(path), hint=hint) from None
+            hint = "only dictionaries of tensors are read: code in a file is never executed"
+            raise WeightsError(
+                "the file contains objects or code, not only numbers", where=str(path), hint=hint
+            ) from None
         raise WeightsError("the checkpoint is damaged, or not a PyTorch checkpoint", where=str(path)) from None
     except Exception as error:  # a damaged pickle or archive may raise any exception
         what = f"the checkpoint is damaged, or not a PyTorch checkpoint: {' '.join(str(error).split())[:120]}"

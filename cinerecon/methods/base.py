@@ -132,7 +132,7 @@ class Reconstructor(ABC):
         """
         if not isinstance(data, CineData):
             hint = "cinerecon.reconstruct(kspace, mask, method=...) takes arrays"
-            raise ShapeError(f"a method takes CineData, found {type(data).__name__}", hint=hint)
+            raise ShapeError(f"a method must be called with CineData, found {type(data).__name__}", hint=hint)
         return self.reconstruct(data, progress).image
 
     def noise_std(self, data: CineData) -> Tensor | None:  # noqa: ARG002

@@ -43,7 +43,9 @@ def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
         The sampling pattern as text, if known.
     """
     if card.file:
-        return [f"imported weights, trained on {card.trained_on}: expect errors on data that differ from it"]
+        return [
+            f"imported weights, trained on {card.trained_on}: expect errors on data that differ from the training data"
+        ]
     return outside_training(card, data, pattern)
 
 
@@ -53,7 +55,7 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
     if card.acceleration and acceleration > ACCELERATION_RATIO * card.acceleration[1]:
         highest = f"{card.acceleration[1]:.3g}"
         what = f"acceleration is {acceleration:.1f}, the network was trained up to {highest}"
-        texts.append(f"{what}: expect errors that look like anatomy")
+        texts.append(f"{what}: errors may look like anatomy")
     if acceleration > MIN_ACCELERATION:
         texts += _other_pattern(card, data.mask, pattern)
     texts += _other_coils(card, data.n_coils)
@@ -99,5 +101,5 @@ def _other_coils(card: Card, n_coils: int) -> list[str]:
     if n_coils > 1 and most == 1:
         return [f"the scan has {n_coils} coils, the network was trained on one"]
     if n_coils == 1 and fewest > 1:
-        return [f"the scan has one coil, the network was trained on {fewest} and more"]
+        return [f"the scan has one coil, the network was trained on {fewest} or more"]
     return [f"the scan has {n_coils} coils, the network was trained on up to {most}"] * (n_coils > COILS_RATIO * most)

@@ -145,11 +145,11 @@ class MemoryPlan:
         limit = "" if self.limit is None else f" of {show_size(self.limit)}"
         texts = [f"{show_size(self.predicted)} predicted{limit}", coils]
         if self.workspace.coils_at_once is not None:
-            texts.append(f"{self.workspace.coils_at_once} coils at once")
+            texts.append(f"{self.workspace.coils_at_once} coils at a time")
         if self.workspace.frames_at_once is not None:
-            texts.append(f"{self.workspace.frames_at_once} frames at once")
+            texts.append(f"{self.workspace.frames_at_once} frames at a time")
         if not self.keeps_freed:
-            texts.append("freed memory is returned at once")
+            texts.append("freed memory is returned immediately")
         return ", ".join(texts)
 
 
@@ -182,7 +182,7 @@ def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPla
         plan = predict(task, method, replace(choice, limit=limit))
         if plan.fits:
             return plan
-    what = f"the reconstruction takes {show_size(plan.predicted)} at least, the limit is {show_size(limit or 0)}"
+    what = f"the reconstruction needs at least {show_size(plan.predicted)}, the limit is {show_size(limit or 0)}"
     fewer = (n for n in _halves(task.n_frames) if predict(replace(task, n_frames=n), method, plan).fits)
     n_frames = next(fewer, None)
     hint = _as_option(plan) + ("" if n_frames is None else f", or fewer frames: --frames 0:{n_frames}")
@@ -200,7 +200,7 @@ def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> No
     needed = _process_bytes() + LIBRARY_BYTES + SPARE_BYTES
     needed += _reading_bytes(Task(size, size.n_frames), MemoryPlan(size.n_used_coils))
     if limit is not None and needed > limit:
-        what = f"reading takes {show_size(needed)}, the limit of a process is {show_size(limit)}"
+        what = f"reading needs {show_size(needed)}, the limit of a process is {show_size(limit)}"
         raise ConfigError(what, where=f"{where}: {size}", hint=f"--workers 1 --memory {_without_space(needed)}")
 
 

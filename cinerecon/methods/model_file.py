@@ -160,7 +160,7 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
     config = from_metadata(read_metadata(path), where=str(path))
     if is_external(config.network) and config.network != portable(config.network):
         what = f"the network '{config.network}' is not in the folder of the weights"  # weights must not run other files
-        raise ConfigError(what, where=str(path), hint="the folder of the model, with --weights for this file")
+        raise ConfigError(what, where=str(path), hint="give the folder of the model, and this file with --weights")
     return with_located_network(config, path.parent), path
 
 
@@ -200,7 +200,7 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
     """
     if "network" not in texts:
         hint = "give the folder of its recipe, or this file with --weights"
-        raise WeightsError("the file holds weights without a recipe", where=where, hint=hint)
+        raise WeightsError("the file contains weights without a recipe", where=where, hint=hint)
     known = (*ModelConfig.model_fields, *ModelConfig.renamed)
     try:
         values = {name: _plain(texts[name]) for name in known if name in texts}
@@ -259,7 +259,7 @@ def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
     imported = [other.stem for other in imported_models() if read_metadata(other).get("network") == config.network]
     hint = f"train them: cinerecon train {path.with_name(RECIPE)}; or cinerecon models import, if you have the authors'"
     if imported:
-        hint = f"imported ones are there: --model {' or '.join(imported)}"
+        hint = f"imported weights are available: --model {' or '.join(imported)}"
     raise WeightsError(f"there are no weights for {name} yet", where=str(path), hint=hint)
 
 
@@ -301,9 +301,7 @@ def load_weights(net: "nn.Module", path: Path) -> None:
         raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
     checksum = read_metadata(path).get(CHECKSUM)
     if checksum and checksum != hash_weights(tensors):
-        raise WeightsError(
-            "the weights differ from those that were written", where=str(path), hint="download the file again"
-        )
+        raise WeightsError("the checksum of the weights is wrong", where=str(path), hint="download the file again")
     load_tensors(net, tensors, where=str(path), hint="the recipe and the weights must belong together")
 
 
@@ -338,7 +336,7 @@ def check_code(config: ModelConfig, weights: Path) -> str:
     code_sha256 = load_external(config.network).code_sha256
     trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
     if "any" not in trained and trained - {code_sha256}:
-        what = f"{code_file(config.network).name} is not the code that the weights were trained with"
-        hint = "the copy of it in the folder of the run; or --set code_sha256=any, if it computes the same"
+        what = f"{code_file(config.network).name} is not the code with which the weights were trained"
+        hint = "use the copy in the run folder; or --set code_sha256=any, if the code computes the same"
         raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
     return code_sha256

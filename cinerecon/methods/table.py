@@ -59,7 +59,7 @@ class Method:
 _CLASSICAL = (
     Method(
         "zerofilled",
-        "inverse transform of the sampled points alone",
+        "inverse Fourier transform of the sampled points",
         config.ZeroFilledConfig,
         "classical.linear:ZeroFilled",
     ),
@@ -69,7 +69,7 @@ _CLASSICAL = (
     ),
     Method(
         "ktslr-reference",
-        "k-t SLR as released, for comparison (slow)",
+        "k-t SLR with the authors' algorithm, for comparison (slow)",
         config.KtSlrReferenceConfig,
         "classical.ktslr_reference:KtSlrReference",
     ),

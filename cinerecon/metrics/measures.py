@@ -275,9 +275,9 @@ def as_pair(image: Array, reference: Array, *, magnitude: bool = False) -> tuple
     """
     image, reference = as_floating(image, magnitude=magnitude), as_floating(reference, magnitude=magnitude)
     if image.shape != reference.shape:
-        raise ShapeError(f"image has sizes {tuple(image.shape)}, the reference {tuple(reference.shape)}")
+        raise ShapeError(f"image has the shape {tuple(image.shape)}, the reference {tuple(reference.shape)}")
     if image.ndim < 2 or image.numel() == 0:
-        raise ShapeError(f"image has sizes {tuple(image.shape)}, expected at least one pixel along y and x")
+        raise ShapeError(f"image has the shape {tuple(image.shape)}, expected at least one pixel along y and x")
     if image.is_complex() != reference.is_complex():
         raise ShapeError(f"image is {image.dtype}, the reference {reference.dtype}", hint="compare magnitudes")
     return image, reference

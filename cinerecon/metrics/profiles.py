@@ -22,7 +22,7 @@ DataRange = Literal["truth", "one"]
 SCALES: dict[Scale, str] = {
     "none": "none",
     "truth": "maximum of the truth",
-    "truth-or-kspace": "maximum of the truth, of k-space where there are several coils",
+    "truth-or-kspace": "maximum of the reference, or of k-space if there are several coils",
     "own-maximum": "own maximum",
     "own-deviation": "own mean and deviation",
     "own-percentile": "own 99.5th percentile",
@@ -91,7 +91,7 @@ class Profile:
     @property
     def data_range_in_words(self) -> str:
         """The data range in words."""
-        return "1" if self.data_range == "one" else f"maximum of the truth in the {self._measured}"
+        return "1" if self.data_range == "one" else f"maximum of the reference in the {self._measured}"
 
     @property
     def _measured(self) -> str:
@@ -109,7 +109,7 @@ class Profile:
     @property
     def description(self) -> str:
         """Description in one line, for the notes below a table."""
-        values = "complex error where there is one coil, else magnitudes" if self.is_complex else "magnitudes"
+        values = "complex error for one coil, otherwise magnitudes" if self.is_complex else "magnitudes"
         kind = "uniform" if self.window.sigma is None else "Gaussian"
         parts = (
             f"profile {self.name} ({self.source}): {values}",
@@ -124,7 +124,7 @@ class Profile:
         return "; ".join(parts)
 
 
-EVERY_SLICE = "every slice counts, in the ranking the two central ones alone"
+EVERY_SLICE = "all slices are used here; the ranking uses only the two central ones"
 
 
 def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> Profile:
@@ -152,7 +152,7 @@ PROFILES = {
         Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="truth", is_complex=True),
         Profile(
             "paper-pass",
-            "JotlasNet and PASSNet programs; ssim_fixed is what they print",
+            "JotlasNet and PASSNet programs; ssim_fixed is the value that they print",
             scale="truth-or-kspace",
             is_complex=True,
             is_halved=True,

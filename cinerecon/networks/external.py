@@ -92,7 +92,7 @@ def _load(path: Path, name: str, _: Stamp) -> External:
         inspect.signature(network.forward).bind(None, None, None, start=None)
     except TypeError:
         description = f"forward{inspect.signature(network.forward)}"
-        what = f"{name} has {description}, which does not take what networks are called with"
+        what = f"{name} has {description}, which does not accept the arguments of a network"
         raise ConfigError(what, where=str(path), hint=CONTRACT) from None
     config_class = getattr(module, f"{name}Config", None)
     if config_class is None:
@@ -101,7 +101,7 @@ def _load(path: Path, name: str, _: Stamp) -> External:
     elif isinstance(config_class, type) and issubclass(config_class, Config):
         build = network
     else:
-        what = f"{name}Config is no class of settings"
+        what = f"{name}Config is not a settings class"
         raise ConfigError(what, where=str(path), hint="derive it from cinerecon.config.Config")
     return External(config_class, lambda config: _checked(build(config), name, path), files, path.parent)
 

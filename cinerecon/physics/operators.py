@@ -191,7 +191,7 @@ class Encoding(LinearOperator):
         for own in self.mask.shape[:-4], () if self.csm is None else self.csm.shape[:-3]:
             pairs = zip(reversed(batch), reversed(own), strict=False)
             if any(size not in (1, own_size) and own_size != 1 for size, own_size in pairs):
-                raise ShapeError(f"{name} has batch axes {tuple(batch)}, those of the operator are {tuple(own)}")
+                raise ShapeError(f"{name} has batch axes {tuple(batch)}, but those of the operator are {tuple(own)}")
 
     @property
     def _n_frames_in_cache(self) -> int:

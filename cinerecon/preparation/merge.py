@@ -35,7 +35,7 @@ def merge_cases(folder: Path) -> PrepareReport:
     for case in rows:
         if case not in copies and not (folder / case).exists():
             hint = f"cinerecon {PREPARE} ... --shard {shard_of[case].number}/{shard_of[case].n}"
-            raise FileError("a case of the index is missing", where=str(folder / case), hint=hint)
+            raise FileError("a case listed in the index is missing", where=str(folder / case), hint=hint)
     merged = {case: row for case, row in (before | rows).items() if case not in copies}
     _require_one_split(merged.values(), folder)
     refused = sorted(

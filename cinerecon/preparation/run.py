@@ -132,7 +132,7 @@ class _Preparation:
         items, refused, left_out = self._survey(sources)
         surveyed = items
         if left_out and not (items or refused or self.folder.is_shard):
-            what = f"nothing to prepare is found, only {left_out[0].kind}: {left_out[0].reason}"
+            what = f"nothing to prepare was found, only {left_out[0].kind}: {left_out[0].reason}"
             raise FileError(what, where=str(left_out[0].path), hint=FORMATS)
         if items:
             self.existing = self.folder.start(self.existing)
@@ -285,7 +285,7 @@ def _without_other_split(
         if split is None or len(requested) > 1 or split == requested[0]:
             accepted.append(item)
         else:
-            what = f"the subject {item.subject} is in {split} already, not in {requested[0]}"
+            what = f"the subject {item.subject} is already in {split}, not in {requested[0]}"
             hint = f"--split {split}; or another folder for the cases of {requested[0]}"
             refused.append(Rejection(item.source.path, what, f"--split, {item.source.path}", hint))
     return accepted, refused

@@ -113,8 +113,8 @@ def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
     if block_of_lines(mask) is None:
         if y != data.matrix[0] or mask.shape[-1] != 1:
             axis = "rows" if y != data.matrix[0] else "columns"
-            what = f"{axis} of an undersampled case cannot be cut: its k-space has gaps"
-            hint = "whole readouts can be cut along the readout" if axis == "rows" else ""
+            what = f"{axis} of an undersampled case cannot be cropped: its k-space has gaps"
+            hint = "whole readouts can be cropped along the readout" if axis == "rows" else ""
             raise UnsupportedError(what, where=data.where, hint=hint)
         return mask
     rows = torch.from_numpy(crop_sampled(mask[0, 0].any(-1).numpy(), y))

@@ -132,7 +132,7 @@ def find_sources(
     paths, listed = list(paths), dict.fromkeys(listed)
     for path in (*paths, *listed):
         if path.is_dir() and path.resolve() == output.resolve():
-            what = "the output folder would contain the files that the cases are prepared from"
+            what = "the output folder must not contain the input files"
             raise ConfigError(what, where=str(path), hint="choose another folder with -o")
         if path.is_dir():
             sources += _walk(path, output, passed, is_known)
@@ -166,7 +166,7 @@ def _distinct(sources: list[Source]) -> list[Source]:
     sources = [replace(source, name=labels.get(source.path.absolute(), source.name)) for source in sources]
     name, n = Counter(source.name for source in sources).most_common(1)[0]
     if n > 1:
-        raise ConfigError(f"{n} files would be called '{name}'", hint="give the folder that holds them all, once")
+        raise ConfigError(f"{n} files would be called '{name}'", hint="give the folder that contains all of them")
     return sources
 
 
@@ -184,13 +184,13 @@ def _walk(root: Path, output: Path, passed: Counter[str], is_known: Callable[[Pa
             if is_known(path):
                 yield Source(path, (relative / stem_of(path)).as_posix(), subject)
             elif _is_reconstruction(path):
-                passed["files of images, which a reconstruction wrote"] += 1
+                passed["image files written by a reconstruction"] += 1
             elif _may_hold_a_cine(path):
                 yield Source(path, (relative / stem_of(path)).as_posix(), subject)
             elif not dicom_files and has_dicom_name(path) and is_dicom(path):
                 dicom_files = True
             elif path.suffix.lower() == ".mat":
-                passed["MATLAB files that are no k-space of a cine (masks, maps)"] += 1
+                passed["MATLAB files that contain no cine k-space (masks, maps)"] += 1
         if dicom_files:
             name = relative.as_posix() if relative.parts else root.absolute().name
             yield Source(folder, name, subject, is_dicom=True)

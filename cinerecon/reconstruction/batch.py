@@ -134,9 +134,9 @@ def plan_batch(
     folder = folders[0] if folders else None
     files = _list_files(scans, folder)
     if common.patient is not None and len(files) > 1:
-        what = f"one patient is given for {len(files)} scans"
+        what = f"only one patient is given for {len(files)} scans"
         raise ConfigError(
-            what, where="--patient, --name, --accession, --like", hint="reconstruct each scan in a run of its own"
+            what, where="--patient, --name, --accession, --like", hint="reconstruct each scan in a separate run"
         )
     if movies and (len(models) == 1 or len(files) > 1):
         raise ConfigError("a movie compares several methods on one scan", where=f"-o {movies[0].path}", hint="-o out/")

@@ -13,8 +13,9 @@ from cinerecon.physics.noise import noise_level
 from cinerecon.physics.snr import NoiseMap, g_factor, pseudo_replicas, snr_units, support_of
 
 ESTIMATED_NOISE = (
-    "no noise scan was used: the noise for SNR is estimated from the edges of k-space, as if equal and independent in "
-    "all coils; SNR may be wrong by 15 %, and is too low where noise is below 1 % of the brightness"
+    "no noise scan was used: the noise for SNR is estimated from the edges of k-space, assuming equal and "
+    "independent noise in all coils; SNR may be wrong by 15 %, and is too low if the noise is below 1 % of the "
+    "brightness"
 )
 
 
@@ -30,8 +31,8 @@ def with_known_noise(data: CineData) -> CineData:
         return data
     level = float(noise_level(data.kspace, data.mask))
     if not level > 0:
-        what = "the noise is not known: there is no noise scan, and the edges of k-space have no noise"
-        raise DataError(what, where=data.where, hint="name a noise scan with --noise, or leave out --snr")
+        what = "the noise is unknown: there is no noise scan, and the edges of k-space contain no noise"
+        raise DataError(what, where=data.where, hint="give a noise scan with --noise, or omit --snr")
     noise_std = torch.full((data.n_frames, 1, 1, 1), level, device=data.kspace.device)
     return replace(data, noise_std=noise_std).with_warnings(ESTIMATED_NOISE)
 

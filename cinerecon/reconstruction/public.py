@@ -165,12 +165,13 @@ def export(
     other = next((part for part in parts if not isinstance(part, ReconstructedSlice | CineImage)), None)
     if other is not None:
         what = (
-            f"slices are what `cinerecon.reconstruct` returns of a scan, or a CineImage, found {type(other).__name__}"
+            "slices must be the result of `cinerecon.reconstruct` for a scan, or a CineImage, found "
+            f"{type(other).__name__}"
         )
-        raise ConfigError(what, where="slices", hint="CineImage(image), from cinerecon.image, of an array")
+        raise ConfigError(what, where="slices", hint="for an array: CineImage(image), from cinerecon.image")
     as_path(path)
     if not isinstance(patient, Patient | None):
-        what = f"a patient is what `cinerecon.io.export.make_patient` returns, found {type(patient).__name__}"
+        what = f"patient must be the result of `cinerecon.io.export.make_patient`, found {type(patient).__name__}"
         raise ConfigError(what, where="patient")
     if not parts:
         raise ConfigError("there are no slices to write", where=str(path))
@@ -240,7 +241,7 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
         hint = "undersample='mask.npz' undersamples a scan in a file retrospectively" if is_file else ""
         raise ConfigError("a scan has its own mask", where="mask", hint=hint)
     if not isinstance(csm, str | None) and (is_file or isinstance(scan, CineData)):
-        raise ConfigError("coil maps can be given for an array of k-space alone", where="csm")
+        raise ConfigError("coil maps can be given only for a k-space array", where="csm")
     if isinstance(csm, str) and isinstance(scan, CineData):
         raise ConfigError("a slice has its own coil maps", where="csm", hint="give its k-space and mask as arrays")
 
@@ -248,15 +249,17 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
 def _check_settings(scan: object, method: object, settings: Sequence[str], weights: object) -> None:
     """Refuse settings that would have no effect."""
     if not isinstance(method, str | Reconstructor):
-        what = f"a method is a name, a path or what load_method returns, found {type(method).__name__}"
+        what = f"method must be a name, a path or the result of load_method, found {type(method).__name__}"
         raise ConfigError(what, where="method")
     of_method, of_preprocessing = split_settings(settings)
     if not isinstance(method, str) and (of_method or weights is not None):
         name = "settings" if weights is None else "weights"
-        raise ConfigError("a method that is loaded keeps its weights and settings", where=name, hint="load_method(...)")
+        raise ConfigError(
+            "weights and settings of a loaded method cannot be changed", where=name, hint="load_method(...)"
+        )
     if isinstance(scan, CineData) and of_preprocessing:
-        hint = "open_scan takes these settings, or give its k-space and mask as arrays"
-        raise ConfigError("a slice is preprocessed already", where=f"settings: {of_preprocessing[0]}", hint=hint)
+        hint = "pass these settings to open_scan, or give k-space and mask as arrays"
+        raise ConfigError("a slice is already preprocessed", where=f"settings: {of_preprocessing[0]}", hint=hint)
 
 
 def _data_of_arrays(
@@ -277,7 +280,7 @@ def _data_of_arrays(
     empty = sampled & ~measured.any(-1, keepdim=True)
     if empty.any():
         n_lines = int(empty.any(-1).sum())
-        texts.append(f"the mask includes {n_lines} lines without any signal: they count as not measured")
+        texts.append(f"the mask includes {n_lines} lines without any signal: they are treated as not measured")
         sampled = sampled & ~empty
     whole = sampled.any(-1, keepdim=True)
     sampled = whole if bool((sampled == whole).all()) else sampled
@@ -316,5 +319,5 @@ def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:
             f"the mask is {sizes or 'a single number'}, expected ({frames} frames, 1, {ky} ky, {kx} or 1 kx)"
         )
     if values.dtype != torch.bool and bool(((values != 0) & (values != 1)).any()):
-        raise DataError("the mask holds other numbers than 0 and 1")
+        raise DataError("the mask contains values other than 0 and 1")
     return values != 0

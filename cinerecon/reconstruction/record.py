@@ -124,7 +124,7 @@ def merge_batch(folder: Path) -> list[Outcome]:
             key, shard = f"{name}.{label}", shards[position % len(shards)]
             entry = journals[position % len(shards)].get(key)
             if entry is None:
-                what = f"{shard.name} has no result of {label} on {name}"
+                what = f"{shard.name} has no result of {label} for {name}"
                 hint = f"cinerecon {COMMAND} ... --resume --shard {shard.number}/{shard.n}"
                 raise FileError(what, where=str(folder), hint=hint)
             if entry["error"] is not None and entry["before"] is None:

@@ -111,7 +111,7 @@ class ReconRequest(ReconSettings):
         if self.outputs:
             return [Target.parse(output) for output in self.outputs]
         if str(self.scan.absolute()).startswith(tuple(f"{folder}/" for folder in VIRTUAL_FOLDERS)):
-            raise ConfigError("no images are written next to a device", where=str(self.scan), hint="-o cine.h5")
+            raise ConfigError("images cannot be written next to a device", where=str(self.scan), hint="-o cine.h5")
         stem = f"{self.scan.stem}.{self.label}"
         return [Target(self.scan.with_name(stem + ending), ending) for ending in DEFAULT_ENDINGS]
 

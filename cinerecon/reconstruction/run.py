@@ -227,7 +227,7 @@ def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
         require_options(path, kind, config)
         return source_of(read_raw_scan(path, request.dataset, request.measurement), request, method)
     if request.set_index is not None:
-        raise ConfigError(f"sets belong to raw scans, this is {kind}", where="--set-index")
+        raise ConfigError(f"only raw scans have sets, but this is {kind}", where="--set-index")
     _refuse_velocity_range(request)
     return open_scan(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
 
@@ -245,7 +245,7 @@ def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Sca
 
 def _refuse_velocity_range(request: ReconRequest) -> None:
     if request.venc is not None:
-        hint = "two sets of readouts are phase contrast, unless --set-index chooses one"
+        hint = "two sets of readouts are reconstructed as phase contrast, unless --set-index selects one"
         raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
 
 

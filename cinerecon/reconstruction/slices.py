@@ -211,7 +211,10 @@ def _residual_warnings(residual: float) -> list[str]:
 
 def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]:
     """A warning if the noise was mapped for an image without the partial Fourier step."""
-    text = "the noise map is that before the partial Fourier step: --partial-fourier none gives maps that agree"
+    text = (
+        "the noise map refers to the image before the partial Fourier step: --partial-fourier none makes them "
+        "consistent"
+    )
     return [text] if n_replicas and after is not before else []
 
 
@@ -242,5 +245,5 @@ def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 def _refuse_warnings(data: CineData, *, is_strict: bool) -> None:
     if is_strict and data.meta.warnings:
-        hint = "without --strict the images are written, and carry the warning"
+        hint = "without --strict, the images are written and contain the warning"
         raise DataError(data.meta.warnings[0], where=data.where, hint=hint)

@@ -40,7 +40,9 @@ from cinerecon.reconstruction.slices import ReconstructedSlice, timed
 
 OMISSION_PROBABILITY = 0.1
 """Probability with which a sample of a variant is left out."""
-LINEAR = "the uncertainty of a linear method agrees less with its error than brightness does; --snr maps its noise"
+LINEAR = (
+    "for a linear method, the uncertainty is a worse predictor of the error than the brightness; --snr maps the noise"
+)
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ def map_uncertainty(
         If the image of a variant is not finite.
     """
     if not method.n_parameters and not draw_left_out(data.mask, 1.0, np.random.default_rng(0)).any():
-        what = "the image does not depend on the variants: no method is learned, and no sample can be left out"
-        raise ConfigError(what, where="--uncertainty", hint="leave it out; --snr maps the noise")
+        what = "the image does not depend on the variants: the method is not learned, and no sample can be omitted"
+        raise ConfigError(what, where="--uncertainty", hint="omit this option; --snr maps the noise")
     images = []
     for number, variant in enumerate(variants):
         with torch.inference_mode():
@@ -203,7 +205,7 @@ def with_uncertainty(
         std = map_uncertainty(data, method, image, variants, partial_fourier=filling, progress=progress)
     is_linear = type(method).noise_std is not Reconstructor.noise_std  # these have a formula for noise
     if is_linear and request.strict:
-        raise DataError(LINEAR, where=data.where, hint="without --strict the map is written, and carries the warning")
+        raise DataError(LINEAR, where=data.where, hint="without --strict, the map is written and contains the warning")
     texts = (*part.warnings, *([LINEAR] if is_linear else []))
     support, heart = support_of(image), find_heart(image, data.meta.pixel_size_mm)
     figures = {"support": _ratio(std[:, support], image[:, support])}

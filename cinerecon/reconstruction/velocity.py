@@ -22,12 +22,12 @@ def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None
     """
     option = "--snr" if request.snr else "--uncertainty" if request.uncertainty else ""
     if option:
-        what = "maps of a phase-contrast scan are those of one set at a time"
+        what = "maps of a phase-contrast scan can be computed only for one set at a time"
         raise ConfigError(what, where=option, hint=f"{option} --set-index 0")
     venc = request.venc or header_venc_cm_s
     if venc is None:
-        what = "the scan has two sets (phase contrast), and its header has no velocity range (VENC)"
-        hint = "--venc 150 gives it in cm/s, --set-index 0 reconstructs one set alone"
+        what = "the scan has two sets (phase contrast), but its header has no velocity encoding (VENC)"
+        hint = "--venc 150 sets it in cm/s, --set-index 0 reconstructs only one set"
         raise DataError(what, where=str(request.scan), hint=hint)
     return venc
 

@@ -76,15 +76,15 @@ class SimulateConfig(Options):
     @model_validator(mode="after")
     def _require_beats(self) -> Self:
         if self.segments is not None and self.beats is not None:
-            raise SettingsError("a scan has either segments or, in real time, beats", "segments", "beats")
+            raise SettingsError("give either segments or, for a real-time scan, beats", "segments", "beats")
         rhythm = [name for name in ("rr_variation", "ectopic", "ecg") if getattr(self, name)]
         if rhythm and not self.is_timed:
             raise SettingsError("rr_variation, ectopic and ecg need segments, e.g. --segments 12, or beats", *rhythm)
         if self.phase == "measured" and self.venc is not None:
-            what = "venc belongs to a smooth phase: the velocities would be lost in a measured one"
+            what = "venc requires a smooth phase: the velocities would be lost in measured phase"
             raise SettingsError(what, "venc", "phase")
         if self.venc is not None and self.is_timed:
-            raise SettingsError("venc belongs to scans without segments and beats", "venc")
+            raise SettingsError("venc requires a scan without segments and beats", "venc")
         if self.segments is not None and self.segments > self.ky:
             raise SettingsError(f"{self.segments} segments of {self.ky} lines", "segments", "ky")
         return self

@@ -29,7 +29,7 @@ def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
     config = config.model_copy(update={n: size for n, size in own.items() if n not in config.model_fields_set})
     if config.n_slices > source.n_slices:
         has = "one" if source.n_slices == 1 else str(source.n_slices)
-        raise ConfigError(f"{config.n_slices} slices of a cine that has {has}", where="--slices")
+        raise ConfigError(f"{config.n_slices} slices requested from a cine that has {has}", where="--slices")
     return config
 
 

@@ -192,14 +192,16 @@ def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | N
         with h5py.File(stored) as file:
             xml = file["dataset/xml"][0].decode()  # with the pseudonym of the subject, which readers leave out
         write_raw_scan(replace(read_raw_scan(stored), xml=xml), path, force=force)
-    return (*warnings, "streams hold no truth: the same command writes it with -o scan.h5")
+    return (*warnings, "streams contain no reference images: write .h5 with -o scan.h5 to store them")
 
 
 def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
     """The settings with all sizes, those of the images where there are some, which have a view of their own."""
     config = SimulateConfig.or_default(config)
     if images is not None and config.view is not None:
-        raise ConfigError("the view is that of the measured cine", where="--view, --from", hint="leave out --view")
+        raise ConfigError(
+            "the view is determined by the measured cine", where="--view, --from", hint="leave out --view"
+        )
     return config if images is None else sizes_of(images, config)
 
 

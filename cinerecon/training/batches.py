@@ -218,7 +218,9 @@ def _open_scans(recipe: Recipe, paths: DataPaths, initial_method: Reconstructor 
     config = recipe.training
     if config.loss != "ssdu":
         hint = "--loss ssdu"
-        raise ConfigError(f"loss {config.loss} needs the truth, a scan has none", where="--scan", hint=hint)
+        raise ConfigError(
+            f"the loss {config.loss} needs a reference, which a scan does not have", where="--scan", hint=hint
+        )
     preprocessing = AcquisitionConfig.parse(recipe.preprocessing, where="preprocessing")
     scans = open_scans(paths.scans, preprocessing, recipe.scale)
     training = ScanBatches(scans, config, (config.seed, 1), initial_method=initial_method)
@@ -276,8 +278,8 @@ def training_preprocessing(recipe: Recipe) -> dict[str, Any]:
         }
         if expected is not None and expected != prepared:
             ours, others = (settings or "the defaults" for settings in (prepared, expected))
-            what = f"the cases of '{name}' were prepared by {ours}, expected is {others}"
-            hint = "prepare all alike, and leave preprocessing out of the recipe"
+            what = f"the cases of '{name}' were prepared with {ours}, expected {others}"
+            hint = "prepare all cases in the same way, and remove preprocessing from the recipe"
             raise ConfigError(what, where="preprocessing", hint=hint)
         expected = prepared
     return expected or {}

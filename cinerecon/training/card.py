@@ -70,8 +70,8 @@ def describe_scans(scans: Scans) -> Card:
     coils, lines = [cine.n_coils for cine in cines], [cine.matrix[0] for cine in cines]
     sources = [open_scan(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
     card = Card(
-        trained_on=f"{', '.join(names)}; as sampled, without truth",
-        split=f"train: {len(scans.slices)} slices; val: samples of the same",
+        trained_on=f"{', '.join(names)}; as sampled, without a reference",
+        split=f"train: {len(scans.slices)} slices; val: other samples of the same slices",
         acceleration=_span([acceleration_of(cine)[0] for cine in cines]),
         whole_readouts=all(samples_whole_readouts(cine.mask) for cine in cines),
         coils=(min(coils), max(coils)),

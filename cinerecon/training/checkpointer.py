@@ -30,7 +30,7 @@ def require_tensorboard(*, enabled: bool) -> None:
         if enabled:
             import torch.utils.tensorboard  # noqa: F401
     except ImportError:
-        hint = "pip install 'cinerecon[tensorboard]'; log.csv is written in any case"
+        hint = "pip install 'cinerecon[tensorboard]'; log.csv is always written"
         raise ConfigError("TensorBoard is not installed", where="--tensorboard", hint=hint) from None
 
 
@@ -108,7 +108,7 @@ class Checkpointer:
         rate = config.learning_rate * learning_rate_factor(state.n_steps_done - 1, config)
         quality = validate(state.ema_net, self.validation)
         if math.isnan(quality) or quality == -math.inf:
-            fail(state, f"the network makes an image that is not finite at step {state.n_steps_done}")
+            fail(state, f"the image of the network is not finite at step {state.n_steps_done}")
         loss = sum(state.losses) / len(state.losses)
         waited += state.waited_seconds
         step = Step(state.n_steps_done, loss, quality, rate, before + seconds - self.seconds, waited)

@@ -173,7 +173,7 @@ def _continue_run(
         for change in folder.continue_run(recipe, listed, state.n_steps_done):
             on_message(f"{'ignored' if is_finished else 'changed'}  {change}")
         if is_finished:
-            text = f"the run has {state.n_steps_done} steps already; a larger training.n_steps continues it"
+            text = f"the run has {state.n_steps_done} steps already; a larger training.n_steps continues the run"
             on_message(f"finished {text}")
     return not is_finished
 
@@ -196,15 +196,13 @@ def simulate_data(
     message = callbacks.on_message if group.is_main_process else lambda _: None
     message(f"cases    {data.card.split}")
     if items:
-        message(
-            f"ahead    {len(items)} cases or batches are simulated before the first step, and stored for other runs"
-        )
+        message(f"data     simulating {len(items)} cases or batches before the first step; they are stored for reuse")
     start = time.monotonic()
-    progress = lambda part: callbacks.on_progress("simulated ahead", part)  # noqa: E731
+    progress = lambda part: callbacks.on_progress("simulating training data", part)  # noqa: E731
     fill_cache(items[group.rank :: group.size], workers, progress, deadline)
     group.barrier()
     if items:
-        message(f"ahead    ended after {time.monotonic() - start:.0f} s")
+        message(f"data     simulated in {time.monotonic() - start:.0f} s")
 
 
 @dataclass
@@ -268,7 +266,7 @@ class Loop:
             state.waited_seconds += time.perf_counter() - start
             loss = training_loss(state.net, batch.to(self.group.device), self.config) / self.config.n_batches
             if not loss.requires_grad:
-                hint = "it must not return its initial image, or a detached one, and needs parameters"
+                hint = "it must have parameters, and must not return its initial image or a detached tensor"
                 raise ConfigError(
                     "the image of the network does not depend on its weights", where=state.where, hint=hint
                 )

@@ -40,7 +40,7 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
         output = net(batch.kspace, batch.encoding, start=batch.initial_image, **more)
     image, extras = output if wants_symmetry else (output, {})
     if wants_symmetry and not extras.get("symmetry"):
-        raise ConfigError("the network has no symmetry term", where="training.symmetry_weight", hint="leave it out")
+        raise ConfigError("the network has no symmetry loss", where="training.symmetry_weight", hint="leave it out")
     if config.loss == "ssdu":
         loss = ssdu_loss(image, batch, config.ssdu.seen_weight)
     else:

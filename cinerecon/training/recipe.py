@@ -121,7 +121,7 @@ class TrainConfig(Config):
     @model_validator(mode="after")
     def _check_consistency(self) -> "TrainConfig":
         if self.loss == "ssdu" and (self.ssim_weight or self.high_frequency_weight):
-            raise ValueError("loss ssdu has no image to compare with, ssim_weight and high_frequency_weight must be 0")
+            raise ValueError("loss ssdu has no reference image, so ssim_weight and high_frequency_weight must be 0")
         return self
 
 
@@ -191,19 +191,19 @@ def check_data_options(
     """
     sources = recipe.training.data.sources.values()
     if series and scans:
-        what = "--scan takes the place of all sources of the recipe, --series is for one of them"
+        what = "--scan replaces all data sources of the recipe, but --series applies to one of them"
         raise ConfigError(what, where="--scan, --series", hint="leave out one")
     if series and not any(isinstance(source, SeriesSource) and not source.folder for source in sources):
         what = "the recipe has no source of kind series without a folder, so --series would not be used"
-        hint = "leave out --series, or --set 'training.data.sources.series={kind: series}'"
+        hint = "omit --series, or --set 'training.data.sources.series={kind: series}'"
         if all(isinstance(source, PreparedSource) for source in sources):
-            what = "--data takes the place of all sources of the recipe, --series is for one of them"
-            hint = "leave out one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
+            what = "--data replaces all data sources of the recipe, but --series applies to one of them"
+            hint = "use only one; to mix them: --set 'training.data.sources.mine={kind: prepared, folder: FOLDER}'"
         raise ConfigError(what, where="--series", hint=hint)
     is_requested = recipe.training.loss == "ssdu" != as_written.training.loss
     if is_requested and not scans and not any(isinstance(source, PreparedSource) for source in sources):
         names = ", ".join(_source_names(recipe))
-        what = f"loss ssdu trains on undersampled scans, none is given: the recipe has {names} alone"
+        what = f"loss ssdu trains on undersampled scans, but none is given: the recipe has only {names}"
         hint = "--scan SCAN or --scan FOLDER; to train on simulated cines in this way, write loss: ssdu in the recipe"
         raise ConfigError(what, where="--loss ssdu", hint=hint)
 

@@ -64,7 +64,7 @@ FILES = (RECIPE, ABOUT, DATA, LOG, LAST, LAST_WEIGHTS, WEIGHTS, PICTURE)
 """All files of a run; none of them may exist before it begins."""
 PACKAGES = ("cinerecon", "torch", "numpy")
 ERROR_GAIN, ZOOM = 5, 3
-RESTART_HINT = "begin again in another folder: --weights takes the weights that are here"
+RESTART_HINT = "start again in another folder; --weights can start from the weights in this folder"
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ class RunFolder:
             If a run is resumed with other weights.
         """
         if resume and weights:
-            hint = "leave out one; fine-tune in another folder"
-            raise ConfigError("a run that goes on has weights of its own", where="--resume, --weights", hint=hint)
+            hint = "use only one; to fine-tune, choose another folder"
+            raise ConfigError("a resumed run has its own weights", where="--resume, --weights", hint=hint)
         has_checkpoint, has_begun = (self.path / LAST).exists(), (self.path / ABOUT).exists()
         if not resume:
             self._refuse_existing(has_run=has_checkpoint or has_begun)
         elif not has_checkpoint and not has_begun:
-            hint = "leave out --resume to begin a run here, or give the folder of a run to -o"
+            hint = "omit --resume to start a run here, or give the folder of a run with -o"
             raise FileError("there is no run to resume", where=str(self.path), hint=hint)
         if has_checkpoint:
             self._read(RECIPE), self._read(DATA), self._read_about()
@@ -109,10 +109,10 @@ class RunFolder:
     def _refuse_existing(self, *, has_run: bool) -> None:
         """Check that no file of a new run exists."""
         if has_run:
-            raise FileError("there is a run already", where=str(self.path), hint="--resume, or another folder")
+            raise FileError("there is already a run", where=str(self.path), hint="--resume, or another folder")
         existing = next((name for name in FILES if (self.path / name).exists()), None)
         if existing is not None:
-            what = f"the folder holds {existing}, which a run would overwrite"
+            what = f"the folder contains {existing}, which a run would overwrite"
             raise FileError(what, where=str(self.path / existing), hint="choose another folder with -o")
 
     def create(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
@@ -161,13 +161,15 @@ class RunFolder:
         changed = _changes(self._read_recipe(), _plain(recipe))
         rigid = [text for text in changed if text.startswith(FIXED_SETTINGS)]
         if rigid:
-            what = f"the run began with other settings: {rigid[0]}"
-            hint = f"the recipe that it began with, {self.path / RECIPE}, or another folder"
+            what = f"the run was started with other settings: {rigid[0]}"
+            hint = f"use the original recipe, {self.path / RECIPE}, or another folder"
             raise ConfigError(what, where=str(self.path), hint=hint)
         began_with = self._read(DATA)
         if began_with != data:
             others = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))
-            what = f"the data are not those that the run began with: {others[0] if others else 'another order'}"
+            what = (
+                f"the data differ from those with which the run was started: {others[0] if others else 'another order'}"
+            )
             raise ConfigError(what, where=str(self.path / DATA), hint="the same --data, or another folder")
         clear_partial(self.path)
         if done >= recipe.training.n_steps:
@@ -189,7 +191,7 @@ class RunFolder:
         """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
         step = state.log[-1]
         reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
-        reports = f"{step.validation:.2f} dB on the validation after {step.number} steps"
+        reports = f"{step.validation:.2f} dB on the validation batches after {step.number} steps"
         n_parameters = count_parameters(state.net)
         card = card.model_copy(update={"reports": reports, "metrics": reached, "n_parameters": n_parameters})
         model = recipe.model_copy(update={"card": card, "network": portable(recipe.network)})
@@ -217,9 +219,11 @@ class RunFolder:
             state.restore(saved, config)
         except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, UnpicklingError) as error:
             first = next(iter(str(error).splitlines()), "the file is empty")
-            raise WeightsError(f"cannot resume: {first}", where=where, hint="the recipe the run began with") from None
+            raise WeightsError(
+                f"cannot resume: {first}", where=where, hint="use the original recipe of the run"
+            ) from None
         if saved["n_shares"] != n_shares:
-            what = f"a step of this run is {saved['n_shares']} batches, now it would be {n_shares}"
+            what = f"a step of this run consists of {saved['n_shares']} batches, now it would consist of {n_shares}"
             raise ConfigError(what, where=where, hint="processes x training.n_batches must stay the same")
 
     def draw(self, batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
@@ -243,7 +247,7 @@ class RunFolder:
         has_begun = (self.path / ABOUT).exists()
         for copy, file in copies.items():
             if copy.exists() and not has_begun and copy.read_bytes() != file.read_bytes():
-                what = f"the folder holds another {copy.name}, which the code of the network would overwrite"
+                what = f"the folder contains another {copy.name}, which the code of the network would overwrite"
                 raise FileError(what, where=str(copy), hint="choose another folder with -o")
         return {copy: file.read_text(encoding="utf-8") for copy, file in copies.items() if not is_same_file(file, copy)}
 

@@ -175,8 +175,12 @@ def fail(state: State, what: str) -> NoReturn:
         Always.
     """
     slower = "a smaller training.learning_rate"
-    hint = f"--resume with {slower}: the last checkpoint is as it was" if state.log else f"begin again with {slower}"
-    hint = hint if state.n_steps_done else "no step was taken yet: check the initial weights, the network and the data"
+    hint = f"--resume with {slower}: the last checkpoint is unchanged" if state.log else f"start again with {slower}"
+    hint = (
+        hint
+        if state.n_steps_done
+        else "no step has been completed: check the initial weights, the network and the data"
+    )
     raise CineReconError(what, where=state.where, hint=hint)
 
 

@@ -62,7 +62,7 @@ def measure_baselines(
         Called with each result, as text.
     """
     metrics = {"first_image_db": round(validate(None, batches), 3)}
-    note(f"initial image  validation {metrics['first_image_db']:.2f} dB, without the network")
+    note(f"initial image  validation {metrics['first_image_db']:.2f} dB (without the network)")
     if config.compared_with:
         quality = validate_method(load_method(config.compared_with), data.draw_as_measured())
         metrics[f"{config.compared_with}_db"] = round(quality, 3)

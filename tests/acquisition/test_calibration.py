@@ -36,7 +36,7 @@ def test_calibration_lines_with_coils_in_another_order_are_reported(tmp_path):
     for row in np.flatnonzero(scan.heads["flags"] & (1 << 19)):
         scan.samples[row] = scan.samples[row][[2, 0, 1]]
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
-    assert any("the coils of the calibration lines are in another order" in text for text in warnings)
+    assert any("the coils of the calibration lines are in a different order" in text for text in warnings)
 
 
 @pytest.mark.parametrize("is_filled", [False, True])
@@ -85,7 +85,7 @@ def test_unusable_calibration_lines(tmp_path):
 def test_maps_from_too_few_lines_give_a_warning(tmp_path):
     scan = undersampled_with_calibration(n_acs=0)
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    warning = "coil maps come from 1 central line: do not trust the image; measure or keep ACS lines"
+    warning = "coil maps come from 1 central line: do not trust the image; acquire or keep ACS lines"
     assert opened.plan.warnings.count(warning) == opened.read_slice(0).meta.warnings.count(warning) == 1
     one_coil = small_scan(n_coils=1)
     one_coil.keep(one_coil.heads["idx"]["kspace_encode_step_1"] % 3 == 0)

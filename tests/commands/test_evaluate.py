@@ -31,7 +31,7 @@ def test_a_table_and_its_rules_are_printed(monkeypatch, capsys, scan):
     printed = capsys.readouterr()
     assert "gaussian:4 (net acceleration 4.0), 3 coils, 1 slice" in printed.out
     assert "Δ PSNR over cgsense [dB]" in printed.out
-    assert "data range: maximum of the truth in the series; crop: full field" in printed.out
+    assert "data range: maximum of the reference in the series; crop: full field" in printed.out
     assert "1 slice is marked: simulated" in printed.out
     assert "gaussian:4, zerofilled: PSNR" in printed.err
 
@@ -59,7 +59,7 @@ def test_a_paper_table_marks_published_numbers(monkeypatch, capsys, scan, tmp_pa
     printed = capsys.readouterr().out
     assert "slr-1. Table I: SLR-Net against classical and deep methods, 8x (3 coils, 1 slice)" in printed
     assert "+3.5 over ktslr, gaussian:8" in printed
-    assert "not to be compared number by number" in printed
+    assert "values cannot be compared directly" in printed
     (ours, _) = json.loads((tmp_path / "summary.json").read_text())["results"]
     assert (ours["method"], ours["sampling"]) == ("zerofilled", "gaussian:8")
     assert "wrote    " + str(tmp_path / "report.html") in printed
@@ -106,7 +106,7 @@ def test_scores_of_another_seed_in_the_folder_are_announced(monkeypatch, capsys,
     assert call(monkeypatch, scan, *options[:3], "gaussian:2", *options[4:]) == 0
     assert "scores.csv also has" not in capsys.readouterr().out
     assert call(monkeypatch, scan, *options, "--seed", 1) == 0
-    assert "scores.csv also has an earlier score of another seed, setting or image" in capsys.readouterr().out
+    assert "scores.csv also contains an earlier score with another seed, setting or image" in capsys.readouterr().out
 
 
 def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):
@@ -121,13 +121,13 @@ def test_results_that_no_layout_holds_are_printed(monkeypatch, capsys, scan):
 )
 def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, option):
     assert call(monkeypatch, "--recon", scan, "--reference", scan, *option) == 2
-    assert "without scans, methods and their options" in capsys.readouterr().err
+    assert "scans, methods and their options cannot be given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "lines"),
     [
-        (("IMAGES", "-m", "zerofilled", "--undersample", "gaussian:4"), ("evaluate --recon", "--reference TRUTH")),
+        (("IMAGES", "-m", "zerofilled", "--undersample", "gaussian:4"), ("evaluate --recon", "--reference REFERENCE")),
         (("SCAN", "-m", "zerofilled", "--undersample", "gausian:4"), ("did you mean 'gaussian'?",)),
         (("SCAN", "-m", "zerofilled", "--undersample", "no.npz"), ("there is no such mask", "cinerecon mask")),
         (
@@ -135,9 +135,9 @@ def test_options_of_scans_do_not_go_with_images(monkeypatch, capsys, scan, optio
             ("results need a folder", "-o results/"),
         ),
         (("SCAN", "-m", "zerofilled", "--undersample", "full", "--set", "n=3"), ("--set of zerofilled", "no settings")),
-        (("--recon", "SCAN", "--reference", "SCAN"), ("the file holds no ISMRMRD images", "cinerecon recon")),
+        (("--recon", "SCAN", "--reference", "SCAN"), ("the file contains no ISMRMRD images", "cinerecon recon")),
         (("--recon", "no.npy", "--reference", "SCAN"), ("there is no such file",)),
-        (("--recon", "PICTURE", "--reference", "SCAN"), ("pictures and movies hold grey levels", ".npz, .npy")),
+        (("--recon", "PICTURE", "--reference", "SCAN"), ("pictures and movies contain grey levels", ".npz, .npy")),
     ],
 )
 def test_a_mistake_gives_a_hint(monkeypatch, capsys, scan, tmp_path, arguments, lines):

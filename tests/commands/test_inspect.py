@@ -125,7 +125,7 @@ def test_what_recon_reads_is_inspected_too(run, tmp_path, kind):
     assert (found["matrix"], found["acceleration"], found["n_references"]) == ([12, 16], 1, n_slices)
     lines = run(path).splitlines()
     assert any("12 x 16 (y x) pixels" in line for line in lines)
-    with pytest.raises(ConfigError, match="--dataset applies to ISMRMRD"):
+    with pytest.raises(ConfigError, match="--dataset applies only to ISMRMRD"):
         run(path, "--dataset", "dataset")
     with pytest.raises(ConfigError, match="exclude_coils applies only to ISMRMRD"):
         run(path, "--set", "preprocessing.exclude_coils=[0]")

@@ -85,4 +85,4 @@ def test_a_training_stopped_before_its_first_step_starts_again(tmp_path):
         if options:
             assert again.returncode == 0, again.stderr
         else:
-            assert "there is a run already" in again.stderr
+            assert "there is already a run" in again.stderr

@@ -100,7 +100,7 @@ def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_pat
     printed = capsys.readouterr().out
     assert "32 x 36" in printed
     assert f"wrote    {output}" in printed
-    assert "against the truth in the scan" in printed.splitlines()[-1]
+    assert "against the reference in the scan" in printed.splitlines()[-1]
     assert np.load(output)["image"].shape == (1, 4, 32, 36)
     assert len(list((tmp_path / "dicom").glob("*.dcm"))) == 4
 

@@ -84,7 +84,7 @@ def test_import_prints_what_it_found_and_the_model_works_by_name(monkeypatch, ca
     assert printed["licence"] == "GPL-3.0"
     assert printed["use"] == "--model slrnet-radial-16"
     assert call(monkeypatch, "models", "import", checkpoint) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=4, ky=32, kx=32, n_coils=2))
     options = ("--undersample", "gaussian:2", "-o", tmp_path / "out.npz")

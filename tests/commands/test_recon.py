@@ -75,7 +75,7 @@ def test_warnings_are_printed_verbatim_on_standard_error(scan, tmp_path, monkeyp
 
 def test_the_reference_of_the_scores_is_stated():
     for kind, words in (
-        ("truth", "the truth in the scan"),
+        ("truth", "the reference in the scan"),
         ("all samples", "the image of all its samples"),
         ("", "file"),
     ):
@@ -116,7 +116,7 @@ def test_a_log_gets_slices_warnings_and_errors(scan, tmp_path, monkeypatch):
     texts = [line.split(maxsplit=2)[2] for line in log.read_text().splitlines()]
     assert texts[0].startswith("INFO  scan.h5, zerofilled: slice 0 (1 of 1)")
     assert texts[1] == "WARNING  trained elsewhere"
-    assert texts[2].startswith("ERROR  a.npz exists already")
+    assert texts[2].startswith("ERROR  a.npz already exists")
     assert len(texts) == 3
 
 
@@ -151,7 +151,7 @@ def test_no_image_is_written_next_to_a_device(scan, tmp_path):
     with scan.open("rb") as file:
         link = f"/proc/self/fd/{file.fileno()}"
         error = invoke(link, "-m", "zerofilled").exception
-        assert error.what == "no images are written next to a device"
+        assert error.what == "images cannot be written next to a device"
         assert invoke(link, "-m", "zerofilled", "-o", tmp_path / "a.npz").exit_code == 0
     os.mkfifo(tmp_path / "pipe")
     assert "not a regular file" in invoke(tmp_path / "pipe", "-m", "zerofilled").exception.what

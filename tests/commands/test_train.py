@@ -31,8 +31,8 @@ def call(*arguments):
 def test_the_baseline_is_printed_first_and_the_checkpoint_last(recipe, tmp_path):
     lines = call(recipe, "-o", tmp_path / "run", "--minutes", 0).splitlines()
     assert lines[0] == "cases    train: 2 of phantom; val: 2 of phantom"
-    assert lines[1] == "ahead    2 cases or batches are simulated before the first step, and stored for other runs"
-    assert lines[2].startswith("ahead    ended after ")
+    assert lines[1] == "data     simulating 2 cases or batches before the first step; they are stored for reuse"
+    assert lines[2].startswith("data     simulated in ")
     assert lines[3].startswith("initial image  validation ")
     assert lines[4].startswith("step 1  loss ")
     assert lines[5] == "stopped  at step 1 of 30; --resume continues"
@@ -99,7 +99,7 @@ def test_scans_and_prepared_cases_do_not_go_together(tmp_path):
     arguments = ["train", "slrnet", "-o", "x", "--data", str(tmp_path), "--scan", "y.h5", "--loss", "ssdu"]
     result = CliRunner().invoke(app, arguments)
     assert isinstance(result.exception, ConfigError)
-    assert "--scan and --data both replace the sources" in result.exception.what
+    assert "--scan and --data both replace the data sources" in result.exception.what
 
 
 def test_a_misspelt_network_gets_the_nearest(tmp_path):

@@ -1,4 +1,4 @@
-"""Options that would have no effect are refused: each is named, and nothing is written."""
+"""Options that has no effect are refused: each is named, and nothing is written."""
 
 import sys
 from pathlib import Path
@@ -132,11 +132,11 @@ def test_the_library_refuses_them_too(tmp_path):
     with pytest.raises(ConfigError, match="--replicas has no effect without --snr"):
         reconstruct(SCAN, method="zerofilled", n_replicas=4)
     cine = CineData(np.ones((2, 1, 16, 16), np.complex64), np.ones((2, 1, 16, 1), bool), None)
-    with pytest.raises(ConfigError, match="a slice is preprocessed already"):
+    with pytest.raises(ConfigError, match="a slice is already preprocessed"):
         reconstruct(cine, method="zerofilled", settings=["preprocessing.csm=walsh"])
-    with pytest.raises(ConfigError, match="keeps its weights and settings"):
+    with pytest.raises(ConfigError, match="weights and settings of a loaded method"):
         reconstruct(cine, method=load_method("cgsense"), settings=["n_iterations=3"])
-    with pytest.raises(ConfigError, match="a patient is written to DICOM alone"):
+    with pytest.raises(ConfigError, match="a patient can be written only to DICOM"):
         export(reconstruct(cine, method="zerofilled", verdict=False), tmp_path / "x.npz", patient=Patient("1"))
     assert not list(tmp_path.iterdir())
 

@@ -89,7 +89,7 @@ def test_images_of_every_format_that_recon_writes_are_read(truth, tmp_path, endi
     target = Target.parse(str(tmp_path / (ending if ending == FOLDER else f"ours{ending}")))
     export(cines, target)
     if ending in (".png", ".gif", ".mp4"):
-        with pytest.raises(FileError, match="grey levels, which are not measured"):
+        with pytest.raises(FileError, match="grey levels, which cannot be measured"):
             read_series(target.path)
         return
     series = read_series(target.path)
@@ -135,7 +135,7 @@ def test_damaged_or_foreign_streams_are_refused(truth, tmp_path):
         with pytest.raises(FileError, match="the stream is truncated"):
             read_series(path)
     simulate_scan(tmp_path / "scan.mrd2", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=2))
-    with pytest.raises(DataError, match="the stream holds no images") as error:
+    with pytest.raises(DataError, match="the stream contains no images") as error:
         read_series(tmp_path / "scan.mrd2")
     assert "cinerecon recon scan.mrd2" in error.value.hint
 
@@ -157,13 +157,13 @@ def test_streams_without_an_image_of_each_slice_are_refused(truth, tmp_path):
     failed = message_bytes(error_image(raw.header, raw.heads[-1], 1, "NaN in acquisition 7"))
     content = (tmp_path / "ours.mrd").read_bytes()
     (tmp_path / "answer.mrd").write_bytes(content[:-2] + failed + content[-2:])
-    with pytest.raises(DataError, match="slice 1 failed at the server"):
+    with pytest.raises(DataError, match="slice 1 failed on the server"):
         read_series(tmp_path / "answer.mrd")
 
 
 def test_arrays_of_bart_with_coils_are_no_images(tmp_path):
     write_cfl(tmp_path / "k.cfl", tmp_path / "k.hdr", [np.ones((3, 8, 8), np.complex64)], (3, 8, 8), (3, 1, 0), "bart")
-    with pytest.raises(DataError, match="dimension 3 of the array is 3, that of images is 1"):
+    with pytest.raises(DataError, match="dimension 3 of the array is 3, but must be 1 for images"):
         read_series(tmp_path / "k.cfl")
 
 
@@ -269,10 +269,10 @@ def test_real_images_with_negative_values_are_marked(truth, tmp_path):
     np.save(tmp_path / "interpolated.npy", ringing)
     np.save(tmp_path / "complex.npy", images)
     of_real, *others = (compare_files([tmp_path / f"{n}.npy"], path) for n in ("real", "interpolated", "complex"))
-    assert all("real: negative values, compared by their magnitude" in score.marks for score in of_real)
+    assert all("real: negative values, of which the magnitude is compared" in score.marks for score in of_real)
     assert not any(score.marks for scores in others for score in scores)
     scores = compare_files([tmp_path / "complex.npy"], tmp_path / "real.npy")
-    assert all("the truth has negative values" in score.marks for score in scores)
+    assert all("the reference has negative values" in score.marks for score in scores)
 
 
 @pytest.mark.filterwarnings("error")
@@ -415,7 +415,7 @@ def test_a_slice_at_another_position_is_refused(tmp_path):
     write_npz(tmp_path / "truth.npz", sized_cines())
     moved = [replace(c, meta=replace(c.meta, geometry=at(h + 60))) for c, h in zip(sized_cines(), HEIGHTS, strict=True)]
     write_npz(tmp_path / "moved.npz", moved)
-    with pytest.raises(DataError, match="slice 0 is 40 mm from the nearest slice of the truth"):
+    with pytest.raises(DataError, match="slice 0 is 40 mm from the nearest slice of the reference"):
         compare_files([tmp_path / "moved.npz"], tmp_path / "truth.npz")
 
 
@@ -424,9 +424,9 @@ def test_without_positions_another_order_is_marked(tmp_path):
     np.save(tmp_path / "bare.npy", np.stack([cine.image for cine in sized_cines(HEIGHTS[::-1], noise=0.01)]))
     scores = compare_files([tmp_path / "bare.npy"], tmp_path / "truth.npz")
     assert [score.marks for score in scores] == [
-        "bare: slice 0 looks like slice 2 of the truth?",
+        "bare: slice 0 looks like slice 2 of the reference?",
         "",
-        "bare: slice 2 looks like slice 0 of the truth?",
+        "bare: slice 2 looks like slice 0 of the reference?",
     ]
     np.save(tmp_path / "two.npy", np.stack([cine.image for cine in sized_cines()[:2]]))
     with pytest.raises(ShapeError):
@@ -467,7 +467,7 @@ def test_coil_maps_are_no_images_of_the_scan(beating_scan, tmp_path):
     inside = np.hypot(*np.mgrid[-1:1:64j, -1:1:56j]) < 0.8
     np.save(tmp_path / "masked.npy", maps * inside)
     for name in ("maps.npy", "half.npy", "masked.npy", "maps.nii.gz", "maps.cfl", "maps.h5"):
-        with pytest.raises(DataError, match="the same in every pixel, as in coil sensitivity maps"):
+        with pytest.raises(DataError, match="the same in every pixel, as for coil sensitivity maps"):
             compare_files([tmp_path / name], scan)
 
 
@@ -477,7 +477,7 @@ def test_what_does_not_resemble_the_truth_is_marked_and_poor_images_are_not(beat
     np.save(tmp_path / "maps.npy", maps * ramp)
     np.save(tmp_path / "poor.npy", zerofilled.image)
     other, poor = compare_files([tmp_path / "maps.npy", tmp_path / "poor.npy"], scan)
-    assert "do not resemble the truth, correlation" in other.marks
+    assert "do not resemble the reference, correlation" in other.marks
     assert "resemble" not in poor.marks
 
 

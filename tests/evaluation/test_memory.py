@@ -18,7 +18,7 @@ def test_a_method_beyond_the_limit_fails_and_the_others_are_scored(full_scan, mo
     assert [score.method for score in result.scores] == ["zerofilled"]
     (failure,) = result.failures
     assert failure.method == "ktslr"
-    assert "at least, the limit is 1.0 GB" in failure.what
+    assert "the limit is 1.0 GB" in failure.what
     assert failure.hint.startswith("--memory ")
 
 

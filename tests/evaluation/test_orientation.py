@@ -144,7 +144,7 @@ def test_conjugate_k_space_is_reported():
     """It turns the image about the pixel n // 2, so that an even matrix is also a pixel off."""
     truth = heart()
     (remark,) = orientation_warnings(noisy(ifft2c(fft2c(truth.to(torch.complex64)).conj()).abs()), truth)
-    assert remark == "turned by 180 degrees, shifted by 1 pixel along y and x?"
+    assert remark == "rotated by 180 degrees, shifted by 1 pixel along y and x?"
 
 
 def test_an_image_that_is_poor_but_in_place_is_not_reported():

@@ -53,7 +53,7 @@ def test_a_baseline_that_failed_is_no_wrong_name(make_scores):
     failed = [Failure("scan0", 0, "gaussian:8", "mine", "returned an image with NaN or infinite values")]
     (table,) = tables_of(make_scores(2), "mine", failures=failed)
     assert not any(name.startswith("Δ PSNR") for name in table.columns)
-    assert table.notes[0] == "failed, and so missing in these means: mine 1"
+    assert table.notes[0] == "failed, and therefore not included in these means: mine 1"
 
 
 def test_several_methods_are_corrected_together(make_scores):
@@ -127,7 +127,7 @@ def test_a_table_states_everything_once(make_scores):
     assert [cell.text for cell in column(table, "p (Holm)")] == ["–", "0.008"]
     assert not any("x-t SSIM" in name for name in table.columns)
     notes = " ".join(table.notes)
-    assert "data range: maximum of the truth" in notes
+    assert "data range: maximum of the reference" in notes
     assert "crop: full field, all frames" in notes
     assert "over subjects" in notes
 
@@ -151,7 +151,7 @@ def test_every_paper_table_can_be_built_without_scores(name):
     assert all(len(row) == len(table.columns) for row in table.rows)
     for row in table.rows:
         assert all(cell.is_foreign or not cell.text for cell in row[1:]), "a number of ours out of nothing"
-    assert "not to be compared number by number" in table.notes[0]
+    assert "values cannot be compared directly" in table.notes[0]
 
 
 def test_a_paper_table_has_our_numbers_next_to_the_published_ones(make_scores):
@@ -188,7 +188,7 @@ def test_a_table_states_the_commands():
     assert ablations.named == ("zerofilled",)
     assert "models/train.py --ablations" in why_left_out("passnet-relative")
     assert why_left_out("crnn") == "no weights yet"
-    with pytest.raises(ConfigError, match="different rules"):
+    with pytest.raises(ConfigError, match="different definitions"):
         select_with_tables([], [], None, [find_paper_table("slr-1"), find_paper_table("pass-1")])
     with pytest.raises(ConfigError, match="no method"):
         select_with_tables([], ["gaussian:8"], None, [])
@@ -201,7 +201,7 @@ def test_files_hold_mean_and_spread(make_scores, tmp_path):
     _, frames, summary, *_ = write_results(make_scores(2), tmp_path / "results")
     assert frames.read_text().count("\n") == 9
     content = json.loads(summary.read_text())
-    assert content["profiles"]["cine"]["data_range"] == "maximum of the truth in the series"
+    assert content["profiles"]["cine"]["data_range"] == "maximum of the reference in the series"
     assert content["profiles"]["cine"]["crop"] == "full field, all frames"
     first, second = content["results"]
     assert first["measures"]["psnr"]["mean"] == pytest.approx(30.35)

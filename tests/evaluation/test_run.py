@@ -223,7 +223,7 @@ def test_failures_are_reported_and_the_rest_continues(full_scan, tmp_path):
     with (tmp_path / "out/failures.csv").open() as file:
         assert [row["scan"] for row in csv.DictReader(file)] == ["b", "b", "c", "c", "d"]
     notes = [table.notes[0] for table in tables_of(found.scores, failures=found.failures)]
-    assert "failed, and so missing in these means: zerofilled 2" in notes
+    assert "failed, and therefore not included in these means: zerofilled 2" in notes
     page = write_results(found.scores, tmp_path / "out", failures=found.failures)[-1].read_text(encoding="utf-8")
     assert "failed: 5 of 8 reconstructions" in page
     evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out"))

@@ -3,7 +3,7 @@
 import pytest
 
 from cinerecon.evaluation.results import BRIEF, tables_of
-from cinerecon.evaluation.tables import Cell, Table, lay_out_text
+from cinerecon.evaluation.tables import Cell, Table, lay_out_text, with_notes_once
 
 SMALL = Table(
     "two methods",
@@ -73,3 +73,15 @@ def test_prose_is_wrapped_under_its_title():
         "       bad",
     ]
     assert len(text(table, 100)) == 5  # fits as a table
+
+
+def test_notes_that_related_tables_share_are_kept_once():
+    notes = [("failed: a", "mean", "heart"), ("mean", "heart", "marked: b"), ("bias",), ("bias", "threshold")]
+    tables = [Table(str(n), ("method",), (), texts) for n, texts in enumerate(notes)]
+    assert [table.notes for table in with_notes_once(tables)] == [
+        ("failed: a",),
+        ("marked: b", "mean", "heart"),
+        (),
+        ("threshold", "bias"),
+    ]
+    assert with_notes_once(tables[:1]) == tables[:1] and with_notes_once([]) == []

@@ -67,11 +67,11 @@ def test_tables_name_the_quantities_and_the_truth():
     areas = np.array([1000.0, 400.0])
     scores = [score(n, 8.0 * n, areas * (1 + 0.1 * n), areas) for n in range(3)]
     volumes, slices = function_tables(scores)
-    assert [cell.text for cell in volumes.rows[-1]] == ["mean of the truth", "1", "24.0", "9.6", "60.0"]
+    assert [cell.text for cell in volumes.rows[-1]] == ["mean of the reference", "1", "24.0", "9.6", "60.0"]
     assert volumes.rows[0][2].text == "+2.4"
     assert [cell.text for cell in slices.rows[0]][2] == "+100.0 [-96.0, +296.0]"
-    assert volumes.notes[-1] == "bias: mean of image minus truth"
-    assert slices.notes[-1] == "bias [limits of agreement, ± 1.96 standard deviations]: mean of image minus truth"
+    assert volumes.notes[-1] == "bias: mean of image minus reference"
+    assert slices.notes[-1] == "bias [limits of agreement, ± 1.96 standard deviations]: mean of image minus reference"
     assert function_tables([score(0, None, (), ())]) == []
 
 

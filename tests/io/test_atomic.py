@@ -48,7 +48,7 @@ def test_links_to_nothing_are_refused_before_the_work(tmp_path):
     (tmp_path / "scan.h5").symlink_to(tmp_path / "missing.h5")
     with pytest.raises(FileError, match="which does not exist"):
         refuse_existing(tmp_path / "folder" / "scan.h5")
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         refuse_existing(tmp_path / "scan.h5")
 
 

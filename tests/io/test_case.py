@@ -132,8 +132,8 @@ def test_impossible_contents_are_refused(stored):
         del file["reference"]
         file.create_dataset("reference", (10**6, 10**4, 10**4), np.complex64)
 
-    refused(nan, DataError, "'kspace' holds numbers that are not finite")
-    refused(full, DataError, "signal in .* lines outside of the mask")
+    refused(nan, DataError, "'kspace' contains values that are not finite")
+    refused(full, DataError, "signal in .* lines outside the mask")
     refused(link, FileError, "link to another file")
     refused(huge, DataError, "'reference' claims 8e\\+05 GB")
     refused(lambda file: file.pop("mask"), DataError, "'mask' is not an array")

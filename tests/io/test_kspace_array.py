@@ -51,7 +51,7 @@ def test_integers_with_an_axis_of_real_and_imaginary_parts(tmp_path):
     np.save(tmp_path / "k.npy", np.stack([real, imaginary], -1))
     array = open_kspace_array(tmp_path / "k.npy", "frames ky kx parts")
     assert np.array_equal(array.read_slice(0), (real + 1j * imaginary)[:, None].astype(np.complex64))
-    with pytest.raises(DataError, match="int16, k-space is complex") as info:
+    with pytest.raises(DataError, match="int16, but k-space is complex") as info:
         open_kspace_array(tmp_path / "k.npy", "frames ky kx coils")
     assert "'parts'" in info.value.hint
 
@@ -66,7 +66,7 @@ def test_axes_of_length_one_need_no_name(tmp_path):
     ("text", "message"),
     [
         ("", "not named"),
-        ("frames coils ky", "3 axes are named, the array .* has 4"),
+        ("frames coils ky", "3 axes are named, but the array .* has 4"),
         ("frames coils ky kz", "unknown axis 'kz'"),
         ("frames coils ky ky", "named twice"),
         ("frames 1 ky kx", "name '1' and the length 4"),
@@ -109,7 +109,7 @@ def test_other_bart_dimensions_are_refused_or_named(tmp_path):
         ("# Dimensions\n8 six\n", 8, "expected sizes of at least 1"),
         ("# Dimensions\n", 8, "'# Dimensions' is missing"),
         ("# Command\nfft\n", 8, "'# Dimensions' is missing"),
-        (f"# Dimensions\n{'99999 ' * 9}\n", 8, "more than any scan"),
+        (f"# Dimensions\n{'99999 ' * 9}\n", 8, "which is larger than any scan"),
         (f"# Dimensions\n{'9' * 30}\n", 8, "expected sizes of at least 1"),
     ],
 )

@@ -46,7 +46,7 @@ def test_nifti_with_time_before_slices_is_refused(tmp_path):
     nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), tmp_path / "right.nii.gz")
     assert open_nifti(tmp_path / "right.nii.gz").read_slice(1)[0].shape == (6, 40, 36)
     nibabel.save(nibabel.Nifti1Image(pixels.swapaxes(2, 3), np.eye(4)), tmp_path / "exchanged.nii.gz")
-    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames"):
+    with pytest.raises(DataError, match="adjacent slices are more similar than adjacent frames"):
         open_nifti(tmp_path / "exchanged.nii.gz").read_slice(1)
 
 
@@ -165,7 +165,7 @@ def test_cutting_keeps_the_centre():
     cut, after = cut_out(magnitude, meta, 1, (4, 3))
     assert cut[0, 2, 1] * magnitude[0, 2:6, 3:6].max() == pytest.approx(magnitude[0, 4, 4])
     assert (cut.shape, cut.max(), after) == ((1, 4, 3), 1, replace(meta, frame_times_ms=(0.0,)))
-    with pytest.raises(DataError, match="9 rows, 10 are requested"):
+    with pytest.raises(DataError, match="9 rows, but 10 are requested"):
         cut_out(magnitude, meta, 1, (10, 3))
 
 

@@ -93,7 +93,7 @@ def test_copies_under_new_uids_are_refused(tmp_path, cines):
         image = pydicom.dcmread(file)
         image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         image.save_as(tmp_path / f"{file.stem} (1).dcm")
-    with pytest.raises(DataError, match="8 images of one slice have no order in time"):
+    with pytest.raises(DataError, match="8 images of one slice have no temporal order"):
         open_folder(tmp_path)
 
 
@@ -291,7 +291,7 @@ def test_the_same_uid_for_different_images_gives_a_warning_and_all_are_read(tmp_
     edit(tmp_path, set_all(SOPInstanceUID="1.2.3"))
     (opened,) = open_folder(tmp_path)
     assert_same(opened, cines, 1e-3)
-    text = "DICOM files that are different images with the same SOP Instance UID: 7"
+    text = "DICOM files with different images that have the same SOP Instance UID: 7"
     assert opened.read_slice(0)[1].warnings == (text,)
 
 
@@ -320,7 +320,7 @@ def test_times_in_another_unit_give_a_warning(tmp_path, cines, factor):
 
 def test_single_images_next_to_a_cine_give_a_warning(tmp_path, cines):
     edit(tmp_path, lambda image, _: setattr(image, "ImagePositionPatient", [0, 0, -300]), "slice01_frame000.dcm")
-    assert "images of a series excluded: 1 (no other time at their position)" in warnings_of(tmp_path)
+    assert "images of a series excluded: 1 (the only time point at their position)" in warnings_of(tmp_path)
 
 
 def test_phase_images_of_ge_are_excluded(tmp_path, cines):

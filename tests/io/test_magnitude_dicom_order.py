@@ -75,7 +75,7 @@ def test_frames_that_only_the_number_orders_are_refused_if_trigger_times_contrad
         return {"TriggerTime": STEP_MS * (number % 6) + 5 * (number // 6), "TemporalPositionIdentifier": None}
 
     write(tmp_path, elements)
-    with pytest.raises(DataError, match="the trigger times of a slice start again: several heartbeats or measurements"):
+    with pytest.raises(DataError, match="the trigger times of a slice restart: several heartbeats or measurements"):
         opened(tmp_path)
 
 

@@ -188,7 +188,7 @@ def test_what_is_no_raw_scan(tmp_path):
 
 def test_a_stream_has_no_groups(tmp_path):
     stream = converted(small_scan().write(tmp_path / "scan.h5"))
-    with pytest.raises(ConfigError, match="--dataset applies to HDF5"):
+    with pytest.raises(ConfigError, match="--dataset applies only to HDF5"):
         open_scan(stream, PLAIN, dataset="dataset")
 
 

@@ -119,7 +119,7 @@ def test_what_is_no_raw_scan(tmp_path):
     with pytest.raises(DataError, match="zero acquisitions"):
         read_raw_scan(path)
     stream = converted(raw, path)
-    with pytest.raises(ConfigError, match="--dataset applies to HDF5"):
+    with pytest.raises(ConfigError, match="--dataset applies only to HDF5"):
         read_raw_scan(stream, dataset="dataset")
     path.write_bytes(path.read_bytes() + b"more")
     with pytest.raises(DataError, match="4 bytes follow the close message"):

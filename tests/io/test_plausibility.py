@@ -115,7 +115,7 @@ def test_an_unknown_thickness(tmp_path, kspace, read):
 @pytest.mark.parametrize("step_ms", [0.04, 1.0, 1000, 40_000])
 def test_times_in_other_units(tmp_path, kspace, read, step_ms):
     texts = read(tmp_path, kspace, 1.5, 8.0, step_ms)
-    assert any(f"{step_ms:g} ms from frame to frame are unusual for a cardiac cine" in text for text in texts)
+    assert any(f"{step_ms:g} ms from frame to frame is unusual for a cardiac cine" in text for text in texts)
 
 
 @pytest.mark.parametrize("read", [from_array, from_nifti, from_dicom])

@@ -89,11 +89,11 @@ def test_a_shard_that_is_there_twice_is_refused(make, tmp_path):
 
 def test_shards_of_several_runs_are_refused(make, tmp_path):
     make(1)
-    with pytest.raises(ConfigError, match="the folder has shards i/3, this is shard "):
+    with pytest.raises(ConfigError, match="the folder contains shards i/3, this is shard "):
         make(1, n=2)
     make(2, scans=[*SCANS, "P7"])
     make(3)
-    with pytest.raises(ConfigError, match=r"divide different lists of scans \(7 and 8 scans\)"):
+    with pytest.raises(ConfigError, match=r"are parts of different lists of scans \(7 and 8 scans\)"):
         read_finished_shards(tmp_path, "recon")
     make(2, model="b")
     with pytest.raises(ConfigError, match="different settings: model is a and b"):

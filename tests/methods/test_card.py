@@ -68,7 +68,7 @@ def test_a_scan_like_those_of_the_training_gives_no_warning(make_cine):
         (Card(acceleration=(1.0, 2.0)), 4, "the network was trained up to 2"),
         (Card(coils=(1, 1)), 4, "the scan has 4 coils, the network was trained on one"),
         (Card(coils=(1, 4)), 9, "the scan has 9 coils, the network was trained on up to 4"),
-        (Card(coils=(4, 8)), 1, "the scan has one coil, the network was trained on 4 and more"),
+        (Card(coils=(4, 8)), 1, "the scan has one coil, the network was trained on 4 or more"),
         (Card(lines=(128, 192)), 4, "the scan has 24 lines, the network was trained on 128 to 192"),
     ],
 )

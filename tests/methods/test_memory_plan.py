@@ -61,13 +61,13 @@ def test_coils_are_compressed_to_as_many_as_fit():
     assert plan.is_compressed
     assert predict(LARGE, method, replace(plan, n_coils=plan.n_coils + 1)).predicted > 2e9
     assert str(plan) == f"2.0 GB predicted of 2.0 GB, compressed to {plan.n_coils} coils, " + (
-        "freed memory is returned at once"
+        "freed memory is returned immediately"
     )
 
 
 def test_a_limit_that_nothing_keeps_is_refused_with_one_that_suffices():
     method = load_method("slrnet")
-    with pytest.raises(ConfigError, match=r"takes \d\.\d GB at least, the limit is 500 MB") as error:
+    with pytest.raises(ConfigError, match=r"needs at least \d\.\d GB, the limit is 500 MB") as error:
         make_plan(LARGE, method, 500 * 10**6)
     assert error.value.where == LARGE.where
     option, size = error.value.hint.split()[:2]

@@ -333,7 +333,7 @@ WRONG = {
     pth_of_a_list: "not a dictionary of tensors",
     model_of_ours: "a model of cinerecon already",
     bare_safetensors: "holds weights without a recipe",
-    text: "not a checkpoint of a known kind",
+    text: "this is not a checkpoint of a known type",
     nothing: "there is no such checkpoint",
 }
 
@@ -360,7 +360,7 @@ def test_an_existing_model_is_kept(tmp_path):
     target = tmp_path / "out" / "a.safetensors"
     import_model(source, target)
     before = target.read_bytes()
-    with pytest.raises(CineReconError, match="exists already"):
+    with pytest.raises(CineReconError, match="already exists"):
         import_model(write_published(tmp_path / "other", SLR, small_network(SLR, seed=1)), target)
     assert target.read_bytes() == before
     import_model(tmp_path / "other", target, force=True)

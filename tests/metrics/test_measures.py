@@ -170,5 +170,5 @@ def test_series_that_cannot_be_compared_are_refused(pair, measured):
     for wrong in (image[:1], image[:, :-1], "image", None, [image]):
         with pytest.raises(ShapeError):
             measured(wrong, reference)
-    with pytest.raises(ShapeError, match=r"image has sizes \(0, 19, 24\)"):
+    with pytest.raises(ShapeError, match=r"image has the shape \(0, 19, 24\)"):
         measured(image[:0], reference[:0])

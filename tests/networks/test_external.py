@@ -95,7 +95,7 @@ def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     train(recipe, run, TrainOptions(DataPaths(tmp_path / "cases"), resume=True))
     image = load_method(str(run))(data)
     (run / "gains.py").write_text("FACTOR = -1.0  # changed\n")
-    with pytest.raises(WeightsError, match=r"net\.py is not the code that the weights were trained with"):
+    with pytest.raises(WeightsError, match=r"net\.py is not the code with which the weights were trained"):
         load_method(str(run))
     assert relative_error(load_method(str(run), ["code_sha256=any"])(data), -image) < 1e-6
     with pytest.raises(ConfigError, match="began with other settings: code_sha256"):
@@ -131,7 +131,7 @@ def test_settings_class_and_settings_of_the_constructor(model):
         ("from gains import FACTOR", "FACTOR = 1 / 0", "ZeroDivisionError", "--debug"),
         ("from gains import FACTOR", "from gians import FACTOR", "No module named 'gians'", "--debug"),
         ("from gains import FACTOR", "raise SystemExit(0)", "SystemExit", "--debug"),
-        ("encoding, start=None", "mask", "which does not take what networks are called with", "forward(self, kspace"),
+        ("encoding, start=None", "mask", "which does not accept the arguments of a network", "forward(self, kspace"),
         ("(nn.Module)", "", "no network 'Gain'", "torch.nn.Module"),
     ],
 )
@@ -173,7 +173,7 @@ def test_code_is_announced_before_it_runs(model):
     (model / "net.py").write_text("raise ValueError")
     result = CliRunner().invoke(app, ["models", "show", str(model)])
     assert isinstance(result.exception, ConfigError)
-    assert result.stderr == f"code     {model / 'net.py'} is run: a network from outside the package\n"
+    assert result.stderr == f"code     {model / 'net.py'} is executed: a network from outside the package\n"
 
 
 @pytest.mark.parametrize("body", ["start", "(self.gain * start).detach()"])

@@ -186,7 +186,7 @@ def test_mask_and_maps_that_do_not_fit_are_named(mask, csm, options, what):
         (IMAGE[0], "image has 2 axes"),
         (IMAGE[:, :5], "image has 5 y, expected 6"),
         (IMAGE[..., :1], "image has 1 x, expected 4"),
-        (IMAGE.expand(4, 5, 6, 4), r"image has batch axes \(4,\), those of the operator are \(2,\)"),
+        (IMAGE.expand(4, 5, 6, 4), r"image has batch axes \(4,\), but those of the operator are \(2,\)"),
         (IMAGE.numpy(), "image is of type ndarray, expected a tensor"),
     ],
 )

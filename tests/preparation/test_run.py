@@ -345,7 +345,7 @@ def test_names_that_differ_in_case_alone_are_distinguished(run, tmp_path):
 
 def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     run(archive)
-    with pytest.raises(ConfigError, match="prepared with frames not set, the requested value is 2"):
+    with pytest.raises(ConfigError, match="prepared with frames not set, but the requested value is 2"):
         run(archive, frames=2)
     report = run(archive, frames=2, force=True)
     assert report.n_new == 4
@@ -406,7 +406,7 @@ def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, t
         assert (first.n_new, both.n_new) == (2, 2)
         (refusal,) = both.refused
         assert (refusal.path, refusal.where) == (archive / "anna/cine.h5", f"--split, {archive / 'anna/cine.h5'}")
-        assert refusal.what == "the subject anna is in train already, not in test"
+        assert refusal.what == "the subject anna is in train not in test"
     again = run(archive, split=(80, 10, 10))
     assert (again.n_new, again.refused) == (0, ())
     assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
@@ -416,7 +416,7 @@ def test_the_setting_that_differs_is_named(archive, run):
     run(archive)
     with pytest.raises(ConfigError) as error:
         run(archive, preprocessing={"csm": "walsh", "n_virtual_coils": 2})
-    what = "the folder was prepared with preprocessing.n_virtual_coils not set, the requested value is 2"
+    what = "the folder was prepared with preprocessing.n_virtual_coils not set, but the requested value is 2"
     assert error.value.what == what
 
 

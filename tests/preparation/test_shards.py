@@ -126,5 +126,5 @@ def test_a_case_that_is_missing_is_noticed(archive, tmp_path):
     for number in (1, 2):
         run(archive, tmp_path, Shard(number, N))
     (tmp_path / read_index(tmp_path / "shards/prepare-1-of-2")[0].case).unlink()
-    with pytest.raises(FileError, match="a case of the index is missing"):
+    with pytest.raises(FileError, match="a case listed in the index is missing"):
         merge_cases(tmp_path)

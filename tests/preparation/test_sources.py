@@ -72,7 +72,7 @@ def test_archive_with_files_of_every_kind(run, tmp_path, cine):
         "p4/cine_sax_slice01.h5",
     }
     assert {row.subject for row in report.rows} == {"p1", "p2", "p3", "p4"}
-    assert report.passed == {"MATLAB files that are no k-space of a cine (masks, maps)": 1}
+    assert report.passed == {"MATLAB files that contain no cine k-space (masks, maps)": 1}
     assert (report.refused, report.n_unknown_subjects) == ((), 0)
 
 
@@ -325,7 +325,7 @@ def test_images_next_to_their_scan_are_skipped(run, tmp_path, cine):
     write_mrd_images(tmp_path / "scans" / "a.zerofilled.h5", [cine])
     report = run(tmp_path / "scans")
     assert (report.n_new, report.refused) == (1, ())
-    assert report.passed == {"files of images, which a reconstruction wrote": 1}
+    assert report.passed == {"image files written by a reconstruction": 1}
 
 
 def test_images_of_a_method_are_no_reference(run, archive, cine):
@@ -335,7 +335,7 @@ def test_images_of_a_method_are_no_reference(run, archive, cine):
     write_dicom(archive / "anna" / "made", [made])
     report = run(archive)
     assert report.n_new == 4
-    assert report.passed["files of images, which a reconstruction wrote"] == 1 + cine.n_frames
+    assert report.passed["image files written by a reconstruction"] == 1 + cine.n_frames
 
 
 def test_reconstructions_among_dicom_images_of_a_scanner_are_no_truth(run, tmp_path, cine):
@@ -349,13 +349,13 @@ def test_reconstructions_among_dicom_images_of_a_scanner_are_no_truth(run, tmp_p
     (row,) = report.rows
     reference = read_case(tmp_path / "data" / row.case).reference.abs()
     assert relative_error(reference / reference.max(), as_in_dicom(cine)) < 0.001
-    assert report.passed == {"files of images, which a reconstruction wrote": cine.n_frames}
+    assert report.passed == {"image files written by a reconstruction": cine.n_frames}
 
 
 def test_a_folder_of_nothing_but_reconstructions_is_refused_with_the_reason(tmp_path, cine):
     folder = tmp_path / "dicom"
     write_dicom(folder, [replace(cine, method="ktslr")])
-    with pytest.raises(FileError, match="only 5 files of images, which a reconstruction wrote"):
+    with pytest.raises(FileError, match="only 5 image files written by a reconstruction"):
         find_sources([folder], tmp_path / "cases")
 
 
@@ -366,7 +366,7 @@ def test_a_folder_of_nothing_but_other_images_is_refused(run, tmp_path):
     labels = np.zeros((24, 24, 2, 4), np.uint8)
     labels[8:16, 8:16, :, 0], labels[10:14, 10:14, :, 0] = 1, 2
     nibabel.save(nibabel.Nifti1Image(labels, np.diag([2, 2, 8, 1.0])), folder / "P1_gt.nii.gz")
-    with pytest.raises(FileError, match="nothing to prepare is found, only segmentations") as caught:
+    with pytest.raises(FileError, match="nothing to prepare was found, only segmentations") as caught:
         run(folder)
     assert "P1_gt.nii.gz" in caught.value.where
 

@@ -122,7 +122,7 @@ def test_methods_are_compared_side_by_side(scans, tmp_path, monkeypatch, capsys)
     assert [line.split()[1] for line in out.splitlines() if line.startswith("other")] == ["zerofilled", "cgsense"]
     code, _, err = recon(monkeypatch, capsys, scans / "other.h5", *options, "-o", movie)
     assert code == 2
-    assert "exists already" in err
+    assert "already exists" in err
 
 
 def test_a_comparison_shows_all_methods_of_a_slice_with_one_window(tmp_path):
@@ -164,7 +164,7 @@ def test_outputs_of_several_scans_that_make_no_sense_are_refused(scans, models, 
 
 
 def test_several_scans_are_not_given_to_one_patient(scans):
-    with pytest.raises(ConfigError, match="one patient is given for 3 scans"):
+    with pytest.raises(ConfigError, match="only one patient is given for 3 scans"):
         plan_batch([scans], ("a",), ("out/",), (), ReconRequest(scans, "a", patient=Patient(patient_id="1")))
 
 
@@ -267,7 +267,7 @@ def test_a_resumed_comparison_overwrites_no_other_movie(scans, tmp_path, monkeyp
     folder = ("-o", f"{tmp_path}/{output}", "--format", "npz") if output else ()
     arguments = (scans / "other.h5", *methods, "-o", movie, *folder)
     code, _, err = recon(monkeypatch, capsys, *arguments)
-    assert (code, "mine.gif exists already" in err, reconstructed) == (2, True, [])
+    assert (code, "mine.gif already exists" in err, reconstructed) == (2, True, [])
     assert movie.read_bytes() == b"precious"
     movie.unlink()
     assert recon(monkeypatch, capsys, *arguments)[0] == 0
@@ -275,7 +275,7 @@ def test_a_resumed_comparison_overwrites_no_other_movie(scans, tmp_path, monkeyp
     code, out, _ = recon(monkeypatch, capsys, *arguments)
     assert (code, out.count("finished earlier"), reconstructed) == (0, 2, [])
     code, _, err = recon(monkeypatch, capsys, *arguments[:-1], ".png" if output else movie, "--csm", "smooth")
-    assert (code, "exists already" in err) == (2, True)
+    assert (code, "already exists" in err) == (2, True)
 
 
 def test_a_movie_that_was_written_meanwhile_is_left_as_it_is(scans, tmp_path, monkeypatch, capsys):
@@ -287,7 +287,7 @@ def test_a_movie_that_was_written_meanwhile_is_left_as_it_is(scans, tmp_path, mo
 
     arguments = (scans / "other.h5", "-m", "zerofilled", "-m", "viewshared", "-o", movie, "--resume")
     monkeypatch.setattr(batch_run, "write_comparison", write_late)
-    for text in ("meanwhile", "exists already"):
+    for text in ("meanwhile", "already exists"):
         code, _, err = recon(monkeypatch, capsys, *arguments)
         assert (code, text in err, movie.read_bytes()) == (2, True, b"precious")
 

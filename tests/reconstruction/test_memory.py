@@ -74,7 +74,7 @@ def test_a_limit_below_the_least_is_refused_before_any_work(scan, tmp_path, caps
     code, text = run(["recon", scan, "--model", "cgsense", "--memory", "1MB", "-o", tmp_path / "o.npz"], capsys)
     assert code == 2
     lines = text.splitlines()
-    assert lines[0].startswith("error  the reconstruction takes ")
+    assert lines[0].startswith("error  the reconstruction needs at least ")
     assert lines[1] == f"where  {scan}, slice 0: 3 frames x 8 coils x 12 x 16, cgsense"
     assert lines[2].startswith("try    --memory ")
     assert not (tmp_path / "o.npz").exists()

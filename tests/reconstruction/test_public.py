@@ -341,7 +341,7 @@ def test_export_writes_what_the_command_writes(scan, tmp_path, name):
     assert path.exists()
     if name == "a.npz":
         assert np.array_equal(np.load(path)["image"], np.stack([part.image for part in slices]))
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         cinerecon.export(slices, f"{tmp_path}/{name}")
     assert cinerecon.export(slices[0], f"{tmp_path}/{name}", force=True) == [path]
 

@@ -86,7 +86,10 @@ def test_frames_that_do_not_exist_are_reported(scan, tmp_path):
     n_frames = whole.slices[0].cine.n_frames
     cut = run(scan, tmp_path, slices=(0,), frames="2:100")
     assert np.allclose(cut.slices[0].cine.image, whole.slices[0].cine.image[2:])
-    assert f"--frames 2:100: slice 0 has {n_frames} frames, the others do not exist" in cut.slices[0].cine.meta.warnings
+    assert (
+        f"--frames 2:100: slice 0 has {n_frames} frames; the other requested frames do not exist"
+        in cut.slices[0].cine.meta.warnings
+    )
     exact = run(scan, tmp_path, "exact.npz", slices=(0,), frames=f"2:{n_frames}")
     assert not any("--frames" in text for text in exact.slices[0].cine.meta.warnings)
 
@@ -113,7 +116,7 @@ def test_wrong_requests_are_named_and_write_nothing(scan, tmp_path, options, mat
 
 def test_existing_output_is_refused_before_any_work(scan, tmp_path):
     (tmp_path / "out.npz").write_bytes(b"precious")
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         run(scan, tmp_path, model="no such method")
     assert (tmp_path / "out.npz").read_bytes() == b"precious"
     run(scan, tmp_path, force=True)

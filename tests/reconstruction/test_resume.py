@@ -175,7 +175,7 @@ def test_a_resumed_run_overwrites_no_image_of_another(scan, tmp_path):
     for number in (1, 2):
         other = tmp_path / Path(outputs[number]).name
         other.write_bytes(b"precious")
-        with pytest.raises(FileError, match=f"{other.name} exists already"):
+        with pytest.raises(FileError, match=f"{other.name} already exists"):
             reconstruct_scan(asked.with_values(outputs=tuple(outputs), resume=True))
         assert other.read_bytes() == b"precious"
         other.unlink()

@@ -110,7 +110,7 @@ def test_all_slices_of_a_stack_are_scanned_where_they_are(tmp_path, kind):
         assert (scan.plan.field_strength_tesla, scan.subject) == (3.0, hashed_subject("P-1970"))
     (middle,) = simulate_cine(SimulateConfig(n_coils=2, n_slices=1), source=source)
     assert middle.meta.geometry.position_mm == pytest.approx(cines[1].meta.geometry.position_mm, abs=1e-3)
-    with pytest.raises(ConfigError, match="4 slices of a cine that has 3"):
+    with pytest.raises(ConfigError, match="4 slices requested from a cine that has 3"):
         simulate_cine(SimulateConfig(n_coils=2, n_slices=4), source=source)
 
 

@@ -137,9 +137,9 @@ def test_measured_cine_is_cut_out_around_its_centre(tmp_path):
     assert cine.meta.frame_times_ms == (0.0, 40.0, 120.0)
     assert cine.meta.pixel_size_mm == (1.5, 1.25)
     assert cine.meta.geometry.position_mm == pytest.approx((-20 + 1.25 * 20, -10 + 1.5 * 15, 5))
-    with pytest.raises(ConfigError, match="2 slices of a cine that has one"):
+    with pytest.raises(ConfigError, match="2 slices requested from a cine that has one"):
         simulate_cine(SimulateConfig(n_coils=2, n_slices=2), source=tmp_path / "cine.npz")
-    with pytest.raises(DataError, match="30 rows, 64 are requested"):
+    with pytest.raises(DataError, match="30 rows, but 64 are requested"):
         simulate_cine(config.model_copy(update={"ky": 64}), source=tmp_path / "cine.npz")
 
 
@@ -161,7 +161,7 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(FileError, match="cannot read the cine"):
         simulate_cine(SMALL, source=tmp_path / "bad.npz")
     (tmp_path / "scan.h5").touch()
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         simulate_scan(tmp_path / "scan.h5", SMALL)
 
 

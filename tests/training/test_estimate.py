@@ -43,5 +43,5 @@ def test_the_command_prints_the_estimate_and_stops(cases, tmp_path):
     result = CliRunner().invoke(app, ["train", str(tmp_path / "model.yaml"), *options])
     assert result.exit_code == 0, result.exception
     labels = [line.split()[0] for line in result.stdout.splitlines()]
-    assert [label for label in labels if label != "ahead"] == ["parameters", "memory", "step", "epoch", "run"]
+    assert [label for label in labels if label != "simulation"] == ["parameters", "memory", "step", "epoch", "run"]
     assert not (tmp_path / "run").exists()

@@ -196,7 +196,7 @@ def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_re
         "seed=9": "training.seed: 0, now 9",
         "n_validation=3": "training.n_validation: 2, now 3",
         "optimizer=adamw": "training.optimizer: adam, now adamw",
-        "n_batches=2": "a step of this run is 1 batches, now it would be 2",
+        "n_batches=2": "a step of this run consists of 1 batches, now it would consist of 2",
     }.items():
         with pytest.raises(ConfigError, match=message):
             train(make_recipe(setting), run, TrainOptions(DataPaths(cases), resume=True))
@@ -208,7 +208,7 @@ def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_re
 def test_a_resumed_run_reports_changed_settings(folder, cases, make_recipe):
     run, messages = folder / "longer", []
     train(make_recipe("n_steps=1"), run, TrainOptions(DataPaths(cases)), TrainCallbacks(on_message=messages.append))
-    assert [text.split()[0] for text in messages if not text.startswith("ahead")] == ["cases", "initial"]
+    assert [text.split()[0] for text in messages if not text.startswith("data")] == ["cases", "initial"]
     assert "2 of phantom" in messages[0]
     messages.clear()
     train(
@@ -230,7 +230,7 @@ def test_a_finished_run_keeps_the_recipe_that_it_was_trained_with(folder, cases,
     assert messages == [
         "ignored  training.n_steps: 2, now 1",
         "ignored  training.learning_rate: 0.005, now 0.01",
-        "finished the run has 2 steps already; a larger training.n_steps continues it",
+        "finished the run has 2 steps already; a larger training.n_steps continues the run",
     ]
 
 
@@ -239,7 +239,7 @@ def test_a_finished_run_keeps_the_recipe_that_it_was_trained_with(folder, cases,
 def test_a_new_run_overwrites_no_file(cases, make_recipe, tmp_path, name, resume):
     """A folder of trained weights or of the recipe is no run: neither a new run nor --resume may write into it."""
     (tmp_path / name).write_text("precious")
-    with pytest.raises(FileError, match="no run to resume" if resume else f"the folder holds {name}"):
+    with pytest.raises(FileError, match="no run to resume" if resume else f"the folder contains {name}"):
         train(make_recipe(), tmp_path, TrainOptions(DataPaths(cases), resume=resume))
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "precious"}
 
@@ -248,7 +248,7 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_is_a_run(cases, make
     train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases)))
     for name in ("last.pt", "last.safetensors", "weights.safetensors", "log.csv", "model.yaml"):
         (tmp_path / name).unlink()
-    with pytest.raises(FileError, match="there is a run already"):
+    with pytest.raises(FileError, match="there is already a run"):
         train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases)))
     train(make_recipe("n_steps=1"), tmp_path, TrainOptions(DataPaths(cases), resume=True))
     assert (tmp_path / "weights.safetensors").exists()

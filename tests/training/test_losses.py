@@ -84,7 +84,7 @@ def test_the_symmetry_term_is_added(make_recipe, batch):
 @pytest.mark.parametrize("name", ["dccnn", "passnet"])
 def test_a_symmetry_term_that_a_network_lacks_is_refused(make_recipe, batch, name):
     net = networks.build(name, n_cascades=1, n_channels=3)
-    with pytest.raises(ConfigError, match="the network has no symmetry term"):
+    with pytest.raises(ConfigError, match="the network has no symmetry loss"):
         training_loss(net, batch, make_recipe("symmetry_weight=0.5").training)
 
 

@@ -81,7 +81,7 @@ class Target:
         if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
             path = path.resolve() if path.name in ("", "..") else path  # "." has no name to extend
             if not path.name:
-                raise ConfigError("images need a folder of their own", where=f"-o {text}", hint=f"-o {path / FOLDER}")
+                raise ConfigError("images need a separate folder", where=f"-o {text}", hint=f"-o {path / FOLDER}")
             return cls(path, FOLDER)
         for ending in FORMATS:
             if path.name.lower().endswith(ending) and len(path.name) > len(ending):
@@ -106,13 +106,13 @@ class Target:
                 if self.ending == ENHANCED and path.is_file() and not is_own(path):
                     raise FileError("this file was not written by cinerecon", where=str(path), hint="another name")
         elif self.path.is_file():
-            raise FileError("this is a file, DICOM needs a folder", where=str(self.path))
+            raise FileError("this is a file, but DICOM needs a folder", where=str(self.path))
         elif self.path.is_dir():
             inside = next(self.path.glob("*.dcm"), None)
             refuse_existing(inside or self.path / "slice00_frame000.dcm", force=force)
             foreign = next((path for path in self.path.glob(FILE_PATTERN) if not is_own(path)), None)
             if foreign is not None:
-                what = f"{foreign.name} was not written by cinerecon, and a new series would replace it"
+                what = f"{foreign.name} was not written by cinerecon and would be replaced by the new series"
                 raise FileError(what, where=str(self.path), hint="choose another folder")
         else:
             refuse_existing(self.path)

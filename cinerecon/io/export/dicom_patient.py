@@ -74,7 +74,7 @@ def read_patient(path: Path) -> Patient:
     import pydicom
 
     if path.is_dir():
-        raise FileError("this is a folder", where=f"--like {path}", hint="give one of its images")
+        raise FileError("this is a folder", where=f"--like {path}", hint="give one of the images of the study")
     refuse_pipe(path)
     try:
         header = pydicom.dcmread(path, stop_before_pixels=True)
@@ -83,7 +83,7 @@ def read_patient(path: Path) -> Patient:
         raise FileError(f"cannot read the DICOM file: {error}", where=f"--like {path}") from None
     for field in REQUIRED:
         if not values[field]:
-            hint = "an MR image of the same examination has patient, study and frame of reference"
+            hint = "give an MR image of the same examination, with patient, study and frame of reference"
             raise FileError(f"the file has no {ELEMENTS[field]}", where=f"--like {path}", hint=hint)
     return Patient(**values, source=path)
 
@@ -112,10 +112,10 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
     other = hashed_subject(patient.patient_id)
     if subject and other and subject != other and not patient.is_confirmed:
         hint = f"if it is the same patient under another ID, add --patient '{patient.patient_id}'"
-        raise ConfigError(f"the scan is not of the patient of {patient.source}", where=where, hint=hint)
+        raise ConfigError(f"the scan does not belong to the patient of {patient.source}", where=where, hint=hint)
     other = hashed_identifier(patient.frame_of_reference_uid)
     if frame_of_reference and other and frame_of_reference != other:
-        what = f"the frame of reference of the scan is not that of {patient.source}"
+        what = f"the frame of reference of the scan differs from that of {patient.source}"
         raise ConfigError(what, where=where, hint="give an image with the frame of reference of the scan")
 
 
@@ -126,5 +126,5 @@ def _checked(option: str, text: str) -> str:
     if len(text) > LONGEST[option]:
         raise ConfigError(f"'{text}' has {len(text)} characters, DICOM allows {LONGEST[option]}", where=option)
     if "\\" in text or not text.isprintable():
-        raise ConfigError(f"{text!r} holds a backslash or control characters", where=option)
+        raise ConfigError(f"{text!r} contains a backslash or control characters", where=option)
     return text.strip()

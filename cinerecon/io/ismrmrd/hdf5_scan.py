@@ -57,11 +57,11 @@ def require_scan_name(path: Path) -> None:
         If it is not one of `SCAN_ENDINGS`, or the path is a folder.
     """
     if path.is_dir():
-        raise FileError("this is a folder, expected the name of a file", where=str(path), hint=f"-o {path / 'scan.h5'}")
+        raise FileError("this is a folder, expected a file name", where=str(path), hint=f"-o {path / 'scan.h5'}")
     if not path.name.lower().endswith(SCAN_ENDINGS):
-        ending = f"the ending {path.suffix}" if path.suffix else "a name without ending"
-        hint = f"-o {path.with_suffix('.h5')}; endings of raw scans: {' '.join(SCAN_ENDINGS)}"
-        raise FileError(f"a raw scan is written as ISMRMRD, not to {ending}", where=str(path), hint=hint)
+        ending = f"the suffix {path.suffix}" if path.suffix else "a name without a suffix"
+        hint = f"-o {path.with_suffix('.h5')}; suffixes of raw scans: {' '.join(SCAN_ENDINGS)}"
+        raise FileError(f"a raw scan cannot be written to a file with {ending}", where=str(path), hint=hint)
 
 
 def holds_hdf5_images(path: Path) -> bool:
@@ -98,7 +98,7 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
         raise FileError(f"no raw data in a group '{name}', found: {known}", where=where, hint=_choice(groups))
     if len(groups) > 1:
         listed = ", ".join(f"'{key}' ({_count(group)})" for key, group in groups.items())
-        raise FileError(f"the file holds {len(groups)} measurements: {listed}", where=where, hint=_choice(groups))
+        raise FileError(f"the file contains {len(groups)} measurements: {listed}", where=where, hint=_choice(groups))
     if groups:
         return next(iter(groups.values()))
     raise _nothing_found(file, where)
@@ -132,22 +132,22 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
     names = list(file)
     if file.attrs.get("format") == CASE_FORMAT:
         return FileError(
-            "this is a prepared case, not a raw scan", where=where, hint="recon, evaluate and inspect read it"
+            "this is a prepared case, not a raw scan", where=where, hint="use recon, evaluate or inspect to read it"
         )
     for name in names:
         if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
             return FileError(f"'{name}' is a link to another file, which is not followed", where=where)
     if "ismrmrd_header" in names or "kspace" in names:
-        kind = "the layout of fastMRI" if "ismrmrd_header" in names else "a plain k-space array"
+        kind = "in the layout of fastMRI" if "ismrmrd_header" in names else "a plain k-space array"
         return FileError(f"{kind} (an array 'kspace'), not ISMRMRD raw data", where=where)
     if where.endswith(".mat") or any(n.startswith(("kspace", "kus", "mask", "#refs#", "img4ranking")) for n in names):
-        what = f"a MATLAB v7.3 file (it holds {_listed(names)}), not ISMRMRD raw data"
+        what = f"a MATLAB v7.3 file (it contains {_listed(names)}), not ISMRMRD raw data"
         return FileError(what, where=where, hint="CMRxRecon files must end in .mat")
     groups = [file[name] for name in names if is_group(file, name)]
     for group in groups:
         images = [name for name in group if name.startswith("image")]
         if images or {"header", "attributes"} <= set(group):
-            return DataError(f"the file holds images only ({_listed(images or names)}), no raw data", where=where)
+            return DataError(f"the file contains only images ({_listed(images or names)}), no raw data", where=where)
     for group in groups:
         if "xml" in group:
             return DataError(f"no acquisitions are stored: '{group.name}' has a header but no 'data'", where=where)
@@ -157,7 +157,7 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
         return FileError(
             "'dataset' is an array, not a group", where=where, hint="expected dataset/xml and dataset/data"
         )
-    content = f"it holds {_listed(names)}" if names else "it is empty"
+    content = f"it contains {_listed(names)}" if names else "it is empty"
     return FileError(f"no ISMRMRD raw data in this HDF5 file: {content}", where=where, hint=CONVERT)
 
 
@@ -202,7 +202,7 @@ class Hdf5Samples:
         first, last = int(rows[0]), int(rows[-1])
         with open_hdf5(self.path) as file:
             if file_state(self.path) != self.state:
-                what = "the file was replaced or changed while the scan was read"
+                what = "the file was replaced or changed while it was being read"
                 raise FileError(what, where=str(self.path), hint="run the command again when the file is complete")
             stored = file[self.group]["data"]
             if last - first + 1 <= 4 * len(rows):
@@ -253,7 +253,7 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
 
 def _read_xml(xml: Any, where: str) -> bytes:
     if not isinstance(xml, h5py.Dataset) or xml.dtype.kind not in "OSU" or xml.size == 0:
-        raise HeaderError("the XML header is not a text", where=where)
+        raise HeaderError("the XML header is not text", where=where)
     if xml.dtype.itemsize > LARGEST_XML:
         raise HeaderError(f"the XML header claims {xml.dtype.itemsize} bytes, at most {LARGEST_XML}", where=where)
     text = xml[()] if xml.shape == () else xml[(0,) * xml.ndim]
@@ -280,7 +280,7 @@ def _require_readouts(data: Any, path: Path) -> None:
             raise DataError(f"the field '{name}' of the acquisitions is not a list of numbers", where=where)
         if name == "data" and np.dtype(numbers).kind == "u":
             what = (
-                f"the samples are unsigned integers ({np.dtype(numbers)}): their signs are lost, or hidden in an offset"
+                f"the samples are unsigned integers ({np.dtype(numbers)}): their sign is lost, or encoded as an offset"
             )
             raise DataError(what, where=where, hint="write signed integers or floating-point numbers")
     if data.size == 0:

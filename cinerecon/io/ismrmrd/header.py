@@ -230,7 +230,9 @@ def _header(root: Element, where: str) -> MrdHeader:
     encodings = tuple(_encoding(element, where) for element in root.findall("encoding"))
     if not encodings:
         raise HeaderError(
-            "the XML header has no <encoding>", where=where, hint="was it truncated, or removed by anonymisation?"
+            "the XML header has no <encoding>",
+            where=where,
+            hint="was the header truncated, or removed by anonymisation?",
         )
     system = root.find("acquisitionSystemInformation")
     measurement = root.find("measurementInformation")
@@ -322,7 +324,7 @@ def _encoding(element: Element, where: str) -> EncodingSpace:
     trajectory = _text(element, "trajectory").lower()
     if trajectory not in (*TRAJECTORIES, ""):
         raise HeaderError(
-            f"trajectory '{trajectory}' is not a value of the schema, expected one of: {', '.join(TRAJECTORIES)}",
+            f"trajectory '{trajectory}' is not a valid value, expected one of: {', '.join(TRAJECTORIES)}",
             where=where,
         )
     return EncodingSpace(

@@ -25,7 +25,7 @@ BLOCK = 1024
 """Readouts per read: large enough to be fast, small enough to save memory."""
 SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
 """Range of the largest sample of a scan, in which single precision represents its square."""
-RESCALE = "the scale of the samples is implausible: rescale them to about 1"
+RESCALE = "the scale of the samples is implausible: rescale them to a magnitude of about 1"
 TICK_MS = 2.5
 """Unit of Siemens time stamps [ms]."""
 PILOT_TONE_SAMPLES = (3, 1)
@@ -220,7 +220,10 @@ class RawScan:
                 wrong = np.flatnonzero(lengths != int(shape[0]) * int(shape[1]))
                 if wrong.size:
                     i = wrong[0]
-                    what = f"the header says {shape[0]} x {shape[1]} trajectory coordinates, {lengths[i]} are stored"
+                    what = (
+                        f"the header declares {shape[0]} x {shape[1]} trajectory coordinates, but {lengths[i]} are "
+                        "stored"
+                    )
                     raise DataError(what, where=self.at(block[i]))
                 yield block, np.concatenate(stored).astype(np.float64).reshape(-1, *map(int, shape))
 
@@ -255,7 +258,7 @@ class RawScan:
         if wrong.size:
             i = wrong[0]
             what = (
-                f"acquisition {int(rows[i])}: the header says {coils[i]} x {n_samples[i]} samples, "
+                f"acquisition {int(rows[i])}: the header declares {coils[i]} x {n_samples[i]} samples, but "
                 f"{lengths[i] // per_sample} are stored"
             )
             raise DataError(what, where=self.at(rows[i]), hint="the file is damaged, or was not written correctly")

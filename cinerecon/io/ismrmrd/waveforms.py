@@ -77,7 +77,7 @@ class Waveform:
         """
         if max(*self.values.shape, self.number) > LONGEST_BLOCK:
             what = f"waveform {self.number} has a block of {self.values.shape[0]} channels x {self.values.shape[1]} "
-            hint = "convert to .mrd2, which has no limit"
+            hint = "convert to .mrd2, which has no such limit"
             raise DataError(f"{what}samples, version 1 stores at most {LONGEST_BLOCK}", where=where, hint=hint)
         head = np.zeros(1, waveform_header_dtype)
         head["version"], head["waveform_id"] = 1, self.number
@@ -122,13 +122,13 @@ def _choose(numbers: NDArray[Any], sizes: NDArray[Any]) -> tuple[NDArray[np.bool
     if int(sizes.sum()) <= MAX_WAVEFORM_SAMPLES:
         return np.ones(len(sizes), bool), ()
     if int(sizes[is_ecg].sum()) <= MAX_WAVEFORM_SAMPLES:
-        return is_ecg, (limit + "those other than the ECG are left out",)
+        return is_ecg, (limit + "all except the ECG are omitted",)
     return np.zeros(len(sizes), bool), (limit + "they are left out",)
 
 
 def _unusable_ecg(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
     n_unusable = sum(block.number == ECG_ID and not block.is_usable_ecg for block in waveforms)
-    text = f"{n_unusable} blocks of the ECG are empty or have no time between samples: gating does not use them"
+    text = f"{n_unusable} ECG blocks are empty or have no sampling interval: they are not used for gating"
     return (text,) if n_unusable else ()
 
 
@@ -173,7 +173,7 @@ def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Wave
             n_damaged += 1
         else:
             waveforms.append(Waveform.of(head, values.reshape(shape)))
-    text = f"{n_damaged} waveforms do not hold the samples that their headers say: they are left out"
+    text = f"{n_damaged} waveforms do not contain as many samples as their headers declare: they are omitted"
     return tuple(waveforms), (text,) if n_damaged else ()
 
 

@@ -48,9 +48,9 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
         cines = open_dicom(path, originals or files)
         if not cines:
             what = (
-                "the DICOM images hold no cine: no slice has several times"
+                "the DICOM images contain no cine: no slice has several time points"
                 if files
-                else "the folder holds no DICOM images"
+                else "the folder contains no DICOM images"
             )
             raise DataError(what, where=str(path))
         return cines
@@ -72,6 +72,6 @@ def open_one_magnitude(path: Path) -> MagnitudeImages:
     cines = open_magnitude(path)
     if len(cines) > 1:
         names = ", ".join(cine.name for cine in cines)
-        hint = "put each series into a folder of its own"
-        raise DataError(f"the folder holds {len(cines)} series: {names}", where=str(path), hint=hint)
+        hint = "put each series into a separate folder"
+        raise DataError(f"the folder contains {len(cines)} series: {names}", where=str(path), hint=hint)
     return cines[0]

@@ -55,7 +55,7 @@ def open_archive(path: Path) -> MagnitudeImages:
     if missing:
         what, hint = f"the archive has no array '{missing[0]}'", f"expected {', '.join(ARRAYS)}"
         if "magnitude" in missing:
-            raise NotACineError(what, kind="NumPy archives of other arrays", where=str(path), hint=hint)
+            raise NotACineError(what, kind="NumPy archives with other arrays", where=str(path), hint=hint)
         raise DataError(what, where=str(path), hint=hint)
     magnitude = arrays["magnitude"]
     arrays["slice_thickness_mm"] = arrays["slice_thickness_mm"].reshape(-1)

@@ -90,7 +90,7 @@ def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list
             remarks["excluded: {} (copies of other files, same SOP Instance UID)"] += 1
             continue
         if others:
-            remarks["that are different images with the same SOP Instance UID: {}"] += 1
+            remarks["with different images that have the same SOP Instance UID: {}"] += 1
         others.append(image.identity)
         series.setdefault(tuple(map(image.text, SERIES)), []).append(image)
     return series, [f"DICOM files {text.format(n)}" for text, n in remarks.items()]

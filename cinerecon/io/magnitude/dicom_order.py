@@ -47,16 +47,17 @@ def in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice
     if all(image.number("TriggerTime") is not None for image in images):
         measurements = _split_by_pauses(images)
         if measurements:
-            remarks.append("several cines of a slice, by AcquisitionTime: the trigger times start again after a pause")
+            remarks.append("several cines of a slice, by AcquisitionTime: the trigger times restart after a pause")
             return [cine for part in measurements for cine in in_time_order(part, folder, remarks)]
         real_time, by_element = _real_time_order(images)
         if real_time:
             remarks.append(
-                f"the trigger times start again with every heartbeat: real-time images, in the order of {by_element}"
+                "the trigger times restart with every heartbeat: these are real-time images, in the order of "
+                f"{by_element}"
             )
             return [real_time]
     if not ordered:
-        what = f"{len(images)} images of one slice have no order in time: several have the same time and number"
+        what = f"{len(images)} images of one slice have no temporal order: several have the same time and number"
         hint = "keep one image per time in the folder"
         raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint=hint)
     if by == "TriggerTime":
@@ -166,7 +167,9 @@ def _contradictions(ordered: Slice, folder: Path) -> list[str]:
         return []
     intervals = np.diff(_triggers(ordered))
     if intervals.min() < MIN_INTERVAL_RATIO * intervals.mean():
-        what = "by InstanceNumber the trigger times of a slice start again: several heartbeats or measurements"
-        hint = "put the images of each into a folder of its own"
+        what = (
+            "in the order of InstanceNumber, the trigger times of a slice restart: several heartbeats or measurements"
+        )
+        hint = "put the images of each into a separate folder"
         raise DataError(what, where=f"{folder}, e.g. {ordered[0].file.name}", hint=hint)
     return ["InstanceNumber contradicts the trigger times, by which the images of a slice are ordered"]

@@ -52,7 +52,7 @@ def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tu
             single += [part] if len(part) == 1 else []
             slices += in_time_order(part, folder, remarks) if len(part) > 1 else []
     if single and slices:
-        remarks.append(f"images of a series excluded: {len(single)} (no other time at their position)")
+        remarks.append(f"images of a series excluded: {len(single)} (the only time point at their position)")
     elif single and fewest_frames == 1:
         slices = single
     return slices, [*dict.fromkeys(remarks), *_frame_remarks(slices)]
@@ -80,7 +80,7 @@ def _require_separate(firsts: Slice, folder: Path) -> None:
                 what = (
                     f"images of one slice differ in position by {shift:.2g} mm, its thickness is {a.thickness_mm:g} mm"
                 )
-                hint = "put the files of each position into a folder of its own"
+                hint = "put the files of each position into a separate folder"
                 raise DataError(what, where=f"{folder}, {b.file.name} and {a.file.name}", hint=hint)
 
 
@@ -90,7 +90,7 @@ def _split_by_contrast(images: Slice, remarks: list[str]) -> list[Slice]:
     for name in CONTRAST:
         finer = [part for images in parts for part in split_by(images, name)]
         if len(finer) > len(parts):
-            remarks.append(f"images of a slice differ in {name}: those with the same value are a cine of their own")
+            remarks.append(f"images of a slice differ in {name}: each value is read as a separate cine")
         parts = finer
     return parts
 

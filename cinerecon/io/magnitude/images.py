@@ -275,15 +275,15 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
     """
     for axis, size, required in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
         if size < required:
-            hint = "ask for fewer with --frames, --ky or --kx"
-            raise DataError(f"the cine has {size} {axis}, {required} are requested", where=meta.source, hint=hint)
+            hint = "request fewer with --frames, --ky or --kx"
+            raise DataError(f"the cine has {size} {axis}, but {required} are requested", where=meta.source, hint=hint)
     chosen = [number * len(magnitude) // n_frames for number in range(n_frames)]
     y, x = (n // 2 - m // 2 for n, m in zip(magnitude.shape[1:], matrix, strict=True))
     cut = magnitude[chosen, y : y + matrix[0], x : x + matrix[1]]
     largest = cut.max()
     if largest <= 0:
         what = f"the central {matrix[0]} x {matrix[1]} pixels are all zero"
-        raise DataError(what, where=meta.source, hint="ask for more with --ky or --kx")
+        raise DataError(what, where=meta.source, hint="request more with --ky or --kx")
     times = meta.frame_times_ms
     return cut / largest, replace(meta, frame_times_ms=tuple(times[number] for number in chosen) if times else ())
 

@@ -55,7 +55,7 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         raise FileError(f"cannot read the NIfTI file: {error}", where=str(path)) from None
     if len(shape) != 4 or shape[3] < fewest_frames:
-        what = f"the image is {shape}, a cine has (x, y, slices, frames)"
+        what = f"the image is {shape}, but a cine has (x, y, slices, frames)"
         raise NotACineError(what, kind="images without a time axis", where=str(path))
     if dtype.kind not in "iuf":
         raise UnsupportedError(f"the pixels are {dtype}, expected magnitudes", where=str(path))

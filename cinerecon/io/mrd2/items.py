@@ -57,7 +57,7 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
 
     def read_bounded(count: int) -> memoryview:
         if count > size:
-            raise EOFError(f"{count} bytes are claimed, the file has {size}")
+            raise EOFError(f"{count} bytes are declared, but the file has {size}")
         view: memoryview = read_view(count)
         return view
 

@@ -72,7 +72,9 @@ def read_mrd2(path: Path) -> RawScan:
         parsed, text = read_header(xml, str(path))
         heads, rows, trajectories, waveforms, n_images = _collect(items, path, mrd)
     if not heads:
-        what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        what = (
+            f"the stream contains {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        )
         raise DataError(what, where=str(path))
     store = MemorySamples(as_objects(rows), as_objects(trajectories))
     amplitude = np.array([largest_part(row) for row in rows])

@@ -74,7 +74,9 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
     header, text = read_header(headers[0], where)
     if not readouts:
         n_images = sum(isinstance(m, ImageMessage) for m in messages)
-        what = f"the stream holds {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        what = (
+            f"the stream contains {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        )
         raise DataError(what, where=where)
     waveforms, warnings = within_limit([m for m in messages if isinstance(m, Waveform)])
     return RawScan(
@@ -114,7 +116,7 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
         for row, samples, trajectory in zip(*block, strict=True):
             n_coordinates = int(heads[row]["number_of_samples"]) * int(heads[row]["trajectory_dimensions"])
             if len(trajectory) != n_coordinates:
-                what = f"the header says {n_coordinates} trajectory coordinates, {len(trajectory)} are stored"
+                what = f"the header declares {n_coordinates} trajectory coordinates, but {len(trajectory)} are stored"
                 raise DataError(what, where=raw.at(row))
             yield AcquisitionMessage(heads[row], as_complex(samples), np.asarray(trajectory, np.float32))
     yield CloseMessage()

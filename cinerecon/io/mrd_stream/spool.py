@@ -93,7 +93,7 @@ class Spool:
                 self._end, data = self._end + written, data[written:]
         except OSError as error:
             what = f"the readouts cannot be stored: {error.strerror}"
-            raise FileError(what, where=str(self.path.parent), hint="TMPDIR chooses another folder") from None
+            raise FileError(what, where=str(self.path.parent), hint="set TMPDIR to another folder") from None
 
     def scan(self, rows: Index | None = None) -> RawScan:
         """The scan as received so far, or only some of its readouts, renumbered from 0.

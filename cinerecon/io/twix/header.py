@@ -156,7 +156,8 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
     first = {name: int(idx[name].min()) for name in planned}
     n_values = {name: counts[name] - first[name] for name in planned}
     warnings = [
-        f"the protocol plans {n} values of {name}, the data hold {n_values[name]}: the scan may have been stopped early"
+        f"the protocol specifies {n} values of {name}, but the data contain {n_values[name]}: the scan may have "
+        "been stopped early"
         for name, n in planned.items()
         if n_values[name] < n
     ]

@@ -103,6 +103,6 @@ def choose_measurement(measurements: tuple[Measurement, ...], number: int | None
         return measurements[-1]
     if not 1 <= number <= len(measurements):
         names = ", ".join(f"{part.number} '{part.protocol_name}'" for part in measurements if part.protocol_name)
-        what = f"there is no measurement {number}, the file holds {len(measurements)}{f': {names}' if names else ''}"
+        what = f"there is no measurement {number}, the file contains {len(measurements)}{f': {names}' if names else ''}"
         raise ConfigError(what, where=str(path), hint=f"--measurement {len(measurements)} is the scan, the default")
     return measurements[number - 1]

@@ -103,7 +103,7 @@ class TwixSamples:
         file.seek(int(self.offsets[row]) + layout.lead)
         content = file.read(n_channels * block.itemsize)
         if len(content) < n_channels * block.itemsize:
-            raise FileError("the file was truncated while it was read", where=f"{self.path}, acquisition {row}")
+            raise FileError("the file was truncated while it was being read", where=f"{self.path}, acquisition {row}")
         return np.frombuffer(content, block, n_channels)
 
 

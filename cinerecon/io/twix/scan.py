@@ -72,7 +72,7 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     if len(used) == 0:
         raise DataError("the measurement has no readouts of images or noise", where=where)
     if len(used) < len(mdh):
-        warnings += (f"readouts of the scanner's own adjustments are left out: {len(mdh) - len(used)}",)
+        warnings += (f"readouts of the scanner adjustments are not used: {len(mdh) - len(used)}",)
     mdh = mdh[used]
     store = replace(
         store, offsets=store.offsets[used], n_channels=store.n_channels[used], n_samples=store.n_samples[used]
@@ -81,7 +81,7 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     is_image = is_image_line(mdh, layout)
     if has_flag(mdh[is_image], layout, "RAWDATACORRECTION").any():
         warnings += (
-            "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION), which is not applied",
+            "the scanner requests a per-coil correction of readouts (RAWDATACORRECTION), which is not applied",
         )
     xml, header_warnings = header_xml(protocol, heads[is_image] if is_image.any() else heads, waveforms)
     header, text = read_header(xml, where)

@@ -100,7 +100,7 @@ def read_signals(
                 n_damaged += 1
     warnings = []
     if n_damaged:
-        warnings.append(f"{n_damaged} packets of physiological signals are damaged: they are left out")
+        warnings.append(f"{n_damaged} packets of physiological signals are damaged: they are not used")
     if n_other:
         warnings.append(f"physiological signals of XA{FIRST_UNREAD_XA} and later are not read: {n_other} packets")
     return tuple(waveforms), tuple(warnings)

@@ -51,7 +51,7 @@ class LowRankConfig(ShrinkageConfig):
     def _is_not_learned(cls, value: Any, info: ValidationInfo) -> Any:
         name = str(info.field_name)
         if value == "pass" or (name != "shrinkage" and value != ShrinkageConfig.model_fields[name].default):
-            raise ValueError("for networks only; here weight_lowrank sets the level")
+            raise ValueError("applies only to networks; here weight_lowrank sets the threshold")
         return value
 
 
@@ -180,7 +180,7 @@ class LpsConfig(ShrinkageConfig):
     @classmethod
     def _is_a_share(cls, value: float) -> float:
         if value != ShrinkageConfig.model_fields["threshold"].default:
-            raise ValueError("for networks only; here weight_lowrank is the threshold, relative to s_1")
+            raise ValueError("applies only to networks; here weight_lowrank is the threshold, relative to s_1")
         return value
 
     @model_validator(mode="after")

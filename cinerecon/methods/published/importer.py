@@ -127,7 +127,7 @@ def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Che
                 return layout
     some = ", ".join(sorted(paths)[:4]) or "none"
     known = ", ".join(layout.title for layout in LAYOUTS)
-    raise WeightsError(f"an unknown network; its variables: {some}, ...", where=where, hint=f"known: {known}")
+    raise WeightsError(f"unknown network with the variables {some}, ...", where=where, hint=f"known: {known}")
 
 
 def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: CheckpointLayout, where: str) -> None:

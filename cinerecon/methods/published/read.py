@@ -108,8 +108,8 @@ def _read_file(path: Path) -> Variables:
         )
     if path.suffix == MODEL_ENDING:
         read_model(path)  # raises an error if it is not one of our models
-        raise WeightsError("this is a model of cinerecon already", where=str(path), hint=f"use it: --model {path}")
-    raise WeightsError("not a checkpoint of a known kind", where=str(path), hint=f"expected {KINDS}")
+        raise WeightsError("this is already a cinerecon model", where=str(path), hint=f"use it: --model {path}")
+    raise WeightsError("this is not a checkpoint of a known type", where=str(path), hint=f"expected {KINDS}")
 
 
 def _holds_pickle(path: Path) -> bool:

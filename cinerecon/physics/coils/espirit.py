@@ -98,7 +98,7 @@ def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:
         sizes = " x ".join(map(str, acs.shape[-2:]))
         raise DataError(
             f"the calibration region is {sizes}, smaller than the {kernel_size} x {kernel_size} kernel",
-            hint="sample more central lines, or take a smaller kernel",
+            hint="sample more central lines, or use a smaller kernel",
         )
     patches = acs.unfold(-2, kernel_size, 1).unfold(-2, kernel_size, 1)  # (batch, coils, n_y, n_x, k, k)
     patches = patches.permute(0, 1, 4, 5, 2, 3).flatten(4).flatten(1, 3)

@@ -125,10 +125,12 @@ def order_readouts(mask: Flags, order: LineOrder, drawn: Lines | None = None) ->
         short.
     """
     if not samples_whole_readouts(mask):
-        raise ConfigError("a mask of points has no order of lines", where="--order", hint="a pattern of whole readouts")
+        raise ConfigError(
+            "a mask of single points has no line order", where="--order", hint="a pattern of whole readouts"
+        )
     drawn = drawn if order.name == PATTERN else None
     if order.name == PATTERN and drawn is None:
-        raise ConfigError("this pattern has no order in time", where="--order pattern", hint="cava, or another order")
+        raise ConfigError("this pattern has no temporal order", where="--order pattern", hint="cava, or another order")
     flags = mask[:, 0, :, 0]
     most = int(flags.sum(1).max())
     if order.n_segments > max(most, 1):

@@ -73,7 +73,7 @@ def equispaced(rng: Generator, request: MaskRequest) -> Flags:
     if "adjusted" in request.flags:
         if request.n_acs * request.acceleration >= request.ky:
             net = request.ky / request.n_acs
-            what = f"{request.n_acs} central lines are {net:.3g}x already, the adjusted mask cannot be"
+            what = f"{request.n_acs} central lines alone give {net:.3g}x, so the adjusted mask cannot be"
             raise ConfigError(f"{what} {request.acceleration:g}x", hint="a smaller acs or acceleration")
         distance = (
             request.acceleration * (request.ky - request.n_acs) / (request.ky - request.n_acs * request.acceleration)

@@ -216,4 +216,4 @@ def csm_warning(mask: Mask, n_x: int) -> str | None:
     n_y, _ = calibration_size(mask, n_x)
     if n_y >= min(MIN_RELIABLE_LINES, mask.shape[-2]):
         return None
-    return f"coil maps come from {counted(n_y, 'central line')}: do not trust the image; measure or keep ACS lines"
+    return f"coil maps come from {counted(n_y, 'central line')}: do not trust the image; acquire or keep ACS lines"

@@ -110,9 +110,9 @@ class MaskSpec:
         if not 1 <= self.acceleration < float("inf") or (self.n_acs is not None and self.n_acs < 0):
             raise ConfigError(f"'{self}': the acceleration must be at least 1 and acs at least 0", hint=hint)
         if self.pattern == "full" and self.acceleration != 1:
-            raise ConfigError(f"'{self}': full is 1")
+            raise ConfigError(f"'{self}': the acceleration of full is 1")
         if self.pattern == "radial" and not float(self.acceleration).is_integer():
-            raise ConfigError(f"'{self}': the number of radial is a count of spokes")
+            raise ConfigError(f"'{self}': the number for radial is the number of spokes")
 
     def __str__(self) -> str:
         """The text that `parse_mask` reads."""
@@ -181,7 +181,9 @@ def parse_mask(text: str) -> MaskSpec:
         If the text is not of that form, or the name or an option is unknown.
     """
     if not isinstance(text, str):
-        raise ConfigError(f"a sampling pattern is a text, found {text!r}", hint=f"write e.g. {_example('gaussian')}")
+        raise ConfigError(
+            f"a sampling pattern must be a string, found {text!r}", hint=f"write e.g. {_example('gaussian')}"
+        )
     head, *options = (part.strip() for part in text.split(","))
     name, _, number = head.partition(":")
     if name not in PATTERNS:

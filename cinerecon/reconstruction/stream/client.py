@@ -38,7 +38,7 @@ def split_address(address: str) -> tuple[str, int]:
     """
     host, sign, port = address.rpartition(":")
     if not sign or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError(f"'{address}' is no address", where="address", hint="localhost:9002")
+        raise ConfigError(f"'{address}' is not an address", where="address", hint="localhost:9002")
     return host, int(port)
 
 

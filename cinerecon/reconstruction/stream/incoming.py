@@ -116,7 +116,7 @@ class IncomingScan:
         if isinstance(message, CloseMessage):
             self.is_closed = True
         elif isinstance(message, ImageMessage):
-            raise DataError("images were received, expected readouts", where=self.client)
+            raise DataError("received images, expected readouts", where=self.client)
         elif isinstance(message, TextMessage):
             self._add_text(message)
         elif isinstance(message, ArrayMessage):
@@ -124,7 +124,7 @@ class IncomingScan:
         elif self._spool is None and isinstance(message, Waveform):
             self._early.append(message)
         elif self._spool is None:
-            hint = "one scan per connection, its header first"
+            hint = "one scan per connection, beginning with its header"
             raise HeaderError("readouts precede the header", where=self.client, hint=hint)
         else:
             return self._add_readout(self._spool, message)
@@ -137,7 +137,7 @@ class IncomingScan:
     def _add_text(self, message: TextMessage) -> None:
         if message.id is MessageId.HEADER:
             if self._spool is not None:
-                hint = "one scan per connection, its header first"
+                hint = "one scan per connection, beginning with its header"
                 raise HeaderError("2 headers were received", where=self.client, hint=hint)
             self._spool = Spool(self._path, message.content)
             self._arrival = SliceArrival(self._spool.header)

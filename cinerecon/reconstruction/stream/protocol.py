@@ -79,10 +79,10 @@ class ProtocolParameter:
         if self.kind == "boolean":
             flag = {"true": True, "false": False}.get(str(value).lower())
             if flag is None:
-                raise ConfigError(f"'{self.id}' is true or false, not {value!r}", where="protocol")
+                raise ConfigError(f"'{self.id}' must be true or false, not {value!r}", where="protocol")
             return flag
         if not isinstance(value, str):
-            raise ConfigError(f"'{self.id}' is a text, not {value!r}", where="protocol")
+            raise ConfigError(f"'{self.id}' must be a string, not {value!r}", where="protocol")
         if self.choices:
             if value not in self.choices:
                 hint = nearest_name(value, self.choices)
@@ -105,7 +105,9 @@ PARAMETERS = (
         information="number of frames with retrospective gating, or a range first:last",
     ),
     ProtocolParameter("csm", "Coil maps", "csm", (AUTO, *get_args(CsmMethod))),
-    ProtocolParameter("strict", "Strict", "strict", information="treat warnings as errors: the scan has no images"),
+    ProtocolParameter(
+        "strict", "Strict", "strict", information="treat warnings as errors: no images are sent for the scan"
+    ),
     ProtocolParameter("customconfig", "Settings", "settings"),
 )
 """Parameters in addition to the method."""
@@ -141,11 +143,11 @@ def read_protocol(text: str) -> ProtocolSettings:
     try:
         document = json.loads(content)
     except ValueError as error:
-        raise ConfigError(f"the parameters are no JSON: {error}", where="protocol") from None
+        raise ConfigError(f"the parameters are not valid JSON: {error}", where="protocol") from None
     values = document.get("parameters", {}) if isinstance(document, dict) else None
     if not isinstance(values, dict):
         raise ConfigError(
-            "the parameters are no JSON object", where="protocol", hint='{"parameters": {"csm": "walsh"}}'
+            "the parameters are not a JSON object", where="protocol", hint='{"parameters": {"csm": "walsh"}}'
         )
     known = {parameter.id: parameter for parameter in PARAMETERS}
     options, model = {}, None

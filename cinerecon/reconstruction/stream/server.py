@@ -85,7 +85,7 @@ class Server:
             except OSError as error:
                 self._free.release()
                 if not isinstance(error, TimeoutError):  # too many open files: the next attempt would fail at once, too
-                    logger.warning("no connection is accepted: %s", error)
+                    logger.warning("cannot accept connections: %s", error)
                     self._stop.wait(POLL_SECONDS)
                 continue
             self._pool.submit(self._serve, connection, f"{address[0]}:{address[1]}")

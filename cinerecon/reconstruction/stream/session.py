@@ -112,8 +112,8 @@ def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) 
         raise FileError("the server is being stopped", where=incoming.client) if sender.channel.is_stopped else cut
     cause = "the server is being stopped" if sender.channel.is_stopped else "the stream ended without a close message"
     missing = sorted(set(incoming.slices) - sender.sent - sender.failed)
-    left_out = f"slice {', '.join(map(str, missing))} was not complete and is left out" if missing else ""
-    sender.report(f"warning: {cause}: {left_out or 'all slices that were begun are complete'}")
+    left_out = f"slice {', '.join(map(str, missing))} was not complete and is omitted" if missing else ""
+    sender.report(f"warning: {cause}: {left_out or 'all slices that were started are complete'}")
 
 
 def _reconstruct(incoming: IncomingScan, complete: "SimpleQueue[int | None]", sender: "_Sender") -> None:
@@ -196,7 +196,7 @@ class _Sender:
         """Send the images of a slice, after its warnings."""
         first_series = REPEATED_SERIES if task.is_repeated else 0
         if task.is_repeated:
-            what = "readouts that came later change its images: they are sent again, in series"
+            what = "readouts that arrived later change its images: they are sent again as series"
             self.warn(f"{what} {first_series}", f"slice {task.number}: ")
         for text in part.warnings:
             self.warn(text, f"slice {task.number}: ")

@@ -45,10 +45,10 @@ CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",
     "pattern": "lines at wrong positions, or the same lines in all frames",
     "noise": "the noise is high",
-    "coil maps": "the coil maps are not those of these coils",
+    "coil maps": "the coil maps do not belong to these coils",
     "missing coil": "a coil has no signal",
-    "breathing": "motion between heart beats, as by breathing",
-    "arrhythmia": "heart beats that differ from each other (arrhythmia)",
+    "breathing": "motion between heartbeats, e.g. breathing",
+    "arrhythmia": "heartbeats that differ from each other (arrhythmia)",
     "wrap-around": "wrap-around: the body is larger than the field of view",
     "phase": "phase errors between lines of k-space",
     "corrupted frames": "corrupted data in single frames",
@@ -66,7 +66,7 @@ DESIGN = ("acceleration", "never_sampled", "points", "coils", "frames", "lines",
 """Features that the scan determines, not its image; outside of the range of intact scans they count as its limit."""
 CONTENT = ("peak", "high_frequencies", "moving_share")
 """Further features on which the error of an intact scan depends."""
-UNCLEAR = "features together are unlike those of intact scans"
+UNCLEAR = "the combination of features differs from that of intact scans"
 """Reason if no single feature is unusual."""
 
 

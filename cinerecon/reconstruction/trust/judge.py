@@ -28,10 +28,10 @@ def method_without_verdict(method: Reconstructor, label: str) -> str:
     path = models_folder() / label / WEIGHTS
     shipped = read_metadata(path).get(CHECKSUM) if path.is_file() else ""
     if (hash_weights(method.weights) if method.weights else "") != shipped:
-        return f"{label} has other weights than the shipped ones"
+        return f"{label} does not have the shipped weights"
     calibrated = read_model(label)[0] if shipped else find_method(label).config_class()
     if _image_settings(method.config) != _image_settings(calibrated):
-        return f"{label} has other settings than the default ones"
+        return f"{label} does not have the default settings"
     return ""
 
 

@@ -176,6 +176,6 @@ def parse_crop(text: str) -> tuple[int | None, int | None]:
     """
     match = re.fullmatch(r"(all|[1-9]\d*)(?:x(all|[1-9]\d*))?", text.replace(" ", ""))
     if not match or (match[2] is None and match[1] != "all"):
-        raise ValueError(f"'{text}' is no crop; write e.g. 128x24, allx24 or all")
+        raise ValueError(f"'{text}' is not a crop; write e.g. 128x24, allx24 or all")
     rows, columns = (None if part in (None, "all") else int(part) for part in match.groups())
     return rows, columns

@@ -180,13 +180,13 @@ def _prepared(source: PreparedSource, split: Split) -> Members:
             shape = (row.frames, row.coils, row.ky, row.kx)
             by_shape[shape].append(PreparedCase(shape, path, source.signal))
     if split == "train" and not by_shape:
-        raise FileError("no case is fully sampled", where=str(source.folder), hint="training needs the truth")
+        raise FileError("no case is fully sampled", where=str(source.folder), hint="training needs a reference")
     return sorted(by_shape.items())
 
 
 def _refuse_moves(source: PreparedSource, augment: AugmentConfig) -> None:
     if augment.has_subpixel_motion and source.signal == "measured":
-        what = "measured coil images cannot be turned, sheared or shifted: their coils would move too"
+        what = "measured coil images cannot be rotated, sheared or shifted: their coils would move as well"
         raise ConfigError(what, where="training.data.augment", hint="signal: combined")
 
 

@@ -116,7 +116,7 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
         raise FileError("there is no measured series here", where=where, hint=hint)
     reserved = [series for series in found if series.matches(source.reserved)]
     if reserved:
-        what = "this series is reserved for reporting: nothing may be trained or tuned on it"
+        what = "this series is reserved for testing: it must not be used for training or tuning"
         names = ", ".join(dict.fromkeys(series.name for series in reserved[:N_LISTED_SERIES]))
         hint = f"leave_out: [{names}] in the source of the recipe, or another folder"
         raise ConfigError(what, where=str(reserved[0].path), hint=hint)
@@ -130,11 +130,11 @@ def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[
     warnings = [text for content in contents for text in content.warnings]
     warnings += _describe_excluded([item for content in contents for item in content.unusable])
     unused = [pattern for pattern in source.validation if not any(series.matches([pattern]) for series in found)]
-    warnings += [f"validation: no series fits '{pattern}'" for pattern in unused if found]
+    warnings += [f"validation: no series matches '{pattern}'" for pattern in unused if found]
     validation = [series for series in found if series.matches(source.validation)]
     trained_on = {series.subject for series in found if series not in validation}
     shared = [series.name for series in validation if series.subject in trained_on]
-    return warnings + [f"{name}: its subject is in the training, too" for name in shared]
+    return warnings + [f"{name}: its subject is also used for training" for name in shared]
 
 
 def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:

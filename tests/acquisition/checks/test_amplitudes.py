@@ -46,7 +46,7 @@ def test_a_spike_counts_as_not_measured(scan, tmp_path):
     scan.samples[row] = scan.samples[row].copy()
     scan.samples[row][1, 5] += 1000
     path = scan.write(tmp_path / "scan.h5")
-    assert [f"such as acquisition {row}: spikes" in text for text in suspicions(path)] == [True]
+    assert [f"such as acquisition {row}: these spikes" in text for text in suspicions(path)] == [True]
     data = open_scan(path, PLAIN).read_slice(0)
     mask = torch.ones(3, 1, 48, 1, dtype=torch.bool)
     mask[1, 0, 40] = False

@@ -66,7 +66,7 @@ def test_exchanged_slices_and_frames_are_refused(read):
     kspace = simulated()
     kspace = np.roll(kspace, np.arange(3), -1) * np.exp(1j * np.arange(3))[:, None, None, None, None]
     kspace = np.stack([kspace[0], kspace[1][..., ::-1]]).astype(np.complex64)
-    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames"):
+    with pytest.raises(DataError, match="adjacent slices are more similar than adjacent frames"):
         read(kspace.swapaxes(0, 1))
 
 

@@ -17,7 +17,10 @@ SCANS = [
     {"n_frames": 12, "ky": 48, "kx": 128, "n_coils": 3, "seed": 654483, "undersample": "equispaced:8"},
     {"n_frames": 20, "ky": 64, "kx": 64, "n_coils": 3, "seed": 260063, "undersample": "equispaced:8"},
 ]
-FILLED = "there is more signal at the edges of the field of view along y than in its middle: either the object fills the field"
+FILLED = (
+    "there is more signal at the edges of the field of view along y than in its middle: either the object fills "
+    "the field"
+)
 
 
 @pytest.mark.parametrize("settings", SCANS, ids=lambda settings: f"seed {settings['seed']}")

@@ -105,7 +105,10 @@ def test_a_mask_that_claims_less_is_refused(tmp_path, kspace):
 @pytest.mark.parametrize(
     ("bend", "reason"),
     [
-        (lambda twin: twin * kt_lines(), "the corresponding file in the folder of fully sampled files is not fully sampled"),
+        (
+            lambda twin: twin * kt_lines(),
+            "the corresponding file in the folder of fully sampled files is not fully sampled",
+        ),
         (lambda twin: twin.flip(-1), "the corresponding fully sampled file belongs to another scan"),
         (lambda twin: twin * torch.tensor([1.0, 1, 1, 1, 0])[:, None, None, None], "is not fully sampled"),
     ],
@@ -271,7 +274,7 @@ def test_axes_in_an_unknown_order(tmp_path, kspace):
 
 def test_exchanged_frames_and_slices_are_refused(tmp_path, kspace):
     source = open_scan(write_v73(tmp_path / FULL, kspace_full=kspace.numpy()), PLAIN)
-    with pytest.raises(DataError, match="adjacent slices are more alike than adjacent frames") as caught:
+    with pytest.raises(DataError, match="adjacent slices are more similar than adjacent frames") as caught:
         source.read_slice(0)
     assert "the order in MATLAB is (kx, ky, coils, slices, frames)" in caught.value.hint
 

@@ -105,7 +105,12 @@ def test_description_of_the_scan_by_options_and_by_the_archive(scan, tmp_path):
 def test_what_is_unknown_is_a_warning(scan, tmp_path):
     np.save(tmp_path / "k.npy", scan[1])
     warnings = " ".join(open_scan(tmp_path / "k.npy", config(True, axes=AXES)).read_slice(0).meta.warnings)
-    for text in ("no pixel size: 1 mm is assumed", "times of the frames are unknown", "oversampling is unknown", "not whitened"):
+    for text in (
+        "no pixel size: 1 mm is assumed",
+        "times of the frames are unknown",
+        "oversampling is unknown",
+        "not whitened",
+    ):
         assert text in warnings
     assert "no sampling pattern is given" in warnings
 

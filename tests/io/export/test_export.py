@@ -485,7 +485,7 @@ def test_endings():
     for wrong in ("a.mp3", "a", ".h5", ""):
         with pytest.raises(ConfigError, match="no image format"):
             Target.parse(wrong)
-    with pytest.raises(ConfigError, match="a folder of their own"):
+    with pytest.raises(ConfigError, match="a separate folder"):
         Target.parse("/")
     with pytest.raises(ConfigError) as error:
         Target.parse("out/.NII.gz")
@@ -495,7 +495,7 @@ def test_endings():
 def test_existing_files_are_refused(tmp_path):
     path = tmp_path / "a.npz"
     path.write_bytes(b"precious")
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         Target.parse(str(path)).check()
     Target.parse(str(path)).check(force=True)
 
@@ -503,7 +503,7 @@ def test_existing_files_are_refused(tmp_path):
 def test_numbered_files_are_refused_too(tmp_path):
     (tmp_path / "a.2.nii.gz").write_bytes(b"precious")
     target = Target.parse(str(tmp_path / "a.nii.gz"))
-    with pytest.raises(FileError, match=r"a\.2\.nii\.gz exists already"):
+    with pytest.raises(FileError, match=r"a\.2\.nii\.gz already exists"):
         target.check()
     target.check(force=True)
     Target.parse(str(tmp_path / "a.npz")).check()

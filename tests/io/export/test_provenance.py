@@ -181,7 +181,7 @@ def test_an_image_of_another_patient_or_coordinate_system_is_refused(like):
     patient = make_patient(like=like)
     require_same_patient(patient, hashed_subject("P-1970"), hashed_identifier("1.2.840.99.4"), "scan.h5")
     require_same_patient(patient, "", "", "scan.h5")
-    with pytest.raises(ConfigError, match="the scan is not of the patient") as caught:
+    with pytest.raises(ConfigError, match="the scan does not belong to the patient") as caught:
         require_same_patient(patient, hashed_subject("P-1971"), "", "scan.h5")
     assert "--patient 'P-1970'" in caught.value.hint
     require_same_patient(make_patient("P-1970", like=like), hashed_subject("P-1971"), "", "scan.h5")
@@ -201,7 +201,7 @@ def with_header(scan, path, extra):
 def test_the_header_of_the_scan_is_compared_before_any_work(scan, tmp_path, like):
     extra = "<subjectInformation><patientID>P-1971</patientID></subjectInformation>"
     path = with_header(scan, tmp_path / "scan.h5", extra)
-    with pytest.raises(ConfigError, match="the scan is not of the patient"):
+    with pytest.raises(ConfigError, match="the scan does not belong to the patient"):
         run(path, tmp_path / "out", formats=("dicom/",), patient=make_patient(like=like))
     assert not (tmp_path / "out").exists()
 
@@ -219,10 +219,10 @@ def test_scans_of_one_study_have_their_own_frames_of_reference(scan, tmp_path):
 
 
 def test_a_patient_needs_dicom_and_the_image_is_never_overwritten(scan, tmp_path, like):
-    with pytest.raises(ConfigError, match="a patient is written to DICOM alone"):
+    with pytest.raises(ConfigError, match="a patient can be written only to DICOM"):
         run(scan, tmp_path, formats=("cine.npz",), patient=make_patient("7"))
     inside = like.rename(tmp_path / "other/dicom/slice00_frame000.dcm")
-    with pytest.raises(FileError, match="is the input and would be overwritten"):
+    with pytest.raises(FileError, match="is an input file and would be overwritten"):
         run(scan, tmp_path / "other", formats=("dicom/",), patient=make_patient(like=inside))
 
 

@@ -53,7 +53,7 @@ def test_stored_length_is_measured_against_the_header(tmp_path):
     for head, value in (("number_of_samples", 40), ("active_channels", 2)):
         scan = small_scan()
         scan.heads[head][9] = value
-        with pytest.raises(DataError, match="acquisition 9: the header says") as caught:
+        with pytest.raises(DataError, match="acquisition 9: the header declares") as caught:
             read_mrd(scan.write(tmp_path / "scan.h5"))
         assert caught.value.where.endswith("acquisition 9")
 
@@ -133,7 +133,7 @@ def test_parts_of_the_group(tmp_path):
         (b"\\\x01\0\0".ljust(344, b"\0") + b"n+1\0", "NIfTI"),
         (b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(200), "MATLAB v5"),
         (b"\x93NUMPY\x01\0", "NumPy"),
-        (b"\x89HDF\r\n\x1a\x00" + bytes(50), "damaged beginning"),
+        (b"\x89HDF\r\n\x1a\x00" + bytes(50), "a damaged NumPy archive"),
         (bytes(range(256)) * 4, "binary"),
     ],
 )
@@ -240,7 +240,7 @@ def test_samples_of_another_file_are_not_read_with_the_headers_of_the_first(tmp_
     rows = np.arange(len(scan))
     before = scan.store.read("data", rows)
     small_scan(n_slices=2, n_coils=3).write(tmp_path / "other.h5").replace(path)
-    with pytest.raises(FileError, match="was replaced or changed while the scan was read"):
+    with pytest.raises(FileError, match="was replaced or changed while it was being read"):
         scan.store.read("traj", rows)
     if in_memory:
         assert all(map(np.array_equal, scan.store.read("data", rows), before))

@@ -101,7 +101,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
         ("<x>640.0</x>", "<x>inf</x>", "expected a finite number"),
         ("<x>640.0</x>", "<x>-1</x>", "fieldOfView_mm x is -1"),
         ("<maximum>4</maximum>", "<maximum>four</maximum>", "phase/maximum is 'four'"),
-        ("<trajectory>cartesian", "<trajectory>propellor", "'propellor' is not a value of the schema"),
+        ("<trajectory>cartesian", "<trajectory>propellor", "'propellor' is not a valid value"),
         ("<ismrmrdHeader", BOMB + "<ismrmrdHeader", "DTD"),
         ("<ismrmrdHeader", '<!DOCTYPE x SYSTEM "file:///etc/passwd"><ismrmrdHeader', "DTD"),
     ],

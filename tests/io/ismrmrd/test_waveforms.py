@@ -50,8 +50,8 @@ def test_damaged_blocks_are_left_out_with_a_warning(tmp_path):
     assert [block.time_stamp for block in raw.waveforms] == [110, 120, 130]
     assert [block.time_stamp for block in ecg_of(raw.waveforms)] == [110, 130]
     assert raw.warnings == (
-        "1 waveforms do not hold the samples that their headers say: they are left out",
-        "1 blocks of the ECG are empty or have no time between samples: gating does not use them",
+        "1 waveforms do not contain as many samples as their headers declare: they are omitted",
+        "1 ECG blocks are empty or have no sampling interval: they are not used for gating",
     )
 
 
@@ -62,7 +62,7 @@ def test_the_ecg_is_read_where_other_signals_are_too_long(tmp_path, monkeypatch)
     monkeypatch.setattr(waveforms, "MAX_WAVEFORM_SAMPLES", 30)
     raw = read_mrd(path)
     assert [block.number for block in raw.waveforms] == [0]
-    assert "those other than the ECG are left out" in raw.warnings[0]
+    assert "all except the ECG are omitted" in raw.warnings[0]
     monkeypatch.setattr(waveforms, "MAX_WAVEFORM_SAMPLES", 10)
     assert read_mrd(path).waveforms == () and "they are left out" in read_mrd(path).warnings[0]
 

@@ -96,7 +96,7 @@ def test_truth_is_kept_with_what_it_is(scan):
 
 def test_existing_file_is_not_overwritten(scan):
     before = scan.read_bytes()
-    with pytest.raises(FileError, match="exists already"):
+    with pytest.raises(FileError, match="already exists"):
         write_simulated_scan(scan, SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), [], {}))
     assert scan.read_bytes() == before
 

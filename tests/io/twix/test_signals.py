@@ -124,7 +124,7 @@ def test_damaged_packets_are_left_out_with_a_warning(tmp_path):
     path = write_twix(tmp_path / "scan.dat", part)
     raw = read_twix(path)
     assert len(raw.waveforms) == 4
-    assert "5 packets of physiological signals are damaged: they are left out" in raw.warnings
+    assert "5 packets of physiological signals are damaged: they are not used" in raw.warnings
     assert torch.equal(open_scan(path, PLAIN).read_slice(0).kspace, expected)
     part = with_software(part, "XA61")
     raw = read_twix(write_twix(tmp_path / "late.dat", part))

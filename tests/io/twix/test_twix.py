@@ -171,7 +171,7 @@ def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys,
     twix = write_twix(tmp_path / "scan.dat", as_twix(first), as_twix(last))
     assert open_scan(twix, PLAIN).read_slice(0).n_frames == 3
     assert open_scan(twix, PLAIN, measurement=1).read_slice(0).n_frames == 2
-    with pytest.raises(ConfigError, match="no measurement 3, the file holds 2: 1 'cine', 2 'cine'"):
+    with pytest.raises(ConfigError, match="no measurement 3, the file contains 2: 1 'cine', 2 'cine'"):
         open_scan(twix, PLAIN, measurement=3)
     with pytest.raises(ConfigError, match="--dataset applies to ISMRMRD"):
         open_scan(twix, PLAIN, dataset="dataset")
@@ -445,8 +445,8 @@ def test_readouts_of_adjustments_are_left_out_and_corrections_are_reported(tmp_p
     opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
     assert torch.equal(opened.read_slice(0).kspace, expected.kspace)
     assert opened.plan.warnings[:2] == (
-        "readouts of the scanner's own adjustments are left out: 1",
-        "the scanner marks readouts for a correction of each coil (RAWDATACORRECTION), which is not applied",
+        "readouts of the scanner adjustments are not used: 1",
+        "the scanner requests a per-coil correction of readouts (RAWDATACORRECTION), which is not applied",
     )
 
 
@@ -456,7 +456,7 @@ def test_a_protocol_of_more_frames_than_were_measured_is_a_warning(tmp_path):
     opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
     assert opened.n_slices == 1 and opened.plan.n_frames == (2,)
     assert any(
-        text.startswith("the protocol plans 25 values of phase, the data hold 2") for text in opened.plan.warnings
+        text.startswith("the protocol specifies 25 values of phase, the data hold 2") for text in opened.plan.warnings
     )
 
 

@@ -86,7 +86,7 @@ def test_adjusted_equispaced_counts_the_centre_in():
             for s in range(20)
         ]
         assert np.mean(found) == pytest.approx(acceleration, rel=0.02)
-    with pytest.raises(ConfigError, match=r"8.5x already, the adjusted mask cannot be 9x"):
+    with pytest.raises(ConfigError, match=r"8.5x, so the adjusted mask cannot be 9x"):
         torch.from_numpy(parse_mask("equispaced:9,adjusted").draw(1, 204, 1))
 
 

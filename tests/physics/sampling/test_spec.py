@@ -129,9 +129,9 @@ def test_wrong_patterns_are_named(arguments, message):
 
 @pytest.mark.parametrize("text", [None, 8, ["gaussian:8"]])
 def test_a_pattern_is_a_text(text):
-    with pytest.raises(ConfigError, match="a sampling pattern is a text, found"):
+    with pytest.raises(ConfigError, match="a sampling pattern must be a string, found"):
         parse_mask(text)
-    with pytest.raises(ConfigError, match="a sampling pattern is a text, found"):
+    with pytest.raises(ConfigError, match="a sampling pattern must be a string, found"):
         parse_sampling(text)
 
 

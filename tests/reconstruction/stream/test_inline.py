@@ -224,7 +224,7 @@ def answer_to(address, data):
     return [m.text for m in messages if isinstance(m, TextMessage)], [m.values[0, 0] for m in images]
 
 
-END = "warning: the stream ended without a close message: slice 2 was not complete and is left out"
+END = "warning: the stream ended without a close message: slice 2 was not complete and is omitted"
 
 
 @pytest.mark.parametrize(("rest", "text"), [(b"", END), (b"\x99\x99", "error: the stream is damaged at message")])

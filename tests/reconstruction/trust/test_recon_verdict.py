@@ -121,14 +121,14 @@ def test_other_weights_of_the_same_name_have_no_verdict(scans, tmp_path):
     for options in ({"method": folder}, {"method": "slrnet", "weights": folder / WEIGHTS}):
         (part,) = reconstruct(scans / "intact.h5", **options)
         assert part.cine.method == "slrnet" and part.verdict is None
-        assert part.no_verdict == "slrnet has other weights than the shipped ones"
+        assert part.no_verdict == "slrnet does not have the shipped weights"
 
 
 def test_other_settings_have_no_verdict(scans):
     """The expected error was calibrated with the default settings; the precision does not change the image."""
     for method, text in (("ktslr", "n_iterations=5"), ("slrnet", "phase_smoothing=1"), ("slrnet", "scale=max")):
         (part,) = reconstruct(scans / "intact.h5", method=method, settings=[text])
-        assert part.verdict is None and part.no_verdict == f"{method} has other settings than the default ones"
+        assert part.verdict is None and part.no_verdict == f"{method} does not have the default settings"
     for method, text in (("ktslr", "n_iterations=40"), ("slrnet", "precision=float32")):
         (part,) = reconstruct(scans / "intact.h5", method=method, settings=[text])
         assert part.verdict is not None and not part.no_verdict
@@ -137,8 +137,8 @@ def test_other_settings_have_no_verdict(scans):
 def test_requested_verdict_of_other_weights_or_settings_is_refused(scans, tmp_path):
     folder = other_weights(tmp_path / "slrnet")
     for arguments, reason in (
-        (("-m", folder), "slrnet has other weights than the shipped ones"),
-        (("-m", "ktslr", "--set", "n_iterations=5"), "ktslr has other settings than the default ones"),
+        (("-m", folder), "slrnet does not have the shipped weights"),
+        (("-m", "ktslr", "--set", "n_iterations=5"), "ktslr does not have the default settings"),
     ):
         result = recon(scans / "intact.h5", *arguments, "--verdict", "-o", tmp_path / "a.h5")
         assert isinstance(result.exception, ConfigError) and reason in result.exception.what

@@ -146,7 +146,7 @@ def test_a_split_through_a_subject_and_unused_patterns_give_warnings(tmp_path, w
     }
     assert remarks == {
         ("a*",): [],
-        ("a1", "c*"): ["validation: no series fits 'c*'", "a1: its subject is in the training, too"],
+        ("a1", "c*"): ["validation: no series matches 'c*'", "a1: its subject is also used for training"],
         (): [],
     }
 

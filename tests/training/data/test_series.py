@@ -47,10 +47,10 @@ def test_series_of_every_format_are_found_slice_by_slice(archive):
 def test_files_without_a_cine_are_left_out_with_a_note(archive):
     assert series_warnings(SOURCE, [archive]) == [
         "mask.npz: the archive has no array 'magnitude': left out",
-        "frame01.nii.gz: the image is (12, 15, 2), a cine has (x, y, slices, frames): left out",
+        "frame01.nii.gz: the image is (12, 15, 2), but a cine has (x, y, slices, frames): left out",
     ]
     np.savez(archive / "maps.npz", csm=np.ones((4, 12)))
-    assert series_warnings(SOURCE, [archive])[0] == "2 NumPy archives of other arrays, such as maps.npz: left out"
+    assert series_warnings(SOURCE, [archive])[0] == "2 NumPy archives with other arrays, such as maps.npz: left out"
 
 
 @pytest.mark.parametrize(
