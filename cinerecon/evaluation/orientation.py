@@ -29,7 +29,7 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda image: image,
     "flipped along y": lambda image: image.flip(-2),
     "flipped along x": lambda image: image.flip(-1),
-    "turned by 180 degrees": lambda image: image.flip(-2, -1),
+    "rotated by 180 degrees": lambda image: image.flip(-2, -1),
     "y and x swapped": lambda image: image.mT,
     "y and x swapped, flipped along y": lambda image: image.mT.flip(-2),
     "y and x swapped, flipped along x": lambda image: image.mT.flip(-1),

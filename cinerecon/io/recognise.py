@@ -179,7 +179,7 @@ def looks_like(path: Path, start: bytes) -> str:
         if start[offset : offset + len(signature)] == signature:
             return name
     if start.startswith(b"\x89HDF"):
-        return "a damaged NumPy archive"
+        return "a file with a damaged HDF5 signature"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<html", b"<!doctype html")):
         return "an HTML page (text), perhaps from a failed download"

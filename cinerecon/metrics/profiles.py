@@ -21,7 +21,7 @@ DataRange = Literal["truth", "one"]
 
 SCALES: dict[Scale, str] = {
     "none": "none",
-    "truth": "maximum of the truth",
+    "truth": "maximum of the reference",
     "truth-or-kspace": "maximum of the reference, or of k-space if there are several coils",
     "own-maximum": "own maximum",
     "own-deviation": "own mean and deviation",

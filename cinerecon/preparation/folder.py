@@ -115,7 +115,7 @@ class CaseFolder:
             return ExistingCases(rows, is_compatible=stored == self.config)
         name, here, asked = next(differences(stored.model_dump(mode="json"), self.config.model_dump(mode="json")))
         words = ["not set" if value is None else value for value in (here, asked)]
-        what = f"the folder was prepared with {name} {words[0]}, the requested value is {words[1]}"
+        what = f"the folder was prepared with {name} {words[0]}, but the requested value is {words[1]}"
         raise ConfigError(what, where=str(self.path), hint=self._other_folder)
 
     @property

@@ -263,7 +263,7 @@ def _without_clashes(items: list[Item], existing: ExistingCases) -> tuple[list[I
         other = next((row for row in changed if absolute(row.source) != absolute(path)), None)
         if other is not None:
             what = f"its cases would overwrite those of another scan, {other.source}"
-            hint = "prepare a folder that holds both, or choose another folder for the cases"
+            hint = "prepare a folder that contains both, or choose another folder for the cases"
             refused.append(Rejection(path, what, str(path), hint))
         else:
             accepted.append(item)

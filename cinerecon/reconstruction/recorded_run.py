@@ -91,7 +91,7 @@ class RecordedRun:
             return
         settings = entry.get("settings")
         texts = list(self.identity.differences(settings)) if settings else ["from another scan or with other settings"]
-        what = f"{Path(existing).name} exists already, but was made {'; '.join(texts[:MOST_DIFFERENCES])}"
+        what = f"{Path(existing).name} already exists, but was made {'; '.join(texts[:MOST_DIFFERENCES])}"
         hint = "repeat the command with the former settings, choose another folder with -o, or --force overwrites it"
         raise FileError(what, where=existing, hint=hint)
 

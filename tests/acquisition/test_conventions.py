@@ -660,7 +660,7 @@ class TestIncompleteFrames:
         scan = small_scan(matrix=(24, 32), n_frames=6)
         line, frame = (scan.heads["idx"][name].astype(int) for name in ("kspace_encode_step_1", "phase"))
         scan.keep(((line + frame) % 4 == 0) | (abs(line - 12) < 3) | ((frame == 2) & (line == 20)))
-        assert not warned(opened(scan), "measured incompletely")
+        assert not warned(opened(scan), "incompletely measured")
 
     def test_calibration_lines_in_one_frame_do_not_make_the_others_incomplete(self, opened):
         scan = small_scan(matrix=(24, 32), n_frames=6)
@@ -668,12 +668,12 @@ class TestIncompleteFrames:
         scan.keep((line % 3 == 0) | ((frame == 0) & (abs(line - 12) <= 3)))
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert not warned(result, "measured incompletely")
+        assert not warned(result, "incompletely measured")
         scan.keep(~((scan.heads["idx"]["phase"] == 5) & (scan.heads["idx"]["kspace_encode_step_1"] > 18)))
-        assert warned(opened(scan), "measured incompletely: frame 5 has 7 of 8 lines")
+        assert warned(opened(scan), "incompletely measured: frame 5 has 7 of 8 lines")
 
     def test_all_frames_are_complete(self, opened):
-        assert not warned(opened(small_scan()), "measured incompletely")
+        assert not warned(opened(small_scan()), "incompletely measured")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_missing_and_unknown_options_are_named(monkeypatch, capsys, scan):
     assert call(monkeypatch, scan, "--table", "slr-9") == 2
     assert "unknown table 'slr-9'" in capsys.readouterr().err
     assert call(monkeypatch, scan, "-m", "zerofilled", "--undersample", "gaussian:4", "--baseline", "ktslr") == 2
-    assert "none of the methods" in capsys.readouterr().err
+    assert "not one of the methods" in capsys.readouterr().err
 
 
 def test_failures_are_reported_and_the_rest_is_shown(monkeypatch, capsys, scan, tmp_path):

@@ -44,7 +44,7 @@ def test_a_mask_that_is_read_is_never_overwritten(tmp_path):
     path = tmp_path / "m.npz"
     np.savez(path, mask=np.eye(10, dtype=np.uint8))
     before = path.read_bytes()
-    with pytest.raises(FileError, match="is the input"):
+    with pytest.raises(FileError, match="is an input"):
         drawn_mask(f"{path},axes=yt", 10, 10, 8, path, force=True)
     assert path.read_bytes() == before
 

@@ -124,7 +124,7 @@ def test_a_log_is_appended_to_no_other_file(scan, tmp_path):
     (tmp_path / "notes.txt").write_text("precious\n")
     before = scan.read_bytes()
     for log, match in (
-        (scan, "is the input"),
+        (scan, "is an input"),
         (tmp_path / "notes.txt", "is not a log"),
         (tmp_path / "x/y", "no such folder"),
     ):

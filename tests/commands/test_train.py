@@ -71,7 +71,7 @@ def test_a_loss_without_truth_needs_a_scan(recipe, tmp_path):
     run = tmp_path / "run"
     for arguments in (["--loss", "ssdu"], ["--set", "training.loss=ssdu"]):
         error = refusal(recipe, "-o", run, *arguments)
-        assert error.what.endswith("none is given: the recipe has phantom (phantom) alone")
+        assert error.what.endswith("none is given: the recipe has only phantom (phantom)")
         assert "--scan" in error.hint
         assert not run.exists()
     written = {**RECIPE, "training": {**RECIPE["training"], "loss": "ssdu"}}
@@ -84,14 +84,14 @@ def test_measured_series_that_no_source_takes_are_refused(recipe, tmp_path):
     assert "no source of kind series" in error.what
     assert not (tmp_path / "run").exists()
     error = refusal(recipe, "-o", tmp_path / "run", "--series", tmp_path, "--scan", "x.h5", "--loss", "ssdu")
-    assert "--scan takes the place of all sources" in error.what
+    assert "--scan replaces all data sources" in error.what
 
 
 def test_there_is_nothing_to_resume_in_an_empty_folder(recipe, tmp_path):
     result = CliRunner().invoke(app, ["train", str(recipe), "-o", str(tmp_path), "--resume"])
     assert isinstance(result.exception, FileError)
     assert result.exception.what == "there is no run to resume"
-    assert result.exception.hint.startswith("leave out --resume")
+    assert result.exception.hint.startswith("omit --resume")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -196,7 +196,7 @@ def test_images_that_do_not_fit_are_refused(truth, tmp_path):
         compare_files([tmp_path / "missing.npy"], path)
     with pytest.raises(ConfigError, match="--reference is missing"):
         require_files([path], None, [])
-    with pytest.raises(ConfigError, match="without scans"):
+    with pytest.raises(ConfigError, match="cannot be given"):
         require_files([path], path, ["scan.h5"])
 
 

@@ -46,7 +46,7 @@ def test_columns_with_former_names_are_read_and_continued(make_scores, tmp_path)
 
 def test_another_table_is_not_taken_for_scores(tmp_path):
     (tmp_path / "scores.csv").write_text("scan,psnr\na,30\n")
-    with pytest.raises(FileError, match="other columns"):
+    with pytest.raises(FileError, match="different columns"):
         read_scores(tmp_path)
 
 

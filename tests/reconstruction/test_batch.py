@@ -107,7 +107,7 @@ def test_results_of_other_settings_count_neither_as_finished_nor_are_they_overwr
     before = (tmp_path / "other.zerofilled.npz").read_bytes()
     code, _, err = recon(monkeypatch, capsys, *arguments, "--csm", "smooth")
     assert code == 2
-    assert "exists already, but was made with --csm walsh, not --csm smooth" in err
+    assert "already exists, but was made with --csm walsh, not --csm smooth" in err
     assert (tmp_path / "other.zerofilled.npz").read_bytes() == before
 
 

@@ -191,10 +191,10 @@ def test_a_finished_scan_is_not_reconstructed_again(scan, tmp_path, reconstructe
     again = resume_scan(request(scan, tmp_path, resume=True))
     assert isinstance(again, Outcome)
     assert (again.is_earlier, again.written, reconstructed) == (True, (str(tmp_path / "out.npz"),), [])
-    with pytest.raises(FileError, match="exists already") as error:
+    with pytest.raises(FileError, match="already exists") as error:
         resume_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",), frames="0:3"))
     assert error.value.what == (
-        "out.npz exists already, but was made with --set n_iterations=4, not --set n_iterations=5; "
+        "out.npz already exists, but was made with --set n_iterations=4, not --set n_iterations=5; "
         "with the default of --frames, not --frames 0:3"
     )
     assert "--force" in error.value.hint
@@ -208,7 +208,7 @@ def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
         (tmp_path / name).parent.mkdir()
         shutil.copy2(scan, tmp_path / name)
     resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
-    with pytest.raises(FileError, match=r"exists already, but was made from P1/cine\.h5\n"):
+    with pytest.raises(FileError, match=r"already exists, but was made from P1/cine\.h5\n"):
         resume_scan(request(tmp_path / "P2/cine.h5", tmp_path, resume=True))
     with pytest.raises(FileError, match=r"but was made from an earlier version of the scan\n"):
         os.utime(tmp_path / "P1/cine.h5")

@@ -46,15 +46,16 @@ def require_cartesian(image: Readouts) -> None:
     backward = stored.rows[steps < 0]
     if 0 < backward.size < len(stored) and not has_flag(stored.heads, REVERSE).any():
         image.warn(
-            f"{backward.size} of {len(stored)} readouts run backwards by their trajectory: they are read as reversed"
+            f"{backward.size} of {len(stored)} readouts run backwards according to their trajectory: they are "
+            "treated as reversed"
         )
         image.raw.heads["flags"][backward] |= flag_bit(REVERSE)
     is_mirrored_x = bool(len(stored) and ((steps < 0) != has_flag(stored.heads, REVERSE)).all())
     if spacing and is_mirrored_x != (spacing < 0):
-        axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers count")
+        axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers run")
         image.warn(
-            f"by the stored trajectory {what} in the opposite direction along k{axis}, and not along the other axis: "
-            "the image is mirrored, or the trajectory has another sign"
+            f"by the stored trajectory {what} in the opposite direction along k{axis}, but not along the other "
+            "axis: the image is mirrored, or the trajectory has the opposite sign"
         )
 
 
@@ -93,8 +94,8 @@ def _require_on_lines(readouts: Readouts, positions: NDArray[np.float64]) -> flo
     worst = int(error.argmax())
     if error[worst] > LARGEST_LINE_ERROR * abs(spacing):
         what = (
-            f"by the stored trajectory line {lines[worst]:.0f} is {error[worst] / max(abs(spacing), 1e-30):.2g} line "
-            "spacings off the Cartesian grid"
+            f"by the stored trajectory line {lines[worst]:.0f} is {error[worst] / max(abs(spacing), 1e-30):.2g} "
+            "line spacings away from the Cartesian grid"
         )
         raise UnsupportedError(
             what, where=readouts.at(worst), hint="scans that are not on a grid need regridding first"

@@ -49,8 +49,8 @@ MIN_FRAMES = 4
 
 def mirrored_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about frames whose lines are numbered in the opposite direction."""
-    what = "lines are numbered in the opposite direction to those of the other frames, so that ky is mirrored"
-    yield from frame_warnings(mirrored_frames(*central.near[1:]), f"{what}: the image is not to be trusted")
+    what = "lines are numbered in the opposite direction compared with the other frames, so ky is mirrored"
+    yield from frame_warnings(mirrored_frames(*central.near[1:]), f"{what}: do not trust the image")
 
 
 def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:

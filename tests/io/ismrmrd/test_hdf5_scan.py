@@ -133,7 +133,7 @@ def test_parts_of_the_group(tmp_path):
         (b"\\\x01\0\0".ljust(344, b"\0") + b"n+1\0", "NIfTI"),
         (b"MATLAB 5.0 MAT-file, Platform: GLNXA64".ljust(200), "MATLAB v5"),
         (b"\x93NUMPY\x01\0", "NumPy"),
-        (b"\x89HDF\r\n\x1a\x00" + bytes(50), "a damaged NumPy archive"),
+        (b"\x89HDF\r\n\x1a\x00" + bytes(50), "damaged HDF5 signature"),
         (bytes(range(256)) * 4, "binary"),
     ],
 )
