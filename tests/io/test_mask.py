@@ -110,7 +110,7 @@ def test_the_array_is_found_or_named(tmp_path):
 
 
 def test_a_mask_without_ones_is_refused(tmp_path):
-    with pytest.raises(FileError, match="has no ones"):
+    with pytest.raises(FileError, match="contains no ones"):
         draw(write(tmp_path / "a.npy", np.zeros(LINES.shape)))
 
 

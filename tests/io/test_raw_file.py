@@ -187,7 +187,7 @@ def test_simulate_writes_streams_equal_to_the_file(tmp_path, ending):
     for name in (f"scan{ending}", "scan.h5"):
         result = run.invoke(app, ["simulate", "-o", str(tmp_path / name), *size])
         assert result.exit_code == 0, result.output
-        assert ("streams hold no truth" in result.output) == (name != "scan.h5")
+        assert ("streams contain no reference" in result.output) == (name != "scan.h5")
     stream, file = read_raw_scan(tmp_path / f"scan{ending}"), read_raw_scan(tmp_path / "scan.h5")
     assert stream.header.subject == file.header.subject != ""
     assert stream.header.encodings[0].limits == file.header.encodings[0].limits
@@ -211,7 +211,7 @@ def test_convert_writes_files_and_standard_output(raw, tmp_path):
         assert np.array_equal(read_raw_scan(tmp_path / name).samples(np.arange(9)), raw.samples(np.arange(9)))
     with h5py.File(tmp_path / "again.h5") as file:
         assert list(file["dataset"]) == ["data", "xml"]
-    for output, text in ((str(raw.path), "is the input"), (str(tmp_path / "scan.nii"), "written as ISMRMRD")):
+    for output, text in ((str(raw.path), "is an input"), (str(tmp_path / "scan.nii"), "raw scan cannot be written")):
         error = run.invoke(app, ["convert", str(raw.path), "-o", output, "--force"]).exception
         assert isinstance(error, FileError) and text in str(error)
 

@@ -28,8 +28,8 @@ def test_lists_and_scans_are_given_together(tmp_path):
     ("content", "match"),
     [
         (None, "there is no such list"),
-        (b"", "names no scan"),
-        (b"# none\n", "names no scan"),
+        (b"", "contains no scan"),
+        (b"# none\n", "contains no scan"),
         (b"\x89HDF\r\n\x1a\n\xff", "not a list"),
         ("P1/cine.h5\n".encode("utf-16"), "not a list"),
     ],

@@ -51,7 +51,7 @@ def test_changed_weights_are_noticed(model):
     weights = load_file(path)
     weights["cascades.0.step"] += 1e-6
     save_file(weights, path, metadata)
-    with pytest.raises(WeightsError, match="differ from those that were written"):
+    with pytest.raises(WeightsError, match="checksum of the weights is wrong"):
         load_weights(net, path)
 
 

@@ -98,7 +98,7 @@ def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     with pytest.raises(WeightsError, match=r"net\.py is not the code with which the weights were trained"):
         load_method(str(run))
     assert relative_error(load_method(str(run), ["code_sha256=any"])(data), -image) < 1e-6
-    with pytest.raises(ConfigError, match="began with other settings: code_sha256"):
+    with pytest.raises(ConfigError, match="was started with other settings: code_sha256"):
         train(recipe, run, TrainOptions(DataPaths(tmp_path / "cases"), resume=True))
 
 

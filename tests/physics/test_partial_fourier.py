@@ -95,7 +95,7 @@ def test_rapid_phase_makes_homodyne_wrong_and_a_warning_says_so(cine):
     assert psnr(fill(image, partial_axes(data), "homodyne"), data.reference) < psnr(image, data.reference) - 3
     assert prediction_error(image, partial_axes(data), "homodyne") > LARGEST_PREDICTION_ERROR
     (text,) = fill_partial_fourier(image, data, "homodyne").warnings
-    assert "a phase that varies too fast" in text
+    assert "a phase that varies too rapidly" in text
     left = fill_partial_fourier(image, data, "auto")
     assert left.image is image
     assert left.record.startswith("none, ")

@@ -92,7 +92,7 @@ def test_an_undersampled_case(make_cine):
     expected = fft2c(ifft2c(data.kspace)[..., 10 - 5 : 10 + 5])
     assert relative_error(columns.kspace, expected) < 1e-6
     assert relative_error(Encoding(columns.mask, columns.csm).forward(columns.reference), columns.kspace) < 1e-5
-    with pytest.raises(UnsupportedError, match="rows of an undersampled case cannot be cut"):
+    with pytest.raises(UnsupportedError, match="rows of an undersampled case cannot be cropped"):
         shape_case(data, PrepareConfig(crop=(20, 21)))
     with pytest.raises(UnsupportedError, match="columns of an undersampled case"):
         points = torch.rand(8, 1, 24, 21) < 0.4

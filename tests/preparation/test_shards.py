@@ -72,7 +72,7 @@ def whole(archive, tmp_path_factory):
 def test_merged_shards_are_the_preparation(archive, whole, tmp_path):
     run(archive, tmp_path, Shard(2, N))
     for use in (find_cines, lambda folder: evaluate([folder], EvaluationRequest(["zerofilled"], ["gaussian:2"]))):
-        with pytest.raises(FileError, match="prepared in shards, which are not merged"):
+        with pytest.raises(FileError, match="prepared in shards that have not been merged"):
             use(tmp_path)
     with pytest.raises(FileError, match="1 of 2 shards is missing: 1"):
         merge_cases(tmp_path)

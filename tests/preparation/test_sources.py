@@ -315,7 +315,7 @@ def test_the_folder_of_the_cases_is_no_source(run, tmp_path, monkeypatch):
     for _ in range(2):
         report = run(tmp_path / "scans", to=Path("scans/out"))
         assert [row.source for row in report.rows] == [str(tmp_path / "scans" / "a.h5")]
-    with pytest.raises(ConfigError, match="would contain the files that the cases are prepared from"):
+    with pytest.raises(ConfigError, match="must not contain the input files"):
         run(tmp_path / "scans", to=Path("scans"))
 
 

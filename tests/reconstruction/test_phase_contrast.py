@@ -126,7 +126,7 @@ def test_mistakes(scan, tmp_path):
 
 def test_missing_range(scan, tmp_path):
     path = copied(scan, tmp_path / "a.h5", lambda _, xml: xml.replace("<name>VENC</name>", "<name>other</name>"))
-    with pytest.raises(DataError, match="no velocity range") as error:
+    with pytest.raises(DataError, match="no velocity encoding") as error:
         reconstruct(path, method="zerofilled")
     assert "--venc 150" in error.value.hint
     assert reconstruct(path, method="zerofilled", venc=VENC)[0].cine.venc_cm_s == VENC

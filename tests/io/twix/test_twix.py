@@ -173,9 +173,9 @@ def test_the_last_measurement_is_read_unless_another_is_chosen(tmp_path, capsys,
     assert open_scan(twix, PLAIN, measurement=1).read_slice(0).n_frames == 2
     with pytest.raises(ConfigError, match="no measurement 3, the file contains 2: 1 'cine', 2 'cine'"):
         open_scan(twix, PLAIN, measurement=3)
-    with pytest.raises(ConfigError, match="--dataset applies to ISMRMRD"):
+    with pytest.raises(ConfigError, match="--dataset applies only to ISMRMRD"):
         open_scan(twix, PLAIN, dataset="dataset")
-    with pytest.raises(ConfigError, match="--measurement applies to Siemens"):
+    with pytest.raises(ConfigError, match="--measurement applies only to Siemens"):
         open_scan(first.write(tmp_path / "scan.h5"), PLAIN, measurement=1)
     assert find_cines(tmp_path) == [twix, tmp_path / "scan.h5"]
     assert run("inspect", twix, "--measurement", "1") == 0
@@ -468,7 +468,7 @@ def test_counters_that_do_not_begin_at_zero(tmp_path):
     part = as_twix(scan)
     opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
     assert opened.read_slice(0).n_frames == 3
-    assert any("plans 4 values of phase, the data hold 3" in text for text in opened.plan.warnings)
+    assert any("specifies 4 values of phase, but the data contain 3" in text for text in opened.plan.warnings)
 
 
 @measured

@@ -199,7 +199,7 @@ def test_absolute_soft_is_the_schatten_rule_of_exponent_one():
 
 @pytest.mark.parametrize("setting", ["shrinkage=pass", "level=0.2", "gate_layers=2"])
 def test_what_only_networks_have_is_refused(setting):
-    with pytest.raises(ConfigError, match="networks only"):
+    with pytest.raises(ConfigError, match="only to networks"):
         LowRankConfig().with_settings([setting])
 
 

@@ -82,8 +82,8 @@ def test_the_order_of_cava_is_kept():
 @pytest.mark.parametrize(
     ("text", "settings", "message"),
     [
-        ("vds:4", {"name": "linear"}, "mask of points"),
-        ("vista:4", {"name": "pattern"}, "no order in time"),
+        ("vds:4", {"name": "linear"}, "mask of single points"),
+        ("vista:4", {"name": "pattern"}, "no temporal order"),
         ("vista:4", {"name": "linear", "n_segments": 11}, "11 segments, but at most 10 lines"),
         ("vista:4", {"name": "linear", "rr_ms": 100}, "do not fit into a heartbeat of 100 ms"),
         ("vista:4", {"name": "linear", "rr_ms": float("nan")}, "do not fit"),

@@ -77,7 +77,7 @@ def test_options_in_any_order():
         ("gaussian:0.5", "at least 1"),
         ("gaussian:nan", "at least 1"),
         ("gaussian:8,acs=-1", "at least 0"),
-        ("radial:16.5", "count of spokes"),
+        ("radial:16.5", "number of spokes"),
     ],
 )
 def test_wrong_texts_are_named(text, message):
@@ -117,7 +117,7 @@ def test_the_text_of_a_pattern_is_read_back():
         (("gauss", 8), "unknown sampling pattern 'gauss'"),
         (("gaussian", 0.5), "acceleration must be at least 1"),
         (("gaussian", "8"), "the acceleration is '8', expected a number"),
-        (("radial", 16.5), "count of spokes"),
+        (("radial", 16.5), "number of spokes"),
         (("radial", 16, 4), "'radial' has no option 'acs'"),
         (("gaussian", 8, None, frozenset({"shifted"})), "no option 'shifted'"),
     ],

@@ -55,12 +55,12 @@ def test_the_server_chooses_the_method(name):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "no JSON"),
-        ("[1]", "no JSON object"),
-        ('{"parameters": []}', "no JSON object"),
+        ("{", "not valid JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"parameters": []}', "not a JSON object"),
         ('{"parameters": {"scm": "walsh"}}', "unknown parameter 'scm'"),
         ('{"parameters": {"csm": "welsh"}}', "no choice 'welsh'"),
-        ('{"parameters": {"csm": 3}}', "is a text"),
+        ('{"parameters": {"csm": 3}}', "must be a string"),
         ('{"parameters": {"strict": "maybe"}}', "true or false"),
         ('{"parameters": {"customconfig": "a=\'1"}}', "No closing quotation"),
         ('{"parameters": {"config": "ktsrl"}}', "no method 'ktsrl'"),

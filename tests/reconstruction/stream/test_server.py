@@ -347,4 +347,4 @@ def test_the_server_waits_where_no_connection_can_be_accepted(scan, monkeypatch,
         monkeypatch.setattr(server._stop, "wait", lambda _: events.append("wait"))
         server.run()
     assert events == ["accept", "wait"] * 3
-    assert "no connection is accepted: " in caplog.text
+    assert "cannot accept connections: " in caplog.text
