@@ -178,7 +178,7 @@ def export(
     is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
     target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
     if patient is not None and target.ending not in DICOM:
-        raise ConfigError("a patient is written to DICOM alone", where=str(path), hint="a folder, e.g. 'dicom/'")
+        raise ConfigError("a patient can be written only to DICOM", where=str(path), hint="a folder, e.g. 'dicom/'")
     target.check(force=force)
     images = [part.cine if isinstance(part, ReconstructedSlice) else part for part in parts]
     for image in images:

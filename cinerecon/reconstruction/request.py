@@ -159,7 +159,7 @@ class ReconRequest(ReconSettings):
         mapped = [name for name, is_mapped in (("noise", self.snr), ("uncertainty", self.uncertainty)) if is_mapped]
         targets = [part for target in self.targets for part in target.with_maps(*mapped)]
         if self.patient and all(target.ending not in DICOM for target in targets):
-            raise ConfigError("a patient is written to DICOM alone", where="-o", hint="add -o dicom/")
+            raise ConfigError("a patient can be written only to DICOM", where="-o", hint="add -o dicom/")
         for number, target in enumerate(targets):
             for source in self.sources:
                 if target.may_write(source):
@@ -255,7 +255,7 @@ class ReconRequest(ReconSettings):
     def frame_warnings(self, n_frames: int, where: str) -> list[str]:
         """A warning if ``--frames`` asks for frames after the last one."""
         _, stop = self._requested_frames(n_frames)
-        text = f"--frames {self.frames}: {where} has {n_frames} frames, the others do not exist"
+        text = f"--frames {self.frames}: {where} has {n_frames} frames; the other requested frames do not exist"
         return [text] if stop > n_frames else []
 
     def _requested_frames(self, n_frames: int) -> tuple[int, int]:

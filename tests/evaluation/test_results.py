@@ -187,7 +187,7 @@ def test_a_table_states_the_commands():
     assert (ablations.models, ablations.patterns, ablations.profile) == (("zerofilled",), ("vds:4",), "cine")
     assert ablations.named == ("zerofilled",)
     assert "models/train.py --ablations" in why_left_out("passnet-relative")
-    assert why_left_out("crnn") == "no weights"
+    assert why_left_out("crnn") == "no weights yet"
     with pytest.raises(ConfigError, match="different definitions"):
         select_with_tables([], [], None, [find_paper_table("slr-1"), find_paper_table("pass-1")])
     with pytest.raises(ConfigError, match="no method"):

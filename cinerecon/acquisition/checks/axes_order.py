@@ -64,15 +64,14 @@ def centre_warnings(stored: StoredSlice) -> Iterator[str]:
             continue
         middle = n // 2
         if name in at_end:
-            what = f"k-space is not centred: along {name} its peak is at index {peak} of {n}, expected {middle}"
-            hint = (
-                f"kspace = np.fft.fftshift(kspace, axes=({', '.join(at_end)})) puts the zero frequency into the middle"
-            )
+            what = f"k-space is not centred: along {name} its maximum is at index {peak} of {n}, expected {middle}"
+            hint = f"kspace = np.fft.fftshift(kspace, axes=({', '.join(at_end)})) moves zero frequency to the middle"
             raise DataError(what, where=where, hint=hint)
-        what = f"along {name} k-space has its peak at index {peak} of {n}, expected at the middle, {middle}"
+        what = f"along {name} the maximum of k-space is at index {peak} of {n}, expected in the middle, at {middle}"
         if abs(peak - middle) > LARGEST_CENTRE_ERROR * n:
             hint = (
-                f"are the axes named in the right order? An axis measured in part is filled with zeros around {middle}"
+                "are the axes named in the right order? If an axis was measured only partly, fill it with zeros "
+                f"around {middle}"
             )
             raise DataError(what, where=where, hint=hint)
         yield what

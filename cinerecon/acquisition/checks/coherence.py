@@ -70,8 +70,8 @@ def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
         agreement = [_agreement([(own[line], others[line + step]) for line in lines]) for step in (-1, 0, 1)]
         if len(lines) >= 2 and max(agreement[0], agreement[2]) > agreement[1] + MIN_DIFFERENCE:
             displaced.append(int(frame))
-    what = "the central lines resemble adjacent ones of other frames: their line numbers are wrong"
-    yield from frame_warnings(displaced, f"{what}, and the image is not to be trusted")
+    what = "the central lines resemble adjacent lines of other frames: their line numbers are wrong"
+    yield from frame_warnings(displaced, f"{what}; do not trust the image")
 
 
 def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:

@@ -86,7 +86,7 @@ def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
             exchanged.append(int(frame))
     if 2 * len(exchanged) > n_compared:
         exchanged = [int(frame) for frame in numbers if int(frame) not in exchanged]
-    what = "the coils are in another order than in the other frames, or are other coils"
+    what = "the coils are in a different order than in the other frames, or are different coils"
     yield from frame_warnings(exchanged, f"{what}: do not trust the image")
 
 

@@ -137,7 +137,7 @@ def _checked_centre(readouts: Readouts, kx: int) -> int:
         return claimed
     what, hint = _describe_echo(length, claimed, peak, nearest if is_near else peak)
     if length == kx and min(peak, length - peak) <= 1:
-        hint = "the samples are in the order of an FFT: write the centre of k-space in their middle (fftshift)"
+        hint = "the samples are in FFT order: write the centre of k-space in their middle (fftshift)"
     raise HeaderError(what, where=readouts.at(0), hint=hint)
 
 

@@ -59,7 +59,7 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
         return mask, [] if bool(mask.all()) else [warning]
     mask = torch.from_numpy(pattern.copy())
     n_lines = int((has_signal & ~mask).any(-1).sum())
-    warning = f"the array holds samples on {n_lines} lines that its pattern leaves out: not used"
+    warning = f"the array contains samples on {n_lines} lines that its pattern does not include: these are not used"
     return mask, [warning] if n_lines else []
 
 
