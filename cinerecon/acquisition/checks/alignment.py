@@ -126,7 +126,7 @@ def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
         )
     elif central.rows is None and outside > MAX_ENERGY_BEYOND and _energy_beyond_along_y(central) < EMPTY_BEYOND:
         yield (
-            f"{outside:.0%} of the signal is outside the field of view of the image along x, and cut off, while this "
+            f"{outside:.0%} of the signal is outside the field of view of the image along x and is cut off, while this "
             "part is empty along y: does the readout, with its oversampling, run along the axis that is named ky?"
         )
 
@@ -164,18 +164,19 @@ def sign_warnings(central: CentralReadouts) -> Iterator[str]:
     _, samples, _, ky = central.around
     lines = {int(line): samples[ky == line].mean(0) for line in np.unique(ky[np.abs(ky) <= PROFILE_DISTANCE])}
     if _correlation_along_x(samples[np.abs(ky) <= MAX_DISTANCE]) < OPPOSITE_SIGNS_ALONG_X:
-        yield f"the signs of the samples alternate along the readouts: {ALTERNATING} along x"
+        yield f"the sign of the samples alternates along the readouts: {ALTERNATING} along x"
     elif _middle_over_edges(_profile_along_x(samples[np.abs(ky) <= MAX_DISTANCE])) < MIN_MIDDLE_ALONG_X:
         yield _at_edges("x")
     if _correlation_along_y(lines) < OPPOSITE_SIGNS_ALONG_Y:
-        yield f"the signs of the lines alternate: {ALTERNATING} along y"
+        yield f"the sign of the lines alternates: {ALTERNATING} along y"
     elif _middle_over_edges(_profile_along_y(lines, PROFILE_DISTANCE, 2)) < MIN_MIDDLE_ALONG_Y:
         yield _at_edges("y")
 
 
 def _at_edges(axis: str) -> str:
     return (
-        f"the edges of the field of view along {axis} have more signal than its middle: either the object fills it, or "
+        f"there is more signal at the edges of the field of view along {axis} than in its middle: either the object "
+        "fills the field of view, or "
         f"{ALTERNATING} along {axis}"
     )
 

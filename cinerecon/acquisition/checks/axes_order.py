@@ -33,7 +33,7 @@ N_SMOOTHINGS = 2
 DETAILS_MARGIN, COPIES = 0.25, 0.999
 """Difference of the correlations of details from which the axes of slices and coils are exchanged: at least 0.3 in
 measured images if they are, below -0.3 if not; and correlation above which slices are copies of each other."""
-EXCHANGED_COILS = "slices show the same details, and coils of a slice do not: these axes seem to be exchanged"
+EXCHANGED_COILS = "slices show the same details, but coils of a slice do not: these axes seem to be exchanged"
 COILS_AS_SLICES = "all {} slices show the same details, as coils or frames of one slice do"
 SAME_DETAILS, SAME_DETAILS_OF_TWO = 0.6, 0.8
 """Correlations of details from which slices are coils of one slice: 0.67 to 0.95 for coils, at most 0.35 for slices; of

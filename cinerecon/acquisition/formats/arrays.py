@@ -72,7 +72,7 @@ class ArraySource(GridSource):
     file holds no noise and no position: coils are not whitened, and images have no orientation.
     """
 
-    order_hint = "--axes names the axes in their order"
+    order_hint = "use --axes to name the axes in order"
     coils_hint = 'name the axes by their meaning, e.g. --axes "frames coils ky kx"'
 
     stored: KspaceArray
