@@ -87,7 +87,7 @@ def test_an_image_at_the_edges_along_x_is_reported():
     kspace = fft2c(images).to(torch.complex64) + 0.005 * fft2c(torch.rand(6, 3, 48, 56)).to(torch.complex64)
     assert not warnings_of(kspace)
     (text,) = warnings_of(kspace * (-1.0) ** torch.arange(56))
-    assert text.startswith("the edges of the field of view along x have more signal than its middle")
+    assert text.startswith("there is more signal at the edges of the field of view along x than in its middle")
 
 
 def test_points_are_not_examined(kspace):
