@@ -295,7 +295,7 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
     return float(part / whole) if whole > 0 else 0.0
 
 
-TESTED = "measured lines left out for a test are predicted with an error of"
+TESTED = "measured lines withheld for a test are predicted with an error of"
 
 
 class Filled(NamedTuple):
@@ -330,8 +330,8 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
     tested = f"{TESTED} {error:.0%}"
     warnings: tuple[str, ...] = ()
     if error > LARGEST_PREDICTION_ERROR:
-        text = f"partial Fourier by {choice}: {tested}: noise, aliasing or a phase that varies too fast in space"
-        warnings = (f"{text}; what is filled in is not to be trusted (--partial-fourier none leaves it out)",)
+        text = f"partial Fourier by {choice}: {tested}: noise, aliasing or a phase that varies too rapidly in space"
+        warnings = (f"{text}; do not trust what is filled in (--partial-fourier none omits this step)",)
     return Filled(fill(image, axes, choice), f"{choice}, {missing} filled in, {tested}", warnings)
 
 
