@@ -83,7 +83,8 @@ def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     _, samples, frames, ky = central.near
     columns = centre_slice(samples.shape[-1], N_COLUMNS)
     position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
-    shifts = np.arange(-LARGEST_SHIFT, LARGEST_SHIFT + SHIFT_STEP / 2, SHIFT_STEP)
+    largest = min(LARGEST_SHIFT, samples.shape[-1] / 2 - SHIFT_STEP)  # a shift by the whole width is none
+    shifts = np.arange(-largest, largest + SHIFT_STEP / 2, SHIFT_STEP)
     transform = np.exp(2j * np.pi / samples.shape[-1] * np.outer(position, shifts))
     numbers, n_lines = np.unique(frames, return_counts=True)
     reference = {int(ky[i]): samples[i][:, columns] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}

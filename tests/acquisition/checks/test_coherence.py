@@ -14,7 +14,7 @@ from cinerecon.acquisition.checks.table import line_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
-from cinerecon.simulation.scan import simulate_scan
+from cinerecon.simulation.scan import simulate_cine, simulate_scan
 from cinerecon.words import name_frames
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -173,6 +173,14 @@ def test_displaced_lines_of_an_array_are_found(scan):
     assert "every other line seems to be displaced by 1 sample along kx" in text
     samples = kspace[0].movedim(1, 0).numpy()
     assert find_displacement(samples, np.arange(32) - 16, None) == Displacement("every other line", 1)
+
+
+def test_frames_of_a_narrow_image_are_not_shifted_by_its_width():
+    """Shifts of up to 16 pixels were tried for 12 columns, so that no shift was found as one of 12 or 24 pixels."""
+    settings = {"n_frames": 6, "ky": 96, "kx": 12, "n_coils": 4, "seed": 1, "undersample": "gaussian:4,acs=6"}
+    data = simulate_cine(SimulateConfig(**settings))[0]
+    texts = line_warnings(StoredSlice(data.kspace, data.mask, "", ""), data.matrix[0])
+    assert [text for text in texts if "shifted" in text] == []
 
 
 def test_a_coil_of_noise_is_reported_if_it_is_louder_than_the_others(scan, tmp_path):
