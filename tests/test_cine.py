@@ -43,7 +43,7 @@ def test_signal_outside_of_the_mask_is_refused(make_cine, readout):
     kspace = data.kspace.clone()
     kspace[first[0], 1, first[2], first[3]] = 1e-6
     what = "kspace has signal in 1 lines" if readout == "line" else "kspace has signal in 1 samples"
-    with pytest.raises(DataError, match=f"{what} outside of the mask"):
+    with pytest.raises(DataError, match=f"{what} outside the mask"):
         CineData(kspace, mask, data.csm)
     with pytest.raises(DataError, match=what):
         CineData(torch.stack([data.kspace, kspace]), torch.stack([mask, mask]), torch.stack([data.csm, data.csm]))

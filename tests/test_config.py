@@ -249,7 +249,7 @@ def test_descriptions_are_phrases_without_capital_and_period():
 )
 def test_settings_are_a_list_of_texts(settings, hint):
     for apply in (LpsConfig().with_settings, lambda values: load_method("lps", values), split_settings):
-        with pytest.raises(ConfigError, match="settings are a list of key=value texts") as caught:
+        with pytest.raises(ConfigError, match="settings must be a list of key=value strings") as caught:
             apply(settings)
         assert caught.value.hint == hint
 

@@ -167,7 +167,7 @@ def test_noise_is_estimated_with_a_warning_where_it_is_not_known(quiet_scan, tmp
     assert part.snr["median"] == pytest.approx(known.snr["median"], rel=0.2)
     data = next(read_slices(scan))
     still = data.kspace[:1].expand_as(data.kspace)  # the same in all frames: measured noise would differ
-    with pytest.raises(DataError, match="the noise is not known"):
+    with pytest.raises(DataError, match="the noise is unknown"):
         reconstruct(CineData(still, data.mask, data.csm), method="zerofilled", snr=True)
 
 

@@ -170,6 +170,6 @@ def test_the_source_is_never_overwritten(tmp_path):
     path.write_bytes(b"precious")
     (tmp_path / "link.npz").symlink_to(path)
     for name in ("cine.npz", "link.npz"):
-        with pytest.raises(FileError, match="is the input"):
+        with pytest.raises(FileError, match="is an input"):
             simulate_scan(tmp_path / name, SMALL, source=path, force=True)
     assert path.read_bytes() == b"precious"

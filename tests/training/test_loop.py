@@ -276,7 +276,7 @@ def test_a_run_with_lost_or_damaged_files_is_an_error(folder, cases, make_recipe
 
 
 def test_a_resumed_run_takes_no_other_weights(whole, cases, make_recipe):
-    with pytest.raises(ConfigError, match="has weights of its own"):
+    with pytest.raises(ConfigError, match="has its own weights"):
         train(make_recipe(), whole[0], TrainOptions(DataPaths(cases), resume=True, weights=whole[0]))
 
 
