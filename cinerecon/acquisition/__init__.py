@@ -1,1 +1,1 @@
-"""Processing of raw readouts and of other k-space files to `CineData`."""
+"""Processing of raw readouts and other k-space files into `CineData`."""

@@ -1,17 +1,18 @@
-"""Assembly of the readouts of one slice to k-space on the grid of the image.
+"""Assembly of the readouts of one slice into k-space on the grid of the image.
 
-Each readout is flipped if it ran backwards, whitened, placed on the encoded grid, cropped to the field of view of the
-image, and added to its line with its weight; lines measured several times are averaged, sample by sample.
+Each readout is reversed if it was acquired backwards, prewhitened, placed on the encoded grid, cropped to the field of
+view of the image, and added to its phase-encoding line with its weight. Lines that were measured several times are
+averaged sample by sample.
 
-Two conventions are unified here. A Siemens image is the forward transform of its k-space, that of other vendors the
-inverse one; mirroring k-space about its centre turns the first into the second and preserves image, phase and geometry.
-An oversampled readout is transformed to the image, cropped and transformed back: the transform is orthonormal, so noise
-stays white and keeps its variance.
+Two conventions are unified here. The image is the forward transform of k-space for Siemens data and the inverse
+transform for other vendors. Mirroring k-space about its centre converts the first convention into the second and
+preserves image, phase and geometry. An oversampled readout is transformed to the image domain, cropped and transformed
+back. The transform is orthonormal, so the noise stays white and keeps its variance.
 
-Cropping the image resamples k-space: each new point is interpolated from adjacent points of the encoded grid. Next to
-a part that was not measured (asymmetric echo, partial Fourier) these are missing, and the point would be wrong, by a
-quarter at the last one. A point counts as sampled only if one new grid step on each side of it was measured; all others
-are zero, and False in the mask.
+Cropping the image resamples k-space: each new point is interpolated from adjacent points of the encoded grid. Next to a
+part of k-space that was not measured (asymmetric echo, partial Fourier), some of these points are missing, and the
+interpolated value would be wrong, by up to a quarter at the last point. A point is therefore treated as sampled only if
+one new grid step on each side of it was measured. All other points are set to zero and are False in the mask.
 """
 
 from collections.abc import Iterator
@@ -34,12 +35,12 @@ from cinerecon.physics.coils import CoilStatistics, apply_coil_matrix
 from cinerecon.physics.fourier import crop_kspace, crop_sampled
 
 BLOCK = 64
-"""Number of readouts transformed at a time; few enough for their samples to fit into the cache."""
+"""Number of readouts that are transformed at a time, small enough for their samples to fit into the cache."""
 
 
 @dataclass(frozen=True, eq=False)
 class Assembly:
-    """The processing that all slices of a scan share.
+    """Processing parameters that all slices of a scan share.
 
     Attributes
     ----------
@@ -52,15 +53,16 @@ class Assembly:
     spoiled
         Number of corrupted samples at the start and at the end of each stored readout.
     coils
-        Numbers of the coils that are not left out.
+        Indices of the coils that are not excluded.
     coil_matrix
-        ``(used coils, coils)`` complex64, selection, whitening and compression of the coils; None for the identity.
+        ``(used coils, coils)`` complex64, combined selection, prewhitening and compression of the coils; None for the
+        identity.
     warnings
         Warnings about the noise.
     has_unit_noise
-        Whether the coil matrix gives the noise of a sample unit variance.
+        Whether the noise of a sample has unit variance after the coil matrix.
     compression
-        Text on the virtual coils; empty if coils are not compressed.
+        Description of the virtual coils; empty if coils are not compressed.
     """
 
     raw: RawScan
@@ -75,15 +77,15 @@ class Assembly:
 
 
 class CoilDropouts:
-    """Counts the readouts in which a coil holds only zeros while others have signal."""
+    """Count of the readouts in which a coil contains only zeros while other coils have signal."""
 
     def __init__(self, n_coils: int) -> None:
         self.n_empty, self.n_readouts = torch.zeros(n_coils, dtype=torch.int64), 0
 
     def add(self, stored: Tensor) -> None:
-        """Count readouts ``(readouts, coils, samples)``."""
+        """Add the readouts of ``stored``, ``(readouts, coils, samples)``, to the counts."""
         middle = stored[..., stored.shape[-1] // 2]
-        if bool((middle == 0).any()):  # nearly never in measured samples, and quick to see
+        if bool((middle == 0).any()):  # fast test: measured samples are almost never exactly zero
             is_empty = ~stored.any(-1)
             is_empty = is_empty[~is_empty.all(1)]
             self.n_empty += is_empty.sum(0)
@@ -92,12 +94,12 @@ class CoilDropouts:
             self.n_readouts += len(stored)
 
     def require_none(self, coils: Index, where: str) -> None:
-        """Check that coils have signal in all readouts or in none.
+        """Check that each coil has signal in all readouts or in none.
 
         Raises
         ------
         DataError
-            Naming the first coil that was lost in a part of them.
+            If a coil has no signal in some of the readouts; the error names the first such coil.
         """
         n_empty = self.n_empty[torch.from_numpy(coils)]
         lost = ((n_empty > 0) & (n_empty < self.n_readouts)).nonzero().ravel().tolist()
@@ -109,12 +111,12 @@ class CoilDropouts:
 
 
 def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
-    """Put the readouts of one slice on the grid of the image.
+    """Assemble the readouts of one slice on the grid of the image.
 
     Raises
     ------
     DataError
-        If a coil has no samples in a part of the readouts.
+        If a coil has no samples in some of the readouts.
     """
     grid = assembly.grid
     coil_matrix = assembly.coil_matrix
@@ -148,9 +150,9 @@ def assemble(assembly: Assembly, lines: Lines, n_frames: int) -> GriddedSlice:
 
 
 def with_virtual_coils(assembly: Assembly, lines: Lines, n_virtual: int | Literal["auto"]) -> Assembly:
-    """The processing with a coil matrix that also compresses the coils of a slice to their principal components.
+    """The assembly with a coil matrix that also compresses the coils of a slice to their principal components.
 
-    The readouts are read here and again by `assemble`, so that k-space of all coils is never in memory.
+    The readouts are read both here and in `assemble`, so that k-space of all coils is never in memory.
     """
     _, first = np.unique(lines.row, return_index=True)
     lines = lines.where(np.isin(np.arange(len(lines.row)), first))
@@ -180,7 +182,7 @@ def _grid_rows(assembly: Assembly, lines: Lines) -> Index:
 def averaged_noise_std(part: GriddedSlice) -> Tensor:
     """Standard deviation of the noise of whitened samples, ``(frames, 1, ky or 1, kx or 1)`` float.
 
-    If the phase oversampling of the mask was removed, the mean over the measured lines is taken.
+    If the phase oversampling of the mask was removed, the mean over the measured lines is used.
     """
     mask, n_averages = part.mask, part.n_averages
     if n_averages is None:
@@ -192,7 +194,7 @@ def averaged_noise_std(part: GriddedSlice) -> Tensor:
 
 
 def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor, dropouts: CoilDropouts) -> Tensor:
-    """Readouts times their weights, ``(readouts, coils, x)``; a readout that several frames share is read once."""
+    """Weighted readouts, ``(readouts, coils, x)``; a readout that several frames share is read once."""
     if bool((weight == 1).all()):
         return _prepare(assembly, lines, block, dropouts)
     _, first, inverse = np.unique(lines.row[block], return_index=True, return_inverse=True)
@@ -200,7 +202,7 @@ def _weighted(assembly: Assembly, lines: Lines, block: Index, weight: Tensor, dr
 
 
 def _blocks(assembly: Assembly, lines: Lines) -> Iterator[tuple[Index, Tensor]]:
-    """Up to `BLOCK` readouts with the same samples on the same columns, and the columns ``(x,)`` that they measure."""
+    """Blocks of up to `BLOCK` readouts with the same samples on the same columns, and the measured columns ``(x,)``."""
     stored = assembly.raw.heads["number_of_samples"][lines.row]
     layout = np.stack([stored, lines.start, lines.n_samples, lines.skip, lines.reverse], 1)
     _, group = np.unique(layout, axis=0, return_inverse=True)
@@ -212,7 +214,7 @@ def _blocks(assembly: Assembly, lines: Lines) -> Iterator[tuple[Index, Tensor]]:
 
 
 def _without_repeats(frames: Index, rows: Index) -> Iterator[Index]:
-    """Split readouts into parts that contain each line of a frame at most once."""
+    """Split readouts into groups that contain each line of a frame at most once."""
     rest = np.arange(len(rows))
     while rest.size:
         _, first = np.unique(frames[rest] * (int(rows.max()) + 1) + rows[rest], return_index=True)
@@ -222,7 +224,7 @@ def _without_repeats(frames: Index, rows: Index) -> Iterator[Index]:
 
 
 def _sampled_columns(assembly: Assembly, lines: Lines, i: int) -> NDArray[np.bool_]:
-    """Columns of the image's grid that a readout measures, ``(x,)``."""
+    """Columns of the image grid that a readout measures, ``(x,)``."""
     before, after = _spoiled(assembly, lines, i)
     sampled = np.zeros(assembly.grid.kx, bool)
     sampled[lines.start[i] + before : lines.start[i] + lines.n_samples[i] - after] = True
@@ -235,7 +237,7 @@ def _spoiled(assembly: Assembly, lines: Lines, i: int) -> tuple[int, int]:
 
 
 def _prepare(assembly: Assembly, lines: Lines, block: Index, dropouts: CoilDropouts | None = None) -> Tensor:
-    """Readouts of one layout on the image's grid, ``(readouts, coils, x)``; coils without samples are counted."""
+    """Readouts of one layout on the image grid, ``(readouts, coils, x)``; coils without samples are counted."""
     i, grid = block[0], assembly.grid
     start, n_samples, skip = int(lines.start[i]), int(lines.n_samples[i]), int(lines.skip[i])
     stored = torch.from_numpy(assembly.raw.samples(lines.row[block]))

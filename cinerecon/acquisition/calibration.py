@@ -1,12 +1,14 @@
-"""Calibration lines for the coil maps.
+"""Calibration lines for coil sensitivity maps.
 
-Accelerated scans sample the centre of k-space densely in calibration lines, within the scan or before it. Lines of
-another contrast cannot be used for the image, but are valid for coil maps. If the scan is undersampled and the
-calibration lines cover more of the centre than the time average of the image lines, the maps are estimated from them.
+Accelerated scans sample the centre of k-space densely with calibration lines, within the scan or before it. Lines of
+another contrast cannot be used for the image, but are valid for the estimation of coil maps. If the scan is
+undersampled and the calibration lines cover more of the centre than the time average of the image lines, the maps are
+estimated from the calibration lines.
 
-Programs confuse the two flags of calibration lines. Lines that are flagged as calibration only are also image lines if
-every frame has them at the centre of k-space and there are no others. Lines flagged as calibration and imaging that
-differ from the image lines at the same point of k-space have another contrast, and are used only for coil maps.
+The two flags of calibration lines are often confused. Lines that are flagged as calibration only are also used as image
+lines if every frame contains them at the centre of k-space and no other lines were measured there. Lines that are
+flagged as calibration and imaging but differ from the image lines at the same point of k-space have another contrast
+and are used for coil maps only.
 """
 
 from collections.abc import Iterable
@@ -24,9 +26,9 @@ from cinerecon.physics.sampling import block_of_lines, calibration_size
 
 
 def place_calibration(calibration: Readouts, image: Lines, n_frames: Iterable[int], grid: Grid) -> Lines:
-    """Locate the calibration lines of each slice; slices whose image lines cover more of the centre have none.
+    """Locate the calibration lines of each slice, except of slices whose image lines cover more of the centre.
 
-    Calibration scans may omit lines that the image contains: such gaps are filled with image lines.
+    Gaps in the calibration lines are filled with image lines if these were measured.
     """
     placed = _place(calibration, image, grid)
     chosen = []
@@ -43,7 +45,7 @@ def place_calibration(calibration: Readouts, image: Lines, n_frames: Iterable[in
 
 
 def _n_central(mask: NDArray[np.bool_]) -> int:
-    """Number of central lines that are dense enough for coil maps."""
+    """Number of central lines that are sampled densely enough for coil maps."""
     return calibration_size(mask, mask.shape[-2])[0]
 
 
@@ -57,7 +59,7 @@ def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
 
 
 def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
-    """Locate the calibration readouts of the slices and coils of the image that fit its grid, in one frame."""
+    """Locate the calibration readouts that match the slices, coils and grid of the image, all in one frame."""
     image_heads, heads, warn = calibration.raw.heads[image.row], calibration.heads, calibration.warn
     slice_of = dict(zip(image_heads["idx"]["slice"].tolist(), image.slices.tolist(), strict=True))
     n_samples = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
@@ -89,11 +91,11 @@ N_COMPARED = 64
 
 
 def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selection:
-    """Add lines flagged as calibration only to the image if they are its central lines.
+    """Add lines that are flagged as calibration only to the image if they are its central lines.
 
-    They are if every image has them, and there are no other lines at the centre of k-space.
+    This is the case if every image has them and no other lines were measured at the centre of k-space.
 
-    Lines are numbered according to the standard; the flags of added lines are changed.
+    The line numbers must follow the standard. The flags of added lines are changed.
     """
     idx = raw.heads["idx"]
     rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
@@ -118,7 +120,7 @@ def _counters(idx: NDArray[np.void]) -> NDArray[np.int64]:
 
 
 def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn: Warn) -> Lines:
-    """The image lines without those flagged as calibration that differ from others at the same point of k-space."""
+    """The image lines, except calibration lines that differ from other lines at the same point of k-space."""
     is_flagged = np.isin(lines.row, calibration)
     if not is_flagged.any() or is_flagged.all():
         return lines

@@ -1,4 +1,4 @@
-"""Coil compression and coil sensitivity maps: the last processing steps of k-space from every kind of file."""
+"""Coil compression and coil sensitivity maps, the last processing steps of k-space of every file format."""
 
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -23,7 +23,7 @@ from cinerecon.physics.coils import (
 from cinerecon.physics.sampling import block_of_lines, csm_warning
 
 NORM_TOLERANCE = 1e-3
-"""Deviation of the sum of squared coil maps from 1 above which they are scaled."""
+"""Deviation of the sum of squared coil maps from 1 above which the maps are normalised."""
 
 
 class GriddedSlice(NamedTuple):
@@ -36,10 +36,10 @@ class GriddedSlice(NamedTuple):
     mask
         ``(frames, 1, ky, x or 1)`` bool.
     n_averages
-        ``(frames, 1, ky, x or 1)`` float, how often each sample was measured; for a weighted mean, the number
-        with the same noise. None if each was measured once.
+        ``(frames, 1, ky, x or 1)`` float, number of times that each sample was measured; for a weighted mean, the
+        number of averages with the same noise variance. None if each sample was measured once.
     warnings
-        Warnings about its lines.
+        Warnings about the lines of the slice.
     """
 
     kspace: Tensor
@@ -76,22 +76,22 @@ def finish_slice(
     calibration: GriddedSlice | None = None,
     csm: Tensor | None = None,
 ) -> FinishedSlice:
-    """Compress the coils and estimate their sensitivity maps, unless maps are given.
+    """Compress the coils and estimate their sensitivity maps, unless maps are provided.
 
     Parameters
     ----------
     part
         The slice.
     meta
-        Source, slice, geometry.
+        Metadata: source, slice, geometry.
     config
-        Number of virtual coils, and method of the maps.
+        Settings for coil compression and the estimation of coil maps.
     coil_matrix
-        ``(coils, measured coils)`` transform that was applied to k-space; None for the identity.
+        ``(coils, measured coils)`` transform that has been applied to k-space; None for the identity.
     calibration
-        K-space of one frame for the maps; None for the slice itself.
+        K-space of one frame from which the maps are estimated; None to use the slice itself.
     csm
-        ``(coils, y, x)`` maps of the coils of the slice; None estimates them.
+        ``(coils, y, x)`` maps of the coils of the slice; None to estimate them.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def finish_slice(
 
 
 def scale_maps(csm: Tensor) -> Tensor:
-    """Coil maps ``(coils, y, x)`` with a sum of squares of 1 wherever they are not zero; unchanged if they have it."""
+    """Coil maps ``(coils, y, x)``, normalised to a sum of squares of 1 wherever they are not zero."""
     energy = csm.abs().square().sum(-3)
     if bool(((energy - 1).abs() > NORM_TOLERANCE)[energy > 0].any()):
         return csm / energy.sqrt().clamp_min(torch.finfo(energy.dtype).tiny)
@@ -128,7 +128,7 @@ def scale_maps(csm: Tensor) -> Tensor:
 
 
 def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compression) -> str:
-    """Text with the number of virtual coils and the loss of signal."""
+    """Description of the number of virtual coils and the loss of signal energy."""
     scope = " at each position along the readout" if kind == "geometric" else ""
     loss = float(statistics.loss[n_virtual - 1])
     compressed = f"{statistics.n_coils} coils compressed to {n_virtual}{scope}"
@@ -136,7 +136,7 @@ def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compr
 
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:
-    """The matrices of the virtual coils for `transform_coils`, None without compression; and a text on them."""
+    """The matrices of the virtual coils for `transform_coils`, None without compression; and a description of them."""
     n_coils, requested = kspace.shape[-3], config.n_virtual_coils
     if requested is None or n_coils == 1 or (requested != "auto" and requested >= n_coils):
         return None, describe_kept_coils(n_coils, requested)

@@ -1,4 +1,4 @@
-"""Settings of the acquisition, which are stored with a model so that `recon` processes data exactly as in training."""
+"""Acquisition settings, which are stored with a model so that `recon` processes data exactly as in training."""
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal
@@ -125,23 +125,23 @@ class AcquisitionConfig(Config):
         return value
 
     def with_set(self, index: int | None) -> "AcquisitionConfig":
-        """A copy that reads one set of a scan with several; None leaves the choice open."""
+        """A copy that reads one set of a scan with several sets; None leaves the choice open."""
         return self if index is None else self.with_settings([f"select.set={index}"], where="--set-index")
 
     def with_arrays(self, arrays: ArrayOptions) -> "AcquisitionConfig":
-        """A copy in which the description of array files is updated by the options that are set."""
+        """A copy in which the given options replace settings of array files."""
         values = {name: getattr(arrays, name) for name in ArrayOptions.model_fields}
         changed = {name: value for name, value in values.items() if value not in (None, "")}
         return self.model_copy(update={"arrays": self.arrays.model_copy(update=changed)}) if changed else self
 
 
 def select_option(counter: str, value: int) -> str:
-    """The option that selects the readouts with one value of a counter."""
+    """The option that selects the readouts with one value of a counter, as text."""
     return f"--set-index={value}" if counter == "set" else f"--set preprocessing.select.{counter}={value}"
 
 
 def describe_kept_coils(n_coils: int, n_virtual: int | Literal["auto"] | None) -> str:
-    """Why all coils are kept although the settings ask for virtual ones; empty if they do not, or ask for as many."""
+    """Reason why all coils are kept although virtual coils are requested; empty if no compression is requested."""
     if n_virtual == "auto":
         reason = f"fewer would discard more than {AUTO_LOSS:.0%} of the signal energy"
         return f"all {n_coils} coils are kept: {reason}" if n_coils > 1 else ""

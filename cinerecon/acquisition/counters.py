@@ -1,4 +1,4 @@
-"""Slices and frames from the counters of the readouts, checked against the limits in the header."""
+"""Slices and frames from the counters of the readouts, which are checked against the limits in the header."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -16,34 +16,34 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 COUNTERS = ("average", "slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images or averages."""
 TIME = ("phase", "repetition")
-"""The counters that may be time, whose values have no gaps."""
+"""The counters that may represent time, whose values have no gaps."""
 MAX_CLAIM_TB = 1.0
-"""Largest k-space of a valid header [TB]."""
+"""Largest size of k-space that a header may describe [TB]."""
 
 SAME_POSITION_MM = 1e-3
-"""Largest distance of slices at the same position [mm]."""
+"""Largest distance between slices at the same position [mm]."""
 MIN_SPACING_FRACTION = 0.02
-"""Ratio of the distance of adjacent slices to their thickness below which positions are not in mm."""
+"""Ratio of the distance between adjacent slices to their thickness below which positions are not in mm."""
 COMMON_VALUE = 0.5
-"""Smallest ratio of the number of readouts with a value of a counter to the median of all values, of an intact one."""
+"""Smallest number of readouts with one value of a valid counter, relative to the median over all values."""
 MAX_OVERLAP = 1.5
-"""Ratio of slice thickness to the distance of adjacent slices above which it is probably that of all slices."""
+"""Ratio of the slice thickness to the slice distance above which it is probably the thickness of the whole stack."""
 
 
 @dataclass(frozen=True, eq=False)
 class Counters:
-    """Slice and frame of every image readout, both counted from 0.
+    """Slice and frame of each image readout, both counted from 0.
 
     Attributes
     ----------
     slices, frames
-        ``(readouts,)`` slices sorted by position, frames in temporal order.
+        ``(readouts,)``, slices sorted by position, frames in temporal order.
     n_frames
         Number of frames of each slice.
     n_averages
-        Values of the counter `average`.
+        Number of values of the counter ``average``.
     time
-        The counter that is time: ``phase`` or ``repetition``.
+        The counter that represents time: ``phase`` or ``repetition``.
     """
 
     slices: Index
@@ -54,12 +54,12 @@ class Counters:
 
 
 def require_sane_claim(raw: RawScan) -> None:
-    """Refuse a header whose sizes give an impossible amount of k-space.
+    """Refuse a header that describes an impossibly large k-space.
 
     Raises
     ------
     HeaderError
-        If k-space exceeds `MAX_CLAIM_TB`.
+        If the size of k-space exceeds `MAX_CLAIM_TB`.
     """
     claim = max(map(_claimed_samples, raw.header.encodings)) * 8 * (raw.header.receiver_channels or 1)
     if claim > MAX_CLAIM_TB * 1e12:
@@ -72,7 +72,7 @@ def require_sane_claim(raw: RawScan) -> None:
 
 
 def _claimed_samples(encoding: EncodingSpace) -> int:
-    """Number of samples of each channel by the matrix and the limits of an encoding."""
+    """Number of samples of each channel according to the matrix and the limits of an encoding."""
     limits = (encoding.limits[name].maximum for name in COUNTERS if name in encoding.limits)
     return prod(encoding.encoded.matrix) * prod(maximum + 1 for maximum in limits)
 
@@ -80,8 +80,8 @@ def _claimed_samples(encoding: EncodingSpace) -> int:
 def read_counters(image: Readouts, unmeasured: Index, selected: Container[str]) -> Counters:
     """Check the counters of the image readouts and convert them to slices and frames.
 
-    The last frames may consist of the ``unmeasured`` readouts, which contain only zeros. The ranges in the header do
-    not apply to the ``selected`` counters, of which the user chose one value.
+    The last frames may consist of the ``unmeasured`` readouts, which contain only zeros. The limits in the header do
+    not apply to the ``selected`` counters, for which the user chose one value.
 
     Raises
     ------
@@ -109,7 +109,10 @@ def read_counters(image: Readouts, unmeasured: Index, selected: Container[str]) 
 
 
 def require_within_limit(image: Readouts, name: str) -> None:
-    """Check a counter against its limit: an isolated value above it is an error; if all occur, the limit is wrong.
+    """Check a counter against its limit.
+
+    An isolated value above the limit is an error. If all values up to the largest one occur, the limit is wrong, which
+    is a warning.
 
     Raises
     ------
@@ -138,13 +141,13 @@ def require_within_limit(image: Readouts, name: str) -> None:
 
 
 def _is_counted_from_one(numbers: NDArray[np.integer], limit: Limit) -> bool:
-    """Whether a counter without gaps begins at 1 instead of 0, and so exceeds its limit."""
+    """Whether a counter without gaps starts at 1 instead of 0, and therefore exceeds its limit."""
     is_dense = len(numbers) == int(numbers[-1]) - int(numbers[0]) + 1
     return bool(is_dense and limit.minimum == 0 and numbers[0] == 1 and numbers[-1] > limit.maximum)
 
 
 def _is_numbered_otherwise(values: NDArray[np.integer], limit: Limit) -> bool:
-    """Whether a counter has as many values as by its limit, each in a similar number of readouts."""
+    """Whether a counter has as many values as its limit allows, each in a similar number of readouts."""
     counts = np.unique(values, return_counts=True)[1]
     is_common = counts.min() >= COMMON_VALUE * np.median(counts)
     return bool(len(counts) == limit.n_values and is_common)
@@ -160,7 +163,7 @@ def _require_single(image: Readouts, counter: str) -> None:
 
 
 def _time_counter(image: Readouts) -> str:
-    """The counter of the frames: `phase`, gated or not, or `repetition` if `phase` is constant."""
+    """The counter of the frames: ``phase``, gated or not, or ``repetition`` if ``phase`` is constant."""
     phases, repetitions = np.unique(image.counter("phase")), np.unique(image.counter("repetition"))
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
@@ -177,7 +180,7 @@ def _time_counter(image: Readouts) -> str:
 
 
 def _sorted_slices(image: Readouts) -> Index:
-    """Number the slices by their position along the slice direction; their counter is in the order of acquisition."""
+    """Slice numbers by position along the slice direction; the slice counter follows the order of acquisition."""
     values, first, inverse = np.unique(image.counter("slice"), return_index=True, return_inverse=True)
     slices: Index = np.asarray(inverse, np.intp)
     heads = image.heads[first]
@@ -223,7 +226,7 @@ def _ends_in_zeros(image: Readouts, time: str, unmeasured: Index, maximum: int) 
 
 
 def _frames(image: Readouts, time: str, limit: Limit | None, slices: Index) -> tuple[Index, tuple[int, ...]]:
-    """Number the frames from 0, and count them per slice. A slice may end before others do."""
+    """Number the frames from 0, and count them for each slice; slices may have different numbers of frames."""
     values = image.counter(time)
     if limit is not None and _is_counted_from_one(np.unique(values), limit):
         limit = None

@@ -1,8 +1,9 @@
 """Correction of common deviations of files from the ISMRMRD standard.
 
-Deviations such as missing counters, lines counted from 1, or a matrix without oversampling are recognised from the
-readouts. They are corrected with a warning if there is one possible interpretation. If there are several, the scan is
-refused, and the error names the setting that decides. All later steps assume the standard.
+Deviations such as missing counters, lines counted from 1, or a matrix without oversampling are detected from the
+readouts. A deviation with only one possible interpretation is corrected with a warning. If there are several
+interpretations, the scan is refused, and the error names the setting that resolves the ambiguity. All later steps
+assume that the data follow the standard.
 """
 
 from dataclasses import replace
@@ -36,11 +37,11 @@ from cinerecon.io.ismrmrd.raw import RawScan
 
 
 def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, warn: Warn) -> RawScan:
-    """Convert header and counters of a scan to the definitions of the standard.
+    """Convert the header and the counters of a scan to the definitions of the standard.
 
     Returns
     -------
-    The scan, whose header has only the reconstructed encoding; the samples are unchanged.
+    The scan, whose header contains only the reconstructed encoding; the samples are unchanged.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Correction of counters that number parts of one image, and of counters that are missing.
+"""Correction of counters that number parts of one image, and of missing counters.
 
-Heartbeats counted as repetitions are merged, and so are counters that a setting names. If a counter is missing, several
-images have the same line numbers.
+Heartbeats that were numbered as repetitions are merged, and so are the counters that a setting names. A missing counter
+is detected when several images have the same line numbers.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,23 +18,23 @@ from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 MAX_SHARED_FRACTION = 0.5
-"""Largest fraction of lines that several values of a counter share if they are merged as parts of one image."""
+"""Largest fraction of lines that several values of a counter may share to be merged as parts of one image."""
 MAX_PART_FRACTION = 0.75
-"""Largest fraction of the lines of an image that one value of such a counter has."""
+"""Largest fraction of the lines of an image that one value of such a counter may have."""
 
 SAME_POSITION = 0.1
-"""Largest difference of positions [mm] and directions of readouts of one slice."""
+"""Largest difference of positions [mm] and directions between readouts of one slice."""
 
 
 def combine_counters(raw: RawScan, counters: Iterable[str]) -> RawScan:
-    """Set counters to 0 that the settings declare to number parts or averages of one image."""
+    """Set to 0 the counters that the settings declare as numbering parts or averages of one image."""
     for counter in counters:
         raw.heads["idx"][counter] = 0
     return _with_limits(raw, dict.fromkeys(counters))
 
 
 def move_time(raw: RawScan, counter: str) -> RawScan:
-    """Move the counter that the settings declare as time to ``phase``; the previous phases are combined."""
+    """Move the counter that the settings declare as time to ``phase``; the previous phases are merged."""
     if counter == "auto":
         return raw
     idx, limits = raw.heads["idx"], raw.header.encoding.limits
@@ -42,7 +42,7 @@ def move_time(raw: RawScan, counter: str) -> RawScan:
         return combine_counters(raw, ["repetition"])
     limit = limits.get(counter)
     if limit is not None and limit.maximum < idx[counter].max():
-        limit = None  # not the limit of this use of the counter
+        limit = None  # the limit in the header belongs to another use of the counter
     idx["phase"] = idx[counter]
     idx[counter] = 0
     return _with_limits(raw, {"phase": limit, counter: None})
@@ -56,9 +56,10 @@ def _with_limits(raw: RawScan, limits: Mapping[str, Limit | None]) -> RawScan:
 
 
 def merge_segments(readouts: Readouts) -> None:
-    """Merge heartbeats of a segmented cine that were counted as repetitions, or as phases of each repetition.
+    """Merge heartbeats of a segmented cine that were numbered as repetitions, or as phases of each repetition.
 
-    They are parts of one image if no repetition is a complete image: each measures different lines of the same phases.
+    The heartbeats are parts of one image if no repetition is a complete image: each measures different lines of the
+    same cardiac phases.
     """
     n_values = {name: readouts.n_values(name) for name in ("phase", "repetition")}
     if min(n_values.values()) == 1:
@@ -74,7 +75,7 @@ def merge_segments(readouts: Readouts) -> None:
 
 
 def merge_slices(readouts: Readouts) -> Readouts:
-    """Merge parts of one slice that were counted as slices: all have one position, each has different lines.
+    """Merge parts of one slice that were numbered as slices: all have the same position and each has different lines.
 
     Returns the readouts with the corrected limit of the counter.
     """
@@ -97,7 +98,7 @@ def _is_one_frame(readouts: Readouts) -> bool:
 
 
 def _slices_as_frames(readouts: Readouts, n_slices: int) -> Readouts:
-    """Read slices of one frame each at one position as frames, if the header has as many phases or repetitions."""
+    """Interpret single-frame slices at one position as frames, if the header has as many phases or repetitions."""
     what = f"{n_slices} slices have the same position, and each has one frame"
     limits = readouts.encoding.limits
     for name in ("phase", "repetition"):
@@ -109,7 +110,7 @@ def _slices_as_frames(readouts: Readouts, n_slices: int) -> Readouts:
 
 
 def require_whole_images(readouts: Readouts, counter: str) -> None:
-    """Check that each set or contrast is a complete image, and not a part of one with other lines.
+    """Check that each set or contrast is a complete image rather than a part of one with other lines.
 
     Raises
     ------
@@ -129,7 +130,7 @@ def require_whole_images(readouts: Readouts, counter: str) -> None:
 def _are_parts(readouts: Readouts, segments: str, images: tuple[str, ...]) -> bool:
     """Whether the lines of an image are distributed over the values of a counter, with few lines in several of them."""
     values = np.unique(readouts.counter(segments))
-    if len(values) != values[-1] - values[0] + 1:  # with a gap, some values are damaged
+    if len(values) != values[-1] - values[0] + 1:  # a gap in the values means that some are corrupted
         return False
     others = (name for name in ("contrast", "set", "average", *images) if name != segments)
     keys = [readouts.counter(name) for name in others]
@@ -149,14 +150,14 @@ def _most_lines(keys: list[NDArray[np.int64]]) -> int:
 
 
 COMPLETE_FRACTION = 0.95
-"""Smallest fraction of lines that were measured as often as the header declares; a few may have been lost."""
+"""Smallest fraction of lines that were measured as often as the header states; a few readouts may have been lost."""
 REPEATED_FRACTION = 0.5
 """Smallest fraction of repeated lines that indicates a missing counter."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Repeats:
-    """Number of measurements of each line of each image, ``(lines,)``, and their order in time, ``(readouts,)``."""
+    """Number of measurements of each line of each image, ``(lines,)``, and their temporal order, ``(readouts,)``."""
 
     counts: Index
     order: Index
@@ -168,15 +169,15 @@ class _Repeats:
 
 
 def restore_counter(readouts: Readouts, config: AcquisitionConfig) -> None:
-    """Write the counter that distinguishes repeated measurements of the lines.
+    """Restore the counter that distinguishes repeated measurements of the lines.
 
-    If a counter has several values in the header but a single one in the readouts, and every line was measured that
+    If a counter has several values in the header but a single value in the readouts, and every line was measured that
     many times, the measurements are numbered in temporal order.
 
     Raises
     ------
     UnsupportedError
-        If lines were measured several times and it is not clear which counter is missing, or there is only one frame.
+        If lines were measured several times and the missing counter is ambiguous, or the scan has only one frame.
     """
     if config.repeats == "average":
         return
@@ -191,7 +192,7 @@ def restore_counter(readouts: Readouts, config: AcquisitionConfig) -> None:
 
 
 def _restore_by_header(readouts: Readouts, repeats: _Repeats) -> None:
-    """Write the counter whose number of values in the header is the number of measurements of each line."""
+    """Restore the counter whose number of values in the header equals the number of measurements of each line."""
     missing, idx = _missing_counters(readouts), readouts.raw.heads["idx"]
     complete = [name for name, n in missing.items() if (repeats.counts == n).mean() >= COMPLETE_FRACTION]
     if len(complete) == 1:
@@ -217,7 +218,7 @@ def _restore_by_header(readouts: Readouts, repeats: _Repeats) -> None:
 def _count_repeats(readouts: Readouts, extra: str = "", *, without: str = "") -> _Repeats:
     """Count the readouts of each line with equal counters, and order them by their time stamps.
 
-    The counters are those that distinguish images, plus ``extra`` and minus ``without`` if named.
+    The compared counters are those that distinguish images, plus ``extra`` and minus ``without`` if these are given.
     """
     stamps, extras = readouts.raw.heads["acquisition_time_stamp"][readouts.rows], [extra] if extra else []
     names = (name for name in (*COUNTERS, "kspace_encode_step_1", *extras) if name != without)
@@ -230,7 +231,7 @@ def _count_repeats(readouts: Readouts, extra: str = "", *, without: str = "") ->
 
 
 def _missing_counters(readouts: Readouts) -> dict[str, int]:
-    """Counters with one value in the data but several in the header, with the number of values."""
+    """Counters with one value in the data but several in the header, with the number of values in the header."""
     limits = readouts.encoding.limits
     n_values = {name: limits[name].n_values for name in COUNTERS if name in limits}
     return {name: n for name, n in n_values.items() if n > 1 and readouts.n_values(name) == 1}
@@ -256,10 +257,10 @@ def _not_clear(where: str, repeats: _Repeats, missing: dict[str, int]) -> Unsupp
 
 
 def _require_frames(readouts: Readouts) -> None:
-    """Check that a scan of one frame has no repeated lines, since the repeats are most likely its frames.
+    """Check that a scan of one frame has no repeated lines, since the repeats are probably its frames.
 
-    In an undersampled cine whose frames are not counted, only the central lines are repeated, once in each frame. Lines
-    that are measured twice may be averages.
+    In an undersampled cine whose frames are not numbered, only the central lines are repeated, once in each frame.
+    Lines that were measured twice may be averages.
     """
     repeats = _count_repeats(readouts, without="average")
     counts = repeats.counts
@@ -278,9 +279,9 @@ def _require_frames(readouts: Readouts) -> None:
 
 
 def _numbers_repeats(readouts: Readouts, name: str, most: int) -> bool:
-    """Whether a counter has a value for each of at most ``most`` measurements of a line, as frames would have it."""
+    """Whether a counter has a value for each of at most ``most`` measurements of a line, as a frame counter would."""
     n_values = readouts.n_values(name)
     if n_values <= most:
         return n_values == most
     repeats = _count_repeats(readouts) if name == "average" else _count_repeats(readouts, name, without="average")
-    return int(repeats.counts.max()) == 1  # undersampled frames, of which each has other lines
+    return int(repeats.counts.max()) == 1  # undersampled frames have different lines

@@ -1,4 +1,4 @@
-"""Correction of the sample at the centre of k-space, which headers lack or which contradicts the echo."""
+"""Correction of the sample at the centre of k-space if the header lacks it or if it contradicts the echo."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,21 +8,22 @@ from cinerecon.errors import ConfigError, HeaderError
 from cinerecon.io.ismrmrd.raw import REVERSE, Heads, has_flag
 
 N_ECHO_PROBES = 16
-"""Number of readouts, those with the largest samples, that determine the position of the echo."""
+"""Number of readouts with the largest samples from which the position of the echo is determined."""
 ECHO_TOLERANCE = 1 / 8
-"""Largest distance of echo and centre of k-space as fraction of the readout; field inhomogeneity shifts the echo."""
+"""Largest distance between echo and centre of k-space, as a fraction of the readout; field inhomogeneity shifts the
+echo."""
 LARGEST_GAP, ASYMMETRY = 2, 4
-"""Columns between an asymmetric readout and the nearer edge of the matrix up to which its centre is probably wrong, and
-smallest ratio of the columns that are missing at the other edge."""
+"""Number of columns between an asymmetric readout and the nearer edge of the matrix up to which its centre is probably
+wrong, and smallest ratio of the number of columns missing at the other edge to this number."""
 
 
 def set_echo_centre(readouts: Readouts, centre: int) -> None:
-    """Set the centre of all readouts to the one that the user gives.
+    """Set the centre of all readouts to the requested sample.
 
     Raises
     ------
     ConfigError
-        If it is not a sample of the readouts.
+        If the readouts do not contain this sample.
     """
     n_samples = int(readouts.heads["number_of_samples"].min())
     if centre >= n_samples:
@@ -34,12 +35,12 @@ def set_echo_centre(readouts: Readouts, centre: int) -> None:
 def require_echo_in_middle(readouts: Readouts) -> None:
     """Refuse asymmetric echoes whose ``center_sample`` is the middle of the readout.
 
-    They would be taken for symmetric readouts of a zero-filled matrix, of lower resolution.
+    They would be interpreted as symmetric readouts of a zero-filled matrix, with lower resolution.
 
     Raises
     ------
     HeaderError
-        If the echo is nearer to where that of an asymmetric readout would be, which reaches one edge of the matrix.
+        If the echo is closer to the position expected for an asymmetric readout that reaches one edge of the matrix.
     """
     heads, kx = readouts.heads, readouts.encoding.encoded.matrix[0]
     whole = readouts.where((heads["discard_pre"] == 0) & (heads["discard_post"] == 0))
@@ -64,21 +65,21 @@ def _length_and_centre(readouts: Readouts) -> tuple[int, int]:
 
 
 def _describe_echo(length: int, claimed: int, peak: int, by_data: int) -> tuple[str, str]:
-    """What is wrong if the echo is far from ``center_sample``, and a hint."""
+    """Description of an echo far from ``center_sample``, and a hint."""
     what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
     hint = f"--set preprocessing.center_sample={by_data} follows the data, center_sample={claimed} the header"
     return what, hint
 
 
 def correct_echo_centre(readouts: Readouts) -> None:
-    """Set ``center_sample`` if it is missing, or impossible for a readout of all columns.
+    """Set ``center_sample`` if it is missing, or impossible for a readout that covers all columns.
 
-    The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter one is its echo.
+    The centre of a readout as long as encodedSpace x is its middle. The centre of a shorter readout is its echo.
 
     Raises
     ------
     HeaderError
-        If the echo is far from the centre in the header.
+        If the echo is far from the centre given in the header.
     """
     heads, centre = readouts.heads, readouts.raw.heads["center_sample"]
     kx = readouts.encoding.encoded.matrix[0]
@@ -94,7 +95,7 @@ def correct_echo_centre(readouts: Readouts) -> None:
 
 
 def _count_reversed_forward(readouts: Readouts, kx: int) -> None:
-    """Convert ``center_sample`` of reversed readouts to the order of forward ones, if it counts samples as stored."""
+    """Convert ``center_sample`` of reversed readouts to forward order if it is counted in storage order."""
     is_reverse = has_flag(readouts.heads, REVERSE)
     for _, alike in readouts.where(is_reverse).groups("number_of_samples", "center_sample"):
         length, claimed = _length_and_centre(alike)
@@ -113,7 +114,7 @@ def _count_reversed_forward(readouts: Readouts, kx: int) -> None:
 
 
 def _checked_centre(readouts: Readouts, kx: int) -> int:
-    """The centre of readouts of equal length and equal ``center_sample``."""
+    """The centre of readouts with equal length and equal ``center_sample``."""
     length, claimed = _length_and_centre(readouts)
     heads, warn = readouts.heads, readouts.warn
     if heads["discard_pre"].any() or heads["discard_post"].any():
@@ -142,7 +143,7 @@ def _checked_centre(readouts: Readouts, kx: int) -> int:
 
 
 def _compare_with_edges(readouts: Readouts, kx: int) -> None:
-    """Report a centre with which an asymmetric readout nearly reaches an edge of the matrix: it should reach it."""
+    """Report a centre that places an asymmetric readout just short of an edge of the matrix, which it should reach."""
     length, claimed = _length_and_centre(readouts)
     before = kx // 2 - claimed
     after = kx - before - length
@@ -161,7 +162,7 @@ def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
     channels = raw.heads["active_channels"]
     rows = rows[channels[rows] == channels[rows[0]]]
     amplitude = raw.amplitude[rows]
-    amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused when its slice is read
+    amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused later, when the slice is read
     strongest = np.sort(rows[np.argsort(amplitude, kind="stable")[-N_ECHO_PROBES:]])
     power = _power(raw.unspoiled_samples(strongest), raw.heads[strongest])
     around = power[max(claimed - 3, 0) : claimed + 4].max()
@@ -169,7 +170,7 @@ def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
 
 
 def _power(samples: NDArray[np.complex64], heads: Heads) -> NDArray[np.float64]:
-    """Median fraction of the power of a readout in each sample, in the forward direction, ``(samples,)``."""
+    """Median fraction of the energy of a readout in each sample, in forward order, ``(samples,)``."""
     power = (np.abs(samples.astype(np.complex128)) ** 2).sum(1)
     is_reverse = has_flag(heads, REVERSE)
     power[is_reverse] = power[is_reverse, ::-1]

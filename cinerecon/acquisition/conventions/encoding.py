@@ -2,10 +2,10 @@
 
 The following deviations of files from the ISMRMRD standard are corrected:
 
-- The header describes a grid that was not measured: several partitions of a 2-D scan, a matrix without the readout
+- The header describes a grid that was not measured: several partitions for a 2-D scan, a matrix without the readout
   oversampling, or the zero-filled matrix of the image.
 - Samples that were not measured are stored as zeros at the ends of readouts (asymmetric echoes, zero-filled matrices).
-- Line numbers begin at 1, as MATLAB programs write them, or are counted from the centre.
+- Line numbers start at 1, as in files written by MATLAB programs, or are counted from the centre.
 """
 
 from dataclasses import replace
@@ -19,15 +19,15 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Index, has_flag
 
 LARGEST_UNDECLARED_OVERSAMPLING = 4
-"""Largest ratio of the readout length to a matrix that omits the oversampling."""
+"""Largest ratio of the readout length to a matrix without the readout oversampling."""
 MEASURED_PART = 0.9
-"""Ratio of the length of symmetric readouts to the matrix below which the matrix counts as zero-filled."""
+"""Ratio of the length of symmetric readouts to the matrix size below which the matrix is treated as zero-filled."""
 
 
 def correct_encoded_space(readouts: Readouts, zeros: tuple[Index, Index]) -> Readouts:
-    """Replace the encoded grid by the one on which the readouts were measured.
+    """Replace the encoded grid with the grid on which the readouts were measured.
 
-    ``zeros`` are the counts of `zero_samples`.
+    ``zeros`` are the counts returned by `zero_samples`.
 
     Raises
     ------
@@ -46,9 +46,9 @@ def _with_matrix(encoding: EncodingSpace, x: int, y: int, z: int, fov_x_mm: floa
 
 
 def _without_empty_partitions(readouts: Readouts) -> EncodingSpace:
-    """Set encodedSpace z of a 2-D scan to 1, if it is larger, as Pulseq sequences write it.
+    """Set encodedSpace z of a 2-D scan to 1 if it is larger, as in files of Pulseq sequences.
 
-    The number of partitions is taken from the limit of the counter or, if there is none, from the image matrix.
+    The number of partitions is taken from the limit of the counter or, if it has none, from the image matrix.
     """
     encoding = readouts.encoding
     x, y, z = encoding.encoded.matrix
@@ -62,12 +62,12 @@ def _without_empty_partitions(readouts: Readouts) -> EncodingSpace:
 
 
 def _with_oversampling(readouts: Readouts) -> EncodingSpace:
-    """Correct a matrix without oversampling, if the length of the readouts is a multiple of encodedSpace x.
+    """Correct a matrix without oversampling if the length of the readouts is a multiple of encodedSpace x.
 
     An asymmetric echo reaches one edge of the oversampled grid and is truncated on the other side of its centre.
 
-    OpenRecon streams such data: the header has the base resolution, and the readouts are oversampled. The field of
-    view is scaled with the matrix, unless the header has only that of the oversampled readout.
+    OpenRecon streams have this deviation: the header contains the base resolution, and the readouts are oversampled.
+    The field of view is scaled with the matrix, unless the header contains only that of the oversampled readout.
     """
     encoding, heads = readouts.encoding, readouts.heads
     x, y, z = encoding.encoded.matrix
@@ -97,8 +97,8 @@ def _with_oversampling(readouts: Readouts) -> EncodingSpace:
 def _without_zero_filling(readouts: Readouts, zeros: tuple[Index, Index]) -> EncodingSpace:
     """Correct a zero-filled matrix, whose edges the readouts do not reach; the image keeps the measured resolution.
 
-    An asymmetric echo reaches one edge of the matrix. The rows are reduced with the columns if the lines fit and the
-    pixels do not become more anisotropic.
+    An asymmetric echo reaches one edge of the matrix. The number of rows is reduced along with the number of columns if
+    the lines fit and the pixels do not become more anisotropic.
     """
     encoding, heads = readouts.encoding, readouts.heads
     x, y, z = encoding.encoded.matrix
@@ -124,13 +124,13 @@ def _span(readouts: Readouts) -> int:
 
 
 N_ZERO_PROBES = 64
-"""Number of readouts of each kind that are examined."""
+"""Number of readouts of each type that are examined."""
 
 
 def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
     """Count the zero samples at the start and at the end of the readouts, both ``(readouts,)``.
 
-    Samples count if they are zero in all readouts of the same length.
+    Only samples that are zero in all readouts of the same length are counted.
     """
     before, after = np.zeros(len(readouts), np.intp), np.zeros(len(readouts), np.intp)
     is_reverse = has_flag(readouts.heads, REVERSE)
@@ -145,7 +145,7 @@ def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
 
 
 def discard_zero_samples(readouts: Readouts, zeros: tuple[Index, Index]) -> None:
-    """Mark zero samples at the ends of the readouts as discarded, with the fields of the standard."""
+    """Mark zero samples at the ends of the readouts as discarded, in the header fields of the standard."""
     added, heads = 0, readouts.heads
     for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
         added = max(added, int((n - heads[name].astype(np.intp)).max()))
@@ -156,7 +156,7 @@ def discard_zero_samples(readouts: Readouts, zeros: tuple[Index, Index]) -> None
 
 
 def count_lines_from_zero(readouts: Readouts) -> None:
-    """Count lines from 0 that are counted from 1, and exceed limit or grid by one, or from the centre of k-space."""
+    """Renumber lines from 0 if they are counted from 1 and exceed limit or grid by one, or counted from the centre."""
     _count_from_edge(readouts)
     encoding, lines = readouts.encoding, readouts.lines
     first, last, rows, limit = int(lines.min()), int(lines.max()), encoding.encoded.matrix[1], encoding.line_limit
@@ -175,7 +175,7 @@ def count_lines_from_zero(readouts: Readouts) -> None:
 
 
 def _count_from_edge(readouts: Readouts) -> None:
-    """Add the centre to line numbers that are counted from it; negative numbers are stored modulo 65536."""
+    """Add the centre to line numbers that are counted from the centre; negative numbers are stored modulo 65536."""
     heads, encoding = readouts.raw.heads, readouts.encoding
     numbers = heads["idx"]["kspace_encode_step_1"]
     signed = numbers.astype(np.int16)

@@ -11,27 +11,28 @@ from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.raw import Heads, Index
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
-"""Differences below which positions and directions are equal; rounding and table settling are smaller."""
+"""Differences below which positions and directions are treated as equal; rounding and table settling are smaller."""
 MAX_ROTATION = 0.17
-"""Largest change of a direction within a slice, 10 degrees."""
+"""Largest change of a direction within a slice (10 degrees)."""
 MAX_POSITIONS = 128
-"""Largest number of positions that count as slices; more are motion."""
+"""Largest number of positions that are interpreted as slices; a larger number indicates motion."""
 MIN_LINE_FRACTION = 0.5
-"""Smallest ratio of the number of lines at a position to the largest at any position, for a separate slice."""
+"""Smallest number of lines at a position, relative to the largest number at any position, for a separate slice."""
 MIN_REPEAT_RATIO = 1.1
-"""Ratio of all lines to different lines below which the positions are parts of one image."""
+"""Ratio of all lines to different lines below which the positions are interpreted as parts of one image."""
 
 
 def separate_positions(readouts: Readouts, how: str) -> None:
     """Number the slices by position if one value of the slice counter has several positions.
 
-    With ``how`` of ``slices`` each position is a slice, with ``one`` all are one slice; ``auto`` reads positions as
-    slices if each has a full set of lines, and refuses others that are more than half a slice apart.
+    If ``how`` is ``slices``, each position is a slice; if it is ``one``, all positions are one slice. With ``auto``,
+    positions are interpreted as slices if each has a full set of lines, and other positions that are more than half a
+    slice thickness apart are refused.
 
     Raises
     ------
     UnsupportedError
-        If the position moves within a slice.
+        If the position changes within a slice.
     """
     _fill_missing_directions(readouts)
     if how == "one":
@@ -68,7 +69,7 @@ def _by_slice(readouts: Readouts) -> Iterator[tuple[int, Readouts]]:
 
 
 def _fill_missing_directions(readouts: Readouts) -> None:
-    """Copy position and directions to readouts without directions from the one before them in their slice."""
+    """Copy position and directions to readouts without directions from the preceding readout of the same slice."""
     names = ("position", "read_dir", "phase_dir", "slice_dir")
     heads, n_filled = readouts.raw.heads, 0
     for _, own in _by_slice(readouts):
@@ -114,7 +115,7 @@ def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _group_by_position(heads: Heads) -> _Positions:
-    """Group readouts by position, into at most ``MAX_POSITIONS + 1`` groups; one if positions are not finite."""
+    """Group readouts by position into at most ``MAX_POSITIONS + 1`` groups; one group if positions are not finite."""
     position, directions = _geometry(heads)
     if not (np.isfinite(position).all() and np.isfinite(directions).all()):
         return _Positions(position[:1], directions[:1], np.zeros(len(heads), np.intp))
@@ -137,7 +138,7 @@ def _group_by_position(heads: Heads) -> _Positions:
 
 
 def _are_slices(readouts: Readouts, positions: _Positions) -> bool:
-    """Whether each position has a full set of lines, in all frames, that is also measured at the others."""
+    """Whether each position has a full set of lines in all frames that was also measured at the other positions."""
     frames = np.stack([readouts.counter("phase"), readouts.counter("repetition")], 1)
     lines = np.column_stack([frames, readouts.lines])
     n_lines, n_frames = [], []
@@ -152,7 +153,7 @@ def _are_slices(readouts: Readouts, positions: _Positions) -> bool:
 
 
 def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
-    """Check that a slice does not move by more than half its thickness or rotate."""
+    """Check that a slice does not move by more than half its thickness and does not rotate."""
     thickness_mm = readouts.encoding.recon.fov_mm[2]
     position, directions = _geometry(readouts.heads)
     moved = np.linalg.norm(position - position[0], axis=1)
@@ -175,7 +176,7 @@ def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
 
 
 def _clear_counters_of_slices(readouts: Readouts, numbers: Index) -> None:
-    """Set counters to 0 that number the separated slices, one value at each position."""
+    """Set counters to 0 that number the separated slices, with one value at each position."""
     for name in ("repetition", "set", "contrast", "average"):
         pairs = np.unique(np.stack([numbers, readouts.counter(name)], 1), axis=0)
         if len(pairs) == numbers.max() + 1 == len(np.unique(pairs[:, 1])):
@@ -184,7 +185,7 @@ def _clear_counters_of_slices(readouts: Readouts, numbers: Index) -> None:
 
 
 def _renumber(idx: NDArray[np.void], labels: Index, image: Index) -> None:
-    """Write slice numbers without gaps, ordered by the counter and then by position."""
+    """Write consecutive slice numbers, ordered by the counter and then by position."""
     both = np.stack([idx["slice"].astype(np.intp), labels], 1)
     known = np.unique(both[image], axis=0)
     numbers = {tuple(pair): number for number, pair in enumerate(known.tolist())}

@@ -1,8 +1,8 @@
 """Correction of readouts whose oversampling was removed before writing, and of their calibration lines.
 
-Programs that remove the readout oversampling may keep ``center_sample``, the encoded matrix and its field of view of
-the measured readout. The centre is then outside the readout, or the header describes a larger grid than the readouts
-fill.
+Programs that remove the readout oversampling may keep ``center_sample``, the encoded matrix and the encoded field of
+view of the measured readout. The centre is then outside the readout, or the header describes a larger grid than the
+readouts fill.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 ECHO_PART = 1 / 8
-"""Largest distance of the echo from the middle of a readout, as fraction of its length, if the middle is its centre."""
+"""Largest distance between echo and middle of a readout, as a fraction of its length, if the middle is the centre."""
 ANISOTROPY_MARGIN = 0.1
-"""Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square."""
+"""Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square pixel."""
 
 
 def correct_removed_oversampling(readouts: Readouts) -> Readouts:
-    """Correct centre and grid of the readouts if the header describes them before the removal of oversampling."""
+    """Correct centre and grid of the readouts if the header describes them before the removal of the oversampling."""
     heads, warn, encoding = readouts.heads, readouts.warn, readouts.encoding
     lengths, centres = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
     n, centre = int(lengths[0]), int(centres[0])
@@ -57,10 +57,11 @@ def correct_removed_oversampling(readouts: Readouts) -> Readouts:
 
 
 def _is_removed(readouts: Readouts, n: int, factor: int, *, is_proven: bool) -> bool:
-    """Whether readouts are shorter than the matrix because oversampling was removed, and not resolution.
+    """Whether readouts are shorter than the matrix because oversampling, not resolution, was removed.
 
-    The header must have that oversampling, and the pixels must be closer to squares than with the readouts in the
-    middle of the matrix; both interpretations may reduce the rows with the columns if the lines fit.
+    The oversampling must agree with the header, and the pixels must be closer to squares than if the readouts were in
+    the middle of the matrix. Both interpretations may reduce the number of rows along with the columns if the lines
+    fit.
     """
     encoding = readouts.encoding
     fov_x, fov_y, _ = encoding.encoded.fov_mm
@@ -84,7 +85,7 @@ def _has_echo_in_the_middle(readouts: Readouts) -> bool:
 
 
 def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tuple[int, int], int]) -> None:
-    """Set the centre of calibration readouts to that of image readouts of the same length and ``center_sample``.
+    """Set the centre of calibration readouts to that of image readouts with the same length and ``center_sample``.
 
     ``claimed`` is the corrected centre for each length and stored centre of the image readouts.
     """
@@ -95,7 +96,7 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
 
 
 def claimed_centres(readouts: Readouts) -> dict[tuple[int, int], Index]:
-    """The image readouts of each length and stored ``center_sample``, reversed ones excluded."""
+    """The image readouts with each length and stored ``center_sample``, without reversed readouts."""
     heads, rows = readouts.heads, readouts.rows
     kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
     is_forward = ~has_flag(heads, REVERSE)

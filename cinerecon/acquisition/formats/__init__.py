@@ -1,6 +1,6 @@
-"""The file formats of cines, which are recognised by content, and the options that apply to each.
+"""The file formats of cine data, which are recognised by their content, and the options that apply to each.
 
-Readers import PyTorch, and are therefore imported when they are called.
+Readers require PyTorch and are therefore imported only when they are called.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ RAW_SCAN_SETTINGS = (
 
 
 class GriddedFormat(NamedTuple):
-    """A format of k-space on its grid: its name, a function that recognises it, and one that opens a file."""
+    """A format of gridded k-space: its name, a function that recognises it, and a function that opens a file."""
 
     name: str
     has: Callable[[Path], bool]
@@ -55,16 +55,16 @@ GRIDDED_FORMATS = [
     GriddedFormat("a MATLAB file", is_matlab, _open_cmrxrecon),
     GriddedFormat(PLAIN_ARRAY, is_kspace_array, _open_array),
 ]
-"""Formats that are recognised by content. Any other file counts as a raw scan, whose reader reports errors."""
+"""Formats that are recognised by content. Any other file is treated as a raw scan, whose reader reports errors."""
 
 
 def gridded_format(path: Path) -> GriddedFormat | None:
-    """The format of a file of k-space on its grid; None for a raw scan."""
+    """The format of a file of gridded k-space; None for a raw scan."""
     return next((entry for entry in GRIDDED_FORMATS if entry.has(path)), None)
 
 
 def kind_of(path: Path) -> str:
-    """The name of the format of a file, by content."""
+    """The name of the format of a file, determined from its content."""
     entry = gridded_format(path)
     return RAW_SCAN if entry is None else entry.name
 
@@ -75,7 +75,7 @@ def require_cine(path: Path) -> None:
     Raises
     ------
     FileError
-        If it is missing, or `open_scan` cannot read its format.
+        If the file is missing, or its format is not supported by `open_scan`.
     """
     if not path.is_file() or gridded_format(path) is None:
         require_raw_scan(path)
@@ -90,12 +90,12 @@ def require_options(
     dataset: str | None = None,
     measurement: int | None = None,
 ) -> None:
-    """Refuse options that apply to another kind of file; parameters as for `open_scan`.
+    """Refuse options that apply to another file format. Parameters are those of `open_scan`.
 
     Raises
     ------
     ConfigError
-        If there is such an option; the error names the first.
+        If such an option is set; the error names the first one.
     """
     defaults = AcquisitionConfig()
     changed = next((name for name, value in config.arrays if value != getattr(defaults.arrays, name)), None)

@@ -1,4 +1,4 @@
-"""Sampling pattern and coil maps of k-space in a plain array, from the same archive or from separate files."""
+"""Sampling mask and coil maps of k-space in a plain array, from the same archive or from separate files."""
 
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
 
 MAX_ZERO_FRACTION = 0.01
-"""Largest fraction of zeros in sampled lines and columns that count as measured."""
+"""Largest fraction of zeros in sampled lines and columns that are treated as measured."""
 
 
 def files_of(text: str | None) -> tuple[Path, ...]:
-    """The files that the text of the option --maps or --pattern names."""
+    """The files given in the value of the option --maps or --pattern."""
     if text is None:
         return ()
     mask = MaskFile.parse(text)
@@ -35,10 +35,10 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
     Parameters
     ----------
     array
-        K-space, which may have its mask in the same archive.
+        K-space, possibly with its mask in the same archive.
     text
-        The file of the pattern; None for that of the archive. Without either, samples that are zero in all coils count
-        as not measured.
+        The file of the sampling mask; None for the mask in the archive. If neither exists, samples that are zero in all
+        coils are treated as not measured.
     kspace
         ``(frames, coils, ky, kx)``
     number
@@ -47,9 +47,9 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
     Raises
     ------
     FileError, DataError
-        If the file is missing, or holds other numbers than 0 and 1.
+        If the file is missing, or contains values other than 0 and 1.
     ConfigError, ShapeError
-        If the pattern does not fit k-space.
+        If the mask does not match k-space.
     """
     has_signal = (kspace != 0).any(1, keepdim=True)
     pattern = _read_given_pattern(array, text, number)
@@ -64,7 +64,7 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
 
 
 def _without_few_zeros(has_signal: Tensor) -> Tensor:
-    """All points on lines and columns with samples if few of them are zero, otherwise only the points with samples."""
+    """All points on lines and columns with samples if few of them are zero, otherwise only the nonzero points."""
     lines, columns = has_signal.any(-1, keepdim=True), has_signal.any(2, keepdim=True).any(0, keepdim=True)
     block = lines & columns
     if int((block & ~has_signal).sum()) > MAX_ZERO_FRACTION * int(block.sum()):
@@ -73,7 +73,7 @@ def _without_few_zeros(has_signal: Tensor) -> Tensor:
 
 
 def _read_given_pattern(array: KspaceArray, text: str | None, number: int) -> NDArray[np.bool_] | None:
-    """The mask of the option, otherwise of the archive, ``(frames, 1, ky, kx or 1)``; None without either."""
+    """The mask of the option or, if not given, of the archive, ``(frames, 1, ky, kx or 1)``; None if neither exists."""
     _, frames, _, ky, kx = array.shape
     if text is not None and is_cfl(Path(text)):
         values: NDArray[Any] = open_cfl(Path(text))
@@ -96,7 +96,7 @@ def _read_given_pattern(array: KspaceArray, text: str | None, number: int) -> ND
 
 
 def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, where: str) -> NDArray[Any]:
-    """One slice of an array with the axes of k-space, ``(frames, coils, ky, kx)``, some of them of length 1."""
+    """One slice of an array with the axes of k-space, ``(frames, coils, ky, kx)``, some of length 1."""
     shape = array.values.shape
     padded = values.reshape((1,) * (len(shape) - values.ndim) + values.shape)
     axes = tuple(SINGLE if a == PARTS and padded.shape[i] == 1 else a for i, a in enumerate(array.axes[: padded.ndim]))
@@ -109,14 +109,14 @@ def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, w
 
 
 def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor | None, list[str]]:
-    """The given coil maps of a slice, ``(coils, y, x)`` scaled to unit norm, or None without any; and warnings.
+    """The given coil maps of a slice, ``(coils, y, x)`` normalised, or None if there are none; and warnings.
 
     Parameters
     ----------
     array
-        K-space, which may have its maps in the same archive.
+        K-space, possibly with its maps in the same archive.
     text
-        The file of the maps; None for those of the archive.
+        The file of the maps; None for the maps in the archive.
     kspace
         ``(frames, coils, ky, kx)`` on the grid of the image.
     number
@@ -127,7 +127,7 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
     FileError, DataError
         If the file cannot be read, or the maps are zero or not finite.
     ShapeError
-        If they fit neither the image nor the stored readouts.
+        If the maps match neither the image nor the stored readouts.
     """
     stored = array.extras.get("csm") if text is None else None
     if text is None and stored is None:

@@ -34,7 +34,7 @@ from cinerecon.io.recognise import first_bytes
 
 @dataclass(frozen=True, eq=False)
 class ArrayMeta:
-    """Metadata of a scan from its array file or the user; None if unknown.
+    """Metadata of a scan from its array file or from the user; None if unknown.
 
     Attributes
     ----------
@@ -43,9 +43,9 @@ class ArrayMeta:
     slice_thickness_mm
         Thickness of the slices [mm].
     frame_times_ms
-        Time of each frame since the first [ms].
+        Time of each frame relative to the first [ms].
     oversampling
-        Columns of k-space per column of the image.
+        Number of columns of k-space per column of the image.
     """
 
     pixel_size_mm: tuple[float, float] | None = None
@@ -54,7 +54,7 @@ class ArrayMeta:
     oversampling: float | None = None
 
     def missing(self) -> Iterator[str]:
-        """Warnings about what is unknown."""
+        """Warnings about unknown metadata."""
         if self.pixel_size_mm is None:
             yield "the array has no pixel size: 1 mm is assumed (--pixel-size)"
         if self.frame_times_ms is None:
@@ -66,10 +66,10 @@ class ArrayMeta:
 
 @dataclass(frozen=True, eq=False)
 class ArraySource(GridSource):
-    """K-space of an array file; its slices are read one at a time.
+    """K-space of an array file, whose slices are read one at a time.
 
-    The image is the centred inverse Fourier transform of k-space, or with ``transform=fft`` the forward transform. The
-    file holds no noise and no position: coils are not whitened, and images have no orientation.
+    The image is the centred inverse Fourier transform of k-space or, with ``transform=fft``, the forward transform. The
+    file contains neither noise readouts nor positions: coils are not whitened, and images have no orientation.
     """
 
     order_hint = "use --axes to name the axes in order"
@@ -80,7 +80,7 @@ class ArraySource(GridSource):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The array, and the files of its maps and its sampling pattern."""
+        """The array file, and the files of its maps and its sampling mask."""
         options = self.config.arrays
         return (*super().files, *files_of(options.maps), *files_of(options.pattern))
 
@@ -91,7 +91,7 @@ class ArraySource(GridSource):
 
     @property
     def n_copies(self) -> float:
-        """See `SliceSize`; the samples are mapped into memory."""
+        """See `SliceSize`; the samples are memory-mapped."""
         kx = self.stored.shape[-1]
         return 0.25 if self.n_columns == kx else kx / self.n_columns
 
@@ -101,10 +101,8 @@ class ArraySource(GridSource):
         Raises
         ------
         DataError
-            If the slice does not exist, its samples are zero or not finite, k-space is not centred, or its axes
-            seem to be exchanged.
-        ConfigError, ShapeError
-            If pattern or maps do not fit it.
+            If the slice does not exist, its samples are zero or not finite, k-space is not centred, or its axes appear
+            to be exchanged.
         """
         kspace, where = self.read_stored(number), f"{self.path}, slice {number}"
         claimed, warnings = read_pattern(self.stored, self.config.arrays.pattern, kspace, number)
@@ -120,7 +118,7 @@ class ArraySource(GridSource):
         return replace(finished, data=attach_reference(finished.data))
 
     def _meta_of(self, number: int, frames: list[int], warnings: list[str]) -> CineMeta:
-        """Metadata of a slice, with warnings about what is unknown."""
+        """Metadata of a slice, with warnings about unknown values."""
         meta = self.meta
         times = () if meta.frame_times_ms is None else tuple(meta.frame_times_ms[frame] for frame in frames)
         noise = ["no noise readouts: coils are not whitened"] if self.config.whiten else []
@@ -143,9 +141,9 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
     Raises
     ------
     FileError, DataError
-        If the file cannot be read, does not hold k-space, or exceeds the memory limit.
+        If the file cannot be read, does not contain k-space, or exceeds the memory limit.
     ConfigError
-        If its axes are not named, or another description is invalid.
+        If its axes are not specified, or another description is invalid.
     """
     for file in (*files_of(config.arrays.maps), *files_of(config.arrays.pattern)):
         first_bytes(file)
@@ -156,7 +154,7 @@ def open_array(path: Path, config: AcquisitionConfig) -> ArraySource:
 
 
 def _describe(array: KspaceArray, config: AcquisitionConfig) -> ArrayMeta:
-    """The metadata given by the options, completed by those in the file."""
+    """The metadata from the options, completed with the metadata in the file."""
     options, n_frames = config.arrays, array.shape[1]
     thickness = _numbers(array, "slice_thickness_mm", (1,))
     factor = _as_tuple(options.oversampling) or _numbers(array, "oversampling", (1,))
@@ -182,7 +180,7 @@ def _as_tuple(value: float | None) -> tuple[float, ...] | None:
 
 
 def _numbers(array: KspaceArray, name: str, lengths: tuple[int, ...]) -> tuple[float, ...] | None:
-    """Positive finite numbers of an archive, or times from 0; None if it does not have them."""
+    """Positive finite numbers, or times from 0, from an archive; None if it does not contain them."""
     stored = array.extras.get(name)
     if stored is None:
         return None
@@ -197,7 +195,7 @@ def _numbers(array: KspaceArray, name: str, lengths: tuple[int, ...]) -> tuple[f
 
 
 def _mirrored(kspace: Tensor) -> Tensor:
-    """K-space or a mask ``(..., ky, kx)`` mirrored about its centre."""
+    """K-space or a mask, ``(..., ky, kx)``, mirrored about its centre."""
     for dim in (-2, -1):
         kspace = kspace.index_select(dim, torch.from_numpy(mirrored_indices(kspace.shape[dim])))
     return kspace

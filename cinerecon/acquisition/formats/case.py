@@ -11,7 +11,7 @@ from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.io.case import CaseFile, read_case
 
 SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampling")
-"""The settings of the acquisition that determine the stored arrays."""
+"""The acquisition settings that determine the stored arrays."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CaseSource(CineSource):
 
     @property
     def n_slices(self) -> int:
-        """One: a case holds one slice."""
+        """Number of slices; a case contains one."""
         return 1
 
     @property
@@ -36,17 +36,17 @@ class CaseSource(CineSource):
 
     @property
     def subject(self) -> str:
-        """The pseudonym of the subject, as determined in the preparation."""
+        """The pseudonym of the subject, as determined during preparation."""
         return str(self._attributes.get("subject", ""))
 
     @property
     def derived_from(self) -> str:
-        """SHA-256 of the file that the case was prepared from; empty if it is not recorded."""
+        """SHA-256 of the file from which the case was prepared; empty if it was not recorded."""
         return str(self._attributes.get("source_sha256", ""))
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """The marks of the preparation."""
+        """The marks assigned during preparation."""
         return tuple(self._attributes.get("marks", ()))
 
     def size_of(self, number: int) -> SliceSize:  # noqa: ARG002
@@ -56,12 +56,12 @@ class CaseSource(CineSource):
         return SliceSize(n_frames, n_coils, ky, kx, n_copies=0.25)
 
     def read_timed(self, number: int) -> FinishedSlice:
-        """Read the case with coil maps of unit norm, and without masked samples that are zero in k-space.
+        """Read the case with normalised coil maps, and exclude masked samples that are zero in k-space.
 
         Raises
         ------
         FileError, DataError, ShapeError
-            As `read_case`, and if the number is not 0.
+            See `read_case`; also raised if ``number`` is not 0.
         """
         self.require_slice(number)
         data = keep_measured(read_case(self.path)).with_warnings(*self._differences())
@@ -78,7 +78,7 @@ class CaseSource(CineSource):
             return case.attributes
 
     def _differences(self) -> list[str]:
-        """A warning if the case was prepared with other settings than the requested ones."""
+        """A warning if the case was prepared with settings that differ from the requested ones."""
         prepared, requested = self._attributes.get("intake"), self.config.model_dump()
         if not isinstance(prepared, dict):
             return []

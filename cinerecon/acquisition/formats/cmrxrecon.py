@@ -21,15 +21,15 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import block_of_lines
 
 MIN_CORRELATION = 0.7
-"""Correlation of a slice with its fully sampled twin below which the twin belongs to another scan."""
+"""Correlation of a slice with its fully sampled counterpart below which the two belong to different scans."""
 
 
 @dataclass(frozen=True, eq=False)
 class CmrxreconSource(GridSource):
-    """A k-space file of a CMRxRecon challenge; its slices are read one at a time.
+    """A k-space file of a CMRxRecon challenge, whose slices are read one at a time.
 
-    Images are the centred inverse transform of k-space. The files hold neither noise nor position: coils are not
-    whitened, and images have no orientation.
+    Images are the centred inverse transform of k-space. The files contain neither noise readouts nor positions: coils
+    are not whitened, and images have no orientation.
     """
 
     order_hint = "the order in MATLAB is (kx, ky, coils, slices, frames): see permute"
@@ -39,7 +39,7 @@ class CmrxreconSource(GridSource):
 
     @property
     def subject(self) -> str:
-        """The subject number of the archive, with its set and scanner."""
+        """The subject number of the archive, with its subset and scanner."""
         return subject_of(self.path) or ""
 
     @property
@@ -49,19 +49,19 @@ class CmrxreconSource(GridSource):
 
     @property
     def n_copies(self) -> float:
-        """See `SliceSize`; the fully sampled twin is read, too."""
+        """See `SliceSize`; the fully sampled counterpart is read as well."""
         return 1.0 if self._twin is None else 2.0
 
     def read_timed(self, number: int) -> FinishedSlice:
-        """Read one slice with coil maps, and with the truth if the archive holds the fully sampled twin.
+        """Read one slice with coil maps, and with a reference if the archive contains the fully sampled counterpart.
 
         Raises
         ------
         FileError
-            If a file is damaged, or the mask missing.
+            If a file is damaged, or the mask is missing.
         DataError
-            If the slice does not exist or is empty, frames between others are empty, samples are outside the mask,
-            or the axes of time and slices are exchanged.
+            If the slice does not exist or is empty, frames between others are empty, samples are outside the mask, or
+            the axes of time and slices are exchanged.
         """
         kspace, where = self.read_stored(number), f"{self.path}, slice {number}"
         part, frames = self.keep_measured(kspace, self._claimed(kspace, where), where)
@@ -76,7 +76,7 @@ class CmrxreconSource(GridSource):
         return twin if twin is not None and twin.shape == self.stored.shape else None
 
     def _claimed(self, kspace: Tensor, where: str) -> Tensor | None:
-        """The mask of the file, which must cover all samples; None if all of k-space counts as measured."""
+        """The mask of the file, which must contain all samples; None if all of k-space is treated as measured."""
         stored = self.stored.read_mask()
         if stored is None:
             return None
@@ -87,7 +87,7 @@ class CmrxreconSource(GridSource):
         return mask
 
     def _truth(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
-        """The image of the fully sampled twin, combined with the maps of the slice; None if there is none; warnings."""
+        """The reference from the fully sampled counterpart, combined with the maps of the slice; and warnings."""
         if self._twin is None:
             return None, []
         data = finished.data

@@ -1,4 +1,4 @@
-"""K-space that is stored on its grid: the base class of prepared arrays and files of challenges."""
+"""K-space that is stored on its grid: the base class for plain arrays and files of challenges."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
@@ -30,16 +30,16 @@ from cinerecon.physics.fourier import crop_frames
 
 
 class StoredKspace(Protocol):
-    """An opened file of k-space on its grid."""
+    """An opened file of gridded k-space."""
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of the file."""
         ...
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files that belong to it."""
+        """All files from which the data are read."""
         ...
 
     @property
@@ -54,19 +54,19 @@ class StoredKspace(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class GridSource(CineSource):
-    """A file of k-space that is stored on its grid, with the settings of its processing."""
+    """A file of gridded k-space, with the settings of its processing."""
 
     order_hint: ClassVar[str]
-    """How the order of the axes is corrected, for an error."""
+    """Hint on how to correct the order of the axes, for error messages."""
     coils_hint: ClassVar[str]
-    """How slices are read as coils or frames, for an error."""
+    """Hint on how to read slices as coils or frames, for error messages."""
 
     config: AcquisitionConfig
     stored: StoredKspace
 
     @property
     def path(self) -> Path:
-        """The file of k-space."""
+        """The path of the k-space file."""
         return self.stored.path
 
     @property
@@ -82,7 +82,7 @@ class GridSource(CineSource):
     @property
     @abstractmethod
     def oversampling(self) -> float | None:
-        """Columns of k-space per column of the image; None if unknown."""
+        """Number of columns of k-space per column of the image; None if unknown."""
 
     @property
     @abstractmethod
@@ -91,7 +91,7 @@ class GridSource(CineSource):
 
     @property
     def n_columns(self) -> int:
-        """Columns of the image, without readout oversampling if it is known and to be removed."""
+        """Number of columns of the image, without readout oversampling if it is known and is to be removed."""
         kx = self.stored.shape[-1]
         factor = self.oversampling if self.config.remove_oversampling else None
         return kx if factor is None or factor <= 1 else max(round(kx / factor), 1)
@@ -150,21 +150,21 @@ class GridSource(CineSource):
         return has_exchanged_frames(n_slices, n_frames, (ky, self.n_columns), self.stored.read_slice)
 
     def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
-        """The measured k-space, without readout oversampling; and its frames.
+        """The measured k-space without readout oversampling, and the indices of its frames.
 
         Parameters
         ----------
         kspace, claimed
-            ``(frames, coils, ky, kx)``, which is changed, and the mask in the file, ``(frames, 1, ky, kx or 1)``; None
-            if all of k-space counts as measured.
+            ``(frames, coils, ky, kx)``, which is modified in place, and the mask in the file, ``(frames, 1, ky, kx or
+            1)``; None if all of k-space is treated as measured.
         where
-            File and slice, for errors.
+            File and slice, for error messages.
 
         Raises
         ------
         DataError
-            If frames between others are empty, or fewer than two are left; if the array holds images or is not centred;
-            if axes seem to be exchanged.
+            If frames between others are empty or fewer than two remain, the array contains images or is not centred, or
+            axes appear to be exchanged.
         """
         points = kspace.new_ones(len(kspace), 1, kspace.shape[-2], 1, dtype=torch.bool) if claimed is None else claimed
         stored = StoredSlice(kspace, points, where, self.order_hint)

@@ -1,4 +1,4 @@
-"""Gating: frames from the times of readouts and R waves, for scans whose counters do not number the final frames."""
+"""Gating: frames from readout times and R waves, for scans whose counters do not number the final frames."""
 
 from cinerecon.acquisition.gating.gate import Gating, plan_gating
 from cinerecon.acquisition.gating.report import GatingReport

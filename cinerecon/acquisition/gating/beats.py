@@ -13,21 +13,21 @@ Numbers = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 SAME_BEAT_MS = 100.0
-"""Largest difference between the R waves to which readouts of one beat refer [ms]."""
+"""Largest difference between the R waves that the readouts of one beat refer to [ms]."""
 MIN_READOUTS_FRACTION = 0.05
-"""Ratio of the number of readouts of a beat to the median below which their time stamps are damaged."""
+"""Number of readouts of a beat, relative to the median, below which their time stamps are considered damaged."""
 PAUSE_RATIO = 1.75
-"""Ratio of an interval to the previous one from which it is the pause after an ectopic beat. Respiratory variation
-of 25 % remains below it; a beat that comes after 70 % of an interval gives 1.86."""
+"""Ratio of an interval to the preceding one from which it is considered the pause after an ectopic beat. Respiratory
+variation of 25 % remains below it; a beat that occurs after 70 % of an interval gives 1.86."""
 QRS_ONSET_MS = 40.0
-"""Time between ventricular activation and R wave: a beat that is cut short by an ectopic one ends this early [ms]."""
+"""Time between ventricular activation and R wave [ms]; a beat that is cut short by an ectopic beat ends this early."""
 GAP_FRACTION = 0.5
 """A beat ends at the next R wave if readouts continue to within this fraction of a median interval before it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Beats:
-    """The beats in which readouts were measured, all ``(beats,)``.
+    """The beats in which readouts were measured; all arrays are ``(beats,)``.
 
     Attributes
     ----------
@@ -39,10 +39,11 @@ class Beats:
     is_known
         Whether the next R wave is known.
     is_used
-        Whether the interval is within the R-R window and not the pause after an ectopic beat.
+        Whether the interval is within the R-R window and is not the pause after an ectopic beat.
     whole_ms
-        Length by which phases are scaled [ms]: the R-R interval or, for a beat cut short by an ectopic one, its length
-        without that: half of both intervals, since the compensatory pause makes up for the early beat.
+        Length by which cardiac phases are scaled [ms]: the R-R interval or, for a beat that is cut short by an ectopic
+        beat, its length without the ectopic beat. This is half of the sum of both intervals, since the compensatory
+        pause makes up for the early beat.
     """
 
     start_ms: Numbers
@@ -57,19 +58,19 @@ class Beats:
 
     @property
     def mean_ms(self) -> float:
-        """Mean R-R interval of the beats that are used [ms]."""
+        """Mean R-R interval of the used beats [ms]."""
         chosen = self.is_used & self.is_known & (self.whole_ms == self.length_ms)
         return float(self.length_ms[chosen if chosen.any() else self.is_used].mean())
 
     def number(self, time_ms: Numbers) -> NDArray[np.intp]:
-        """The beat of each time, ``(readouts,)``; -1 before the first and after the end of a beat."""
+        """Index of the beat at each time, ``(readouts,)``; -1 before the first beat and after the end of a beat."""
         number = np.searchsorted(self.start_ms, time_ms, side="right") - 1
         since = time_ms - self.start_ms[np.maximum(number, 0)]
         number[(number < 0) | (since > self.length_ms[np.maximum(number, 0)])] = -1
         return np.asarray(number, np.intp)
 
     def phase(self, time_ms: Numbers) -> Numbers:
-        """The cardiac phase of readouts, ``(readouts,)`` from 0 to 1; NaN in rejected beats and between beats."""
+        """Cardiac phase of the readouts, ``(readouts,)``, from 0 to 1; NaN in rejected beats and between beats."""
         number = self.number(time_ms)
         own = np.maximum(number, 0)
         length, mean = self.whole_ms[own], self.mean_ms
@@ -80,7 +81,7 @@ class Beats:
 
 
 def r_waves_of_stamps(clock: Clock) -> Numbers:
-    """R waves to which the time stamps of the readouts refer, ``(beats,)`` [ms]; empty without time stamps."""
+    """R waves that the time stamps of the readouts refer to, ``(beats,)`` [ms]; empty without time stamps."""
     is_known = np.isfinite(clock.since_trigger_ms)
     waves = np.sort((clock.time_ms - clock.since_trigger_ms)[is_known])
     if waves.size == 0:
@@ -96,13 +97,13 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     Parameters
     ----------
     r_waves_ms
-        Ascending times of the R waves, at least one.
+        Times of the R waves in ascending order [ms], at least one.
     time_ms
-        ``(readouts,)`` times of the readouts.
+        ``(readouts,)`` times of the readouts [ms].
     window
-        Largest relative difference of an R-R interval from the mean of the middle half of them.
+        Largest relative difference between an R-R interval and the mean of the middle half of the intervals.
     is_continuous
-        Whether R waves were also recorded between readouts, as in an ECG; otherwise, and where that has a gap, the beat
+        Whether R waves were also recorded between readouts, as in an ECG. Otherwise, and at gaps of the ECG, the beat
         before a pause of the scan has no known end.
     """
     number = np.searchsorted(r_waves_ms, time_ms, side="right") - 1
@@ -126,7 +127,7 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
     usual = _middle_mean(length[is_typical]) if is_typical.any() else float(span.max())
     length = np.where(is_known, length, np.where(span >= (1 - window) * usual, span, usual))
     with_pause = 0.5 * (length + np.append(length[1:], 0.0))
-    is_cut &= np.abs(with_pause / usual - 1) <= window  # otherwise an R wave was missed after a beat of usual length
+    is_cut &= np.abs(with_pause / usual - 1) <= window  # otherwise an R wave was missed after a regular beat
     whole = np.where(is_cut, with_pause, length)
     return Beats(start, length, is_known, (np.abs(whole / usual - 1) <= window) & ~is_after_ectopic, whole)
 
@@ -134,7 +135,7 @@ def find_beats(r_waves_ms: Numbers, time_ms: Numbers, window: float, *, is_conti
 def _last_before_pause(number: NDArray[np.intp], time_ms: Numbers, longest_ms: float) -> Numbers:
     """Time of the last readout of each beat before the first pause longer than ``longest_ms``, ``(beats,)``.
 
-    Readouts after a pause belong to the next R wave: inexact time stamps put them just before it.
+    Readouts after a pause belong to the next R wave; inaccurate time stamps may place them just before it.
     """
     order = np.argsort(time_ms, kind="stable")
     own, times = number[order], time_ms[order]
@@ -143,16 +144,16 @@ def _last_before_pause(number: NDArray[np.intp], time_ms: Numbers, longest_ms: f
 
 
 def _middle_mean(length: Numbers) -> float:
-    """Mean of the middle half of the intervals, which unlike the median does not jump between two groups."""
+    """Mean of the middle half of the intervals, which does not jump between two groups as the median does."""
     first, last = len(length) // 4, len(length) - len(length) // 4
     return float(np.sort(length)[first:last].mean())
 
 
 def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -> Flags:
-    """Flags of the pauses after ectopic beats, which begin with an ectopic contraction."""
+    """Flags of the pauses after ectopic beats, in which the contraction is ectopic."""
     is_next = (np.diff(number) == 1) & is_known[:-1] & is_known[1:]
     is_pause = is_next & (length[1:] >= PAUSE_RATIO * length[:-1])
-    is_pause[1:] &= ~is_pause[:-1]  # a beat that is cut short is not itself a pause
+    is_pause[1:] &= ~is_pause[:-1]  # a beat that is cut short cannot be a pause
     after: Flags = np.concatenate([[False], is_pause])
     return after
 

@@ -1,8 +1,8 @@
-"""Times of the readouts from their time stamps, whose unit, zero and range differ between vendors.
+"""Times of the readouts from their time stamps, whose unit, origin and range differ between vendors.
 
-The standard leaves the unit of ``acquisition_time_stamp`` and ``physiology_time_stamp`` open: Siemens counts 2.5 ms,
-others count milliseconds or microseconds. The counters have 32 bits and wrap around; those of Siemens start again at
-midnight.
+The standard does not specify the unit of ``acquisition_time_stamp`` and ``physiology_time_stamp``: Siemens scanners
+count in units of 2.5 ms, others in milliseconds or microseconds. The counters have 32 bits and wrap around; Siemens
+counters restart at midnight.
 """
 
 from collections.abc import Iterator
@@ -21,36 +21,38 @@ Numbers = NDArray[np.float64]
 TICKS_MS = (2.5, 1.0, 0.1, 0.01, 0.001)
 """Known units of time stamps [ms]."""
 SHORTEST_FRAME_MS = 10.0
-"""A TR in the header below this is the time between excitations, above it the temporal resolution [ms]."""
+"""Threshold for the TR in the header [ms]: smaller values are the time between excitations, larger ones the temporal
+resolution."""
 SHORTEST_SPACING_MS = 0.5
-"""Shortest plausible time between readouts [ms]; smaller values in the header have another unit."""
+"""Shortest plausible time between readouts [ms]; smaller values in the header have a different unit."""
 REPETITION_PER_READOUT = 2.2
-"""Typical ratio of the time between balanced SSFP readouts to the duration of one."""
+"""Typical ratio of the time between balanced SSFP readouts to the duration of a readout."""
 MAX_UNIT_ERROR = 0.2
-"""Largest relative difference of the unit of a trigger time stamp from a known unit."""
+"""Largest relative difference between the unit of a trigger time stamp and a known unit."""
 RESET_FRACTION, LONGEST_QUANTILE = 0.25, 0.98
-"""A trigger time stamp that changes by more than this fraction of the longest ones, this quantile of all, starts again
-at an R wave or is damaged."""
+"""Fraction of the longest trigger time stamps (at this quantile); a larger change restarts at an R wave or is
+damaged."""
 MAX_SPACING_ERROR = 0.1
-"""Largest relative difference between the times between readouts from time stamps and header."""
+"""Largest relative difference between the readout spacings from time stamps and from the header."""
 CLOSEST_QUANTILE, CLOSEST_RATIO = 0.1, 1.5
-"""Quantile of the times between readouts, and ratio to that of the header up to which no readouts are between them."""
+"""Quantile of the times between readouts, and its ratio to the spacing in the header up to which no readouts are
+missing in between."""
 LONGEST_DELAY_MS = 20_000.0
-"""Largest plausible time since an R wave [ms]; above it the time stamp was not set."""
+"""Largest plausible time since an R wave [ms]; larger values mean that the time stamp was not set."""
 SIMULATED = "cinerecon"
-"""Vendor of scans simulated by this package, whose time stamps have the Siemens unit."""
+"""Vendor name of scans simulated by this package, whose time stamps have the Siemens unit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """The times of some readouts.
+    """The times of a set of readouts.
 
     Attributes
     ----------
     time_ms
         ``(readouts,)`` time since the first readout [ms].
     since_trigger_ms
-        ``(readouts,)`` time since the last R wave [ms]; NaN where it was not stored.
+        ``(readouts,)`` time since the last R wave [ms]; NaN if it was not stored.
     tick_ms
         Unit of ``acquisition_time_stamp`` [ms].
     origin
@@ -66,7 +68,7 @@ class Clock:
 def read_clock(readouts: Readouts, tick_ms: float | None) -> Clock:
     """Read the times of readouts.
 
-    ``tick_ms`` of None determines the unit of ``acquisition_time_stamp``.
+    If ``tick_ms`` is None, the unit of ``acquisition_time_stamp`` is determined from the data.
 
     Raises
     ------
@@ -90,13 +92,13 @@ def unwrap(stamps: NDArray[np.int64]) -> NDArray[np.int64]:
     for day_ms, tick_ms in ((86_400_000, 2.5), (86_400_000, 1.0)):
         day = int(day_ms / tick_ms)
         steps = np.where((steps >= -day) & (steps < -0.9 * day), steps + day, steps)
-        steps = np.where((steps <= day) & (steps > 0.9 * day), steps - day, steps)  # in another order than that of time
+        steps = np.where((steps <= day) & (steps > 0.9 * day), steps - day, steps)  # not stored in temporal order
     ticks: NDArray[np.int64] = stamps[0] + np.concatenate([[0], np.cumsum(steps)])
     return ticks
 
 
 def _tick_ms(readouts: Readouts, ticks: NDArray[np.int64]) -> float:
-    """The unit of the time stamps: that of the vendor, or the one that fits the time between readouts best."""
+    """The unit of the time stamps: that of the vendor, or the one that best fits the time between readouts."""
     header = readouts.raw.header
     if header.is_siemens or header.vendor == SIMULATED:
         return TICK_MS
@@ -114,16 +116,17 @@ def _tick_ms(readouts: Readouts, ticks: NDArray[np.int64]) -> float:
 
 
 def _spacing(ticks: NDArray[np.int64]) -> float:
-    """Mean difference of successive time stamps without the pauses of the scan."""
+    """Mean difference between successive time stamps, without the pauses of the scan."""
     steps = np.diff(np.sort(ticks)).astype(np.float64)
-    return float(steps[steps <= 4 * float(np.median(steps[steps > 0]))].mean())  # several readouts may have one stamp
+    return float(steps[steps <= 4 * float(np.median(steps[steps > 0]))].mean())  # several readouts may share one stamp
 
 
 def unit_warnings(header: MrdHeader, clock: Clock) -> Iterator[str]:
-    """A warning if the time between readouts agrees with the header only with another unit of the time stamps.
+    """A warning if the time between readouts agrees with the header only for a different unit of the time stamps.
 
-    The header gives it as TR or as echo spacing. There is no warning if it has neither, if no known unit agrees, or if
-    some readouts are as close to each other as by the header: the others may have been left out.
+    The header provides this time as TR or as echo spacing. No warning is given if the header contains neither, if no
+    known unit agrees, or if some readouts are as close together as stated in the header, since readouts may have been
+    removed between the others.
     """
     expected_ms, source = _spacing_by_header(header)
     if not expected_ms:
@@ -143,7 +146,7 @@ def unit_warnings(header: MrdHeader, clock: Clock) -> Iterator[str]:
 
 
 def _spacing_by_header(header: MrdHeader) -> tuple[float, str]:
-    """The time between readouts in the header [ms], 0 if it has none, and a text on its source.
+    """The time between readouts in the header [ms], 0 if there is none, and a text that names its source.
 
     A TR that is the temporal resolution of the cine, which is longer, is not used.
     """
@@ -154,7 +157,7 @@ def _spacing_by_header(header: MrdHeader) -> tuple[float, str]:
 
 
 def _since_trigger(readouts: Readouts, time_ms: Numbers, tick_ms: float) -> Numbers:
-    """Time since the R wave [ms] by ``physiology_time_stamp`` of the ECG, otherwise of the pulse; NaN if unknown."""
+    """Time since the R wave [ms] from ``physiology_time_stamp`` of the ECG, otherwise of the pulse; NaN if unknown."""
     unknown, heads = np.full(len(readouts), np.nan), readouts.heads
     if "physiology_time_stamp" not in (heads.dtype.names or ()):
         return unknown

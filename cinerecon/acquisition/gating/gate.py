@@ -1,7 +1,7 @@
 """The frames of a scan: by its counters, by cardiac phase (retrospective gating), or in real time.
 
-Gating has two steps. Before the counters are read, those that retrospective gating or real time replace are set. After
-the lines have been located on the grid, each is interpolated between its measured cardiac phases.
+Gating has two steps. Before the counters are read, the counters that retrospective gating or real-time imaging replaces
+are set. After the lines have been located on the grid, each line is interpolated between its measured cardiac phases.
 """
 
 from collections.abc import Sequence
@@ -24,15 +24,15 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.ismrmrd.waveforms import Waveform, ecg_of
 
 SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
-"""Plausible mean R-R intervals [ms], at 240 and 24 beats per minute."""
+"""Plausible range of mean R-R intervals [ms], at 240 and 24 beats per minute."""
 REPLACED = ("phase", "repetition", "average", "segment")
 """Counters that number parts of the frames of a gated scan."""
 RESTART_FRACTION = 0.9
-"""Smallest fraction of beats in which a counter that counts from the R wave begins at its smallest value."""
+"""Smallest fraction of beats in which a counter that restarts at each R wave begins at its smallest value."""
 COVERED_FRACTION = 0.95
-"""Smallest fraction of the readouts during which an ECG is expected; the scan may begin before the first R wave."""
+"""Smallest fraction of the readouts that the ECG must cover; the scan may begin before the first R wave."""
 COMMON_FRACTION = 0.5
-"""Smallest fraction of beats that end at the same value of a counter of final frames."""
+"""Smallest fraction of beats that end at the same value of a counter that numbers the final frames."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +46,17 @@ class Gating:
     clock
         Times of the image readouts; None if they are unknown.
     beats
-        The heartbeats; None if no R waves are known.
+        The heartbeats; None if the R waves are unknown.
     rows
         Row numbers of the image readouts.
     n_frames
-        Frames of a retrospectively gated cine.
+        Number of frames of a retrospectively gated cine.
     source
-        Origin of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
+        Source of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
     is_consecutive
         Whether the frames by the counter were measured one after the other over several beats, in every slice.
     usage
-        Use of the readouts in a retrospectively gated scan; None before they are distributed.
+        Use of the readouts in a retrospectively gated scan; None before they are assigned to frames.
     """
 
     mode: str
@@ -70,7 +70,7 @@ class Gating:
 
     @property
     def report(self) -> GatingReport:
-        """The report for `inspect`."""
+        """The gating report for `inspect`."""
         report = describe_beats(self.mode, self.source, self.beats, len(self.rows), self.usage)
         return replace(report, is_consecutive=self.is_consecutive)
 
@@ -88,13 +88,13 @@ class Gating:
 
     @property
     def is_real_time(self) -> bool:
-        """Whether the frames follow each other over several beats, so that the first does not follow the last."""
+        """Whether the frames were measured consecutively over several beats, so that the series is not periodic."""
         if self.mode == "none":
             return True
         return self.mode == "counter" and self.is_consecutive
 
     def set_counters(self, raw: RawScan, config: AcquisitionConfig, warn: Warn) -> tuple[RawScan, AcquisitionConfig]:
-        """Replace the counters of the scan as gating requires, and return it with the settings for reading them.
+        """Replace the counters of the scan as gating requires, and return the scan with the settings for its counters.
 
         Raises
         ------
@@ -133,12 +133,12 @@ class Gating:
         return raw.with_encodings(*encodings), config
 
     def gate(self, lines: Lines, counters: Counters, warn: Warn) -> tuple[Lines, Counters, "Gating"]:
-        """Distribute located lines over the frames of a retrospectively gated cine; other scans are unchanged.
+        """Assign located lines to the frames of a retrospectively gated cine; other scans are unchanged.
 
         Raises
         ------
         DataError
-            If no readout is left for a slice.
+            If no readouts remain for a slice.
         """
         if not self.is_retro:
             return lines, counters, self
@@ -183,7 +183,7 @@ class Gating:
 
 
 def plan_gating(image: Readouts, config: AcquisitionConfig) -> Gating:
-    """Determine the frames of a scan and its heartbeats.
+    """Determine the frames and the heartbeats of a scan.
 
     Raises
     ------
@@ -237,7 +237,7 @@ def _r_waves(waveforms: Sequence[Waveform], clock: Clock, config: AcquisitionCon
 
 
 def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
-    """Check that the ECG was recorded during the readouts by its time stamps, and warn if this is a part of them."""
+    """Check that the time stamps of the ECG cover the readouts, and warn if they cover only a part of them."""
     start_ms, end_ms = ecg_interval_ms(image.raw.waveforms, clock)
     covered = float(((clock.time_ms >= start_ms) & (clock.time_ms <= end_ms)).mean())
     if start_ms == end_ms or covered >= COVERED_FRACTION:
@@ -253,7 +253,7 @@ def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
 
 
 def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
-    """Check that there are beats, of plausible length."""
+    """Check that there are beats of plausible length."""
     where = image.path
     if beats is None:
         stamps = np.unique(image.heads["physiology_time_stamp"][:, 0])
@@ -272,7 +272,7 @@ def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
 
 
 def _mean_rr_ms(beats: Beats) -> float:
-    """Mean R-R interval of the beats with a known end, or of all if there are none."""
+    """Mean R-R interval of the beats with a known end, or of all beats if there are none."""
     return float(beats.length_ms[beats.is_known if beats.is_known.any() else slice(None)].mean())
 
 
@@ -297,7 +297,7 @@ def _warn_of_rejected(beats: Beats, config: AcquisitionConfig, warn: Warn) -> No
 
 
 def _why_not_counter(image: Readouts, clock: Clock | None, beats: Beats, config: AcquisitionConfig) -> str:
-    """Why the counters of a scan are clearly not its final frames; empty if they may be."""
+    """Reason why the counters of a scan are clearly not its final frames; empty if they may be."""
     is_chosen = config.time_counter != "auto" or config.repeats != "auto" or config.combine or config.select
     if is_chosen or clock is None or beats.is_known.sum() < 2:
         return ""

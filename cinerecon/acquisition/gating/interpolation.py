@@ -1,15 +1,16 @@
-"""Frames of a cine from readouts at measured cardiac phases: each line is interpolated in time separately.
+"""Frames of a cine from readouts at measured cardiac phases; each line is interpolated in time separately.
 
-A line of a segmented scan is measured repeatedly during a beat, at phases that differ from line to line. As scanners
-do, each line of a frame is interpolated between measurements before and after the frame (Feinstein et al.,
-Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). Where several measurements are within
-a frame of it, a parabola is fitted to them, with weights that fall with their distance (local polynomial regression,
-Cleveland, Robust locally weighted regression, 1979, 10.1080/01621459.1979.10481038): it preserves the curvature of the
-motion, which a mean or a straight line would flatten, and averages noise. Otherwise the two measurements on each side
-determine a cubic polynomial. A straight line is used where the polynomial would amplify noise.
+A line of a segmented scan is measured repeatedly during a beat, at phases that differ from line to line. As on
+scanners, each line of a frame is interpolated between measurements before and after the frame (Feinstein et al.,
+Retrospective cardiac gating, 1997, 10.1002/mrm.1910380502 compares such schemes). If several measurements are within
+one frame duration of it, a parabola is fitted to them with weights that decrease with distance (local polynomial
+regression, Cleveland, Robust locally weighted regression, 1979, 10.1080/01621459.1979.10481038). The parabola averages
+noise and preserves the curvature of the motion, which a mean or a straight line would flatten. Otherwise, the two
+measurements on each side determine a cubic polynomial. Linear interpolation is used if the polynomial would amplify
+noise.
 
-Lines of undersampled scans are not measured often enough: motion between distant measurements is not linear. A frame
-then takes the mean of the measurements of a line that fall into it.
+Lines of undersampled scans are not measured often enough for interpolation, since motion between distant measurements
+is not linear. A frame then uses the mean of the measurements of a line that fall into it.
 """
 
 from dataclasses import dataclass
@@ -21,15 +22,15 @@ Numbers = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 HALF_WIDTH = 0.75
-"""Distance from a frame within which measurements on one side are averaged for a straight line [frames]."""
+"""Distance from a frame within which measurements on one side are averaged for linear interpolation [frames]."""
 FIT_WIDTH = 1.1
 """Distance from a frame within which a parabola is fitted [frames]."""
 FEWEST_FITTED = 4
-"""Fewest measurements for a parabola, one more than it has coefficients."""
+"""Smallest number of measurements for a parabola, one more than its number of coefficients."""
 CUBIC_WIDTH = 2.5
-"""Largest distance of the four measurements of a cubic polynomial from the frame [frames]."""
+"""Largest distance between the four measurements of a cubic polynomial and the frame [frames]."""
 LARGEST_NOISE = 0.8
-"""Largest sum of squared weights, the noise variance relative to that of one measurement."""
+"""Largest sum of squared weights, which is the noise variance relative to that of one measurement."""
 LONGEST_GAP = 3.0
 """Longest time between two measurements of a line that is interpolated [frames]."""
 DENSE_FRACTION = 0.9
@@ -51,9 +52,9 @@ def is_dense(lines: Index, phase: Numbers, n_frames: int) -> bool:
     Parameters
     ----------
     lines
-        ``(readouts,)`` the same number for measurements of the same line of the same slice.
+        ``(readouts,)``, the same number for measurements of the same line of the same slice.
     phase
-        ``(readouts,)`` cardiac phase, 0 to 1; NaN for readouts that are not used.
+        ``(readouts,)`` cardiac phase from 0 to 1; NaN for readouts that are not used.
     n_frames
         Number of frames.
     """
@@ -68,14 +69,14 @@ def is_dense(lines: Index, phase: Numbers, n_frames: int) -> bool:
 
 
 def interpolate(lines: Index, phase: Numbers, n_frames: int, *, dense: bool) -> Contributions:
-    """Weights of the readouts in each frame; frame f of n is at the cardiac phase f / n.
+    """Weights of the readouts in each frame; frame f of n is at cardiac phase f / n.
 
     Parameters
     ----------
     lines, phase, n_frames
         See `is_dense`.
     dense
-        Interpolate lines, instead of averaging the measurements in each frame.
+        Whether to interpolate lines instead of averaging the measurements in each frame.
     """
     readouts, frames, weights = [], [], []
     for rows in _by_line(lines):
@@ -118,7 +119,7 @@ def _nearest(distance: Numbers) -> tuple[Numbers, Numbers]:
 
 
 def _binned(distance: Numbers) -> Numbers:
-    """Weights of the mean of the measurements within half a frame; 0 in frames without one."""
+    """Weights for the mean of the measurements within half a frame; 0 in frames without measurements."""
     weight = ((distance >= -0.5) & (distance < 0.5)) * (1 - np.abs(distance))
     total = weight.sum(1, keepdims=True)
     relative: Numbers = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
@@ -126,7 +127,7 @@ def _binned(distance: Numbers) -> Numbers:
 
 
 def _interpolated(distance: Numbers) -> Numbers:
-    """Weights of a parabola, a cubic polynomial, or a straight line, the first that is possible."""
+    """Weights of a parabola, a cubic polynomial or linear interpolation, whichever is possible first."""
     weight = _straight(distance)
     for better in (_cubic(distance), _parabola(distance)):
         is_possible = (better**2).sum(1) <= LARGEST_NOISE  # NaN if it is not determined
@@ -135,7 +136,7 @@ def _interpolated(distance: Numbers) -> Numbers:
 
 
 def _parabola(distance: Numbers) -> Numbers:
-    """Weights of the parabola that is fitted to the measurements around each frame; NaN with too few of them."""
+    """Weights of the parabola fitted to the measurements around each frame; NaN if there are too few."""
     kernel = np.clip(1 - (distance / FIT_WIDTH) ** 2, 0, None)
     is_near = kernel > 0
     has_sides = [(is_near & is_side).any(1) for is_side in (distance <= 0, distance > 0)]
@@ -145,7 +146,7 @@ def _parabola(distance: Numbers) -> Numbers:
     powers = near[..., None] ** np.arange(3)  # (frames, measurements, 3)
     normal = np.einsum("fmi,fm,fmj->fij", powers, kernel, powers)
     is_regular = np.linalg.det(normal) > 1e-9 * kernel.sum(1) ** 3
-    coefficients = np.linalg.inv(normal[is_regular])[:, :, 0]  # of the value at the frame
+    coefficients = np.linalg.inv(normal[is_regular])[:, :, 0]  # weights for the value at the frame
     weight[np.flatnonzero(is_enough)[is_regular]] = kernel[is_regular] * np.einsum(
         "fmi,fi->fm", powers[is_regular], coefficients
     )
@@ -173,7 +174,7 @@ def _cubic(distance: Numbers) -> Numbers:
 
 
 def _straight(distance: Numbers) -> Numbers:
-    """Weights of the linear interpolation between the mean measurement before each frame and that after it."""
+    """Weights of linear interpolation between the mean measurements before and after each frame."""
     kernel = np.clip(1 - np.abs(distance) / HALF_WIDTH, 0, None)
     sides = []
     for is_side in (distance <= 0, distance > 0):

@@ -1,11 +1,11 @@
-"""R waves in the ECG of a scan.
+"""Detection of R waves in the ECG of a scan.
 
-The detector follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532:
-band-pass filter, slope, square, moving mean, and thresholds that follow the heights of the QRS complexes and the noise.
+The detector follows Pan and Tompkins, A real-time QRS detection algorithm (1985), 10.1109/TBME.1985.325532: band-pass
+filter, slope, squaring, moving average, and thresholds that follow the amplitudes of QRS complexes and noise.
 
-Departs from the paper in: zero-phase filters, since the whole recording is known; all leads, each scaled by its noise;
-half the threshold in the search back for missed beats; and the R wave is the maximum of the filtered leads, which the
-shape of ectopic beats shifts by a few ms. The triggers of the scanner replace R waves of disturbed leads.
+Departs from the paper in: zero-phase filters, since the whole recording is available; all leads, each scaled by its
+noise; half the threshold in the search back for missed beats; and the R wave is the maximum of the filtered leads,
+which the shape of ectopic beats shifts by a few ms. The triggers of the scanner replace the R waves of disturbed leads.
 """
 
 from collections.abc import Sequence
@@ -24,20 +24,20 @@ SHORTEST_RR_MS = 200.0
 QRS_BAND_HZ = (5.0, 15.0)
 """Pass band of the filter for QRS complexes [Hz]."""
 QRS_WIDTH_MS = 150.0
-"""Window of the moving mean [ms]."""
+"""Window of the moving average [ms]."""
 T_WAVE_MS, T_WAVE = 360.0, 0.5
 """A peak within this time after a QRS complex [ms], with less than this fraction of its energy, is a T wave."""
 SEARCH_BACK = 1.66
-"""Ratio of an interval to the mean of the last ones above which it is searched for a weaker QRS complex."""
+"""Ratio of an interval to the mean of the preceding intervals above which it is searched for a weaker QRS complex."""
 N_RECENT = 8
-"""Number of intervals in that mean."""
+"""Number of intervals in this mean."""
 IRREGULAR, MORE_REGULAR = 0.35, 0.1
-"""Relative difference from the median above which an interval is irregular, and difference of the fractions of such
-intervals above which the triggers of the scanner are more reliable than the leads."""
+"""Relative difference from the median above which an interval is irregular, and difference between the fractions of
+irregular intervals above which the triggers of the scanner are more reliable than the leads."""
 
 
 def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
-    """R waves in the ECG of a scan, ``(beats,)`` [ms] in the time of the readouts; empty without an ECG."""
+    """R waves in the ECG of a scan, ``(beats,)`` [ms], on the time axis of the readouts; empty without an ECG."""
     waveforms = ecg_of(waveforms)
     if not waveforms:
         return np.empty(0)
@@ -53,13 +53,13 @@ def r_waves_of_ecg(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
 
 
 def _starts_ms(waveforms: Sequence[Waveform], clock: Clock) -> Numbers:
-    """Time of the first sample of each block [ms] in the time of the readouts."""
+    """Time of the first sample of each block [ms], on the time axis of the readouts."""
     stamps = unwrap(np.array([clock.origin, *(block.time_stamp for block in waveforms)], np.int64))[1:]
     return (stamps - clock.origin).astype(np.float64) * clock.tick_ms
 
 
 def ecg_interval_ms(waveforms: Sequence[Waveform], clock: Clock) -> tuple[float, float]:
-    """First and last time of the ECG of a scan [ms] in the time of the readouts; both 0 without an ECG."""
+    """Start and end of the ECG of a scan [ms], on the time axis of the readouts; both 0 without an ECG."""
     waveforms = ecg_of(waveforms)
     if not waveforms:
         return 0.0, 0.0
@@ -71,7 +71,7 @@ def ecg_interval_ms(waveforms: Sequence[Waveform], clock: Clock) -> tuple[float,
 def _continuous(
     order: NDArray[np.intp], starts_ms: Numbers, waveforms: Sequence[Waveform], step_ms: float
 ) -> list[list[int]]:
-    """Groups of blocks that follow each other without a gap."""
+    """Groups of consecutive blocks without gaps."""
     groups: list[list[int]] = []
     end_ms = -np.inf
     for i in map(int, order):
@@ -80,7 +80,7 @@ def _continuous(
         elif starts_ms[i] > end_ms:
             groups.append([i])
         else:
-            continue  # a block that was stored twice
+            continue  # block stored twice
         end_ms = starts_ms[i] + waveforms[i].values.shape[1] * step_ms
     return groups
 
@@ -91,8 +91,8 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
     Parameters
     ----------
     ecg
-        ``(channels, samples)`` leads and channels of triggers; triggers are used without leads, and if their intervals
-        are clearly more regular.
+        ``(channels, samples)`` leads and trigger channels; triggers are used if there are no leads, or if their
+        intervals are clearly more regular.
     step_ms
         Time between samples [ms].
 
@@ -123,7 +123,7 @@ def detect_r_waves(ecg: Numbers, step_ms: float) -> Numbers:
 
 
 def _signed(lead: Numbers) -> Numbers:
-    """A lead without the jumps of negative samples that were stored as unsigned integers of 32 or 16 bits."""
+    """A lead without the jumps of negative samples that were stored as unsigned integers with 32 or 16 bits."""
     for modulus in (2.0**32, 2.0**16):
         if modulus / 2 <= lead.max() < modulus:
             signed = (lead + modulus / 2) % modulus - modulus / 2
@@ -138,7 +138,7 @@ def _irregularity(r_waves: Numbers) -> float:
 
 
 def _triggers(channels: Numbers) -> Numbers:
-    """Samples at which a channel of triggers leaves its baseline; empty without channels."""
+    """Samples at which a trigger channel leaves its baseline; empty without channels."""
     if not len(channels):
         return np.empty(0)
     baseline = np.median(channels, axis=1, keepdims=True)
@@ -147,10 +147,10 @@ def _triggers(channels: Numbers) -> Numbers:
 
 
 def _qrs_complexes(energy: Numbers, step_ms: float) -> list[int]:
-    """Peaks of the energy that are QRS complexes, by thresholds that adapt to signal and noise."""
+    """Peaks of the energy that are QRS complexes, detected with thresholds that adapt to signal and noise."""
     from scipy.signal import find_peaks
 
-    bounded = np.pad(energy, 1)  # a QRS complex at the start of the recording is a peak, too
+    bounded = np.pad(energy, 1)  # so that a QRS complex at the start of the recording is a peak
     peaks = find_peaks(bounded, distance=max(round(SHORTEST_RR_MS / step_ms), 1))[0] - 1
     if peaks.size == 0:
         return []

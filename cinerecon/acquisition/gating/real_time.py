@@ -7,18 +7,19 @@ from cinerecon.acquisition.readouts import Readouts
 from cinerecon.io.ismrmrd.raw import Index
 
 COUNTERS = ("average", "repetition", "phase")
-"""Counters whose change begins a frame."""
+"""Counters whose change marks the start of a frame."""
 MIN_LINES = 2
-"""Smallest mean number of readouts of a frame by the counters; with fewer, the counters are not used."""
+"""Smallest mean number of readouts per frame for the counters to be used."""
 
 
 def number_frames(readouts: Readouts, clock: Clock | None, n_lines: int | None) -> Index:
     """Number the frames of each slice from 0, in temporal order.
 
-    A frame is a run of readouts with the same counters, of a given number of readouts, or, where the counters are
-    constant, of readouts up to the first line that occurs again.
+    A frame is a series of readouts with the same counters or, if the counters are constant, of readouts up to the first
+    line that occurs again.
 
-    With ``n_lines`` every frame has this number of readouts. Without a clock the order of the file is that of time.
+    If ``n_lines`` is given, every frame has this number of readouts. Without a clock, the file order is used as
+    temporal order.
 
     Returns
     -------
@@ -35,7 +36,7 @@ def number_frames(readouts: Readouts, clock: Clock | None, n_lines: int | None) 
 
 
 def _number(idx: np.ndarray, n_lines: int | None) -> Index:
-    """Frames of the readouts of one slice, which are in temporal order."""
+    """Frame numbers of the readouts of one slice in temporal order."""
     if n_lines is not None:
         return np.minimum(np.arange(len(idx)) // n_lines, max(len(idx) // n_lines - 1, 0))
     counters = np.stack([idx[name].astype(np.int64) for name in COUNTERS], 1)
@@ -47,7 +48,7 @@ def _number(idx: np.ndarray, n_lines: int | None) -> Index:
 
 
 def _until_repeated(lines: np.ndarray) -> Index:
-    """Frames that end before the first line that occurs again."""
+    """Frame numbers, where a new frame starts at the first line that occurs again."""
     numbers, frame, seen = np.zeros(len(lines), np.intp), 0, set[int]()
     for i, line in enumerate(lines.tolist()):
         if line in seen:

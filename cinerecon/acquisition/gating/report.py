@@ -8,13 +8,13 @@ import numpy as np
 from cinerecon.acquisition.gating.beats import Beats
 
 BIN_MS = 50
-"""Width of the bins of the histogram of R-R intervals [ms]."""
+"""Bin width of the histogram of R-R intervals [ms]."""
 LONGEST_BAR = 40
-"""Length of the longest bar of the histogram as text."""
+"""Length of the longest bar of the text histogram [characters]."""
 
 
 class Usage(NamedTuple):
-    """Number of readouts that contribute to a gated cine, whether they are interpolated, and coverage of k-t space."""
+    """Number of readouts in a gated cine, whether they are interpolated, and coverage of k-t space."""
 
     n_readouts: int
     is_interpolated: bool
@@ -23,28 +23,28 @@ class Usage(NamedTuple):
 
 @dataclass(frozen=True)
 class GatingReport:
-    """The kind of gating of a scan, and the beats in which it was measured.
+    """The gating mode of a scan, and the beats in which it was measured.
 
     Attributes
     ----------
     mode
         ``counter``, ``retro`` or ``none``.
     source
-        Origin of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
+        Source of the R waves: ``physiology_time_stamp`` or ``ECG``; empty if there are none.
     n_beats, n_used_beats
-        Beats in which readouts were measured, and those that are within the R-R window and not ectopic.
+        Number of beats in which readouts were measured, and of beats within the R-R window that are not ectopic.
     rr_mean_ms, rr_shortest_ms, rr_longest_ms
-        R-R intervals of all beats with a known end [ms]; 0 without one.
+        R-R intervals of all beats with a known end [ms]; 0 if there are none.
     rr_used_ms
-        Mean R-R interval of the beats that are used, the length of the cine of a retrospectively gated scan [ms].
+        Mean R-R interval of the used beats [ms], which is the duration of a retrospectively gated cine.
     histogram
-        Number of beats in each bin of 50 ms, by the start of the bin [ms].
+        Number of beats in each bin of 50 ms, indexed by the start of the bin [ms].
     n_readouts, n_used_readouts
-        Image readouts, and those that contribute to a frame.
+        Number of image readouts, and of those that contribute to a frame.
     is_interpolated
-        Whether lines were interpolated in time, instead of averaged within each frame.
+        Whether lines were interpolated in time instead of being averaged within each frame.
     coverage
-        Mean fraction of the measured lines that a frame has.
+        Mean fraction of the measured lines that a frame contains.
     is_consecutive
         Whether the frames by the counter were measured one after the other over several beats, in every slice.
     """
@@ -77,7 +77,7 @@ class GatingReport:
 def describe_beats(
     mode: str, source: str, beats: Beats | None, n_readouts: int, usage: Usage | None = None
 ) -> GatingReport:
-    """The report of a scan; without ``usage``, each readout contributes to one frame."""
+    """The gating report of a scan; without ``usage``, each readout contributes to one frame."""
     usage = usage or Usage(n_readouts, is_interpolated=False, coverage=1.0)
     if beats is None:
         return GatingReport(mode, source, n_readouts=n_readouts, n_used_readouts=n_readouts)
@@ -101,7 +101,7 @@ def describe_beats(
 
 
 def _histogram(lengths_ms: np.ndarray) -> dict[int, int]:
-    """Number of intervals in each bin between the shortest and the longest one."""
+    """Number of intervals in each bin between the shortest and the longest interval."""
     if lengths_ms.size == 0:
         return {}
     bins = (np.round(lengths_ms, 3) // BIN_MS).astype(int)
