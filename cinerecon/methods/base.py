@@ -1,4 +1,4 @@
-"""The base class of all reconstruction methods, classical and deep: data of one slice to an image series."""
+"""The base class of all reconstruction methods, classical and deep: from the data of a slice to an image series."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.views import share_views
 
 SAMPLES_AT_ONCE = 2**16
-"""Samples of coil images transformed together on a CPU, so few that they stay in its cache."""
+"""Number of coil image samples transformed together on a CPU; small enough for them to stay in its cache."""
 
 C = TypeVar("C", bound=Config)
 Progress = Callable[[int, int], None]
@@ -78,20 +78,21 @@ class Reconstructor(ABC):
     Attributes
     ----------
     config
-        The settings it was built with.
+        The settings of the method.
     name
-        Its name in results: that by which it was loaded, a name of the table or the path of a model; that of its class
-        if empty.
+        Name of the method in results: the name under which it was loaded, which is a name in the table or the path of a
+        model. If empty, the name of the class is used.
     initial_method
-        The method whose image it starts from; None if it computes its own.
+        The method that computes the initial image; None if the method computes its own.
     is_iterative
-        Whether it can record its convergence.
+        Whether the method can record its convergence.
     n_series
-        Complex image series that it holds at once, at most; `benchmarks/memory.py` compares them with the measurement.
+        Largest number of complex image series in memory at the same time; `benchmarks/memory.py` compares this number
+        with measurements.
     n_kspace_copies
-        Copies of k-space that it makes.
+        Number of copies of k-space that the method makes.
     frames_are_separate
-        Whether each frame is reconstructed by itself, so that frames may be reconstructed in parts.
+        Whether frames are reconstructed independently of each other, so that they may be processed in groups.
     """
 
     config: Config
@@ -104,7 +105,7 @@ class Reconstructor(ABC):
 
     @property
     def card(self) -> Card:
-        """The card of its weights; empty for classical methods."""
+        """The model card of the weights; empty for classical methods."""
         return Card()
 
     @property
@@ -114,7 +115,7 @@ class Reconstructor(ABC):
 
     @property
     def weights(self) -> Mapping[str, Tensor]:
-        """Its tensors by name; empty for classical methods."""
+        """The tensors of the network by name; empty for classical methods."""
         return {}
 
     @property
@@ -123,12 +124,13 @@ class Reconstructor(ABC):
         return 0
 
     def __call__(self, data: CineData, progress: Progress | None = None) -> Tensor:
-        """Reconstruct ``(*batch, frames, y, x)`` complex, in the units of A^H y. The input is not modified.
+        """Reconstruct the image ``(*batch, frames, y, x)``, complex and in the units of A^H y, without changing the
+        input.
 
         Raises
         ------
         ShapeError
-            If ``data`` is an array, or something else than `CineData`.
+            If ``data`` is not an instance of `CineData`, for example an array.
         """
         if not isinstance(data, CineData):
             hint = "cinerecon.reconstruct(kspace, mask, method=...) takes arrays"
@@ -136,14 +138,14 @@ class Reconstructor(ABC):
         return self.reconstruct(data, progress).image
 
     def noise_std(self, data: CineData) -> Tensor | None:  # noqa: ARG002
-        """Noise of the image by a formula, ``(frames, y, x)``; None if the method has none for this sampling.
+        """Analytical noise of the image, ``(frames, y, x)``; None if the method has no formula for this sampling.
 
-        It is the standard deviation in the direction of the signal, see `physics.snr`.
+        The noise is the standard deviation in the direction of the signal, see `physics.snr`.
 
         Parameters
         ----------
         data
-            Without batch axes, with ``noise_std``.
+            Data without batch axes, with ``noise_std``.
         """
         return None
 
@@ -156,23 +158,23 @@ class Reconstructor(ABC):
         initial_image: Tensor | None = None,
         record: bool = False,
     ) -> Reconstruction:
-        """Reconstruct, with more control than a call.
+        """Reconstruct the data; offers more control than calling the object.
 
         Parameters
         ----------
         data
-            With or without batch axes.
+            Data with or without batch axes.
         progress
             Called after each step.
         initial_image
-            ``(*batch, frames, y, x)``, the image of `initial_method`, if it was computed already.
+            ``(*batch, frames, y, x)``, the image of `initial_method`, if it has already been computed.
         record
-            Record the convergence of an iterative method, which takes time.
+            Whether to record the convergence of an iterative method, which takes additional time.
         """
 
 
 def fingerprint(method: Reconstructor) -> str:
-    """Hash of a method: its class, settings and weights, and those of the method that it starts from.
+    """Hash of the class, settings and weights of a method, and of the method that computes its initial image.
 
     The card and the training settings do not change the image and are excluded.
     """
@@ -190,7 +192,7 @@ class ClassicalMethod(Reconstructor, Generic[C]):
     Parameters
     ----------
     config
-        Its settings; None: the defaults of `config_class`.
+        The settings; None selects the defaults of `config_class`.
     """
 
     config_class: type[C]
@@ -208,13 +210,13 @@ class ClassicalMethod(Reconstructor, Generic[C]):
         initial_image: Tensor | None = None,  # noqa: ARG002
         record: bool = False,
     ) -> Reconstruction:
-        """See `Reconstructor.reconstruct`; an initial image is not used."""
+        """See `Reconstructor.reconstruct`; the initial image is ignored."""
         convergence = Convergence() if record and self.is_iterative else None
         return Reconstruction(self.solve(data, progress, convergence), convergence)
 
     @abstractmethod
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
-        """The image ``(*batch, frames, y, x)``; adds to `convergence`, if given, after each iteration."""
+        """Compute the image ``(*batch, frames, y, x)``, and record each iteration in `convergence` if it is given."""
 
 
 def make_encoding(data: CineData) -> Encoding:
@@ -224,7 +226,7 @@ def make_encoding(data: CineData) -> Encoding:
 
 
 def coils_at_once(data: CineData) -> int | None:
-    """Number of coils that an operator transforms together; None for all."""
+    """Number of coils that an operator transforms together; None means all coils."""
     limit = workspace().coils_at_once
     if limit is not None:
         return limit
@@ -233,7 +235,7 @@ def coils_at_once(data: CineData) -> int | None:
 
 
 def view_shared_image(data: CineData) -> Tensor:
-    """The image ``(*batch, frames, y, x)`` of k-space filled along time: blurred where A^H y is aliased."""
+    """View-shared image ``(*batch, frames, y, x)``: temporal blurring replaces the aliasing of A^H y."""
     full_encoding = make_encoding(replace(data, mask=torch.ones_like(data.mask)))
     parts = data.kspace.split(full_encoding.coils_at_once, -3)
     return full_encoding.adjoint_of_parts(share_views(part, data.mask) for part in parts)
@@ -246,18 +248,18 @@ def reconstruct_each(
     *,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Reconstruct the cines of a batch one by one, since they need different numbers of steps.
+    """Reconstruct the cines of a batch one by one, because they require different numbers of steps.
 
     Parameters
     ----------
-    data
-        With or without batch axes.
+        data
+        Data with or without batch axes.
     reconstruct
         Returns the image ``(frames, y, x)`` of a cine without batch axes, and reports its progress.
     progress
-        Called with the overall progress, in percent of a cine.
+        Called with the overall progress, in percent of one cine.
     device
-        Device of the computation; None: the device of the data.
+        Device of the computation; None means the device of the data.
 
     Returns
     -------

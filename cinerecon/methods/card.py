@@ -1,4 +1,4 @@
-"""The card of weights: facts about them and their training data."""
+"""The model card: facts about the weights and their training data."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping
@@ -9,16 +9,16 @@ from pydantic import ConfigDict, Field
 from cinerecon.config import Config
 
 N_CHECKSUM_DIGITS, N_MAX_LISTED = 12, 4096
-"""Number of digits of each checksum on a card, enough to distinguish scans; largest number of scans and of subjects."""
+"""Digits of each checksum on a card, enough to distinguish scans; largest number of scans and subjects on a card."""
 
 Range = tuple[float, float]
 Counts = tuple[int, int]
 
 
 class Card(Config):
-    """Facts about weights, a line each, with details in ``CARD.md``; unknown facts are empty."""
+    """Facts about weights, one line each, with details in ``CARD.md``; unknown facts are empty."""
 
-    model_config = ConfigDict(allow_inf_nan=True)  # a measure may be infinite, or not defined
+    model_config = ConfigDict(allow_inf_nan=True)  # a quality measure may be infinite or undefined
     renamed: ClassVar[Mapping[str, str]] = {"persons": "subjects"}
 
     licence: str = Field(default="", description="licence of the weights")
@@ -45,19 +45,19 @@ class Card(Config):
 
     @classmethod
     def from_values(cls, values: Mapping[str, object]) -> Self:
-        """Select the fields of a card from other values, e.g. the metadata of a file."""
+        """Create a card from values that include other keys, such as the metadata of a file."""
         return cls.parse(
             {name: values[name] for name in (*cls.model_fields, *cls.renamed) if name in values}, where="card"
         )
 
     def with_training_data(self, cases: Iterable[str], subjects: Iterable[str]) -> Self:
-        """The card with further training data: checksums of scans, and of names of subjects."""
+        """The card with additional training data: checksums of scans and of subject names."""
         known = {"cases": (*self.cases, *cases), "subjects": (*self.subjects, *subjects)}
         short = {name: {text[:N_CHECKSUM_DIGITS] for text in texts if text} for name, texts in known.items()}
         return self.model_copy(update={name: tuple(sorted(texts)[:N_MAX_LISTED]) for name, texts in short.items()})
 
     def training_overlap(self, contents: Collection[str], subject: str) -> list[str]:
-        """Warnings that a scan or its subject was part of the training, so that results on it are too good."""
+        """Warnings that a scan or its subject was part of the training data, so that its results are biased upwards."""
         if any(content[:N_CHECKSUM_DIGITS] in self.cases for content in contents):
             return ["trained on this scan"]
         return (

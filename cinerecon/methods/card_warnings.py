@@ -10,13 +10,13 @@ from cinerecon.methods.card import Card
 from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
 ACCELERATION_RATIO = 1.2
-"""Acceleration of a scan over the largest of the training, above which there is a warning."""
+"""Ratio of the acceleration of a scan to the largest in training, above which a warning is issued."""
 LINES_RATIO = 1.5
-"""Ratio of the numbers of lines of a scan and of the training, in either direction, above which there is a warning."""
+"""Ratio of the numbers of lines of a scan and in training, in either direction, above which a warning is issued."""
 COILS_RATIO = 2
-"""Number of coils of a scan over the largest of the training, above which there is a warning."""
+"""Ratio of the number of coils of a scan to the largest in training, above which a warning is issued."""
 MIN_ACCELERATION = 1.5
-"""Acceleration below which the pattern matters little, as only few or outer lines are missing."""
+"""Acceleration below which the pattern has little influence, because only few or outer lines are missing."""
 SCAN_KINDS: Mapping[SamplingKind, str] = {
     "points": "single points of k-space are sampled",
     "lines": "whole readouts are sampled",
@@ -31,12 +31,12 @@ TRAINING_KINDS: Mapping[SamplingKind, str] = {
 
 
 def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
-    """Warnings about weights: imported ones, or a scan that differs from the training data.
+    """Warnings about imported weights, and about a scan that differs from the training data.
 
     Parameters
     ----------
     card
-        The card of the weights; an empty one gives no warnings.
+        The card of the weights; an empty card produces no warnings.
     data
         The scan.
     pattern
@@ -67,7 +67,7 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
 
 
 def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
-    """A warning by the name of the pattern if it has one, else by the kind of the mask."""
+    """A warning based on the name of the pattern if it is known, otherwise on the kind of the mask."""
     name, known = _name_of(pattern), sorted(set(map(_name_of, card.masks)))
     if known and name in PATTERNS and name not in known:
         return [f"the sampling is {name}, the network was trained on {', '.join(known)}"]
@@ -87,7 +87,7 @@ def _name_of(pattern: str) -> str:
 
 
 def _kinds_of(patterns: Iterable[str]) -> set[SamplingKind]:
-    """The kinds of sampling of the patterns; empty if one of them is not a pattern by name, e.g. a file."""
+    """The kinds of sampling of the patterns; empty if one of them is not a named pattern, for example a file."""
     try:
         return {parse_mask(text).kind for text in patterns}
     except ConfigError:

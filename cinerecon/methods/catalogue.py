@@ -35,9 +35,9 @@ class Setting:
     Attributes
     ----------
     key
-        As ``--set`` takes it, with dots between nested settings.
+        Name of the setting for ``--set``, with dots between nested settings.
     type
-        The values that it takes, in words.
+        The permitted values, in words.
     value
         Its current value, as YAML.
     help
@@ -51,7 +51,7 @@ class Setting:
 
 
 def list_settings(config: Config, prefix: str = "") -> Iterator[Setting]:
-    """The settings of a configuration with their current values; nested configurations with dots in their keys."""
+    """The settings of a configuration with their current values; keys of nested configurations contain dots."""
     for name, definition in type(config).model_fields.items():
         value = getattr(config, name)
         if isinstance(value, Config):
@@ -62,7 +62,7 @@ def list_settings(config: Config, prefix: str = "") -> Iterator[Setting]:
 
 
 def type_in_words(definition: FieldInfo) -> str:
-    """The values that a setting takes, e.g. ``whole number ≥ 1 or null``."""
+    """The permitted values of a setting in words, e.g. ``whole number ≥ 1 or null``."""
     bounds = "".join(
         f" {sign} {getattr(limit, name):g}"
         for limit in definition.metadata
@@ -97,23 +97,23 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """One method, or one imported model.
+    """A method or an imported model.
 
     Attributes
     ----------
     name, kind, summary
         As in the table of methods.
     weights
-        ``shipped``: they come with the program; ``trained``: a run folder; ``imported``; ``none``: a network not yet
-        trained; ``damaged``: a file that cannot be read; empty for classical methods.
+        ``shipped``: included in the package; ``trained``: from a run folder; ``imported``; ``none``: the network has
+        not been trained yet; ``damaged``: the file cannot be read; empty for classical methods.
     path
-        File of the weights, if there are any.
+        File of the weights, if any.
     n_parameters
         Number of learned parameters.
     card
         The card of the weights.
     config
-        The settings it has without ``--set``; None where a file is damaged.
+        The settings without ``--set``; None if the file is damaged.
     """
 
     name: str
@@ -132,7 +132,7 @@ def list_models() -> list[ModelEntry]:
 
 
 def describe_model(name: str) -> ModelEntry:
-    """One method or model, by the text of ``--model``.
+    """The entry of the method or model that ``--model`` names.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def describe_model(name: str) -> ModelEntry:
 
 
 def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
-    """The settings that ``--set`` takes for a method, for a network including those of its architecture."""
+    """The settings that ``--set`` accepts for a method; for a network, these include its architecture."""
     if not isinstance(entry.config, ModelConfig):
         yield from list_settings(entry.config) if entry.config else ()
         return
@@ -163,7 +163,7 @@ def list_all_settings(entry: ModelEntry) -> Iterator[Setting]:
 
 
 def _imported(path: Path) -> ModelEntry:
-    """An imported file; damage of one does not hide the others."""
+    """The entry of an imported file; a damaged file is listed as such and does not stop the listing."""
     try:
         return describe_model(str(path))
     except CineReconError as error:
@@ -182,12 +182,12 @@ def _describe_network(name: str, summary: str, weights: Weights, config: ModelCo
 
 
 def _count_parameters(config: ModelConfig) -> int:
-    """Number of learned parameters: that on the card, which is written with the weights, or else of the network."""
+    """Number of learned parameters according to the card, which is written with the weights, or else to the network."""
     if config.card.n_parameters is not None:
         return config.card.n_parameters
     return networks.count_parameters_of(config.network, config.architecture)
 
 
 def _architecture_class(network: str) -> type[Config]:
-    """The class of the settings of a network; only for code from outside the package the network is imported."""
+    """The class of the settings of a network; the network itself is imported only if it is external code."""
     return networks.load_network(network)[0] if is_external(network) else networks.find_network(network).config_class

@@ -1,29 +1,31 @@
-"""ADMM for a series under penalties: one solver for k-t SLR, locally low rank and total variation.
+"""ADMM for a penalised image series: one solver for k-t SLR, locally low rank and total variation.
 
-Minimises 1/2 ||A u - y||^2 + sum_k g_k(K_k u). Each K_k u is split off as z_k; in turn
+Minimises 1/2 ||A u - y||^2 + sum_k g_k(K_k u). Each K_k u is split off as a variable z_k, and each iteration updates
 
     z_k = prox(K_k u + v_k),      v_k = v_k + K_k u - z_k,
     u = argmin 1/2 ||A u - y||^2 + sum_k rho_k/2 ||K_k u - z_k + v_k||^2.
 
-Data are scaled so that the view-shared image, from which it starts, has a peak of 1: all weights are free of units.
-They grow with the variance of the noise where its level, measured in the data, exceeds `noise_threshold`.
+Data are scaled so that the view-shared image, which is the initial image, has a peak of 1; all weights are therefore
+dimensionless. They grow with the variance of the noise if its level, measured in the data, exceeds `noise_threshold`.
 
-It stops once the image changes by less than `tolerance` of itself, or after `n_iterations`. For convex penalties the
-cost falls steadily after the first iterations, and to the minimum. Blocks placed at random minimise the mean of the
-costs of all tilings, one of which is recorded: it falls, then varies by a few percent, as the iterates scatter
-around their mean. That mean is the image; its changes end between 1e-3 and 6e-3, and `n_iterations` ends the run.
+The solver stops when the relative change of the image is below `tolerance`, or after `n_iterations`. For convex
+penalties, the cost decreases steadily after the first iterations and converges to the minimum. With randomly placed
+blocks, the mean of the costs of all tilings is minimised, and the cost of one tiling is recorded: it decreases, and
+then varies by a few percent because the iterates scatter around their mean. This mean is the image; its relative
+changes settle between 1e-3 and 6e-3, so that `n_iterations` ends the run.
 
-The series under fixed split variables solves (A^H A + K^H K) u = b, in closed form or by conjugate gradients.
-In k-space the differences along y and x are numbers for each (ky, kx), and what one coil samples is a number for each
-(frame, ky, kx): only the difference in time couples frames. Each k-space point leaves a symmetric system of the frames,
+For fixed split variables, the series solves (A^H A + K^H K) u = b, in closed form or by conjugate gradients. In
+k-space, the differences along y and x are diagonal, with one factor for each (ky, kx), and so is the sampling of one
+coil, with one factor for each (frame, ky, kx); only the difference in time couples frames. Each k-space point therefore
+has a symmetric system over the frames,
 
     (m_t + c) u_t + e (2 u_t - u_(t-1) - u_(t+1)) = b_t,      frames in a circle,
 
-with m the sampling, c the other penalties at that point and e that of the difference in time; in a real-time series
-the first and the last frame have one adjacent frame each. It is solved for all points at once by elimination from the
-first frame to the last and back. That is exact for one coil and any Cartesian
-mask. With several coils A^H A is no longer diagonal in k-space; its diagonal there takes the place of m and makes a
-preconditioner (Koolstra et al., 10.1002/mrm.27371, here with the frames coupled as they are).
+where m is the sampling, c the sum of the other penalties at that point, and e the weight of the difference in time; in
+a real-time series, the first and the last frame have only one adjacent frame each. The systems of all points are solved
+simultaneously by elimination from the first frame to the last and back-substitution. The solution is exact for one coil
+and any Cartesian mask. With several coils, A^H A is no longer diagonal in k-space; its diagonal replaces m and yields a
+preconditioner (Koolstra et al., 10.1002/mrm.27371, here including the coupling of the frames).
 """
 
 from abc import abstractmethod
@@ -49,26 +51,26 @@ from cinerecon.physics.noise import noise_level
 from cinerecon.physics.operators import Encoding, norm
 
 PARALLEL_SINE_SQUARED = 1e-4
-"""Squared sine of the angle below which two directions count as parallel; rounding errors of float32 are 1e-6."""
+"""Squared sine of the angle below which directions are treated as parallel; float32 rounding errors are 1e-6."""
 N_COILS_FOR_NOISE = 4
-"""Number of coils, about, from which the noise is estimated."""
+"""Approximate number of coils from which the noise is estimated."""
 PROXIMAL_WEIGHT = 1e-4
-"""Weight of ||u - u_previous||^2 where no penalty depends on u itself: undetermined components stay unchanged."""
+"""Weight of ||u - u_previous||^2 if no penalty depends on u itself, so that undetermined components do not change."""
 
 
 S = TypeVar("S", bound=SolverConfig)
 
 
 class ImageUpdate(Protocol):
-    """Solves (A^H A + K^H K) u = b, or comes nearer to it."""
+    """Solves (A^H A + K^H K) u = b exactly or approximately."""
 
     def __call__(self, b: Tensor, u: Tensor) -> Tensor:
-        """The new series ``(frames, y, x)``, from the right side and the last one, which may be overwritten."""
+        """The new series ``(frames, y, x)``; `b` is the right-hand side, and the previous series may be overwritten."""
         ...
 
 
 def choose_image_update(encoding: Encoding, coupling: Coupling, dtype: torch.dtype, n_steps: int) -> ImageUpdate:
-    """The closed form for one coil; some preconditioned gradient steps for several."""
+    """The closed-form solution for one coil; preconditioned gradient steps for several coils."""
     if encoding.csm is None:
         sampling = encoding.mask[:, 0].double()
         return ExactUpdate(KSpaceSystem(sampling, coupling, encoding.matrix, dtype))
@@ -76,7 +78,7 @@ def choose_image_update(encoding: Encoding, coupling: Coupling, dtype: torch.dty
 
 
 class KSpaceSystem:
-    """The systems of the frames at all k-space points, factorised as L diag(p) L^T; L has a full last row.
+    """The systems over the frames at all k-space points, factorised as L diag(p) L^T, where the last row of L is full.
 
     Parameters
     ----------
@@ -94,7 +96,7 @@ class KSpaceSystem:
         spectra = [difference_spectrum(n).to(sampling.device) for n in matrix]
         space = coupling.identity + coupling.y * spectra[0][:, None] + coupling.x * spectra[1]
         n_frames, e = len(sampling), coupling.time
-        own = [2 * e if n_frames > 1 else 0.0] * n_frames  # a single frame differs from itself by nothing
+        own = [2 * e if n_frames > 1 else 0.0] * n_frames  # the difference of a single frame is zero
         if not coupling.is_cyclic and n_frames > 1:
             own[0] = own[-1] = e
         shifts = (-(sampling.shape[-2] // 2), -(sampling.shape[-1] // 2))
@@ -132,13 +134,13 @@ class KSpaceSystem:
         return kspace
 
     def solve_image(self, image: Tensor) -> Tensor:
-        """Solve for an image, between two transforms."""
+        """Solve for an image, by a transform to k-space and back."""
         solution: Tensor = torch.fft.ifft2(self.solve_(torch.fft.fft2(image)))
         return solution
 
 
 def _for_both_parts(factor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Each number twice along kx, for real and imaginary part: complex times real would convert it at each use."""
+    """Repeat each factor along kx for real and imaginary part, since a complex product would convert it at each use."""
     return factor.to(dtype.to_real()).repeat_interleave(2, -1)
 
 
@@ -149,16 +151,17 @@ class ExactUpdate:
         self.system = system
 
     def __call__(self, b: Tensor, u: Tensor) -> Tensor:  # noqa: ARG002
-        """See `ImageUpdate`; the last series plays no part."""
+        """See `ImageUpdate`; the previous series is not used."""
         return self.system.solve_image(b)
 
 
 class GradientUpdate:
-    """Preconditioned conjugate gradient steps from the last series; the next iterations reduce the remaining residual.
+    """Preconditioned conjugate gradient steps from the previous series; later iterations reduce the remaining residual.
 
-    Each step minimises over the plane of the preconditioned residual and the step before it. For a constant right side
-    this is the method of conjugate gradients; here it goes on from one right side to the next, so that a single step in
-    each iteration suffices. (A^H A + K^H K) u is carried along: a step costs one transform of the coils there and back.
+    Each step minimises over the plane spanned by the preconditioned residual and the previous step. For a constant
+    right-hand side, this is the conjugate gradient method; here the search directions are kept when the right-hand side
+    changes, so that a single step in each iteration suffices. (A^H A + K^H K) u is updated along with u, so that a step
+    requires one forward and one inverse transform of the coil images.
     """
 
     def __init__(self, encoding: Encoding, coupling: Coupling, dtype: torch.dtype, n_steps: int) -> None:
@@ -170,7 +173,7 @@ class GradientUpdate:
         self.last: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, b: Tensor, u: Tensor) -> Tensor:
-        """See `ImageUpdate`; the last series is overwritten, and must be the one that the last call returned."""
+        """See `ImageUpdate`; the previous series is overwritten, and must be the one that the last call returned."""
         if self.product is None:
             self.product = self._apply(u)
         residual = torch.sub(b, self.product)
@@ -197,14 +200,14 @@ class GradientUpdate:
 def lengths_in_plane(
     residual: Tensor, step: tuple[Tensor, Tensor], last: tuple[Tensor, Tensor] | None
 ) -> tuple[Tensor, Tensor]:
-    """Lengths along two directions at which 1/2 <u, M u> - <b, u> is lowest; the second is 0 where both are parallel.
+    """Step lengths along two directions that minimise 1/2 <u, M u> - <b, u>; the second is 0 if they are parallel.
 
     Parameters
     ----------
     residual
         The negative gradient b - M u, ``(frames, y, x)`` complex.
     step, last
-        Directions d, each with M d, of the same shape; no second direction at the first step.
+        Directions d, each with M d, of the same shape; there is no second direction in the first step.
 
     Returns
     -------
@@ -243,14 +246,14 @@ def inner(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Penalty(Protocol):
-    """A penalty g(K u). It stores v and the right side of the image update, rho K^H (z - v)."""
+    """A penalty g(K u). It stores v and its part of the right-hand side of the image update, rho K^H (z - v)."""
 
     coupling: Coupling
     right_side: Tensor
     is_random: bool
 
     def initialise(self, u: Tensor) -> None:
-        """Allocate memory for series like u, with v = 0."""
+        """Allocate memory for a series of the shape of u, with v = 0."""
         ...
 
     def update(self, u: Tensor, progress: float) -> None:
@@ -263,13 +266,13 @@ class Penalty(Protocol):
 
 
 class AdmmMethod(ClassicalMethod[S]):
-    """A method that minimises data misfit and penalties, one cine after the other, on the device of the data."""
+    """A method that minimises the data misfit plus penalties for one cine at a time, on the device of the data."""
 
     is_iterative = True
 
     @abstractmethod
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
-        """The penalties, for images of peak 1, a factor on their weights; cyclic: the first frame follows the last."""
+        """The penalties for images of peak 1, with weights times a factor; cyclic: the first frame follows the last."""
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
@@ -294,11 +297,11 @@ class AdmmMethod(ClassicalMethod[S]):
 
 
 def noise_factor(data: CineData, scale: float, threshold: float) -> float:
-    """The factor on the weights of penalties for the noise of a cine.
+    """The factor on the weights of the penalties that accounts for the noise of a cine.
 
-    The posterior mode needs weights that grow with the variance of the noise. Below a threshold, errors of the
-    penalties as a model of the image are larger than the noise, and the weights are constant. The variance counts in
-    proportion to the part of the image that is determined by samples, at most 1: `n_coils` samples over acceleration.
+    For the maximum a posteriori estimate, the weights grow with the variance of the noise. Below a threshold, the model
+    errors of the penalties are larger than the noise, and the weights are constant. The variance is multiplied by the
+    fraction of the image that is determined by samples, which is the number of coils over the acceleration, at most 1.
 
     Parameters
     ----------
@@ -307,11 +310,11 @@ def noise_factor(data: CineData, scale: float, threshold: float) -> float:
     scale
         Peak of the image.
     threshold
-        Noise level of a sample, relative to the scale, above which the weights grow; 0: never.
+        Noise level of a sample, relative to the scale, above which the weights grow; 0 means never.
 
     Returns
     -------
-        At least 1.
+        The factor, at least 1.
     """
     if threshold == 0:
         return 1.0
@@ -324,7 +327,7 @@ def noise_factor(data: CineData, scale: float, threshold: float) -> float:
 class AdmmIteration:
     """The variables of the module's equations, for a cine without batch axes, and their updates.
 
-    The scale, by which k-space is divided, is applied to images alone: k-space is not copied.
+    The scale by which k-space is divided is applied to images only, so that k-space is not copied.
     """
 
     def __init__(
@@ -350,7 +353,7 @@ class AdmmIteration:
         self.n_steps = 0
 
     def step(self, progress: float) -> float:
-        """One round of updates; returns the relative change of the image."""
+        """Update all variables once, and return the relative change of the image."""
         for penalty in self.penalties:
             penalty.update(self.u, progress)
         right_side = torch.add(self.target, self.u, alpha=self.proximal_weight, out=self.buffer)

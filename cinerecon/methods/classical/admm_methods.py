@@ -6,7 +6,7 @@ from cinerecon.methods.classical.penalties import LowRankPenalty, TotalVariation
 
 
 class KtSlr(AdmmMethod[KtSlrConfig]):
-    """k-t SLR: a cine of low rank with a sparse gradient.
+    """k-t SLR: low rank and a sparse gradient.
 
     Minimises over the series u
 
@@ -20,20 +20,21 @@ class KtSlr(AdmmMethod[KtSlrConfig]):
     Lingala et al., Accelerated dynamic MRI exploiting sparsity and low-rank structure: k-t SLR (2011),
     DOI 10.1109/TMI.2010.2100850
 
-    Departs from the paper in: the data term carries 1/2; multipliers in addition to penalties, whose weights are
-    therefore constant; the start, which is the view-shared image and not A^H y; and choices that improved cardiac
-    cines, each of which a setting undoes: the difference in time weighs more than those in space
-    (``temporal_weight=1``), differences are shrunk one by one and not the gradient as a vector (``isotropic=true``),
-    the singular values are those of image blocks (voxels of a block x frames), placed at random in each iteration, and
-    not of the whole image (``block_size=0``), the image is then the mean of the last iterates (``n_averaged=1``), and
-    mu begins larger and falls (``continuation=1``). With ``block_size=0`` and ``isotropic=true`` the cost is half that
-    of `ktslr-reference` with twice the weights and the inverse of w_t as its grid step in time.
+    Departs from the paper in: the data term has a factor of 1/2; there are multipliers in addition to penalties, whose
+    weights are therefore constant; the initial image is the view-shared image instead of A^H y; and in choices that
+    improved cardiac cines, each of which a setting (in brackets) reverts: the difference in time has a larger weight
+    than those in space (``temporal_weight=1``), differences are shrunk separately instead of the gradient as a vector
+    (``isotropic=true``), the singular values are those of image blocks (voxels of a block x frames), placed at random
+    in each iteration, instead of the whole image (``block_size=0``), the image is then the mean of the last iterates
+    (``n_averaged=1``), and mu starts at a larger value and decreases (``continuation=1``). With ``block_size=0`` and
+    ``isotropic=true`` the cost is half that of `ktslr-reference` with twice the weights and the inverse of w_t as its
+    grid step in time.
 
     The defaults were tuned on phantoms of seeds 100 and 101 and one measured short-axis series (the base of the heart),
-    of 16 frames, 8-fold Gaussian sampling, noise of 0.5 % of the peak. The optimum is flat: half or twice a weight cost
-    0.3 dB at most, also for noise of 2 %, pseudo-radial sampling and 8 coils. For stronger noise the weights grow
-    (`noise_threshold`): chosen on one measured series, on which this gains 6.3 dB for noise of 5 % of the peak, 8
-    coils and 8-fold Gaussian sampling.
+    of 16 frames, 8-fold Gaussian sampling, noise of 0.5 % of the peak. The optimum is flat: halving or doubling a
+    weight costs at most 0.3 dB, also for noise of 2 %, pseudo-radial sampling and 8 coils. For stronger noise the
+    weights grow (`noise_threshold`, chosen on one measured series); on this series, the gain is 6.3 dB for noise of 5 %
+    of the peak, 8 coils and 8-fold Gaussian sampling.
     """
 
     config_class = KtSlrConfig
@@ -59,15 +60,16 @@ class Llr(AdmmMethod[LlrConfig]):
 
     Zhang et al., Accelerating parameter mapping with a locally low rank constraint (2015), DOI 10.1002/mrm.25161
 
-    Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nuclear norm); the weight begins larger
-    (``continuation=1``), and the image is the mean of the last iterates (``n_averaged=1``).
+    Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nuclear norm); the weight starts at a
+    larger value and decreases (``continuation=1`` reverts this), and the image is the mean of the last iterates
+    (``n_averaged=1`` reverts this).
     """
 
     config_class = LlrConfig
     n_series = 26.0
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:  # noqa: ARG002
-        """Low rank alone."""
+        """The low-rank penalty only."""
         return [LowRankPenalty(self.config, factor)]
 
 
@@ -83,13 +85,13 @@ class Ttv(AdmmMethod[TtvConfig]):
     Feng et al., Golden-angle radial sparse parallel MRI (GRASP, 2014), DOI 10.1002/mrm.24980: temporal total variation
     of free-breathing series
 
-    Departs from the paper in: Cartesian sampling, a cine that ends where it begins, and spatial differences of little
-    weight (``spatial_weight=0`` leaves them out).
+    Departs from the paper in: Cartesian sampling, cyclic frames, and spatial differences with a small weight
+    (``spatial_weight=0`` omits them).
     """
 
     config_class = TtvConfig
     n_series = 32.0
 
     def penalties(self, factor: float = 1.0, *, is_cyclic: bool = True) -> list[Penalty]:
-        """Total variation alone."""
+        """The total variation only."""
         return [TotalVariationPenalty(self.config, factor, is_cyclic=is_cyclic)]

@@ -90,11 +90,11 @@ class CgSenseConfig(Config):
 
 
 class KtSlrConfig(LowRankConfig, VariationConfig, SolverConfig):
-    """Settings of k-t SLR. Weights are for images of peak 1; data of any scale are brought to it."""
+    """Settings of k-t SLR. Weights are for images of peak 1, to which data are scaled."""
 
 
 class KtSlrReferenceConfig(Config):
-    """Settings of the released programs; their names there in brackets."""
+    """Settings of the released programs, with the names used there in brackets."""
 
     mode: Literal["auglag", "continuation"] = Field(
         default="auglag", description="auglag: with Lagrange multipliers; continuation: with penalties only"
@@ -138,13 +138,13 @@ class KtSlrReferenceConfig(Config):
 
 
 class LlrConfig(LowRankConfig, SolverConfig):
-    """Settings of locally low rank. Weights are for images of peak 1; data of any scale are brought to it."""
+    """Settings of locally low rank. Weights are for images of peak 1, to which data are scaled."""
 
     block_size: int = Field(default=16, ge=1, description="side length of the blocks [pixels]")
 
 
 class TtvConfig(VariationConfig, SolverConfig):
-    """Settings of temporal total variation. Weights are for images of peak 1; data of any scale are brought to it."""
+    """Settings of temporal total variation. Weights are for images of peak 1, to which data are scaled."""
 
     weight_sparse: float = Field(default=7e-4, ge=0, description="tau, weight of the total variation")
     temporal_weight: float = Field(
@@ -157,7 +157,7 @@ class TtvConfig(VariationConfig, SolverConfig):
 
 
 class LpsConfig(ShrinkageConfig):
-    """Settings of L+S. Weights are for images of peak 1; data of any scale are brought to it."""
+    """Settings of L+S. Weights are for images of peak 1, to which data are scaled."""
 
     shrinkage: ShrinkageName = Field(default="relative_soft", description="shrinkage rule for the singular values of L")
     weight_lowrank: float = Field(

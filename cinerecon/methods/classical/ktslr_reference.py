@@ -1,18 +1,20 @@
-"""k-t SLR as its released programs do it, on SigPy's operators, proximals and algorithms: slow, for comparison.
+"""k-t SLR as in the released programs, with the operators, proximal maps and algorithms of SigPy; for comparison.
 
-Minimises over the series u
+This implementation is slow. It minimises over the series u
 
     ||A u - y||^2 + (mu1 / p) sum_i s_i(u)^p + mu2 sum sqrt(|D_t u|^2 + |D_y u|^2 + |D_x u|^2)
 
 with s_i the singular values of the Casorati matrix (voxels x frames) and D circular forward differences, each divided
-by its step. From u = A^H y, and with W for D u and Q for u split off under penalties beta2 and beta1, in turn
+by its step. The variables W for D u and Q for u are split off with penalty weights beta2 and beta1. Starting from u =
+A^H y, each iteration computes
 
     W = shrink(D u + L2 / beta2, 1 / beta2),  vectors by their length
     Q = shrink(u + L1 / beta1),               singular values s by s^(p - 1) / beta1
     u = argmin ||A u - y||^2 + mu1 (beta1/2 ||u - Q||^2 + <L1, u - Q>) + mu2 (beta2/2 ||D u - W||^2 + <L2, D u - W>)
 
-by conjugate gradients from the last u; in mode ``auglag`` then L2 -= 1.618 beta2 (W - D u), L1 -= 1.618 beta1 (Q - u),
-which stay zero in mode ``continuation``. Once the cost settles, both betas grow, and it begins again.
+where u is computed by conjugate gradients that start from the previous u. In mode ``auglag``, the multipliers are then
+updated, L2 -= 1.618 beta2 (W - D u), L1 -= 1.618 beta1 (Q - u); in mode ``continuation`` they remain zero. When the
+cost has converged, both betas are increased and the inner loop starts again.
 
 References
 ----------
@@ -21,10 +23,12 @@ DOI 10.1109/TMI.2010.2100850: mode ``continuation``
 Lingala et al., Accelerating dynamic MRI by exploiting sparsity and low-rank (ISBI 2011),
 DOI 10.1109/ISBI.2011.5872579: mode ``auglag``
 
-Departs from the papers in: what the released programs do. The cost that ends the inner loop takes the root of complex
-squares; that which ends the conjugate gradients squares the energy of each difference and takes the multipliers' terms
-by magnitude; ``continuation`` tests an inner iteration with the differences from before it. None of this moves the
-minimum, but where the steps towards it end. The record of convergence holds the true cost.
+Departs from the papers in: the stopping criteria, which are those of the released programs. The cost that ends the
+inner loop contains the square root of complex squares (without the magnitude). The cost that ends the conjugate
+gradients contains the squared energy of each difference and the magnitude of the multiplier terms. In mode
+``continuation``, the criterion of an inner iteration uses the differences from before this iteration. These criteria do
+not change the minimum, but they determine at which distance from it the iterations end. The recorded convergence
+contains the actual cost.
 """
 
 from typing import Any
@@ -50,7 +54,7 @@ INITIAL_PENALTY_RATIO = 10.0
 
 
 class KtSlrReference(ClassicalMethod[KtSlrReferenceConfig]):
-    """The released k-t SLR, one cine after the other. It is computed on the CPU for data on any device."""
+    """The released k-t SLR, applied to one cine at a time. It is computed on the CPU for data on any device."""
 
     config_class = KtSlrReferenceConfig
     is_iterative = True
@@ -81,7 +85,7 @@ class KtSlrReference(ClassicalMethod[KtSlrReferenceConfig]):
 
 
 def encoding_linop(mask: Array, csm: Array | None, shape: Shape) -> linop.Linop:
-    """A = mask . F . csm, from ``(frames, y, x)`` to ``(frames, coils, ky, kx)``."""
+    """The encoding operator A = mask . F . csm, from ``(frames, y, x)`` to ``(frames, coils, ky, kx)``."""
     frames, y, x = shape
     coil_images = linop.Reshape((frames, 1, y, x), shape)
     if csm is not None:
@@ -91,9 +95,9 @@ def encoding_linop(mask: Array, csm: Array | None, shape: Shape) -> linop.Linop:
 
 
 def difference_linop(shape: Shape, steps: tuple[float, ...], *, is_cyclic: bool = True) -> linop.Linop:
-    """D: circular forward differences in time, along y and along x, each over its step, ``(3, frames, y, x)``.
+    """D: circular forward differences in time, y and x, each divided by its step, ``(3, frames, y, x)``.
 
-    The last difference in time is zero where the frames are not cyclic, which the released programs do not consider.
+    The last difference in time is zero if the frames are not cyclic, a case that the released programs do not consider.
     """
     parts = []
     for axis, step in enumerate(steps):
@@ -106,12 +110,15 @@ def difference_linop(shape: Shape, steps: tuple[float, ...], *, is_cyclic: bool 
 
 
 def vector_shrinkage(shape: Shape) -> prox.Prox:
-    """Shorten vectors along the first axis: by Moreau, what a projection onto balls leaves."""
+    """Shrink vectors along the first axis: the residual of the projection onto a ball (Moreau decomposition)."""
     return prox.Conj(prox.L2Proj(shape, 1.0, axes=(0,)))
 
 
 class SchattenShrinkage(prox.Prox):
-    """Singular values of the Casorati matrix shrunk, s <- max(s - alpha s^(p - 1), 0); those below 1e-6 s_1 dropped."""
+    """Shrinkage of the singular values of the Casorati matrix, s <- max(s - alpha s^(p - 1), 0).
+
+    Singular values below 1e-6 s_1 are set to zero.
+    """
 
     def __init__(self, shape: Shape, p: float) -> None:
         self.p = p
@@ -126,27 +133,27 @@ class SchattenShrinkage(prox.Prox):
         return (((vectors * share) @ vectors.conj().T).astype(series.dtype) @ casorati).reshape(series.shape)
 
     def norm(self, series: Array) -> float:
-        """1/p sum_i s_i^p."""
+        """The Schatten norm 1/p sum_i s_i^p."""
         values = _spectrum(series)[0]
         return float(np.sum(values[values > RANK_TOLERANCE * values.max()] ** self.p) / self.p)
 
 
 def _spectrum(series: Array) -> tuple[Array, Array]:
-    """Singular values and left singular vectors of a series (frames x voxels), from its Gram matrix in double."""
+    """Singular values and left singular vectors of a series (frames x voxels), from its Gram matrix in float64."""
     casorati = series.reshape(len(series), -1).astype(np.complex128)
     eigenvalues, vectors = np.linalg.eigh(casorati @ casorati.conj().T)
     return np.sqrt(np.abs(eigenvalues)), vectors
 
 
 class ReleasedKtSlr(alg.Alg):
-    """The released loop; one update is one inner iteration.
+    """The iteration of the released programs; one update is one inner iteration.
 
     Attributes
     ----------
     u
         The series ``(frames, y, x)``.
     cost
-        The released cost, one number per update.
+        The cost as the released programs compute it, one value per update.
     """
 
     def __init__(
@@ -217,7 +224,7 @@ class ReleasedKtSlr(alg.Alg):
         return self.is_converged or self.n_outer >= self.config.n_outer
 
     def measure(self, before: Array) -> tuple[float, float, float]:
-        """Cost, relative data residual and relative change since another series."""
+        """The cost, the relative data residual, and the relative change from another series."""
         config = self.config
         data = _norm(self.A(self.u) - self.y)
         length = np.linalg.norm(self.D(self.u), axis=0)
@@ -227,20 +234,20 @@ class ReleasedKtSlr(alg.Alg):
 
 
 class NormalEquation:
-    """A^H A + w1 + w2 D^H D, which keeps A u and D u of the last series u that it was applied to."""
+    """The operator A^H A + w1 + w2 D^H D, which stores A u and D u of the last series u it was applied to."""
 
     def __init__(self, encoding: linop.Linop, difference: linop.Linop, weight1: float, weight2: float) -> None:
         self.A, self.D, self.weight1, self.weight2 = encoding, difference, weight1, weight2
 
     def __call__(self, direction: Array) -> Array:
-        """Apply it."""
+        """Apply the operator to a series."""
         self.encoded, self.gradient = self.A(direction), self.D(direction)
         product: Array = self.A.H(self.encoded) + self.weight1 * direction + self.weight2 * self.D.H(self.gradient)
         return product
 
 
 class ReleasedConjugateGradient(alg.ConjugateGradient):
-    """Conjugate gradients for u that end where the released ones do."""
+    """Conjugate gradients for u with the stopping criterion of the released programs."""
 
     def __init__(self, outer: ReleasedKtSlr, low_rank: Array, sparse: Array) -> None:
         self.outer, self.low_rank = outer, low_rank
@@ -263,7 +270,7 @@ class ReleasedConjugateGradient(alg.ConjugateGradient):
         self.data_error += self.alpha * self.normal.encoded
         self.sparse_error += self.alpha * self.normal.gradient
         cost = self._cost()
-        # the released loop looks at the cost before a step, and so never after the last one
+        # the released loop evaluates the cost before each step, and therefore not after the last one
         self.is_settled = abs(cost - self.last_cost) < self.tolerance * abs(cost)
         self.last_cost = cost
 

@@ -16,13 +16,13 @@ from cinerecon.physics.sampling import measured_extent
 from cinerecon.physics.snr import filtered_noise, zerofilled_noise
 
 EXTRAPOLATED = 1
-"""Lines next to the measured part of k-space that coil maps determine well; further ones would amplify noise."""
+"""Lines beyond the measured extent of k-space that the coil maps determine well; further lines would amplify noise."""
 VOXELS_AT_ONCE = 2**21
-"""Voxels of the frames that are solved together: memory does not grow with the number of frames."""
+"""Voxels of the frames that are solved together, so that memory does not grow with the number of frames."""
 
 
 class ZeroFilled(ClassicalMethod[ZeroFilledConfig]):
-    """A^H y: inverse transform of the sampled points, coils combined by their maps."""
+    """The zero-filled image A^H y: inverse transform of the sampled points, combined with the coil maps."""
 
     config_class = ZeroFilledConfig
     n_series = 6.5
@@ -35,14 +35,14 @@ class ZeroFilled(ClassicalMethod[ZeroFilledConfig]):
         return image
 
     def noise_std(self, data: CineData) -> Tensor | None:
-        """See `Reconstructor.noise_std`; the sampled part of the noise, for any sampling."""
+        """See `Reconstructor.noise_std`; the noise of the sampled points, for any sampling."""
         if data.noise_std is None:
             return None
         return zerofilled_noise(data.mask, data.csm, data.noise_std).expand(data.n_frames, *data.matrix)
 
 
 class ViewShared(ClassicalMethod[ViewSharedConfig]):
-    """Each point of k-space interpolated linearly between the frames that sampled it, coils combined by their maps."""
+    """Linear interpolation of each k-space point between the frames that sampled it, combined with the coil maps."""
 
     config_class = ViewSharedConfig
     n_series = 11.0
@@ -56,22 +56,23 @@ class ViewShared(ClassicalMethod[ViewSharedConfig]):
 
 
 class CgSense(ClassicalMethod[CgSenseConfig]):
-    """Conjugate gradient SENSE: the least-squares image under the coil maps, frame by frame.
+    """Conjugate gradient SENSE: the least-squares image given the coil maps, frame by frame.
 
     Solves argmin_x ||A x - y||^2 + w ||x||^2, that is (A^H A + w) x = A^H y, by conjugate gradients. A is normalised
-    (orthonormal transform, unit maps), so the largest eigenvalue of A^H A is at most 1, w is relative to it, and the
-    solution scales with the data.
+    (orthonormal transform, coil maps with unit sum of squares), so that the largest eigenvalue of A^H A is at most 1, w
+    is relative to it, and the solution is proportional to the data.
 
-    Where a scan leaves out an edge of k-space (partial Fourier, asymmetric echo, phase resolution below 100 %), the
-    image has no k-space there: P A^H A P x = P A^H y with P the projection onto the measured extent and one line more.
-    Without it, the coil maps extrapolate beyond the last measured line, which amplifies noise by many times.
+    If a scan omits an edge of k-space (partial Fourier, asymmetric echo, phase resolution below 100 %), the k-space of
+    the image is zero there: P A^H A P x = P A^H y, where P is the projection onto the measured extent and one
+    additional line. Without this projection, the coil maps extrapolate beyond the last measured line, which strongly
+    amplifies noise.
 
     References
     ----------
     Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), DOI 10.1002/mrm.1241
 
-    Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction; a Tikhonov
-    term in place of stopping early as the only regularisation.
+    Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction;
+    regularisation by a Tikhonov term instead of early stopping alone.
     """
 
     config_class = CgSenseConfig
@@ -100,10 +101,11 @@ class CgSense(ClassicalMethod[CgSenseConfig]):
 
     @torch.no_grad()
     def noise_std(self, data: CineData) -> Tensor | None:
-        """See `Reconstructor.noise_std`; for whole readouts, without edges of k-space that the scan leaves out.
+        """See `Reconstructor.noise_std`; only for complete readouts and scans that do not omit an edge of k-space.
 
-        After few steps the solution is not that of least squares: it is a polynomial q(A^H A) A^H y, which is evaluated
-        as the steps of the measured data define it. The dependence of q on noise is neglected (about 2 % of the noise).
+        After a few steps, the solution is not the least-squares solution, but a polynomial q(A^H A) A^H y, which is
+        evaluated with the step lengths of the measured data. The dependence of q on noise is neglected (about 2 % of
+        the noise).
         """
         is_whole = data.mask.shape[-1] == 1 and extent_mask(data) is None
         if data.noise_std is None or not is_whole or data.noise_std.shape[-1] != 1:
@@ -136,20 +138,20 @@ class CgSense(ClassicalMethod[CgSenseConfig]):
         return conjugate_gradients(normal, target, config.n_iterations, config.tolerance, observe=observe, steps=steps)
 
     def _record(self, record: Convergence, residual: float, size: float, image: Tensor, before: Tensor) -> None:
-        """Record the convergence of all frames together, since they are solved in parallel; the size is ||y||."""
+        """Record the joint convergence of all frames, which are solved in parallel; `size` is ||y||."""
         length, change = norm(image), norm(image - before)
         cost = (residual * size) ** 2 + self.config.weight_tikhonov * length**2
         record.add(cost, residual, ratio(change, length))
 
 
 def frames_at_once(data: CineData) -> int:
-    """Number of frames that are solved together, which are separate problems."""
+    """Number of frames that are solved together; the frames are independent problems."""
     y, x = data.matrix
     return workspace().frames_at_once or max(1, VOXELS_AT_ONCE // (y * x))
 
 
 def extent_mask(data: CineData) -> Tensor | None:
-    """``(ky, kx)`` 1 in the part of k-space that the scan determines, 0 elsewhere; None if it is all of it."""
+    """Mask ``(ky, kx)``: 1 in the part of k-space that the scan determines, 0 elsewhere; None if it is 1 everywhere."""
     extent = data.meta.extent or measured_extent(data.mask)
     covered = torch.zeros(data.matrix, device=data.kspace.device)
     bounds = [part.indices(n) for part, n in zip(extent, data.matrix, strict=True)]

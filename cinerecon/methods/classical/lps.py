@@ -5,22 +5,22 @@ Minimises over the series L and S
     1/2 ||A (L + S) - y||^2 + lambda_L ||L||_* + lambda_S ||T S||_1
 
 with ||L||_* the sum of the singular values of the Casorati matrix (voxels x frames) and T the orthonormal Fourier
-transform along time. From M = A^H y and S = 0, and with L' the L before, in turn
+transform along time. Starting from M = A^H y and S = 0, with L' the previous L, each iteration computes
 
     L = shrink(M - S),    S = T^H soft(T (M - L'), lambda_S),    M = L + S - A^H (A (L + S) - y)
 
-until M settles. lambda_L is a fraction of the largest singular value of M - S in each iteration.
+until M converges. lambda_L is a fraction of the largest singular value of M - S in each iteration.
 
 References
 ----------
 Otazo, Candes and Sodickson, Low-rank plus sparse matrix decomposition for accelerated dynamic MRI with separation of
 background and dynamic components (2015), DOI 10.1002/mrm.25240
 
-Departs from the paper in: the numbers by default; weights are relative to the peak of the image. The authors' adjoint
-divides by the sum of squares of the coil maps, which is 1 here. Settings keep lambda_L at what A^H y gives
-(``frozen=true``), as some ports do, or choose any other rule for the singular values, with settings of its own. The
-defaults were tuned on one measured short-axis series (the base of the heart) and the phantom of seed 100, 8-fold
-Gaussian sampling of one coil, noise of 0.5 % of the peak.
+Departs from the paper in: the default values of the weights, which are relative to the peak of the image. The authors'
+adjoint divides by the sum of squares of the coil maps, which is 1 here. Settings fix lambda_L at its value for A^H y
+(``frozen=true``), as in some other implementations, or select another rule for the singular values, with settings of
+its own. The defaults were tuned on one measured short-axis series (the base of the heart) and the phantom of seed 100,
+8-fold Gaussian sampling of one coil, noise of 0.5 % of the peak.
 """
 
 import math
@@ -46,7 +46,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 class Lps(ClassicalMethod[LpsConfig]):
-    """L+S, one cine after the other."""
+    """L+S, applied to one cine at a time."""
 
     config_class = LpsConfig
     is_iterative = True
@@ -54,7 +54,7 @@ class Lps(ClassicalMethod[LpsConfig]):
 
     def __init__(self, config: LpsConfig | None = None) -> None:
         super().__init__(config)
-        make_rule(self.config)  # refuse a rule that only networks have before any work
+        make_rule(self.config)  # reject a rule that only networks have before any computation
 
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
         """See `ClassicalMethod.solve`."""
@@ -66,7 +66,7 @@ class Lps(ClassicalMethod[LpsConfig]):
     def separate(
         self, data: CineData, progress: Progress | None = None, convergence: Convergence | None = None
     ) -> Pair:
-        """Background L and rest S of one cine, each ``(frames, y, x)``; their sum is the image."""
+        """Background L and sparse part S of one cine, each ``(frames, y, x)``; their sum is the image."""
         scale = view_shared_image(data).abs().max() if self.config.relative else 1.0
         if scale == 0:
             return (torch.zeros_like(make_encoding(data).adjoint(data.kspace)),) * 2
@@ -76,7 +76,7 @@ class Lps(ClassicalMethod[LpsConfig]):
     def _iterate(
         self, data: CineData, scale: Tensor | float, progress: Progress | None, convergence: Convergence | None
     ) -> Pair:
-        """Separate data that are divided by a scale, which is applied to images alone: k-space is not copied."""
+        """Separate data divided by a scale, which is applied to images only, so that k-space is not copied."""
         config, encoding, is_cyclic = self.config, make_encoding(data), not data.meta.is_real_time
         start = encoding.adjoint(data.kspace).div_(scale)
         rule = self._rule(start)
@@ -105,10 +105,10 @@ class Lps(ClassicalMethod[LpsConfig]):
             return make_rule(config)
         if config.frozen:
             return Schatten(config.weight_lowrank * _singular_values(start)[-1], p=1.0)
-        return RelativeSoft(math.inf, gain=config.weight_lowrank)  # sigmoid(inf) = 1: a share of s_1
+        return RelativeSoft(math.inf, gain=config.weight_lowrank)  # sigmoid(inf) = 1: a fraction of s_1
 
     def _penalty(self, low_rank: Tensor, sparse: Tensor, unshrunk: Tensor, *, is_cyclic: bool) -> float:
-        """lambda_L ||L||_* + lambda_S ||T S||_1; a rule that minimises no such norm of L adds nothing for it."""
+        """lambda_L ||L||_* + lambda_S ||T S||_1; the first term is 0 for a rule that minimises no norm of L."""
         config, values = self.config, _singular_values(low_rank)
         around = sparse if is_cyclic else mirrored(sparse)
         sparse_norm = torch.fft.fft(around, dim=0, norm="ortho").abs().sum(dtype=torch.float64)
@@ -128,7 +128,7 @@ class Lps(ClassicalMethod[LpsConfig]):
 def soft_in_frequency(series: Tensor, threshold: float, *, is_cyclic: bool = True) -> Tensor:
     """Shrink the magnitude of each temporal frequency of a series ``(frames, y, x)`` by a threshold.
 
-    A series that is not cyclic is continued by its mirror image, as the cosine transform does: it has no jump.
+    A series that is not cyclic is extended by its mirror image, as in a cosine transform, to avoid a discontinuity.
     """
     frequencies = torch.fft.fft(series if is_cyclic else mirrored(series), dim=0, norm="ortho")
     magnitude = frequencies.abs().clamp(min=max(threshold, torch.finfo(frequencies.real.dtype).tiny))
@@ -137,12 +137,12 @@ def soft_in_frequency(series: Tensor, threshold: float, *, is_cyclic: bool = Tru
 
 
 def mirrored(series: Tensor) -> Tensor:
-    """The series ``(frames, y, x)``, then the same backwards."""
+    """The series ``(frames, y, x)`` followed by its mirror image in time."""
     return torch.cat([series, series.flip(0)])
 
 
 def _singular_values(series: Tensor) -> Tensor:
-    """Singular values of the Casorati matrix, ascending, ``(frames,)``."""
+    """Singular values of the Casorati matrix in ascending order, ``(frames,)``."""
     casorati = series.flatten(1).to(torch.complex128)
     result: Tensor = torch.linalg.eigvalsh(casorati @ casorati.mH).clamp(min=0).sqrt()
     return result

@@ -1,4 +1,4 @@
-"""Penalties of ADMM: low rank, of the series or of randomly placed blocks, and total variation in space and time.
+"""Penalties for ADMM: low rank of the series or of randomly placed blocks, and total variation in space and time.
 
 The forward differences of a series are circular, except those in time of a real-time series, whose last difference is
 zero.
@@ -14,16 +14,16 @@ from cinerecon.methods.classical.config import LowRankConfig, VariationConfig
 from cinerecon.physics.lowrank import Shrinkage, as_patches, make_rule, shrink_casorati, shrink_patches
 
 CONTINUATION_FRACTION = 0.6
-"""Fraction of the iterations after which the weight has fallen to its value."""
+"""Fraction of the iterations after which the weight has decreased to its final value."""
 
 
 PENALTY_EXPONENTS = {"schatten": None, "absolute_soft": 1.0}
-"""Rules that are proximal maps of (mu / p) sum s^p, and their p; None: as configured."""
+"""Rules that are proximal maps of (mu / p) sum s^p, and their p; None means the configured value."""
 WEIGHTED_RULES = {*PENALTY_EXPONENTS, "nuclear_minus_frobenius"}
 
 
 def difference(u: Tensor, axis: int, out: Tensor, *, is_cyclic: bool = True) -> Tensor:
-    """D u along one axis, u[n + 1] - u[n], into `out`; the last is u[0] - u[n], or 0 if the axis is not cyclic."""
+    """Write D u along one axis, u[n + 1] - u[n], to `out`; the last is u[0] - u[n], or 0 if the axis is not cyclic."""
     last = u.shape[axis] - 1
     torch.sub(u.narrow(axis, 1, last), u.narrow(axis, 0, last), out=out.narrow(axis, 0, last))
     if is_cyclic:
@@ -34,7 +34,7 @@ def difference(u: Tensor, axis: int, out: Tensor, *, is_cyclic: bool = True) -> 
 
 
 def add_adjoint_difference(total: Tensor, d: Tensor, axis: int, factor: float) -> Tensor:
-    """Add factor D^T d, d[n - 1] - d[n], to `total`; on an axis that is not cyclic, d ends with 0 as D u does."""
+    """Add factor D^T d, with D^T d = d[n - 1] - d[n], to `total`; if the axis is not cyclic, the last d must be 0."""
     last = d.shape[axis] - 1
     total.sub_(d, alpha=factor)
     total.narrow(axis, 1, last).add_(d.narrow(axis, 0, last), alpha=factor)
@@ -51,7 +51,7 @@ def difference_spectrum(n: int) -> Tensor:
 class Coupling:
     """K^H K of the split-off penalties: identity + time D_t^T D_t + y D_y^T D_y + x D_x^T D_x.
 
-    The frames are cyclic unless those of one of the penalties are not.
+    The frames are cyclic unless one of the penalties treats them as not cyclic.
     """
 
     identity: float = 0.0
@@ -61,13 +61,13 @@ class Coupling:
     is_cyclic: bool = True
 
     def __add__(self, other: "Coupling") -> "Coupling":
-        """The coupling to both."""
+        """The sum of two couplings."""
         is_cyclic = self.is_cyclic and other.is_cyclic
         space = self.y + other.y, self.x + other.x
         return Coupling(self.identity + other.identity, self.time + other.time, *space, is_cyclic)
 
     def add_to(self, total: Tensor, u: Tensor, buffer: Tensor) -> Tensor:
-        """Add K^H K u to `total`; the buffer is of the shape of u."""
+        """Add K^H K u to `total`; the buffer has the shape of u."""
         total.add_(u, alpha=self.identity)
         for axis, factor in enumerate((self.time, self.y, self.x)):
             if factor:
@@ -110,7 +110,7 @@ class LowRankPenalty:
         torch.sub(shrunk, self.v, out=self.right_side).mul_(self.coupling.identity)
 
     def rule(self, progress: float = 1.0) -> Shrinkage:
-        """The rule at a time between 0 and 1; the weight falls to its value, and stays there."""
+        """The rule at a progress between 0 and 1; the weight decreases to its final value and then stays constant."""
         config = self.config
         if config.shrinkage not in WEIGHTED_RULES:
             return make_rule(config)
@@ -126,7 +126,7 @@ class LowRankPenalty:
         return shrink_patches(series, rule, size, (int(shift[0]), int(shift[1])))
 
     def cost(self, u: Tensor) -> float:
-        """See `Penalty`; of the blocks whose tiling begins in the corner."""
+        """See `Penalty`; evaluated for the tiling of blocks that starts in the corner of the image."""
         config = self.config
         if config.shrinkage not in PENALTY_EXPONENTS:
             return 0.0
@@ -143,7 +143,7 @@ def gram_matrices(u: Tensor, block_size: int) -> Tensor:
 
 
 class TotalVariationPenalty:
-    """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the length of that gradient.
+    """tau (w_t |D_t u| + w_s |D_y u| + w_s |D_x u|) summed over the voxels, or the magnitude of this gradient.
 
     Parameters
     ----------
@@ -208,7 +208,7 @@ class TotalVariationPenalty:
 
 
 def square_length(vectors: list[Tensor], out: Tensor) -> Tensor:
-    """Sum of |.|^2 over a list of complex tensors; by parts, since the magnitude of complex numbers is slow."""
+    """Sum of |.|^2 over a list of complex tensors; computed from real and imaginary parts, which is faster."""
     torch.mul(vectors[0].real, vectors[0].real, out=out)
     out.addcmul_(vectors[0].imag, vectors[0].imag)
     for vector in vectors[1:]:
