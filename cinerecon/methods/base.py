@@ -252,7 +252,7 @@ def reconstruct_each(
 
     Parameters
     ----------
-        data
+    data
         Data with or without batch axes.
     reconstruct
         Returns the image ``(frames, y, x)`` of a cine without batch axes, and reports its progress.

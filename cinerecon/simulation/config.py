@@ -10,7 +10,7 @@ from cinerecon.options import Flag, Options
 
 
 class SimulateConfig(Options):
-    """Size, sampling and noise of a simulated scan. For a measured cine, sizes that are not given are its own."""
+    """Size, sampling and noise of a simulated scan. Sizes that are not given are those of the measured cine, if any."""
 
     renamed: ClassVar[Mapping[str, str]] = {"frames": "n_frames", "coils": "n_coils", "slices": "n_slices"}
 
@@ -91,7 +91,7 @@ class SimulateConfig(Options):
 
     @property
     def is_timed(self) -> bool:
-        """Whether the heart moves between readouts, in beats of their own length."""
+        """Whether the heart moves between readouts, with beats of varying length."""
         return self.segments is not None or self.beats is not None
 
     @property

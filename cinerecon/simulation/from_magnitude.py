@@ -1,4 +1,4 @@
-"""A measured magnitude cine in place of the phantom: its images, and what a scan of them keeps of its header."""
+"""A measured magnitude cine in place of the phantom: its images, and the parts of its header used in the scan."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from cinerecon.simulation.phantom import draw_phase
 
 
 def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
-    """The settings with the sizes of the source in place of those that were not given.
+    """The settings, completed with the sizes of the source where they are not given.
 
     Raises
     ------
@@ -40,12 +40,12 @@ def chosen_slices(source: MagnitudeImages, n_slices: int) -> Sequence[int]:
 
 
 def read_image(source: MagnitudeImages, number: int, config: SimulateConfig) -> tuple[Tensor, CineMeta]:
-    """One slice with a simulated phase, ``(frames, y, x)`` complex, of the sizes in the settings.
+    """One slice with a simulated phase, ``(frames, y, x)`` complex, with the sizes in the settings.
 
     Raises
     ------
     DataError
-        If it is smaller than the settings ask for, or has no times or no position.
+        If it is smaller than specified in the settings, or has no times or no position.
     """
     magnitude, meta = cut_out(*source.read_slice(number), config.n_frames, config.matrix)
     where = f"{source.path}, slice {number}"

@@ -1,8 +1,8 @@
 """Heartbeats of unequal length, with ectopic beats: R waves, the cardiac phase at any time, and an ECG.
 
-Beats lengthen and shorten with breathing (respiratory sinus arrhythmia) and at random. An ectopic beat comes early: it
-cuts the diastole of the beat before, its own contraction is weak, and a compensatory pause follows, so that the next
-regular R wave comes at the time at which it would have come without it.
+Beats lengthen and shorten with breathing (respiratory sinus arrhythmia) and at random. An ectopic beat is premature: it
+shortens the diastole of the preceding beat, its own contraction is weak, and a compensatory pause follows, so that the
+next regular R wave occurs at the same time as without the ectopic beat.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,11 @@ from cinerecon.physics.cardiac_cycle import cardiac_phase, systole_ms
 BREATHING_MS = 4000.0
 """Period of the respiratory sinus arrhythmia [ms]."""
 BREATHING_PART = 0.6
-"""Part of the R-R variation that follows breathing; the rest is random."""
+"""Fraction of the R-R variation that follows breathing; the remainder is random."""
 EARLIEST, LATEST = 0.55, 0.7
-"""When an ectopic beat comes, as part of the regular R-R interval."""
+"""Range of the time of an ectopic beat, as a fraction of the regular R-R interval."""
 WEAK_CONTRACTION = 0.6
-"""Part of systole that the contraction of an ectopic beat reaches before the heart relaxes again."""
+"""Fraction of systole that the contraction of an ectopic beat reaches before the heart relaxes."""
 SYSTOLE_SPREAD = 0.08
 """Largest relative difference of a subject's systole from the mean of all subjects."""
 
@@ -45,7 +45,7 @@ class Beat:
     rr_ms
         Time to the next R wave [ms].
     regular_ms
-        The length that the beat would have had if no ectopic beat had cut it [ms].
+        The length of the beat without interruption by an ectopic beat [ms].
     is_ectopic
         Whether its R wave is that of an ectopic beat.
     """
@@ -62,7 +62,7 @@ class Beat:
 
     @property
     def is_regular(self) -> bool:
-        """Whether it is neither cut by an ectopic beat nor one."""
+        """Whether the beat is neither ectopic nor shortened by an ectopic beat."""
         return self.rr_ms == self.regular_ms and not self.is_ectopic
 
 
@@ -81,7 +81,7 @@ class Rhythm:
     systole_factor
         Duration of systole relative to the mean of all subjects.
     pace
-        Factor of all R-R intervals, by which the beats of a short scan have the stated mean.
+        Factor on all R-R intervals, chosen such that the beats of a short scan have the stated mean.
     """
 
     mean_ms: float
@@ -92,11 +92,11 @@ class Rhythm:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, mean_ms: float, variation: float, ectopic: float) -> "Rhythm":
-        """A rhythm of a random subject."""
+        """Draw the rhythm of a random subject."""
         return cls(mean_ms, variation, ectopic, float(rng.uniform(1 - SYSTOLE_SPREAD, 1 + SYSTOLE_SPREAD)))
 
     def beats(self, rng: np.random.Generator) -> Iterator[Beat]:
-        """Beats without end, from time 0; the first one is regular."""
+        """An endless sequence of beats from time 0; the first one is regular."""
         time, offset = 0.0, rng.uniform(0, 2 * np.pi)
         probability = self.ectopic / (1 - self.ectopic)
         while True:
@@ -118,7 +118,7 @@ class Rhythm:
         return self.systole_factor * systole_ms(self.mean_ms) / self.mean_ms
 
     def phase(self, beat: Beat, since_r_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The cardiac phase in a beat, 0 to 1: the heart moves as a mean beat does at that phase."""
+        """The cardiac phase in a beat, 0 to 1: the heart moves as in a mean beat at that phase."""
         systole = self.systole_factor * systole_ms(beat.regular_ms)
         if not beat.is_ectopic:
             return cardiac_phase(since_r_ms, beat.regular_ms, systole, self.end_systole)

@@ -1,4 +1,4 @@
-"""Simulate a scan whose truth is known: a phantom or a measured magnitude cine, then phase, coils, noise, sampling."""
+"""Simulate a scan with a known reference: a phantom or a measured magnitude cine, with phase, coils and noise."""
 
 import math
 from collections.abc import Iterator
@@ -53,16 +53,16 @@ __all__ = ["SimulateConfig", "simulate_cine", "simulate_scan"]
 ComplexArray = NDArray[np.complex64]
 
 PHANTOM_TESLA = 1.5
-"""Field strength of a scan of the phantom."""
+"""Field strength of a phantom scan [T]."""
 _NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
 N_PACINGS = 2
-"""Times that the beats are drawn, the second time at the pace that gives regular ones the mean length of the truth."""
+"""Number of times that the beats are drawn; the second time, they are scaled to the mean length of regular beats."""
 _TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
 
 
 @dataclass(frozen=True, eq=False)
 class _Slice:
-    """One slice before it is measured."""
+    """A slice before the measurement."""
 
     reference: Tensor
     csm: Tensor
@@ -111,17 +111,18 @@ def _measure(part: _Slice, config: SimulateConfig) -> CineData:
 
 
 def n_left_out(n: int, fraction: float) -> int:
-    """Number of lines or samples at the start of k-space that a scan of a fraction of n leaves out."""
+    """Number of lines or samples that a scan of a fraction of n omits at the start of k-space."""
     return n - round(fraction * n)
 
 
 def simulate_scan(
     path: AnyPath, config: SimulateConfig | None = None, *, source: AnyPath | None = None, force: bool = False
 ) -> tuple[str, ...]:
-    """Simulate a scan and write it as a raw ISMRMRD file with its truth.
+    """Simulate a scan and write it to a raw ISMRMRD file together with its reference.
 
-    The noise is correlated between the coils, and noise readouts come first. The group ``truth`` holds ``reference``
-    (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x). Streams hold no truth.
+    The noise is correlated between the coils, and the file starts with noise readouts. The group ``truth`` contains
+    ``reference`` (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x). Streams do not
+    contain this group.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def simulate_scan(
     Returns
     -------
     tuple[str, ...]
-        Warnings about the measured cine, e.g. frames that were left out.
+        Warnings about the measured cine, e.g. about omitted frames.
 
     Raises
     ------
@@ -190,13 +191,13 @@ def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | N
         stored = Path(folder) / "scan.h5"
         warnings = simulate_scan(stored, config, source=source)
         with h5py.File(stored) as file:
-            xml = file["dataset/xml"][0].decode()  # with the pseudonym of the subject, which readers leave out
+            xml = file["dataset/xml"][0].decode()  # with the pseudonym of the subject, which readers omit
         write_raw_scan(replace(read_raw_scan(stored), xml=xml), path, force=force)
     return (*warnings, "streams contain no reference images: write .h5 with -o scan.h5 to store them")
 
 
 def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
-    """The settings with all sizes, those of the images where there are some, which have a view of their own."""
+    """The settings with all sizes, taken from the measured images if given; these have their own view."""
     config = SimulateConfig.or_default(config)
     if images is not None and config.view is not None:
         raise ConfigError(
@@ -229,7 +230,7 @@ def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[
 
 
 def _with_measured_phase(reference: Tensor, rng: np.random.Generator) -> Tensor:
-    """The magnitude of a reference with a phase that changes as fast as that of a measured cine."""
+    """The magnitude of a reference with a phase that varies in time as in a measured cine."""
     return add_phase(reference.abs(), rng, PhaseConfig(spread=0.0, fat=0.0, bands=0.0))
 
 
@@ -284,7 +285,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
 def _schedules(
     parts: list[_Slice], config: SimulateConfig, repetition_ms: float
 ) -> tuple[list[Schedule], NDArray[np.uint32] | None]:
-    """The schedules of all slices, and the ECG of the whole scan; None without one."""
+    """The schedules of all slices, and the ECG of the whole scan; None if there is no ECG."""
     if not config.is_timed:
         schedules, start_ms = [], 0.0
         for part in parts:
@@ -308,7 +309,7 @@ def _schedules(
 def _over_beats(
     parts: list[_Slice], config: SimulateConfig, rhythm: Rhythm, repetition_ms: float
 ) -> tuple[list[Schedule], list[Beat], list[Beat]]:
-    """The schedules of all slices in the beats of a rhythm, these beats, and those that are skipped after a slice."""
+    """The schedules of all slices over the beats of a rhythm, these beats, and the beats skipped after each slice."""
     pauses: list[Beat] = []
     past: list[Beat] = []
     beats = _recorded(rhythm.beats(np.random.default_rng([config.seed, 9])), past)
@@ -319,17 +320,17 @@ def _over_beats(
         else:
             assert config.segments is not None
             schedules.append(schedule_segments(part.mask, config.segments, rhythm, beats, repetition_ms))
-        pauses.append(next(beats))  # the subject breathes
+        pauses.append(next(beats))  # the subject breathes between breath-holds
     return schedules, past, pauses
 
 
 def _frame_ms(meta: CineMeta) -> float:
-    """Time from one frame to the next [ms]."""
+    """Time between adjacent frames [ms]."""
     return (meta.frame_times_ms[-1] - meta.frame_times_ms[0]) / max(len(meta.frame_times_ms) - 1, 1)
 
 
 def _recorded(beats: Iterator[Beat], past: list[Beat]) -> Iterator[Beat]:
-    """The same beats, each of which is appended to a list when it is taken."""
+    """Iterate over the beats, and append each of them to a list."""
     for beat in beats:
         past.append(beat)
         yield beat
@@ -338,7 +339,7 @@ def _recorded(beats: Iterator[Beat], past: list[Beat]) -> Iterator[Beat]:
 def _readouts(
     parts: list[_Slice], schedules: list[Schedule], mixing: Tensor, config: SimulateConfig, rng: np.random.Generator
 ) -> Iterator[SliceReadouts]:
-    """Measure every slice at the times of its schedule."""
+    """Measure every slice at the times given by its schedule."""
     for part, plan in zip(parts, schedules, strict=True):
         kspace = fft2c(_oversampled(part.reference[:, None] * part.csm, config.oversampling))
         samples = sample_lines(kspace, plan).numpy() + _coloured(rng, mixing, len(plan.line), kspace.shape[-1])
@@ -350,26 +351,26 @@ def _readouts(
 
 
 def _encoded(part: _Slice, venc: float) -> _Slice:
-    """The slice with velocity as its phase."""
+    """The slice with the velocity encoded in its phase."""
     assert part.velocity is not None
     return replace(part, reference=part.reference * phasor(part.velocity * (math.pi / venc)))
 
 
 def _true_velocity(parts: list[_Slice]) -> Truth:
-    """The velocity of all slices."""
+    """The reference velocity of all slices."""
     fields = [part.velocity for part in parts if part.velocity is not None]
     return Truth(torch.stack(fields).numpy().astype(np.float32), "slices, frames, y, x", "velocity [cm/s]")
 
 
 def _oversampled(image: Tensor, factor: int) -> Tensor:
-    """The image in the middle of a field of view that is wider along the readout."""
+    """The image at the centre of a field of view that is larger along the readout direction."""
     kx = image.shape[-1]
     left = factor * kx // 2 - kx // 2
     return torch.nn.functional.pad(image, (left, (factor - 1) * kx - left))
 
 
 def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
-    """A matrix that correlates the noise of the coils; the mean variance stays 1. ``(coils, coils)``."""
+    """Matrix ``(coils, coils)`` that correlates the noise of the coils; the mean variance remains 1."""
     mixing = torch.eye(n_coils) + 0.2 * white_noise(rng, (n_coils, n_coils), parts_axis=0) / math.sqrt(n_coils)
     mixing = mixing * torch.from_numpy(rng.uniform(0.75, 1.3, (n_coils, 1)).astype(np.float32))
     scaled: Tensor = mixing * math.sqrt(n_coils) / torch.linalg.matrix_norm(mixing)
@@ -377,12 +378,12 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
 
 
 def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
-    """Noise of the coils, ``(readouts, coils, samples)``."""
+    """Correlated noise of the coils, ``(readouts, coils, samples)``."""
     return (mixing @ white_noise(rng, (n_readouts, len(mixing), n_samples), parts_axis=0)).numpy()
 
 
 def _true_phases(schedules: list[Schedule]) -> dict[str, Truth]:
-    """The cardiac phase of every image readout in the order of the file."""
+    """The true cardiac phase of every image readout, in the order of the file."""
     phase, is_regular = (
         np.concatenate([getattr(plan, name) for plan in schedules]).astype(np.float32)
         for name in ("phase", "is_regular")

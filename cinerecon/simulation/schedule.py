@@ -16,7 +16,7 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """The readouts of a slice in the order of time, all ``(readouts,)``.
+    """The readouts of a slice in the order of acquisition, all ``(readouts,)``.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Schedule:
 
 
 def schedule_frames(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_ms: float, start_ms: float) -> Schedule:
-    """Measure equal heartbeats, each of which adds a few lines to every frame; the heart rests during a frame.
+    """Schedule of equal heartbeats, each of which adds a few lines to every frame; the heart does not move in a frame.
 
     Parameters
     ----------
@@ -71,11 +71,11 @@ def schedule_frames(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_
 def schedule_segments(
     mask: Tensor, n_segments: int, rhythm: Rhythm, beats: Iterator[Beat], repetition_ms: float
 ) -> Schedule:
-    """Measure the lines of one segment again and again during a heartbeat, those of the next segment in the next one.
+    """Schedule that repeats the lines of one segment during a heartbeat, and those of the next segment in the next one.
 
-    The counter numbers these repeats from the R wave on, so that long beats reach larger numbers. As scanners with
-    arrhythmia rejection do, the segment of a beat that an ectopic beat cut, or of the ectopic beat itself, is measured
-    again in the next beat; the readouts of the rejected beat are stored all the same.
+    The counter numbers these repeats from the R wave, so that long beats reach larger numbers. As on scanners with
+    arrhythmia rejection, the segment of an ectopic beat, or of a beat that it shortens, is measured again in the next
+    beat; the readouts of the rejected beat are also stored.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def schedule_segments(
     n_segments
         Number of segments; lines are spread evenly over them.
     rhythm, beats
-        The heart rhythm and its beats, of which as many are taken as are needed.
+        The heart rhythm and its beats; as many beats are taken as are needed.
     repetition_ms
         Time between readouts [ms].
     """
@@ -103,9 +103,9 @@ def schedule_segments(
 def schedule_real_time(
     mask: Tensor, n_beats: int, rhythm: Rhythm, beats: Iterator[Beat], repetition_ms: float
 ) -> Schedule:
-    """Measure frame after frame during a number of heartbeats; the counter runs on from beat to beat.
+    """Schedule that measures frame after frame during a number of heartbeats; the counter continues across beats.
 
-    Parameters as for `schedule_segments`.
+    The parameters are those of `schedule_segments`.
     """
     parts: list[Schedule] = []
     lines = [frame.nonzero().ravel().numpy() for frame in mask[:, 0].any(-1)]
@@ -115,7 +115,7 @@ def schedule_real_time(
         parts.append(_measure_beat(lines, 0, rhythm, beat, repetition_ms, n_readouts))
         n_readouts += len(parts[-1].line)
     joined = _join(parts)
-    last = joined.counter[-1]  # the frame that the end of the scan cut short
+    last = joined.counter[-1]  # the frame that the end of the scan interrupts
     is_whole = (joined.counter == last).sum() == len(lines[last % len(lines)])
     return joined if is_whole or last == 0 else _chosen(joined, joined.counter < last)
 
@@ -149,17 +149,17 @@ def _chosen(schedule: Schedule, is_chosen: NDArray[np.bool_]) -> Schedule:
 
 
 def sample_lines(kspace: Tensor, schedule: Schedule) -> Tensor:
-    """The lines of a schedule at the cardiac phase of the heart, from the k-space of a cine of one beat.
+    """The lines of a schedule at the cardiac phase of the heart, from the k-space of a cine of one heartbeat.
 
-    Between the frames of the cine the heart moves along a cubic curve through adjacent frames (Catmull and Rom), which
-    closes over the beat; frame f of n is at the cardiac phase f / n.
+    Between the frames of the cine, the signal is interpolated by a periodic cubic spline through adjacent frames
+    (Catmull and Rom); frame f of n is at the cardiac phase f / n.
 
     Parameters
     ----------
     kspace
         ``(frames, coils, ky, kx)``
     schedule
-        Which lines are measured when.
+        The lines and their times.
 
     Returns
     -------

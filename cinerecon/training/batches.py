@@ -1,4 +1,4 @@
-"""Batches for training and validation, in the form in which the network of a recipe receives its data."""
+"""Training and validation batches, prepared as input of the network of a recipe."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +41,7 @@ DEFAULT_PREPROCESSING = AcquisitionConfig().model_dump()
 
 @dataclass(frozen=True)
 class DataPaths:
-    """Folders of data that a recipe does not name.
+    """Folders of data that are not specified in a recipe.
 
     Attributes
     ----------
@@ -50,8 +50,8 @@ class DataPaths:
     series
         Folders of measured magnitude cines, for sources of kind ``series`` without a folder.
     scans
-        Undersampled scans, or folders of scans or prepared cases, that replace the sources of the recipe; they are
-        trained on without a reference (loss ``ssdu``). A single scan is enough.
+        Undersampled scans, or folders of scans or prepared cases, that replace the sources of the recipe and are used
+        for training without a reference (loss ``ssdu``). A single scan is sufficient.
     """
 
     cache: Path
@@ -81,7 +81,7 @@ class TrainingData:
     uncached
         Lists the cases or batches to be simulated before the first step, so that no step waits for them.
     draw_as_measured
-        Draws the validation batches as they were measured, without demodulation, for methods other than the network.
+        Draws the validation batches without demodulation, for methods other than the network.
     """
 
     batches: Dataset[Batch]
@@ -99,7 +99,7 @@ class TrainingData:
 
 @dataclass(frozen=True, eq=False)
 class ScaledBatches(Dataset[Batch]):
-    """Batches at the scale of a recipe, whose samples are split for training without a reference if required.
+    """Batches at the scale of a recipe, with samples split for training without a reference if required.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
 
 
 def network_input(batch: Batch) -> Tensor:
-    """The image that a network starts from: the initial image of the batch, or the zero-filled one."""
+    """The image that a network starts from: the initial image of the batch, or the zero-filled image."""
     return batch.encoding.adjoint(batch.kspace) if batch.initial_image is None else batch.initial_image
 
 
@@ -238,7 +238,7 @@ def _demodulated(batches: Dataset[Batch], recipe: Recipe) -> Dataset[Batch]:
 
 
 def _if_all_needed(items: Sequence[Cacheable], n_draws: int) -> Sequence[Cacheable]:
-    """All items, or none if the training is so short that it needs only a part of them."""
+    """All items, or none if the training is too short to need all of them."""
     return items if n_draws >= len(items) else []
 
 

@@ -1,4 +1,4 @@
-"""Description of the training data in the card of weights, and the list of data with its checksum."""
+"""Description of the training data on the model card, and the list of data with its checksum."""
 
 import hashlib
 import re
@@ -22,7 +22,7 @@ from cinerecon.training.scans import Scans
 
 DEFAULT_N_FRAMES = 16
 N_INSPECTED_SLICES = 8
-"""Slices of undersampled scans."""
+"""Number of slices of undersampled scans that are read for the description."""
 
 
 def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
@@ -44,10 +44,10 @@ def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
 
 
 def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
-    """Acceleration, lines, and whether whole readouts were sampled: each mask is drawn once at every size it has.
+    """Acceleration, lines, and whether whole readouts are sampled; each mask is drawn once for each of its sizes.
 
-    The shapes of cases are those that crops of ``all`` rows or columns have.
-    Where lines were sampled, the count of lines is that of their patches; patches for points are cut smaller.
+    The shapes of cases determine the size of crops with ``all`` rows or columns. If lines are sampled, the number of
+    lines is that of their patches; patches for sampling of points are smaller.
     """
     n_frames, masks, lines = config.n_frames or DEFAULT_N_FRAMES, [], {True: set[int](), False: set[int]()}
     for sampling in map(parse_sampling, config.masks):
@@ -86,7 +86,7 @@ def _span(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _with_licence(source: str, pool: CasePool) -> str:
-    """The name of a source, and the licences of its images where they are known."""
+    """The name of a source, with the licences of its images if they are known."""
     licences = sorted({group.licence for group in pool.groups if group.source == source and group.licence})
     return f"{source} ({'; '.join(licences)})" if licences else source
 
@@ -99,7 +99,7 @@ def _count(pool: CasePool) -> str:
 
 
 def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
-    """All that is trained on, a line each: files by their checksums, what is simulated by its settings.
+    """The list of all training data, one line each: files with their checksums, simulated data with their settings.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[P
 
 
 def series_in(listed: str) -> list[str]:
-    """SHA-256 of the measured series that a list of data names for training; cases prepared of them carry the same."""
+    """SHA-256 of the measured training series in a list of data; cases prepared from them have the same hash."""
     return list(dict.fromkeys(re.findall(r"^\S+ train .+(?<!\.h5) ([0-9a-f]{64})$", listed, re.MULTILINE)))
 
 

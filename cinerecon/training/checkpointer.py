@@ -1,4 +1,4 @@
-"""Checkpoints of a training: validation, weights, log and pictures, in the run folder and for TensorBoard."""
+"""Checkpoints of a training: validation, weights, log and images, in the run folder and for TensorBoard."""
 
 import math
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class TensorBoardLog:
 
 @dataclass
 class Checkpointer:
-    """Validates the averaged weights and writes checkpoints; only the main process has one.
+    """Validates the averaged weights and writes checkpoints, in the main process only.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class Checkpointer:
     validation
         Batches of cases that training never uses.
     n_batches_per_step
-        Batches of a step, over all processes.
+        Number of batches per step over all processes.
     tensorboard
         The log for TensorBoard, if it is enabled.
     on_validation
-        Called with the results of each validation.
+        Called after each validation with its results.
     seconds
         Duration of this session until the last checkpoint [s].
     """

@@ -1,6 +1,6 @@
 """Distributed training in several processes started by ``torchrun``, each with its own batches and a common gradient.
 
-Batches are drawn by number, so a step of n processes equals the step of one process with n times as many batches.
+Batches are drawn by number, so that a step of n processes equals a step of one process with n times as many batches.
 """
 
 import os
@@ -17,7 +17,7 @@ from cinerecon.options import DEVICE
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes of a training, seen from one of them.
+    """The processes of a training, from the perspective of one of them.
 
     Attributes
     ----------
@@ -91,6 +91,6 @@ def join_process_group(device: str = DEVICE) -> Iterator[ProcessGroup]:
     distributed.init_process_group("nccl" if name.startswith("cuda") else "gloo")
     try:
         yield group
-        distributed.barrier()  # a process that leaves while others still communicate may abort
+        distributed.barrier()  # a process that leaves while others still communicate may cause an abort
     finally:
         distributed.destroy_process_group()

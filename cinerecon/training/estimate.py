@@ -28,21 +28,21 @@ class Estimate:
     Attributes
     ----------
     device
-        Where it was measured.
+        Device of the measurement.
     n_parameters
-        Learned numbers.
+        Number of learned parameters.
     memory_mb
-        Most memory that was held, of the whole process on a CPU [MB].
+        Peak memory [MB]; on a CPU, this is the memory of the whole process.
     step_s
-        Time of a step, drawing its batches left out [s].
+        Time of a step without drawing its batches [s].
     draw_s
-        Time to draw the batches of a step, once their cases are there [s]; `workers` divide it.
+        Time to draw the batches of a step from existing cases [s]; it is divided by the number of `workers`.
     n_ahead, ahead_s
-        Cases or batches to be simulated before the first step, those left out that are kept already; and the time that
-        takes [s].
+        Number of cases or batches to be simulated before the first step, without those in the cache, and the time for
+        this simulation [s].
     epoch_s, run_s
-        Time of an epoch and of all steps, each batch drawn while the one before is trained on if there are workers [s];
-        `run_s` counts `ahead_s`, too.
+        Time of an epoch and of all steps [s]; if there are workers, each batch is drawn during the preceding step.
+        `run_s` includes `ahead_s`.
     """
 
     device: str
@@ -59,12 +59,12 @@ class Estimate:
 def estimate(
     recipe: Recipe, paths: DataPaths | None = None, *, device: str = DEVICE, workers: int = TRAINING_WORKERS
 ) -> Estimate:
-    """Estimate memory and duration from the first steps of a training, whose results are discarded.
+    """Estimate memory and duration from the first steps of a training; their results are discarded.
 
     Raises
     ------
     CineReconError
-        As `train` does.
+        As for `train`.
     """
     config, name = recipe.training, pick_device(device)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def estimate(
         ahead = len(missing) * _mean_time(missing) / max(workers, 1)
         steps, draws = [], []
         for number in range(N_TIMED_STEPS + 1):
-            data.batches[number]  # what is kept is drawn for the first time
+            data.batches[number]  # fills the caches
             start = time.perf_counter()
             batch = data.batches[number].to(name)
             drawn = time.perf_counter()
@@ -85,14 +85,14 @@ def estimate(
             steps.append(time.perf_counter() - drawn)
             draws.append(drawn - start)
     step, draw = (config.n_batches * sum(times[1:]) / N_TIMED_STEPS for times in (steps, draws))
-    each = max(step, draw / workers) if workers else step + draw  # the first of each warms up, and is left out
+    each = max(step, draw / workers) if workers else step + draw  # the first of each is a warm-up and omitted
     n_parameters = count_parameters(state.net)
     epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + ahead
     return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
 
 
 def _mean_time(items: Sequence[Cacheable]) -> float:
-    """Time to simulate one of the items: of a few all over the list the mean, without the first, which warms up [s]."""
+    """Mean time to simulate an item [s], from a few items spread over the list, without the first one (warm-up)."""
     chosen = items[:: max(1, len(items) // N_TIMED_STEPS)][: N_TIMED_STEPS + 1]
     times = []
     for item in chosen:

@@ -1,8 +1,8 @@
-"""Refuse training in bfloat16 where a convolution of the processor's library has a wrong weight gradient.
+"""Refuse training in bfloat16 if a convolution has a wrong weight gradient on this processor.
 
 On processors with AMX, torch's weight gradient of 3-D convolutions in bfloat16 is wrong for some shapes, without an
 error (torch 2.13, oneDNN 3.12). `networks.blocks.Conv3d` avoids it; other 3-D convolutions, e.g. of networks from
-outside the package, are compared with float32 once for each shape, before the shape is trained on.
+outside the package, are compared with float32 once for each shape, before this shape is used in training.
 """
 
 import torch
@@ -16,9 +16,9 @@ HINT = "training.precision=float32, or cinerecon.networks.blocks.Conv3d in the n
 
 
 def check_weight_gradients(net: nn.Module) -> None:
-    """Have each 3-D convolution of a network checked, for each new shape of its input in bfloat16 on a CPU.
+    """Check each 3-D convolution of a network for each new shape of its input, in bfloat16 on a CPU.
 
-    The forward pass raises `ConfigError` where the weight gradient is wrong.
+    The forward pass raises `ConfigError` if the weight gradient is wrong.
     """
     for name, module in net.named_modules():
         if isinstance(module, nn.Conv3d) and not isinstance(module, Conv3d):
@@ -38,7 +38,7 @@ class _Check:
             return
         self.shapes.add(inputs[0].shape)
         where = f"convolution {self.name}, input {tuple(inputs[0].shape)}"
-        if torch.cpu._is_amx_tile_supported():  # the gradient may corrupt memory: not to be tried
+        if torch.cpu._is_amx_tile_supported():  # the gradient may corrupt memory and is not computed
             raise ConfigError("3-D convolutions in bfloat16 are not reliable on this processor", where=where, hint=HINT)
         error = _relative_error(module, inputs[0].shape, output.shape)
         if not error <= bfloat16.TOLERANCE:
@@ -47,7 +47,7 @@ class _Check:
 
 
 def _relative_error(module: nn.Conv3d, input_shape: torch.Size, output_shape: torch.Size) -> float:
-    """Error of the weight gradient in bfloat16 against float32, on random arrays of the given shapes."""
+    """Relative error of the weight gradient in bfloat16 against float32, for random arrays of the given shapes."""
     generator = torch.Generator().manual_seed(0)
     features, grad = (torch.randn(shape, generator=generator).bfloat16() for shape in (input_shape, output_shape))
     expected = weight_gradient(module, features.float(), grad.float())

@@ -1,7 +1,7 @@
 """The training loop.
 
-Every step draws new patches, masks and noise, so that no sampling pattern is seen twice. The weights that are saved are
-the exponential moving average of those of the steps.
+Every step draws new patches, masks and noise, so that no sampling pattern is used twice. The saved weights are the
+exponential moving average of the weights over the steps.
 """
 
 import math
@@ -44,9 +44,10 @@ class TrainOptions:
     Attributes
     ----------
     paths
-        Folders of data that the recipe does not name; None: simulated cines in ``cases/`` in the run folder.
+        Folders of data that are not specified in the recipe; None means simulated cines in ``cases/`` in the run
+        folder.
     weights
-        Initial weights, or their folder, for fine-tuning; None: random weights.
+        Initial weights, or their folder, for fine-tuning; None means random weights.
     resume
         Continue from the last checkpoint, with the same result as without an interruption (in bfloat16 up to rounding,
         as each process chooses the fastest algorithm of the weight gradient).
@@ -55,7 +56,7 @@ class TrainOptions:
     device
         ``auto``, ``cpu`` or ``cuda``.
     tensorboard
-        Write the log for TensorBoard as well.
+        Whether to write a log for TensorBoard as well.
     max_seconds
         Time after which the training stops with a checkpoint [s].
     """
@@ -86,7 +87,7 @@ class TrainCallbacks:
     on_message
         Called with messages for the user, one line each.
     on_progress
-        Called with the current task and the part of it that is done.
+        Called with the current task and the fraction of it that is completed.
     """
 
     on_validation: Callable[[Step], None] = lambda _: None
@@ -100,22 +101,22 @@ def train(
     options: TrainOptions | None = None,
     callbacks: TrainCallbacks | None = None,
 ) -> None:
-    """Train a network and write its weights into a run folder; under ``torchrun`` in several processes.
+    """Train a network, with ``torchrun`` in several processes, and write its weights into a run folder.
 
     Parameters
     ----------
     recipe
         Architecture and training.
     run
-        The run folder, created if missing.
+        The run folder, which is created if it does not exist.
     options, callbacks
         Options that do not belong to the recipe, and functions to call.
 
     Raises
     ------
     FileError
-        If the folder holds a run already and `resume` is not set, or holds none and it is, or another process trains
-        in it.
+        If the folder already contains a run and `resume` is not set, if it contains no run and `resume` is set, or if
+        another process uses it.
     CineReconError
         If the loss or a gradient is not finite, or the loss diverges; the last checkpoint remains.
     ConfigError
@@ -164,7 +165,7 @@ def _continue_run(
     group: ProcessGroup,
     on_message: Callable[[str], None],
 ) -> bool:
-    """Load the last checkpoint of a run and report what has changed since; False if the run is finished."""
+    """Load the last checkpoint of a run and report changed settings; returns False if the run is finished."""
     config = recipe.training
     folder.load(state, config, group.size * config.n_batches)
     group.barrier()
@@ -179,7 +180,7 @@ def _continue_run(
 
 
 def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
-    """The recipe with preprocessing and code of this training, without the card, which belongs to other weights."""
+    """The recipe with the preprocessing and code of this training, without the card, which belongs to other weights."""
     preprocessing = recipe.preprocessing if paths.scans else training_preprocessing(recipe)
     code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
     return recipe.model_copy(update={"card": Card(), "preprocessing": preprocessing, "code_sha256": code})
@@ -188,9 +189,9 @@ def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
 def simulate_data(
     data: TrainingData, group: ProcessGroup, workers: int, deadline: float, callbacks: TrainCallbacks
 ) -> None:
-    """Simulate all cases or batches that are not in the cache yet, each process its share.
+    """Simulate all cases or batches that are not in the cache yet, distributed over the processes.
 
-    After the deadline (by `time.monotonic` [s]) the remaining ones are left to the steps that need them.
+    After the deadline (by `time.monotonic` [s]), the remaining ones are simulated in the steps that need them.
     """
     items = data.uncached()
     message = callbacks.on_message if group.is_main_process else lambda _: None
@@ -207,7 +208,7 @@ def simulate_data(
 
 @dataclass
 class Loop:
-    """The loop over the steps that remain.
+    """The loop over the remaining steps.
 
     Attributes
     ----------
@@ -252,7 +253,7 @@ class Loop:
     def accumulate(self, state: State, batches: Iterator[Batch]) -> float:
         """Accumulate the gradients of the mean loss of the next batches of a step, and return the loss.
 
-        They equal those of one batch with all their patches. The time of waiting for the batches is noted.
+        The gradients equal those of one batch with all patches. The time spent waiting for the batches is recorded.
 
         Raises
         ------
@@ -285,7 +286,7 @@ def init_state(
     recipe
         Architecture and training.
     weights
-        Initial weights, or their folder; None: random weights.
+        Initial weights, or their folder; None means random weights.
     device
         Device of the network.
     where

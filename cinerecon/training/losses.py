@@ -14,25 +14,25 @@ from cinerecon.training.recipe import TrainConfig
 from cinerecon.training.ssdu import ssdu_loss
 
 SSIM_LOSS_WINDOW = 7
-"""Side of the uniform window of the SSIM term [pixels]; smaller than that of the measure, since patches are small."""
+"""Side of the uniform window of the SSIM term [pixels]; smaller than in the SSIM metric, since patches are small."""
 
 MSE_OFFSET = 1e-10
-"""Mean squared error below which a patch has little weight: 100 dB below an image of brightness 1."""
+"""Mean squared error below which a patch has little weight; -100 dB relative to an image of brightness 1."""
 ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "mse": lambda error: error,
     "rmse": lambda error: (error + MSE_OFFSET).sqrt(),
     "log": lambda error: (error / MSE_OFFSET).log1p(),
 }
-"""Functions of the mean squared error of a patch, by the name of the loss."""
+"""Functions of the mean squared error of a patch, by name of the loss."""
 
 
 def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
-    """The training loss of a batch: of its image, or of the samples held back from it, plus the symmetry term.
+    """The training loss of a batch: the loss of the image or of the held-out samples, plus the symmetry term.
 
     Raises
     ------
     ConfigError
-        If the network has no symmetry term, and a weight of it is set.
+        If the weight of the symmetry term is set and the network has no such term.
     """
     wants_symmetry = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -51,7 +51,7 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
 
 
 def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Tensor:
-    """Loss of images ``(batch, frames, y, x)``: error per real and imaginary part, plus optional terms."""
+    """Loss of images ``(batch, frames, y, x)``: error of real and imaginary parts, plus optional terms."""
     assert target is not None
     error = (image - target).abs().square().mean((-3, -2, -1)) / 2
     loss = ERROR_TRANSFORMS[config.loss](error).mean()
@@ -74,7 +74,7 @@ def structural_similarity(image: Tensor, target: Tensor) -> Tensor:
 def high_frequency_error(error: Tensor) -> Tensor:
     """Mean squared error of ``(..., y, x)`` in k-space, weighted by squared frequency: 0 at the centre, 1 at a corner.
 
-    It is proportional to the mean squared gradient of the error in the image.
+    This is proportional to the mean squared gradient of the error in the image.
     """
     y, x = (((torch.arange(n, device=error.device) - n // 2) / (n / 2)).square() for n in error.shape[-2:])
     weight = (y[:, None] + x) / 2

@@ -1,8 +1,9 @@
-"""Muon: steps along the orthogonalised momentum of hidden weights; all other parameters follow AdamW.
+"""Muon: steps along the orthogonalised momentum of hidden weights; all other parameters use AdamW.
 
-Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The momentum of a weight, as a matrix of output channels x all
-else, is replaced by the nearest matrix with orthonormal rows, by five Newton-Schulz iterations. Scaled to the size of a
-step of Adam (Liu et al. 2025, arXiv 2502.16982), both kinds of parameters share one learning rate and one decay.
+Jordan et al. 2024 (kellerjordan.github.io/posts/muon). The momentum of a weight, reshaped to a matrix (output channels
+x all other axes), is replaced by the nearest matrix with orthonormal rows, computed by five Newton-Schulz iterations.
+The step is scaled to the size of an Adam step (Liu et al. 2025, arXiv 2502.16982), so that both kinds of parameters
+share one learning rate and one weight decay.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,22 +14,22 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that brings all singular values near 1: within 0.7 to 1.2 after five iterations."""
+"""Coefficients of the quintic that moves all singular values close to 1: to 0.7 to 1.2 after five iterations."""
 ADAM_STEP_RMS = 0.2
 """Root mean square of a step of Adam at a learning rate of 1."""
 
 
 class Muon(Optimizer):
-    """Muon for the weights of hidden convolutions and linear layers, AdamW for all else.
+    """Muon for the weights of hidden convolutions and linear layers, AdamW for all other parameters.
 
     Parameters
     ----------
     parameters
-        All that is learned.
+        All learned parameters.
     hidden
-        Those that Muon moves.
+        The parameters that are updated by Muon.
     lr, betas, eps, weight_decay
-        As in AdamW; the first beta is Muon's momentum, too.
+        As in AdamW; the first beta is also the momentum of Muon.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override] # noqa: ARG002
-        """One step of all parameters that have a gradient."""
+        """Update all parameters that have a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -85,7 +86,7 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrix: Tensor, n_iterations: int = 5) -> Tensor:
-    """Nearly U V^H of a matrix U S V^H ``(rows, columns)``; zero stays zero."""
+    """Approximation of U V^H for a matrix U S V^H ``(rows, columns)``; a zero matrix remains zero."""
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonalised(matrix.mT, n_iterations).mT
     a, b, c = NEWTON_SCHULZ_COEFFICIENTS
@@ -97,6 +98,6 @@ def orthogonalised(matrix: Tensor, n_iterations: int = 5) -> Tensor:
 
 
 def hidden_weights(net: nn.Module) -> list[Tensor]:
-    """The weights of convolutions and linear layers whose inputs and outputs are features, more than eight of each."""
+    """The weights of convolutions and linear layers with more than eight input and output features."""
     layers = (layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.Conv3d | nn.Linear))
     return [layer.weight for layer in layers if min(layer.weight.shape[:2]) > 8 and layer.weight.requires_grad]

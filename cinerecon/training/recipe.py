@@ -126,13 +126,13 @@ class TrainConfig(Config):
 
 
 class Recipe(ModelConfig):
-    """A model and its training: the content of ``model.yaml``, and of the file that it names for `training`."""
+    """A model and its training: the content of ``model.yaml`` and of the file specified there for `training`."""
 
     training: TrainConfig = Field(default_factory=TrainConfig, description="training settings")
 
 
 def find_recipe(name: str) -> Path:
-    """The ``model.yaml`` that is meant by a path, its folder, or the name of a network that comes with the program.
+    """Find the ``model.yaml`` for a path, its folder, or the name of a network included in the package.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def find_recipe(name: str) -> Path:
 def read_recipe(path: AnyPath, settings: Sequence[str] = ()) -> Recipe:
     """Read ``model.yaml`` and apply ``key=value`` settings.
 
-    Its `training` may be the path of another file, relative to its own, that several models share.
+    The value of `training` may be the path of a file shared by several models, relative to that of ``model.yaml``.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def check_data_options(
     recipe
         The recipe with all options applied.
     as_written
-        The recipe as in its file; a loss ``ssdu`` that is set there applies to the sources of the recipe.
+        The recipe as written in its file; a loss ``ssdu`` that is set there applies to the sources of the recipe.
     series
         Folders of measured magnitude cines.
     scans

@@ -1,14 +1,14 @@
 """The run folder: recipe, data, log, state and weights of a training. Each file is written atomically.
 
-``model.yaml``          the recipe, every setting resolved
+``model.yaml``          the recipe, with all settings resolved
 ``*.py``                the code of a network from outside the package
-``run.json``            versions, git revision, seed, device, checksum of the data, when it began and was resumed
-``data.txt``          the data, a line each
-``log.csv``             a line per validation
-``last.pt``             the state, to resume from
+``run.json``            versions, git revision, seed, device, checksum of the data, times of start and resumption
+``data.txt``            the data, one line each
+``log.csv``             one line per validation
+``last.pt``             the state from which a run is resumed
 ``last.safetensors``    averaged weights of the same step
-``weights.safetensors`` averaged weights that were best on the validation, with recipe and card: which ``--model`` loads
-``validation.png``      zero-filled, network, truth and error of a validation patch
+``weights.safetensors`` averaged weights of the best validation, with recipe and card; loaded by ``--model``
+``validation.png``      zero-filled image, network, reference and error of a validation patch
 """
 
 import json
@@ -57,11 +57,11 @@ FIXED_SETTINGS = (
     ),
     *(f"training.{name}" for name in ("seed", "data", "loss", "ssdu", "batch_size", "optimizer", "n_validation")),
 )
-"""Settings that a resumed run must not change, or its result would differ from that without interruption."""
+"""Settings that must not change when a run is resumed; otherwise its result would depend on the interruption."""
 LAST, LAST_WEIGHTS = "last.pt", "last.safetensors"
 LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 FILES = (RECIPE, ABOUT, DATA, LOG, LAST, LAST_WEIGHTS, WEIGHTS, PICTURE)
-"""All files of a run; none of them may exist before it begins."""
+"""All files of a run; none of them may exist before the run starts."""
 PACKAGES = ("cinerecon", "torch", "numpy")
 ERROR_GAIN, ZOOM = 5, 3
 RESTART_HINT = "start again in another folder; --weights can start from the weights in this folder"
@@ -81,13 +81,13 @@ class RunFolder:
         Returns
         -------
         bool
-            Whether there is a checkpoint to continue from: a run that was stopped before its first one starts again.
+            Whether there is a checkpoint to continue from; a run stopped before its first checkpoint starts again.
 
         Raises
         ------
         FileError
-            If it is the other way round, e.g. because the folder is that of the recipe or of a trained model, or files
-            of the run are missing or damaged.
+            If there is no run to resume, a file would be overwritten (e.g. in the folder of the recipe or of a trained
+            model), or files of the run are missing or damaged.
         ConfigError
             If a run is resumed with other weights.
         """
@@ -118,12 +118,12 @@ class RunFolder:
     def create(self, recipe: Recipe, data: str, device: torch.device, weights: Path | None = None) -> None:
         """Write recipe, data and provenance of the run before the first step.
 
-        The provenance is the first file: where it exists, the others belong to the run.
+        The provenance is written first: if it exists, the other files belong to the run.
 
         Raises
         ------
         FileError
-            If another file has the name of one that the network consists of.
+            If a file of the network has the same name as another file.
         """
         about = {
             "began": _now(),
@@ -146,17 +146,17 @@ class RunFolder:
     def continue_run(self, recipe: Recipe, data: str, done: int) -> list[str]:
         """Record that the run is resumed, and remove incomplete files of an interruption.
 
-        Where no step is left, recipe and provenance stay those of the steps that were taken.
+        If no step remains, recipe and provenance are not changed.
 
         Returns
         -------
         list[str]
-            The settings that are others now.
+            The settings that have changed.
 
         Raises
         ------
         ConfigError
-            If its data are not those that it began with, or a setting that must stay is another.
+            If the data differ from those at the start of the run, or a setting has changed that must not change.
         """
         changed = _changes(self._read_recipe(), _plain(recipe))
         rigid = [text for text in changed if text.startswith(FIXED_SETTINGS)]
@@ -181,14 +181,14 @@ class RunFolder:
         return changed
 
     def complete_card(self, card: Card, data: str, weights: Path | None = None) -> Card:
-        """Complete the card with checksums of the data of this run, and of those of its initial weights."""
+        """Complete the card with checksums of the data of this run, and of the data of its initial weights."""
         fields = {"data_sha256": hash_data(data), "source": str(self._read_about().get("source", ""))}
         path = weights / WEIGHTS if weights and weights.is_dir() else weights or self.path / LAST_WEIGHTS
         before = read_card(path) if path.is_file() else Card()
         return card.model_copy(update=fields).with_training_data((*series_in(data), *before.cases), before.subjects)
 
     def save(self, state: State, recipe: Recipe, card: Card, n_shares: int) -> None:
-        """Write the state, and the averaged weights with recipe and card; the best ones are kept apart."""
+        """Write the state and the averaged weights, with recipe and card; the best weights have a separate file."""
         step = state.log[-1]
         reached = {**card.metrics, "validation_db": round(step.validation, 3), "step": float(step.number)}
         reports = f"{step.validation:.2f} dB on the validation batches after {step.number} steps"
@@ -203,19 +203,19 @@ class RunFolder:
         self._write_log(state.log)
 
     def load(self, state: State, config: TrainConfig, n_shares: int) -> None:
-        """Read the state back, and make the log end where it does.
+        """Restore the state, and truncate the log to its step.
 
         Raises
         ------
         WeightsError
-            If it is damaged, or of another network.
+            If the state is damaged, or belongs to another network.
         ConfigError
-            If steps were shared by another number of batches: their numbers would no longer be those of an
+            If the number of batches per step differs, since the batches would then differ from those of an
             uninterrupted run.
         """
         where = str(self.path / LAST)
         try:
-            saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)  # each part moves it home
+            saved = torch.load(self.path / LAST, map_location="cpu", weights_only=True)
             state.restore(saved, config)
         except (RuntimeError, ValueError, KeyError, TypeError, OSError, EOFError, UnpicklingError) as error:
             first = next(iter(str(error).splitlines()), "the file is empty")
@@ -227,7 +227,7 @@ class RunFolder:
             raise ConfigError(what, where=where, hint="processes x training.n_batches must stay the same")
 
     def draw(self, batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
-        """Draw a validation patch, with a label for the network, and keep the picture."""
+        """Draw a validation patch, with a label for the network, and save the image."""
         picture = draw_patch(batch, image, label)
         with moved_into_place(self.path / PICTURE) as temporary:
             picture.save(temporary, format="PNG")
@@ -239,7 +239,7 @@ class RunFolder:
         write_csv(self.path / LOG, header, rows)
 
     def _copies_of_code(self, recipe: Recipe) -> dict[Path, str]:
-        """Copies of the code of an external network to keep, so that its weights can be used when it has changed."""
+        """Copies of the code of an external network, so that its weights can be used after the code has changed."""
         if not is_external(recipe.network):
             return {}
         external = load_external(recipe.network)
@@ -255,7 +255,7 @@ class RunFolder:
         write_text(self.path / RECIPE, yaml.safe_dump(_plain(recipe), sort_keys=False))
 
     def _read_recipe(self) -> dict[str, Any]:
-        """The recipe that the run began with, under the present names of its settings."""
+        """The recipe at the start of the run, with the present names of its settings."""
         path = self.path / RECIPE
         return _plain(Recipe.parse(read_yaml(path), where=str(path)))
 
@@ -287,9 +287,9 @@ def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
-    """One patch side by side: zero-filled, network, and where it is known the truth and the error, five times.
+    """Draw the zero-filled image and the network of a patch side by side, with reference and error (times 5) if known.
 
-    Above the middle frame, below the middle column over time, each with a label.
+    The top row shows the middle frame, the bottom row the middle column over time, each with a label.
     """
     series = {"zero-filled": batch.encoding.adjoint(batch.kspace)[0], label: image[0]}
     series |= {} if batch.target is None else {"truth": batch.target[0]}
@@ -322,14 +322,14 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    """The commit of the source tree, with a mark if it was changed since; empty if the package is installed."""
+    """The commit of the source tree, marked if there are later changes; empty if the package is installed."""
     tree = Path(__file__).resolve().parents[2]
     is_source_tree = (tree / "pyproject.toml").is_file() and _git("rev-parse", "--show-toplevel") == str(tree)
     return _git("describe", "--always", "--dirty", "--abbrev=40") if is_source_tree else ""
 
 
 def _git(*arguments: str) -> str:
-    """Output of git in the folder of the package; empty where it fails."""
+    """Output of git in the folder of the package; empty if git fails."""
     try:
         folder = Path(__file__).resolve().parent
         result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)

@@ -1,6 +1,6 @@
 """Batches of measured, undersampled scans, complete along ky, for training without a reference.
 
-Scans are raw data, prepared cases or CMRxRecon files. Where whole readouts were sampled, a strip along x is cut.
+Scans are raw data, prepared cases or CMRxRecon files. If whole readouts were sampled, a strip along x is cut.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ class Scans:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The different files."""
+        """The files, each once."""
         return tuple(dict.fromkeys(path for path, _ in self.slices))
 
     def read(self, number: int) -> CineData:
@@ -65,7 +65,7 @@ class Scans:
 
 
 def open_scans(paths: Sequence[Path], preprocessing: AcquisitionConfig, scale: ScaleName) -> Scans:
-    """Find the slices of scans, of folders of scans, and of the training cases of prepared folders.
+    """Find the slices of scans, folders of scans, and training cases of prepared folders.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _read(path: Path, number: int, preprocessing: str, scale: ScaleName) -> Cine
 
 @dataclass(frozen=True, eq=False)
 class ScanBatches(Dataset[Batch]):
-    """An endless sequence of batches, each of strips of one slice, with split samples; see `Batches`.
+    """An endless sequence of batches, each with strips of one slice and split samples; see `Batches`.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class ScanBatches(Dataset[Batch]):
     seed
         Seed that, together with the number of a batch, determines all its random numbers.
     is_validation
-        Whether the loss samples are those that training never uses, instead of a new part of the others.
+        Whether the loss samples are those that are never used for training, instead of a new subset of the others.
     initial_method
         Computes the initial image.
     """
@@ -131,7 +131,7 @@ class ScanBatches(Dataset[Batch]):
             return split_batch(rest, loss_mask, self.initial_method)
 
     def _draw_columns(self, data: CineData, rng: Generator) -> slice:
-        """Draw a strip along x; all columns if single points were sampled."""
+        """Draw a strip along x; all columns if the mask varies along kx."""
         _, width = parse_crop(choose_weighted(self.config.data.crops, rng))
         n = data.matrix[1]
         if width is None or width >= n or data.mask.shape[-1] > 1:
@@ -140,7 +140,7 @@ class ScanBatches(Dataset[Batch]):
         return slice(first, first + width)
 
     def _cut(self, data: CineData, unseen: Tensor, columns: slice, rng: Generator) -> tuple[CineData, Tensor]:
-        """Cut consecutive frames of a strip, and the mask of its samples that training never uses."""
+        """Cut consecutive frames of a strip, and the mask of its samples that are never used for training."""
         n_frames = min(self.config.data.n_frames or data.n_frames, data.n_frames)
         n_starts = data.n_frames - n_frames + 1 if data.meta.is_real_time else data.n_frames
         first = int(rng.integers(n_starts))

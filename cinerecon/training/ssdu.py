@@ -6,13 +6,13 @@ the set Theta, and the loss is measured on the set Lambda:
 
     loss = ||u - v||_2 / ||u||_2 + ||u - v||_1 / ||u||_1,    u = y on Lambda,    v = A x on Lambda.
 
-On a single scan this is zero-shot learning; samples that are used in no step show when to stop (Yaman et al. 2022,
-10.48550/arXiv.2102.07737).
+With a single scan this is zero-shot learning; samples that are used in no step indicate when to stop (Yaman et al.
+2022, 10.48550/arXiv.2102.07737).
 
 Departs from the paper in: a new split in each step; networks in this package need not end with data consistency, and
-without a loss on Theta their images would not have to agree with it, so that the same loss on Theta is added
-(`seen_weight`); where whole readouts are sampled, Lambda consists of whole readouts, so that the network receives a
-scan of the kind that it is trained for.
+without a loss on Theta their images might be inconsistent with it, so that the same loss on Theta is added
+(`seen_weight`); if whole readouts are sampled, Lambda consists of whole readouts, so that the network receives the kind
+of sampling that it is trained for.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ def draw_loss_mask(mask: Tensor, share: float, rng: Generator) -> Tensor:
     mask
         ``(frames, 1, ky, kx or 1)`` bool, the sampled points.
     share
-        Part of the samples that belongs to Lambda.
+        Fraction of the samples that belong to Lambda.
     rng
         Random number generator.
 

@@ -1,6 +1,7 @@
 """State of a training: optimizer, learning rate schedule, moving average of the weights, check for divergence.
 
-All that is random about a step follows from the seed and its number, so this is all that resuming needs.
+All random numbers of a step follow from the seed and the number of the step, so that this state is sufficient to resume
+a training.
 """
 
 import math
@@ -18,17 +19,17 @@ from cinerecon.training.recipe import TrainConfig
 LOSS_EMA_DECAY = 0.95
 """Decay of the running mean of the loss."""
 N_STEPS_BEFORE_CHECK = 50
-"""Steps before divergence can be distinguished from a bad start."""
+"""Number of steps before which divergence cannot be distinguished from a large initial loss."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Results of a validation, a line of the log.
+    """Results of a validation, which are one line of the log.
 
     Attributes
     ----------
     number
-        Optimiser steps done.
+        Number of optimizer steps taken.
     loss
         Mean training loss since the last report.
     validation
@@ -38,7 +39,7 @@ class Step:
     seconds
         Time of training so far, in all sessions [s].
     waited_seconds
-        The part of it in which a step waited for its batches [s]; of several processes, in the first one.
+        The part of this time spent waiting for batches [s]; with several processes, that of the first process.
     """
 
     number: int
@@ -56,19 +57,19 @@ class State:
     Attributes
     ----------
     net, ema_net
-        The network, and the one that holds the running average of its weights.
+        The network, and a copy with the running average of its weights.
     optimizer
-        With its moments.
+        The optimizer with its moments.
     where
-        The run, for errors.
+        Name of the run, for error messages.
     n_steps_done
-        Optimiser steps taken.
+        Number of optimizer steps taken.
     losses
         Losses of the steps since the last validation.
     waited_seconds
-        Time that the steps since the last validation waited for their batches [s].
+        Time spent waiting for batches since the last validation [s].
     log
-        The reports so far.
+        The results of all validations so far.
     loss_ema, lowest_loss_ema
         Running mean of the loss, and its lowest value.
     """
@@ -86,12 +87,12 @@ class State:
 
     @property
     def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        """Modules and optimizer with a state of their own, by their names in checkpoints."""
+        """Modules and optimizer that have a state, by their names in checkpoints."""
         return {"net": self.net, "average": self.ema_net, "optimizer": self.optimizer}
 
     @property
     def is_best(self) -> bool:
-        """Whether no report before the last one was better."""
+        """Whether the last validation is the best so far."""
         return all(step.validation < self.log[-1].validation for step in self.log[:-1])
 
     def dump(self) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class State:
         return {**parts, **plain, "log": [asdict(step) for step in self.log]}
 
     def restore(self, saved: Mapping[str, Any], config: TrainConfig) -> None:
-        """Restore a state from `dump`; the optimizer keeps its moments, with the present settings."""
+        """Restore a state from `dump`; the moments of the optimizer are restored, but not its settings."""
         for name, part in self.parts.items():
             part.load_state_dict(saved[name])
         for group in self.optimizer.param_groups:
@@ -152,7 +153,7 @@ def check_divergence(state: State, loss: float, config: TrainConfig) -> None:
     Raises
     ------
     CineReconError
-        If it is not finite, or its running mean has grown far beyond the lowest one.
+        If the loss is not finite, or its running mean is far above its lowest value.
     """
     if not math.isfinite(loss):
         fail(state, f"the loss is {loss} at step {state.n_steps_done + 1}")
@@ -167,7 +168,7 @@ def check_divergence(state: State, loss: float, config: TrainConfig) -> None:
 
 
 def fail(state: State, what: str) -> NoReturn:
-    """End a run with an error and a hint on how to resume it.
+    """Stop a run with an error and a hint on how to resume it.
 
     Raises
     ------
@@ -185,7 +186,7 @@ def fail(state: State, what: str) -> NoReturn:
 
 
 def learning_rate_factor(step: int, config: TrainConfig) -> float:
-    """Fraction of the peak learning rate: linear warm-up, then a cosine to 1 %, a decay per epoch, or constant."""
+    """Fraction of the peak learning rate: linear warm-up, then cosine decay to 1 %, decay per epoch, or constant."""
     if step < config.n_warmup:
         return (step + 1) / config.n_warmup
     if config.schedule == "constant":

@@ -1,4 +1,4 @@
-"""Validation during training: the quality of images of fixed patches that training never uses."""
+"""Validation during training: image quality on fixed patches that are never used for training."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -25,15 +25,15 @@ def reconstruct(net: nn.Module, batch: Batch) -> Tensor:
 def validate(net: nn.Module | None, batches: Sequence[Batch]) -> float:
     """Mean quality of the images of a network over all batches [dB]; higher is better.
 
-    With a reference it is the PSNR, whose peak is the maximum of the reference. Without one it is the energy of the
-    samples that were held out, over the energy of their residual.
+    With a reference, the quality is the PSNR, whose peak is the maximum of the reference. Without a reference, it is
+    the ratio of the energy of the held-out samples to the energy of their residual.
 
     Parameters
     ----------
     net
         The network; None assesses its input images instead.
     batches
-        Batches of one or several patches.
+        Batches of one or more patches.
     """
     images = (network_input(batch) if net is None else reconstruct(net, batch) for batch in batches)
     return _mean_decibels(images, batches)
@@ -55,7 +55,7 @@ def measure_baselines(
     config
         Settings of the training, among them `compared_with`.
     data
-        Data of the training; the method gets the validation batches as they were measured.
+        Data of the training; the method receives the validation batches without demodulation.
     batches
         The validation batches of the network.
     note
@@ -71,12 +71,12 @@ def measure_baselines(
 
 
 def require_baseline(config: TrainConfig) -> None:
-    """Check that the method whose images are validated, too, exists, before the training starts.
+    """Check before the training that the method exists that the network is compared with.
 
     Raises
     ------
     ConfigError
-        If it does not, with the nearest name as a hint.
+        If it does not exist, with the nearest name as a hint.
     """
     try:
         if config.compared_with:

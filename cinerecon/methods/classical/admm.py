@@ -65,7 +65,7 @@ class ImageUpdate(Protocol):
     """Solves (A^H A + K^H K) u = b exactly or approximately."""
 
     def __call__(self, b: Tensor, u: Tensor) -> Tensor:
-        """The new series ``(frames, y, x)``; `b` is the right-hand side, and the previous series may be overwritten."""
+        """The new series ``(frames, y, x)`` from the right-hand side and the previous series, which may be reused."""
         ...
 
 

@@ -1,8 +1,8 @@
-"""Variety for training, made on the complex image before it is sampled.
+"""Augmentation of the complex image before it is undersampled.
 
-Displacements are made by phase ramps in k-space: they are exact for what the pixels hold, as if the field of view
-repeated itself, keep the energy, and are undone by the opposite one. Nothing is interpolated, so no detail is lost that
-a network could then be taught to invent.
+Displacements are phase ramps in k-space: they are exact for the band-limited, periodic image that the pixels represent,
+preserve its energy, and are reversible. No detail is lost by interpolation, so that the network does not learn to
+generate details that its input cannot contain.
 """
 
 import math
@@ -51,17 +51,17 @@ class AugmentConfig(Config):
 
     @property
     def has_subpixel_motion(self) -> bool:
-        """Whether pixels move by fractions."""
+        """Whether the image is moved by fractions of a pixel."""
         return max(self.rotate, self.shear, self.shift) > 0
 
 
 def flip(image: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Mirror an image; its k-space is mirrored about the zero frequency, and shifted by one pixel where n is even."""
+    """Mirror an image, so that its k-space is mirrored about the zero frequency; for even n it shifts by one pixel."""
     return image.flip(dims)
 
 
 def rotate_by_90(image: Tensor, turns: int) -> Tensor:
-    """Turn ``(..., y, x)`` by 90 degrees, several times, from y to x."""
+    """Rotate ``(..., y, x)`` by multiples of 90 degrees, from y to x."""
     return torch.rot90(image, turns, (-2, -1))
 
 
@@ -75,7 +75,7 @@ def shift(image: Tensor, pixels: tuple[float, float]) -> Tensor:
 def shear(image: Tensor, slope: float, dim: int) -> Tensor:
     """Shift the lines of ``(..., y, x)`` along an axis, -1 or -2, by a slope times their distance from the centre.
 
-    A true affine shear: x moves to x + slope (y - c) for dim -1, and y to y + slope (x - c) for dim -2, c = n // 2.
+    This is an affine shear: x moves to x + slope (y - c) for dim -1, and y to y + slope (x - c) for dim -2, c = n // 2.
     """
     if dim not in (-1, -2):
         raise ValueError(f"dim is {dim}, expected -1 or -2")
@@ -85,17 +85,17 @@ def shear(image: Tensor, slope: float, dim: int) -> Tensor:
 
 
 def rotate(image: Tensor, angle: float) -> Tensor:
-    """Turn ``(..., y, x)`` about (n_y // 2, n_x // 2) by an angle [rad] from x to y, up to about 45 degrees.
+    """Rotate ``(..., y, x)`` about (n_y // 2, n_x // 2) by an angle [rad] from x to y, up to about 45 degrees.
 
-    Three shears: R(a) = S_x(-tan a/2) S_y(sin a) S_x(-tan a/2) (Unser et al. 1995, 10.1109/83.465102). What leaves on
-    one side comes back on the other.
+    The rotation consists of three shears: R(a) = S_x(-tan a/2) S_y(sin a) S_x(-tan a/2) (Unser et al. 1995,
+    10.1109/83.465102). The image is periodic: pixels that leave it on one side enter on the opposite side.
     """
     across, along = -math.tan(angle / 2), math.sin(angle)
     return shear(shear(shear(image, across, -1), along, -2), across, -1)
 
 
 def _displace(image: Tensor, pixels: Tensor, dim: int) -> Tensor:
-    """Move along one axis by a number of pixels that does not vary along it."""
+    """Shift along one axis by a number of pixels that is constant along this axis."""
     n = image.shape[dim]
     frequency = (torch.arange(n, dtype=torch.float64) - n // 2) / n
     turns = (frequency[:, None] if dim == -2 else frequency) * pixels
@@ -104,7 +104,7 @@ def _displace(image: Tensor, pixels: Tensor, dim: int) -> Tensor:
 
 
 def draw_smooth_map(rng: Generator, shape: tuple[int, int], strength: float) -> Tensor:
-    """A smooth random map ``(y, x)`` of a given standard deviation: a few slow cosines."""
+    """A smooth random map ``(y, x)`` of a given standard deviation: a sum of a few cosines of low frequency."""
     waves = [np.cos(np.pi * np.outer(np.arange(4), (np.arange(n) + 0.5) / n)) for n in shape]
     order = np.hypot(*np.mgrid[:4, :4])
     weights = rng.standard_normal((4, 4)) * np.where(order > 0, np.exp(-order), 0)
@@ -113,13 +113,13 @@ def draw_smooth_map(rng: Generator, shape: tuple[int, int], strength: float) -> 
 
 
 def cyclic_frames(n_frames: int, first: int, step: int = 1, *, reverse: bool = False) -> NDArray[np.int64]:
-    """Indices of the frames of a heart beat that begins elsewhere, runs `step` times as fast, and perhaps backwards."""
+    """Indices of the frames of a heartbeat with another first frame, `step` times the speed, optionally reversed."""
     frames = (first + step * np.arange(n_frames)) % n_frames
     return frames[::-1].copy() if reverse else frames
 
 
 def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
-    """Shear, turn and shift a whole series ``(..., y, x)`` at random."""
+    """Shear, rotate and shift a whole series ``(..., y, x)`` at random."""
     along_y, along_x = rng.uniform(-config.shear, config.shear, 2)
     angle = math.radians(rng.uniform(-config.rotate, config.rotate))
     pixels = rng.uniform(-config.shift, config.shift, 2)
@@ -133,8 +133,8 @@ def move(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
 def draw_gain(image: Tensor, config: AugmentConfig, rng: Generator) -> Tensor:
     """Draw a factor for an image ``(frames, y, x)``, or for each of its coil images, that varies intensity and phase.
 
-    The magnitude m becomes scale m^gamma times a smooth factor; what is darker than 1 % of unit scale is noise or air,
-    and keeps its contrast. Coil images keep their ratios, so maps stay what they are.
+    The magnitude m becomes scale m^gamma times a smooth factor; below 1 % of unit scale, where there is noise or air,
+    the contrast is not changed. The ratios of the coil images, and hence the coil maps, do not change.
     """
     gamma, scale = rng.uniform(*config.gamma), np.exp(rng.uniform(*np.log(config.scale)))
     gain = float(scale) * image.abs().clamp(min=MIN_GAIN_MAGNITUDE).pow(float(gamma) - 1)

@@ -2,7 +2,7 @@
 
 Line masks sample whole readouts. A patch that is narrow along x but complete along ky is therefore undersampled in the
 same way as the whole image, at a fraction of the computation. The random numbers of a batch follow from a seed and the
-number of the batch: it does not depend on the batches before it, on the process or on the number of threads.
+number of the batch: a batch does not depend on preceding batches, on the process or on the number of threads.
 """
 
 from collections.abc import Callable
@@ -42,9 +42,9 @@ class Batch:
     target
         ``(batch, frames, y, x)``, image of a fully sampled scan combined with the same coil maps; None if unknown.
     initial_image
-        ``(batch, frames, y, x)``, image that the network starts from; None: the zero-filled image.
+        ``(batch, frames, y, x)``, image that the network starts from; None means the zero-filled image.
     loss_samples
-        Samples that the network does not receive, on which its loss is measured, and their encoding operator.
+        Samples that are withheld from the network and used for its loss, and their encoding operator.
     noise
         ``(batch,)``, standard deviation of the complex noise of a sample, in the units of `kspace`; None if unknown.
     """
@@ -68,7 +68,7 @@ class Batch:
         )
 
     def with_images(self, change: Callable[[Tensor], Tensor], **others: Any) -> Self:
-        """The batch with its images changed, all alike, and with other attributes replaced."""
+        """The batch with the same change applied to all its images, and with other attributes replaced."""
         images = {"target": self.target, "initial_image": self.initial_image}
         others |= {name: change(image) for name, image in images.items() if image is not None}
         return replace(self, **others)
@@ -83,11 +83,11 @@ class Batches(Dataset[Batch]):
     pool, config
         The cases, and how patches are drawn from them.
     size
-        Strips in a batch, each from one case; each strip gives `n_windows` patches.
+        Number of strips in a batch, each from one case; each strip is divided into `n_windows` patches.
     seed
         Seed that, together with the number of a batch, determines all its random numbers.
     initial_method
-        Computes the initial image, from all frames of a case, as for a scan.
+        Computes the initial image from all frames of a case, as for a scan.
     """
 
     pool: CasePool
@@ -140,7 +140,7 @@ def draw_batch(
 
 
 def require_fit(pool: CasePool, config: DataConfig, *, whole_beat: bool) -> None:
-    """Check that patches of all configured sizes can be cut from some case.
+    """Check that patches of all configured sizes can be cut from at least one case.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def require_fit(pool: CasePool, config: DataConfig, *, whole_beat: bool) -> None
 
 
 def allowed_crops(sampling: Sampling, config: DataConfig) -> dict[str, float]:
-    """The crops of patches with a sampling pattern, and their weights."""
+    """The crops that are allowed with a sampling pattern, and their weights."""
     is_of_points = isinstance(sampling, MaskSpec) and not sampling.samples_whole_readouts
     return config.crops_2d if config.crops_2d and is_of_points else config.crops
 
@@ -177,7 +177,7 @@ def fit_strip(
 ) -> Shape | None:
     """The size of the strip to be cut from a case of size (frames, coils, y, x); None if the case is too small.
 
-    With `whole_beat`, the strip has all frames, which the initial image needs; else those of the windows.
+    With `whole_beat`, the strip has all frames, which the initial image requires; otherwise the frames of the windows.
     """
     used = shape[0] if config.n_frames is None else config.n_frames * config.n_windows
     n_coils = shape[1] if coils == "all" else int(coils)
@@ -188,7 +188,7 @@ def fit_strip(
 
 
 def choose_weighted(choices: dict[T, float], rng: Generator) -> T:
-    """Draw one of the choices with probabilities in proportion to their weights."""
+    """Draw one of the choices with probabilities proportional to their weights."""
     weights = np.array(list(choices.values()))
     return list(choices)[rng.choice(len(weights), p=weights / weights.sum())]
 
@@ -202,7 +202,7 @@ def _windows(series: Tensor, config: DataConfig) -> Tensor:
 
 
 def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) -> Patch:
-    """Cut a strip near moving tissue; vary first frame, speed, time direction, orientation, phase and intensity."""
+    """Cut a strip near moving tissue, and vary first frame, speed, time direction, orientation, phase and intensity."""
     n_frames, n_coils, *sizes = strip
     augment = config.augment
     step, reverse = choose_weighted(config.frame_steps, rng), rng.random() < augment.reverse
@@ -220,9 +220,10 @@ def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) ->
 
 
 def _draw_window(motion: NDArray[np.float64], sizes: tuple[int, int], rng: Generator) -> tuple[slice, slice]:
-    """Draw a window of adjacent rows and columns: half of the time uniformly, else in proportion to its motion.
+    """Draw a window of adjacent rows and columns: uniformly in half of the cases, otherwise in proportion to its
+    motion.
 
-    Pixels without a measurement are NaN in `motion`; only windows with the smallest number of them are drawn.
+    Pixels that were not measured are NaN in `motion`; only windows with the smallest number of them are drawn.
     """
     outside = np.isnan(motion)
     moving, unmeasured = (_sums(values, sizes) for values in (np.where(outside, 0, motion), outside))

@@ -1,4 +1,4 @@
-"""Cache of batches: batches whose initial images take longer than a training step are computed once and read again."""
+"""Cache of batches: those whose initial images take longer than a training step are computed only once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ class CachedBatches(Dataset[Batch]):
     folder
         Folder of the files; runs with the same folder share them.
     n_frames
-        Consecutive frames taken from a cached batch, different ones on each access, in either direction; None: all.
+        Number of consecutive frames taken from a cached batch, which vary with each access, in either direction; None
+        means all frames.
     seed
         Seed of the choice of frames, of their direction, and of a constant phase.
     """
@@ -43,7 +44,7 @@ class CachedBatches(Dataset[Batch]):
     seed: tuple[int, ...] = (0,)
 
     def __getitem__(self, number: int) -> Batch:
-        """Read the batch of a number; it is drawn first if it is not in the cache."""
+        """Read the batch of a number, which is drawn first if it is not in the cache."""
         cached = CachedBatch(self, number % self.n_different)
         cached.ensure_cached()
         return vary(read_batch(cached.path), self.n_frames, np.random.default_rng([*self.seed, number]))
@@ -73,7 +74,7 @@ class CachedBatch:
 
 
 def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
-    """Take some frames of a batch, in either direction, and add a constant phase; data and images remain consistent."""
+    """Select frames of a batch, in either direction, and add a constant phase; data and images remain consistent."""
     total = batch.kspace.shape[1]
     n_frames = min(n_frames or total, total)
     first = int(rng.integers(total - n_frames + 1))
@@ -86,7 +87,7 @@ def vary(batch: Batch, n_frames: int | None, rng: Generator) -> Batch:
 
 
 def batch_cache_name(*texts: str) -> str:
-    """Name of the folder for batches that depend on all these texts."""
+    """Name of the folder for batches that depend on all of these texts."""
     return "batches-" + hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 

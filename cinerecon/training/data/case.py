@@ -1,4 +1,4 @@
-"""Cases: cines of one slice, simulated or prepared, from which patches are cut."""
+"""Cases: simulated or prepared cines of one slice, from which patches are cut."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +74,7 @@ class SimulatedArrays:
     csm, csm_estimated
         ``(coils, y, x)`` complex64, the true coil maps, and those estimated from an undersampled, noisy scan.
     outside
-        ``(y, x)`` bool, pixels outside of the measured field of view, which patches avoid.
+        ``(y, x)`` bool, pixels outside the measured field of view, which patches avoid.
     """
 
     image: Tensor
@@ -117,7 +117,7 @@ class SimulatedCase:
         return motion
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
-        """Cut frames, rows, columns and coils; augmentation moves the image, while the coils remain in place."""
+        """Cut frames, rows, columns and coils; augmentation moves the image, but not the coils."""
         coils = torch.from_numpy(rng.permutation(self.shape[1])[:n_coils])
         if config.has_subpixel_motion:
             image = move(self._read("image")[torch.from_numpy(frames)], config, rng)[(..., *window)]
@@ -145,7 +145,7 @@ def _from_file_precision(name: str, half: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _simulated_arrays(case: SimulatedCase) -> dict[str, Tensor]:
-    """Simulate a case; the last one is cached in memory, as its arrays are read one by one."""
+    """Simulate a case; the last one is cached in memory, since its arrays are read one by one."""
     arrays = case.draw()
     motion = arrays.image.abs().std(0, unbiased=False).masked_fill(arrays.outside, torch.nan)
     return {"image": arrays.image, "csm": arrays.csm, "csm_estimated": arrays.csm_estimated, "motion": motion}
@@ -193,7 +193,7 @@ def _coil_images(file: CaseFile, frames: Frames, coils: NDArray[np.int64], windo
 
 @contextmanager
 def _opened(path: Path) -> Iterator[CaseFile]:
-    """Open a case. Only worker processes leave files open: those of the main process would be inherited by them."""
+    """Open a case. Files are left open in worker processes only, which would inherit open files of the main process."""
     if get_worker_info() is not None:
         yield _cached_file(path)
     else:
@@ -215,7 +215,7 @@ def _survey(path: Path) -> tuple[float, NDArray[np.float64]]:
 
 
 def to_half(array: Tensor) -> Tensor:
-    """A real or complex array as float16, rounded 66 dB below each value; complex values become pairs ``(..., 2)``."""
+    """A real or complex array as float16, rounded 66 dB below each value; complex values are pairs ``(..., 2)``."""
     return (torch.view_as_real(array) if array.is_complex() else array).half().contiguous()
 
 

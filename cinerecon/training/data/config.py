@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def _with_weights(values: Any) -> Any:
-    """A mapping from choice to weight; a list gives equal weights, a single value is always chosen."""
+    """A mapping from choices to weights; a list has equal weights, and a single value is always chosen."""
     if isinstance(values, dict):
         return values
     listed = values if isinstance(values, list | tuple) else [values]
@@ -44,7 +44,7 @@ class SimulatedSource(Config):
 
 
 class PhantomSource(SimulatedSource):
-    """Beating-heart phantoms, each from a seed of its own."""
+    """Beating-heart phantoms, each drawn with its own seed."""
 
     kind: Literal["phantom"] = "phantom"
     n_cases: int = Field(default=120, ge=1, description="number of different phantoms")
@@ -56,12 +56,12 @@ class PhantomSource(SimulatedSource):
 
 
 def _several(value: Any) -> Any:
-    """One value as a list of one, none as an empty list."""
+    """A list of the values: a single value becomes a list of one, None an empty list."""
     return [] if value is None else value if isinstance(value, list | tuple) else [value]
 
 
 class SeriesSource(SimulatedSource):
-    """Measured magnitude cines, deformed and given a phase; each subject has the same share of patches."""
+    """Measured magnitude cines, deformed and with simulated phase; each subject contributes equally many patches."""
 
     kind: Literal["series"] = "series"
     folder: Annotated[tuple[Path, ...], BeforeValidator(_several)] = Field(
@@ -83,7 +83,7 @@ class SeriesSource(SimulatedSource):
 
 
 class PreparedSource(Config):
-    """Cases that ``cinerecon prepare`` wrote."""
+    """Cases written by ``cinerecon prepare``."""
 
     kind: Literal["prepared"] = "prepared"
     weight: PositiveFloat = Field(default=1.0, description="proportion of patches, relative to the other sources")
@@ -98,7 +98,7 @@ Source = Annotated[PhantomSource | SeriesSource | PreparedSource, Field(discrimi
 
 
 class DataConfig(Config):
-    """Settings of batches. Where several choices are given, each batch draws one of them by their weights."""
+    """Settings of batches. If several choices are given, each batch draws one of them according to their weights."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "n_kept": "n_cached_batches",
@@ -172,7 +172,7 @@ def parse_crop(text: str) -> tuple[int | None, int | None]:
     Raises
     ------
     ValueError
-        If it is not of that form.
+        If the text is not of this form.
     """
     match = re.fullmatch(r"(all|[1-9]\d*)(?:x(all|[1-9]\d*))?", text.replace(" ", ""))
     if not match or (match[2] is None and match[1] != "all"):

@@ -1,4 +1,4 @@
-"""Variants of a measured magnitude cine: turned, scaled and shifted, with another motion and another course in time."""
+"""Variants of a measured magnitude cine: rotated, scaled and shifted, with another motion and another time course."""
 
 import math
 from typing import NamedTuple
@@ -41,9 +41,9 @@ class Variant(NamedTuple):
     Attributes
     ----------
     magnitude
-        ``(frames, y, x)``, 0 where nothing was measured.
+        ``(frames, y, x)``, 0 outside the measured field of view.
     outside
-        ``(y, x)`` bool, where nothing was measured in some frame.
+        ``(y, x)`` bool, pixels that were not measured in at least one frame.
     """
 
     magnitude: Tensor
@@ -51,12 +51,12 @@ class Variant(NamedTuple):
 
 
 def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: DeformConfig | None = None) -> Variant:
-    """Draw a variant of a cine of one beat on another matrix.
+    """Draw a variant of a cine of one heartbeat on another matrix.
 
     Parameters
     ----------
     magnitude
-        ``(frames, y, x)`` of one beat; the last frame is followed by the first.
+        ``(frames, y, x)`` of one heartbeat; the last frame is followed by the first.
     matrix
         Size (y, x) of the variant.
     rng
@@ -81,7 +81,7 @@ def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: D
 
 
 def _positions(matrix: tuple[int, int], n_frames: int, rng: Generator, config: DeformConfig) -> tuple[Tensor, Tensor]:
-    """Where each pixel is in the measured cine, ``(frames, y, x)`` [measured pixels from its centre]."""
+    """Positions of the pixels in the measured cine, ``(frames, y, x)`` [measured pixels from its centre]."""
     low, high = config.zoom
     angle, zoom = rng.normal(0, math.radians(config.rotate)), low * (high / low) ** rng.uniform(0, 1)
     shift = rng.uniform(-config.shift, config.shift, 2) * [n / 2 for n in matrix]
@@ -99,16 +99,16 @@ def _positions(matrix: tuple[int, int], n_frames: int, rng: Generator, config: D
 
 
 def warp_time(series: Tensor, rng: Generator, strength: float) -> Tensor:
-    """Run a beat faster here and slower there: ``(frames, ...)`` to the same, cubic interpolation between frames.
+    """Vary the speed within a heartbeat, ``(frames, ...)`` to the same shape, by cubic interpolation between frames.
 
     Parameters
     ----------
     series
-        ``(frames, ...)``, the last frame followed by the first.
+        ``(frames, ...)``; the last frame is followed by the first.
     rng
         Source of randomness.
     strength
-        Largest change of speed, of the speed itself; below 1, time never runs back.
+        Largest relative change of the speed; below 1, time never runs backwards.
     """
     n = len(series)
     if strength == 0 or n < 4:
@@ -130,7 +130,7 @@ def warp_time(series: Tensor, rng: Generator, strength: float) -> Tensor:
 
 
 def masked_radius(magnitude: Tensor) -> float | None:
-    """The radius [pixels] of the circle outside of which a cine was set to zero; None if it was not.
+    """Radius [pixels] of the circle outside which a cine was set to zero; None if there is no such circle.
 
     Parameters
     ----------

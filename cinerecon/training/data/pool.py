@@ -1,4 +1,4 @@
-"""All cases to train on: a mixture of sources by their weights, in groups of equal size."""
+"""The pool of training cases: a weighted mixture of sources, in groups of equal size."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ class Group:
     Attributes
     ----------
     shape
-        Sizes (frames, coils, y, x) of each.
+        Size (frames, coils, y, x) of each case.
     cases
         The cases.
     source
@@ -41,7 +41,8 @@ class Group:
     weight
         Weight of the source.
     subject
-        Whose cases these are, where each subject of a source has the same weight; empty where each case has.
+        The subject of the cases, if each subject of a source has the same weight; empty if each case has the same
+        weight.
     licence
         Licence of the images; empty if unknown.
     """
@@ -61,15 +62,16 @@ class CasePool:
     groups: tuple[Group, ...]
 
     def uncached(self) -> list[SimulatedCase]:
-        """Cases that are kept once they are simulated, and have not been yet."""
+        """Cases that are to be cached and have not been simulated yet."""
         cases = (case for group in self.groups for case in group.cases)
         return [case for case in cases if isinstance(case, SimulatedCase) and case.path and not case.is_cached()]
 
     def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
-        """Draw cases, with replacement, from all of which a piece of the same size can be cut; and that size.
+        """Draw cases, with replacement, from all of which a part of the same size can be cut; returns this size first.
 
-        The first is any that is large enough: a source by its weight, a subject of it, a case. It decides on the
-        size, and the others are drawn from those that allow the same. Nothing is padded.
+        The first case is drawn from all that are large enough: a source according to its weight, a subject of this
+        source, and a case. It determines the size, and the others are drawn from the cases that allow the same size. No
+        case is padded.
 
         Raises
         ------
@@ -91,7 +93,7 @@ class CasePool:
 
 
 def _draw_group(groups: list[Group], rng: Generator) -> Group:
-    """A group: sources by their weights, in each all subjects alike likely, for each all cases alike."""
+    """Draw a group: a source according to its weight, then a subject and a case of it with equal probabilities."""
     n_cases, subjects = Counter[tuple[str, str]](), defaultdict[str, set[str]](set)
     for group in groups:
         n_cases[group.source, group.subject] += len(group.cases)
@@ -104,24 +106,24 @@ def _draw_group(groups: list[Group], rng: Generator) -> Group:
 
 
 def open_pool(config: DataConfig, cache: Path, split: Split = "train", folders: Sequence[Path] = ()) -> CasePool:
-    """Open all sources; no array is read, no case is drawn.
+    """Open all sources, without reading an array or drawing a case.
 
     Parameters
     ----------
     config
         The sources.
     cache
-        Where simulated cases are kept once they are drawn.
+        Folder in which simulated cases are cached.
     split
-        ``val`` takes what training never sees: other phantoms, other subjects of prepared cases, measured series that
-        a source names for validation. Where no source has any, phantoms take their place.
+        ``val`` selects data that are never used for training: other phantoms, other subjects of prepared cases, and
+        measured series that a source names for validation. If no source has such data, phantoms are used instead.
     folders
-        Folders of measured magnitude cines, for a source that names none.
+        Folders of measured magnitude cines, for a source that does not specify a folder.
 
     Raises
     ------
     FileError
-        If a folder holds no cases, or there is no source left.
+        If a folder contains no cases, or no source remains.
     ConfigError
         If the augmentation is not possible for measured coil images, or a series is reserved for reporting.
     """
@@ -145,7 +147,7 @@ def open_pool(config: DataConfig, cache: Path, split: Split = "train", folders: 
 
 
 Members = list[tuple[Shape, Sequence[Case]]]
-"""Cases by their sizes."""
+"""Sizes of cases, each with its cases."""
 
 
 def _phantoms(source: PhantomSource, cache: Path, split: Split) -> Members:
@@ -172,7 +174,7 @@ def _series(name: str, source: SeriesSource, split: Split, cache: Path, folders:
 
 
 def _prepared(source: PreparedSource, split: Split) -> Members:
-    list_cases(source.folder, "train")  # says what is wrong with the folder
+    list_cases(source.folder, "train")  # raises an error if the folder is unusable
     by_shape: dict[Shape, list[Case]] = defaultdict(list)
     for row in sorted(read_index(source.folder), key=lambda row: row.case):
         path = source.folder / row.case
@@ -191,7 +193,7 @@ def _refuse_moves(source: PreparedSource, augment: AugmentConfig) -> None:
 
 
 def _is_full(row: IndexRow, path: Path) -> bool:
-    """Whether all lines were sampled, but perhaps some at the edges of k-space."""
+    """Whether all lines were sampled, except possibly at the edges of k-space."""
     if row.acceleration == 1:
         return True
     with CaseFile(path) as file:

@@ -1,4 +1,4 @@
-"""Measured magnitude series, slice by slice: which to train on, to validate on, and to leave out."""
+"""Measured magnitude series, slice by slice: selection for training and validation, and exclusion."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from cinerecon.io.magnitude.images import Magnitude
 from cinerecon.training.data.config import SeriesSource
 
 N_LISTED_SERIES = 40
-"""Most series that a hint names."""
+"""Largest number of series that a hint names."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,23 @@ class Series:
     path
         The file, or the folder of DICOM images.
     dicom_series
-        Name of the DICOM series, where the folder has several; otherwise empty.
+        Name of the DICOM series if the folder contains several; otherwise empty.
     slice, n_slices
-        Number of the slice, and how many there are.
+        Number of the slice, and number of slices.
     name
-        Name of the file without its ending, or of the folder, with the DICOM series and the slice where there are
+        Name of the file without its ending, or of the folder, followed by the DICOM series and the slice if there are
         several: ``patient001_4d_slice03``.
     folder
-        The given folder and those below it down to that of the file, e.g. ``acdc/patient001``.
+        The given folder and its subfolders down to the folder of the file, e.g. ``acdc/patient001``.
     n_frames
-        Number of frames that hold an image.
+        Number of frames that contain an image.
     subject
-        A hash of the subject in the header; without any, all images of a folder are of one subject.
+        A hash of the subject in the header. Without a subject in the header, all images of a folder are assigned to one
+        subject.
     licence
         Licence of the images; empty if unknown.
     sha256
-        Hash of all files that it is read from.
+        Hash of all files from which the series is read.
     """
 
     path: Path
@@ -62,7 +63,7 @@ class Series:
         return images.read_slice(self.slice)[0]
 
     def matches(self, patterns: Sequence[str]) -> bool:
-        """Whether a pattern fits the name; one with a ``/`` is compared with the last folders and the name."""
+        """Whether a pattern matches the name; a pattern with a ``/`` is compared with the last folders and the name."""
         return _matches(self.folder, self.name, patterns)
 
 
@@ -78,7 +79,7 @@ class _Unusable:
 
 @dataclass(frozen=True)
 class _Contents:
-    """What a file or folder of images holds, with warnings about the images."""
+    """The contents of a file or folder of images, with warnings about the images."""
 
     series: tuple[Series, ...] = ()
     unusable: tuple[_Unusable, ...] = ()
@@ -86,25 +87,25 @@ class _Contents:
 
 
 def list_series(source: SeriesSource, split: Literal["train", "val"], folders: Sequence[Path] = ()) -> list[Series]:
-    """The slices of all magnitude cines of a source, by folder and name; files that hold no cine are left out.
+    """The slices of all magnitude cines of a source, by folder and name; files without a cine are omitted.
 
     Parameters
     ----------
     source
         Folders, and patterns of names; a pattern with a ``/`` is compared with folder and name.
     split
-        ``val`` takes the series that the source names for validation, ``train`` all others.
+        ``val`` selects the series that the source names for validation, ``train`` all others.
     folders
-        Folders for a source that names none.
+        Folders for a source that does not specify a folder.
 
     Raises
     ------
     FileError
-        If the folders hold no series.
+        If the folders contain no series.
     CineReconError
         If a series cannot be read.
     ConfigError
-        If a series that results are reported on is not left out.
+        If a series that is reserved for reporting results is not excluded.
     """
     contents = _survey_all(source, folders)
     for unusable in (item for content in contents for item in content.unusable):
@@ -124,7 +125,7 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
 
 
 def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[str]:
-    """Which files and frames of a source are not used, and why; and what is wrong with the split."""
+    """Warnings about unused files and frames of a source, with the reasons, and about problems of the split."""
     contents = _survey_all(source, folders)
     found = [series for content in contents for series in content.series]
     warnings = [text for content in contents for text in content.warnings]
@@ -138,7 +139,7 @@ def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[
 
 
 def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:
-    """Files that hold no cine: one for itself, several of a kind by their number."""
+    """Describe the files without a cine: a single file by its name, several of the same kind by their number."""
     by_kind = defaultdict[str, list[_Unusable]](list)
     for item in items:
         if isinstance(item.error, NotACineError):
@@ -151,7 +152,7 @@ def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:
 
 
 def _survey_all(source: SeriesSource, folders: Sequence[Path]) -> list[_Contents]:
-    """The contents of all folders, without what is to be left out by its name."""
+    """The contents of all folders, without files and slices that are excluded by name."""
     surveyed = [
         _survey(path, root, _states(path)) for root in source.folder or folders for path in find_magnitudes(root)
     ]
@@ -166,13 +167,13 @@ def _survey_all(source: SeriesSource, folders: Sequence[Path]) -> list[_Contents
 
 
 def _states(path: Path) -> tuple[str, ...]:
-    """The size and time of each file, by which changes are noticed."""
+    """The size and modification time of each file, by which changes are detected."""
     return tuple(str(file_state(file)) for file in (sorted(path.iterdir()) if path.is_dir() else [path]))
 
 
 @lru_cache(maxsize=4096)
 def _survey(path: Path, root: Path, _: tuple[str, ...]) -> _Contents:
-    """Read all images of a file or folder, cached until a file changes."""
+    """Read all images of a file or folder; the result is cached until a file changes."""
     top = root if root.is_dir() and path != root else path.parent
     folders = [top.resolve().name, *path.relative_to(top).parts[:-1]]
     series: list[Series] = []

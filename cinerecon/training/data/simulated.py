@@ -1,4 +1,4 @@
-"""Cases made of a phantom, or of a measured magnitude; phase, coils and their estimate are simulated."""
+"""Cases simulated from a phantom or a measured magnitude, with simulated phase, coils and estimated coil maps."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ from cinerecon.training.data.deform import deform
 from cinerecon.training.data.series import Series
 
 SIMULATION_VERSION = 3
-"""Counted up when cases are drawn in another way, so that older files are not taken for them."""
+"""Incremented when the way in which cases are drawn changes, so that older cached files are not used."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class SimulatedCases(Sequence[SimulatedCase]):
     draw
         Draws the case of a number.
     shape
-        Sizes (frames, coils, y, x) of each.
+        Size (frames, coils, y, x) of each case.
     n_cases
         Number of cases.
     folder
-        Where each is kept once it is drawn; None keeps none.
+        Folder of the cache; None disables caching.
     """
 
     draw: Callable[[int], SimulatedArrays]
@@ -79,7 +79,7 @@ def series_cases(series: Series, source: SeriesSource, cache: Path) -> Simulated
 
 
 def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str], content: str = "") -> Path:
-    """A folder for cases that depend on the content of files and the settings of a source, without those left free."""
+    """The folder for cases that depend on the content of files and on all settings of a source except `free`."""
     settings = json.dumps(
         [SIMULATION_VERSION, source.model_dump(mode="json", exclude=free), *([content] * bool(content))]
     )
@@ -100,7 +100,7 @@ def _draw_variant(series: Series, source: SeriesSource, number: int) -> Simulate
 
 
 def _simulate(signal: Tensor, outside: Tensor, source: SimulatedSource, rng: Generator) -> SimulatedArrays:
-    """Add phase and coils, and estimate the coil maps as an undersampled scan would have to."""
+    """Add phase and coils, and estimate the coil maps as for an undersampled scan."""
     image = add_phase(signal, rng, source.phase)
     image = image / image_scale(image)
     if source.n_coils == 1:

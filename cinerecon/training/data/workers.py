@@ -49,7 +49,7 @@ def load_batches(batches: Dataset[T], numbers: Sequence[int], n_workers: int = 0
     Raises
     ------
     CineReconError
-        The error of drawing a batch, in any process.
+        If drawing a batch fails in any process.
     """
     for result in _load(batches, numbers, n_workers):
         if isinstance(result, CineReconError):
@@ -72,14 +72,14 @@ def fill_cache(
     n_workers
         Number of worker processes; 0 simulates in this process.
     progress
-        Called with the part of the items that is cached.
+        Called with the fraction of the items that are cached.
     deadline
-        Time by `time.monotonic` after which no more are simulated [s].
+        Time by `time.monotonic` after which no further items are simulated [s].
 
     Raises
     ------
     CineReconError
-        The error of simulating an item, in any process.
+        If simulating an item fails in any process.
     """
     for number, _ in enumerate(load_batches(_Simulation(items), range(len(items)), min(n_workers, len(items))), 1):
         progress(number / len(items))
@@ -89,7 +89,7 @@ def fill_cache(
 
 @dataclass(frozen=True, eq=False)
 class _Simulation(Dataset[None]):
-    """Reading an item simulates and caches it."""
+    """A data set whose items are simulated and cached on access."""
 
     items: Sequence[Cacheable]
 
@@ -100,7 +100,7 @@ class _Simulation(Dataset[None]):
 
 @dataclass(frozen=True, eq=False)
 class _ErrorsReturned(Dataset[T | CineReconError], Generic[T]):
-    """Data whose errors are returned: of an error raised in a worker process, only the text would remain."""
+    """A data set that returns errors; if a worker process raised them, only their text would be passed on."""
 
     data: Dataset[T]
 
@@ -123,5 +123,5 @@ def _load(data: Dataset[T], numbers: Sequence[int], n_workers: int) -> Iterator[
 
 
 def _ignore_interruption(_: int) -> None:
-    """Leave Ctrl-C to the main process, which ends its workers."""
+    """Ignore Ctrl-C, which is handled by the main process; it ends its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
