@@ -1,14 +1,15 @@
 """The encoded grid, its centre, and the image within it.
 
-Three grids are involved: the measured one (shorter than the encoded grid where the echo is asymmetric or the phase
-resolution is below 100 %), the encoded one (twice the field of view along the readout, slightly more along the phase
-encode), and the image grid. The image keeps the measured resolution: the interpolated matrix of a scanner contains no
-information about the measurement, so all sizes follow from the fields of view.
+Three grids are involved: the measured grid (smaller than the encoded one if the echo is asymmetric or the phase
+resolution is below 100 %), the encoded grid (twice the field of view along the readout, and slightly more than the
+field of view along the phase-encoding direction), and the image grid. The image keeps the measured resolution. The
+interpolated matrix of a scanner adds no measured information, so all sizes are derived from the fields of view.
 
-The readout oversampling is the ratio of the encoded to the image field of view, never the ratio of the matrices, which
-interpolation changes. Some writers claim 2x regardless of the acquisition, which makes square pixels anisotropic. A
-low phase resolution also gives anisotropic pixels, so the claim is corrected only if it is absurd (pixels twice as long
-along the readout) or if the readouts show no signal outside the smaller field of view.
+The readout oversampling is the ratio of the encoded field of view to that of the image, never the ratio of the
+matrices, which interpolation changes. Some programs write a factor of 2 regardless of the acquisition, which makes
+square pixels anisotropic. Since a low phase resolution also gives anisotropic pixels, the factor is corrected only if
+it is implausible (pixels twice as long along the readout) or if the readouts show no signal outside the smaller field
+of view.
 
 The centre of k-space is taken from the header and compared with the line with the most signal.
 """
@@ -24,22 +25,22 @@ from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 
 LARGEST_CENTRE_ERROR = 1 / 8
-"""Largest distance between the centres in header and data, as fraction of the rows. Above it, coil maps would come from
-outer lines, and the image from half of k-space."""
+"""Largest distance between the centres in header and data, as a fraction of the rows. Above it, coil maps would be
+estimated from outer lines, and the image from half of k-space."""
 
 LARGEST_INTERPOLATION = 4
-"""Largest factor of an interpolated matrix; with a larger one the header belongs to another scan."""
+"""Largest interpolation factor of the matrix; a larger factor indicates that the header belongs to another scan."""
 SQUARE_TOLERANCE, UNEVEN_RATIO = 0.02, 1.2
-"""Largest relative difference of the sides of square pixels, and smallest ratio of the sides of anisotropic ones."""
+"""Largest relative difference between the sides of square pixels, and smallest aspect ratio of anisotropic pixels."""
 SMALLEST_PHASE_OVERSAMPLING = 1.1
-"""Smallest ratio of the matrices along y that is phase oversampling."""
+"""Smallest ratio of the matrix sizes along y that indicates phase oversampling."""
 LARGEST_ANISOTROPY, EXCHANGE_TOLERANCE = 3.0, 0.1
-"""Largest ratio of the sides of a pixel, and largest difference of the ratio from 1 for square pixels after an
-exchange."""
+"""Largest aspect ratio of a pixel, and largest deviation of the aspect ratio from 1 for square pixels after an exchange
+of the axes."""
 LARGEST_OVERSAMPLING = 8.5
-"""Ratio of encoded to image field of view above which the header is wrong."""
+"""Ratio of the encoded to the image field of view above which the header is wrong."""
 MOST_BEYOND = 0.04
-"""Largest fraction of the energy in the part of an oversampled readout that is cropped; arms are there."""
+"""Largest fraction of the energy in the part of an oversampled readout that is cropped; it may contain the arms."""
 N_OVERSAMPLING_PROBES = 16
 """Number of readouts next to the centre of k-space that are examined."""
 
@@ -51,13 +52,13 @@ class Grid:
     Attributes
     ----------
     ky, kx
-        Points of the encoded grid, its centre at index n // 2.
+        Size of the encoded grid, whose centre is at index n // 2.
     first_row
-        Row of line 0: ky // 2 minus the line at the centre of k-space.
+        Row of line 0, i.e. ky // 2 minus the line at the centre of k-space.
     y, x
-        Size of the image on the prescribed field of view.
+        Size of the image for the prescribed field of view.
     pixel_size_mm
-        Distance of adjacent pixels along (y, x) [mm].
+        Distance between adjacent pixels along (y, x) [mm].
     """
 
     ky: int
@@ -97,7 +98,7 @@ def plan_grid(image: Readouts, probe: Probe, config: AcquisitionConfig) -> Grid:
 
 
 def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
-    """Encoded field of view along y [mm], enlarged where only the matrix has the phase oversampling."""
+    """Encoded field of view along y [mm], enlarged if only the matrix includes the phase oversampling."""
     fov, recon_fov = encoding.encoded.fov_mm[1], encoding.recon.fov_mm[1]
     by_matrix = encoding.encoded.matrix[1] / encoding.recon.matrix[1]
     is_square = abs(anisotropy(encoding, ky) / by_matrix - 1) < SQUARE_TOLERANCE
@@ -111,7 +112,7 @@ def _field_of_view_y(encoding: EncodingSpace, ky: int, warn: Warn) -> float:
 
 
 def _require_axes_in_order(encoding: EncodingSpace, ky: int, path: str) -> None:
-    """Refuse fields of view whose x and y are exchanged: x is the readout."""
+    """Refuse fields of view whose x and y are exchanged; x must be the readout direction."""
     (kx, _, _), (fov_x, fov_y, _) = encoding.encoded.matrix, encoding.encoded.fov_mm
     recon_x, recon_y, _ = encoding.recon.fov_mm
     ratio, exchanged = anisotropy(encoding, ky), (fov_y / kx) / (fov_x / ky)
@@ -136,7 +137,7 @@ def _is_whole(oversampling: float) -> bool:
 
 
 def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
-    """The line at the centre of k-space: the requested one, or that of the header if the data do not contradict it."""
+    """The line at the centre of k-space: the requested line, or that of the header unless the data contradict it."""
     largest = int(image.lines.max())
     if requested is not None:
         if requested > largest:
@@ -153,7 +154,7 @@ def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
             hint = "correct the encoding limits in the header, or set the line with --set preprocessing.ky_centre=..."
             raise HeaderError(what, where=image.path, hint=hint)
     if largest > max(ky, 0 if limit is None else limit.maximum):
-        return centre  # a damaged line number, which is reported with its readout
+        return centre  # a damaged line number, reported later with its readout
     strongest = stronger_line(probe, centre)
     if strongest is not None:
         what = f"{source} {centre}; the signal maximum is at line {strongest}"
@@ -167,7 +168,7 @@ def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
 
 
 def _phase_encode(image: Readouts, centre: int, *, is_given: bool) -> tuple[int, int]:
-    """Rows of the encoded grid, and the row of line 0; the centre is that of the header, or given by the user."""
+    """Rows of the encoded grid, and row of line 0, for a centre from the header or given by the user."""
     limit, lines = image.encoding.line_limit, image.lines
     ky = _encoded_rows(image, centre)
     rows = ky // 2 - centre + lines
@@ -199,7 +200,7 @@ def _phase_encode(image: Readouts, centre: int, *, is_given: bool) -> tuple[int,
 
 
 def _encoded_rows(image: Readouts, centre: int) -> int:
-    """Rows of the grid by the header, without the interpolation of the scanner."""
+    """Rows of the grid according to the header, without interpolation by the scanner."""
     ky, measured = image.encoding.encoded.matrix[1], _measured_rows(image.encoding, image.lines, centre)
     if measured < ky:
         correction = f"halved to {measured}" if measured == ky // 2 else f"reduced to {measured}"
@@ -211,7 +212,7 @@ def _encoded_rows(image: Readouts, centre: int) -> int:
 
 
 def _require_rows(image: Readouts, ky: int) -> None:
-    """Refuse a matrix of which the lines of the data fill only a small part."""
+    """Refuse a matrix if the measured lines fill only a small part of it."""
     largest = int(image.lines.max())
     if ky > max(4 * (largest + 1), 64):
         what = f"the header places lines on {ky} rows, the data only have lines up to {largest}"
@@ -219,11 +220,11 @@ def _require_rows(image: Readouts, ky: int) -> None:
 
 
 def _measured_rows(encoding: EncodingSpace, lines: NDArray[np.int64], centre: int) -> int:
-    """Rows of the grid without the interpolation of the scanner along y; those of the header if there is none.
+    """Rows of the grid without interpolation by the scanner along y; those of the header if there is no interpolation.
 
-    Free.Max scanners double encodedSpace y with the interpolation, but not its field of view: pixels then appear
-    half as long along y as along x, while the lines fill at most half of the rows. Other factors are recognised if the
-    rows that the lines reach make the pixels square.
+    Free.Max scanners double encodedSpace y for the interpolation, but not its field of view. Pixels then appear half as
+    long along y as along x, while the lines fill at most half of the rows. Other factors are recognised if the rows
+    covered by the lines make the pixels square.
     """
     ky = encoding.encoded.matrix[1]
     half = ky // 2
@@ -245,12 +246,12 @@ def anisotropy(encoding: EncodingSpace, ky: int) -> float:
 
 
 def readout_oversampling(image: Readouts, ky: int) -> float:
-    """Ratio of encoded to image field of view along the readout.
+    """Ratio of the encoded to the image field of view along the readout.
 
     Raises
     ------
     HeaderError
-        If the image's field of view is larger than the encoded one, or absurdly small.
+        If the image field of view is larger than the encoded one, or implausibly small.
     """
     encoding = image.encoding
     fov, recon_fov = encoding.encoded.fov_mm[0], encoding.recon.fov_mm[0]
@@ -289,7 +290,7 @@ def readout_oversampling(image: Readouts, ky: int) -> float:
 
 
 def _is_empty_beyond(image: Readouts, factor: float, claimed: float) -> bool:
-    """Whether the claimed field of view contains only noise outside the smaller one of a larger factor."""
+    """Whether the stated field of view contains only noise outside the smaller one given by a larger factor."""
     kx = image.encoding.encoded.matrix[0]
     whole = image.where(image.heads["number_of_samples"] == kx)
     if len(whole) == 0:
@@ -303,7 +304,7 @@ def _is_empty_beyond(image: Readouts, factor: float, claimed: float) -> bool:
 
 
 def _energy_beyond(image: Readouts, factor: float) -> float:
-    """Fraction of the energy outside the field of view that is smaller along x by a factor."""
+    """Fraction of the energy outside a field of view that is reduced along x by ``factor``."""
     lengths = image.heads["number_of_samples"]
     n = int(lengths.max())
     power = _profile(image.where(lengths == n))
@@ -311,7 +312,7 @@ def _energy_beyond(image: Readouts, factor: float) -> float:
 
 
 def _profile(readouts: Readouts) -> NDArray[np.float64]:
-    """Mean power of the central ones of readouts of equal length along x, ``(samples,)``, its centre at n // 2."""
+    """Mean power along x of the central readouts with equal length, ``(samples,)``, with its centre at n // 2."""
     lines = readouts.lines
     centre = np.median(np.unique(lines))
     probes = np.sort(readouts.rows[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])

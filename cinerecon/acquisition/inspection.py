@@ -23,7 +23,7 @@ from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
 
 CHECKED_AT_ONCE = 1024
-"""Number of readouts that are checked at once, to save memory."""
+"""Number of readouts that are checked at once, which limits memory usage."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,19 +35,19 @@ class ScanPlan(CineContent):
     source, dataset
         The file, and its group or the number of the measurement.
     scanner, field_strength_tesla, protocol
-        From the XML header.
+        Values from the XML header.
     time_counter
-        The counter that is time.
+        The counter that represents time.
     n_averages
-        Averages of each line, combined in k-space.
+        Number of averages of each line, which are combined in k-space.
     encoded_matrix
-        (ky, kx) as measured.
+        Measured matrix size (ky, kx).
     oversampling
-        Ratio of encoded to image field of view along the readout.
+        Ratio of the encoded to the image field of view along the readout.
     echo_fraction
-        Fraction of the readout that was measured: 1 for a symmetric echo.
+        Fraction of the readout that was measured; 1 for a symmetric echo.
     phase_fraction
-        Fraction of k-space along y that was measured: below 1 for partial Fourier.
+        Fraction of k-space along y that was measured; below 1 for partial Fourier.
     fewest_lines, most_lines
         Smallest and largest number of different lines of a frame.
     transform
@@ -59,11 +59,12 @@ class ScanPlan(CineContent):
     flags
         Number of readouts with each flag.
     n_readouts, n_kept, n_noise, n_calibration, dropped
-        Numbers of readouts: in the file, of the image, of noise, for coil maps only; and the dropped ones with reasons.
+        Numbers of readouts in the file, in the image, for noise, and for coil maps only; and unused readouts with
+        reasons.
     gating
-        Kind of gating, and heartbeats.
+        Gating mode and heartbeats.
     signals
-        The recorded signals, such as the ECG.
+        The recorded physiological signals, such as the ECG.
     """
 
     source: str
@@ -140,14 +141,14 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
 
 
 def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> NDArray[np.bool_]:
-    """Sampling mask of the rows, frames of all slices concatenated: ``(frames, 1, ky, 1)`` bool."""
+    """Sampling mask of the rows with the frames of all slices concatenated, ``(frames, 1, ky, 1)`` bool."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
     sampled = np.concatenate([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
     return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
 
 
 def _phase_fraction(rows: slice, ky: int) -> float:
-    """Fraction of k-space around the centre that lines cover; 1 if they extend equally far on both sides."""
+    """Fraction of k-space that the lines cover; 1 if they extend equally far on both sides of the centre."""
     before, after = ky // 2 - rows.start, rows.stop - 1 - ky // 2
     return float(min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0))
 
@@ -222,13 +223,13 @@ def inspect_scan(
     Parameters
     ----------
     path, config, noise, dataset, measurement
-        As for `open_scan`.
+        See `open_scan`.
     progress
-        Called with (slices checked, slices in all).
+        Called with (number of checked slices, total number of slices).
 
     Returns
     -------
-    The content of the scan and its processing, with the warnings that reconstruction would give.
+    The content of the scan and its processing, with the warnings that a reconstruction would issue.
 
     Raises
     ------
@@ -250,7 +251,7 @@ def inspect_scan(
 
 
 def _check_rows(raw: RawScan, rows: Index) -> bool:
-    """Read readouts, and return whether they have signal."""
+    """Read readouts and return whether they contain signal."""
     is_signal = False
     for block in np.array_split(rows, max(len(rows) // CHECKED_AT_ONCE, 1)):
         for _, alike in Readouts(raw, block).groups("number_of_samples"):

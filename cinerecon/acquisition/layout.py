@@ -1,4 +1,4 @@
-"""The layout of a raw scan, determined from its headers: readouts used, their positions in k-space, noise."""
+"""The layout of a raw scan, determined from its headers: used readouts, their positions in k-space, and noise."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -56,21 +56,21 @@ class ScanLayout:
     Attributes
     ----------
     raw, config
-        The scan, and the settings, in which `Gating.set_counters` may have completed the use of counters.
+        The scan and the settings; `Gating.set_counters` may have completed the settings for the counters.
     selection, lines, counters, grid
         The used readouts, their positions, slices and frames, and the encoded grid.
     gating
-        Determination of the frames.
+        The gating, which determines the frames.
     calibration
-        The lines for the coil maps, for slices whose image lines cover less of the centre.
+        The lines for coil maps of slices whose image lines cover less of the centre.
     coils
-        Numbers of the coils that are not left out.
+        Indices of the coils that are not excluded.
     noise
-        The noise readouts, usually of the scan itself.
+        The noise readouts, usually from the scan itself.
     meta
         Metadata of each slice.
     warnings
-        Warnings that apply to all slices; those of one slice are in its metadata.
+        Warnings that apply to all slices; warnings about one slice are in its metadata.
     """
 
     raw: RawScan
@@ -93,34 +93,34 @@ class ScanLayout:
 
     @property
     def middle_slice(self) -> int:
-        """Number of the slice in the middle, which has the most signal."""
+        """Index of the middle slice, which has the most signal."""
         return (self.n_slices - 1) // 2
 
     def lines_of_frames(self, number: int) -> NDArray[np.bool_]:
-        """The lines that each frame of a slice measures, ``(frames, ky)``."""
+        """The lines measured in each frame of a slice, ``(frames, ky)``."""
         return self.lines.of_slice(number).mask(self.counters.n_frames[number], self.grid.ky)[:, 0, :, 0]
 
     def samples(self, lines: Lines) -> NDArray[np.complex64]:
-        """Samples of readouts on the encoded grid, of the coils that are not left out, ``(readouts, coils, kx)``."""
+        """Samples of readouts on the encoded grid, without excluded coils, ``(readouts, coils, kx)``."""
         samples = np.zeros((len(lines.row), len(self.coils), self.grid.kx), np.complex64)
         for readout, start, measured in zip(samples, lines.start, line_samples(self.raw, lines), strict=True):
             readout[:, start : start + measured.shape[1]] = measured[self.coils]
         return samples
 
     def with_warnings(self, texts: Iterable[str]) -> Self:
-        """The same layout with further warnings, each once."""
+        """The same layout with additional warnings, without duplicates."""
         return replace(self, warnings=tuple(dict.fromkeys([*self.warnings, *texts])))
 
     @property
     def all_warnings(self) -> tuple[str, ...]:
-        """Warnings of the scan and of its slices, each once."""
+        """Warnings about the scan and its slices, without duplicates."""
         return tuple(dict.fromkeys([*self.warnings, *(text for meta in self.meta for text in meta.warnings)]))
 
 
 def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | None = None) -> ScanLayout:
-    """Check the headers of a scan and determine the use of each readout. Only a few samples are read.
+    """Check the headers of a scan and determine the use of each readout; only a few samples are read.
 
-    `checks.table.checked` then compares headers and samples.
+    `checks.table.checked` compares headers and samples afterwards.
 
     Raises
     ------
@@ -187,7 +187,7 @@ class CoilMatrix(NamedTuple):
     warnings
         Warnings about the noise.
     has_unit_noise
-        Whether the matrix gives the noise of a sample unit variance.
+        Whether the noise of a sample has unit variance after the matrix.
     """
 
     matrix: Matrix | None
@@ -196,7 +196,7 @@ class CoilMatrix(NamedTuple):
 
 
 def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> CoilMatrix:
-    """Determine the matrix of the coils, from the noise readouts if coils are whitened.
+    """Determine the coil matrix, from the noise readouts if coils are whitened.
 
     Raises
     ------
@@ -230,7 +230,7 @@ def _require_magnitude(raw: RawScan, largest_sample: float) -> None:
 
 
 def _used_coils(n_coils: int, excluded: list[int]) -> Index:
-    """Numbers of the coils that are not excluded."""
+    """Indices of the coils that are not excluded."""
     coils = np.arange(n_coils)
     unknown = np.setdiff1d(excluded, coils)
     if unknown.size:

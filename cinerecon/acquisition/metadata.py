@@ -19,13 +19,13 @@ from cinerecon.io.plausibility import (
 )
 
 FRAME_TIME_RATIO = 1.3
-"""Ratio of the frame durations by time stamps and header, or its inverse, above which one of them is wrong."""
+"""Ratio between the frame durations from time stamps and header, or its inverse, above which one of them is wrong."""
 
 
 def slice_meta(
     raw: RawScan, lines: Lines, number: int, n_frames: int, pixel_size_mm: tuple[float, float], gating: Gating
 ) -> CineMeta:
-    """Geometry, frame times and slice thickness of a slice, with warnings about what the headers lack."""
+    """Geometry, frame times and slice thickness of a slice, with warnings about missing header fields."""
     times, time_warnings = gating.frame_times_ms, list[str]()
     if times is None:
         times, time_warnings = _frame_times(raw, lines, n_frames, gating)
@@ -67,10 +67,10 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
 
 
 def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[tuple[float, ...], list[str]]:
-    """Time of each frame since the first [ms]; empty, with a warning, if unknown.
+    """Time of each frame relative to the first [ms]; empty, with a warning, if it is unknown.
 
-    The TR in the header of a cine is its temporal resolution, lines per frame times echo spacing. If it is absent,
-    or is the time between excitations, Siemens time stamps are used: the mean over each frame, because gated frames are
+    The TR in the header of a cine is its temporal resolution, i.e. lines per frame times echo spacing. If it is absent
+    or is the time between excitations, time stamps are used: the mean over each frame, because gated frames are
     measured over several heartbeats.
     """
     if n_frames == 1:
@@ -99,7 +99,7 @@ def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> t
 
 
 def _long_beat_warnings(header: MrdHeader, n_frames: int) -> Iterator[str]:
-    """A warning if the frames of one heartbeat take longer than any heartbeat; longer TR is reported for all scans."""
+    """A warning if the frames of one heartbeat are longer than any heartbeat; a longer TR is reported for all scans."""
     tr_ms = header.tr_ms
     if tr_ms is not None and tr_ms <= LONGEST_FRAME_MS and n_frames * tr_ms > LONGEST_MEAN_RR_MS:
         yield (
@@ -109,10 +109,10 @@ def _long_beat_warnings(header: MrdHeader, n_frames: int) -> Iterator[str]:
 
 
 def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[float, ...]:
-    """The mean time of each frame since the first by the time stamps [ms]; empty if unknown.
+    """Mean time of each frame relative to the first from the time stamps [ms]; empty if it is unknown.
 
-    If some frames have fewer lines than others, their mean may be that of other heartbeats: the lines that all frames
-    share are taken first.
+    If some frames have fewer lines than others, their mean time may belong to other heartbeats. Only the lines that all
+    frames share are therefore used first.
     """
     has_known_unit = raw.header.is_siemens or raw.header.vendor == SIMULATED or gating.mode == "none"
     if gating.clock is None or not has_known_unit:
@@ -130,10 +130,10 @@ def _stamped_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) ->
 
 
 def _is_one_beat(raw: RawScan, lines: Lines) -> bool:
-    """Whether the frames are one heartbeat: a gated scan returns to each frame in every beat.
+    """Whether the frames were measured in one heartbeat; a gated scan returns to each frame in every beat.
 
-    In a real-time scan the frames are measured one after the other, as in a simulated scan of few lines, which has a
-    single beat.
+    In a real-time scan the frames are measured one after the other. The same is true of a simulated scan of few lines,
+    which has a single beat.
     """
     if raw.header.vendor == SIMULATED:
         return True

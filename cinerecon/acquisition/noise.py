@@ -1,6 +1,6 @@
 """Noise covariance and prewhitening, from noise readouts of the scan or of a separate file.
 
-After whitening all coils have independent noise of unit variance, as least squares assumes (Roemer et al. 1990, DOI
+After prewhitening, all coils have independent noise of unit variance, as least squares assumes (Roemer et al. 1990, DOI
 10.1002/mrm.1910160203).
 """
 
@@ -19,14 +19,14 @@ from cinerecon.io.twix.readouts import TwixSamples
 
 Matrix = NDArray[np.complexfloating[Any, Any]]
 QUIET_QUANTILE, LOUD_RATIO = 0.1, 5.0
-"""Quantile of the amplitudes of noise readouts that is noise alone, and ratio to it above which there is signal; the
-largest samples of noise differ by less than a factor of 1.5."""
+"""Quantile of the amplitudes of noise readouts that contains only noise, and ratio to it above which a readout contains
+signal; the largest noise samples differ by less than a factor of 1.5."""
 
 
 def noise_covariance(noise: Matrix) -> Matrix:
     """Covariance of the noise between coils, E[n n^H].
 
-    The mean is assumed to be zero; `read_covariance` scales the result for dwell time and receiver bandwidth.
+    The mean is assumed to be zero. `read_covariance` scales the result for dwell time and receiver bandwidth.
 
     Parameters
     ----------
@@ -35,23 +35,23 @@ def noise_covariance(noise: Matrix) -> Matrix:
 
     Returns
     -------
-    ``(coils, coils)`` Hermitian.
+    ``(coils, coils)`` Hermitian matrix.
     """
     return np.asarray(noise @ noise.conj().T / noise.shape[-1])
 
 
 def whitening_matrix(covariance: Matrix) -> Matrix:
-    """The lower triangular matrix W with W covariance W^H = 1, the inverse of the Cholesky factor.
+    """The lower triangular matrix W with W covariance W^H = 1, which is the inverse of the Cholesky factor.
 
     Parameters
     ----------
     covariance
-        ``(coils, coils)`` Hermitian.
+        ``(coils, coils)`` Hermitian matrix.
 
     Raises
     ------
     DataError
-        If the covariance is singular: a coil without noise, or fewer noise samples than coils.
+        If the covariance is singular because a coil has no noise, or there are fewer noise samples than coils.
     """
     variance = covariance.diagonal().real
     scale = 1 / np.sqrt(variance.clip(np.finfo(variance.dtype).tiny))  # coils may differ by orders of magnitude
@@ -65,7 +65,7 @@ def whitening_matrix(covariance: Matrix) -> Matrix:
 
 
 def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawScan | None:
-    """Open the noise scan in a separate file, or in the twix file of the scan; None if it is the scan itself.
+    """Open the noise scan in a separate file or in the twix file of the scan; None if the scan contains the noise.
 
     The last measurement of a separate file may be another scan with the same coils.
     """
@@ -76,12 +76,12 @@ def open_noise(raw: RawScan, path: str | Path | None, *, whiten: bool) -> RawSca
 
 
 def noise_rows(noise: RawScan) -> Index:
-    """Numbers of the noise readouts of a separate noise scan.
+    """Row numbers of the noise readouts in a separate noise scan.
 
     Raises
     ------
     DataError
-        If there are none.
+        If there are no noise readouts.
     """
     rows = np.flatnonzero(has_flag(noise.heads, NOISE))
     if rows.size == 0:
@@ -90,7 +90,7 @@ def noise_rows(noise: RawScan) -> Index:
 
 
 def without_signal(noise: Readouts) -> Readouts:
-    """The noise readouts without those that are far louder than others: lines of the image with a wrong flag.
+    """The noise readouts, except those that are much louder than others, which are mislabelled image lines.
 
     Amplitudes are compared for equal dwell times, because noise power is proportional to the receiver bandwidth.
     """
@@ -111,7 +111,7 @@ def without_signal(noise: Readouts) -> Readouts:
 
 
 def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
-    """Covariance of the noise of image samples between coils, ``(coils, coils)`` complex128.
+    """Covariance between coils of the noise of image samples, ``(coils, coils)`` complex128.
 
     Noise power is proportional to the receiver bandwidth, so each noise readout is scaled to the image readouts:
     C_image = C_noise dwell_noise / (dwell_image b), with the relative receiver noise bandwidth b.
@@ -119,7 +119,7 @@ def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
     Raises
     ------
     DataError
-        If the noise is not finite, or comes from other coils.
+        If the noise is not finite, or was measured with other coils.
     """
     heads = noise.heads
     coils = int(image.heads["active_channels"][0])
@@ -145,14 +145,14 @@ def read_whitening(image: Readouts, noise: Readouts, coils: Index) -> Matrix | N
 
     Returns
     -------
-    ``(used coils, coils)`` complex64, without coils that have neither noise nor signal, or None if all noise samples
-    are zero.
+    ``(used coils, coils)`` complex64, without coils that have neither noise nor signal; None if all noise samples are
+    zero.
 
     Raises
     ------
     DataError
-        If the noise is not finite, comes from other coils, or cannot be whitened because a coil with signal has no
-        noise, or there are fewer samples than coils.
+        If the noise is not finite, was measured with other coils, or cannot be whitened because a coil with signal has
+        no noise or there are fewer samples than coils.
     """
     covariance = read_covariance(image, noise)
     silent = coils[covariance.diagonal()[coils].real == 0]
@@ -187,7 +187,7 @@ def _has_signal(image: Readouts, coil: int) -> bool:
 def noise_scale(image: Readouts, noise: Readouts) -> NDArray[np.float64] | None:
     """Ratio of the noise power of image samples to that of each noise readout, ``(readouts,)``.
 
-    None if dwell times are missing.
+    Returns None if dwell times are missing.
     """
     dwell = float(image.heads["sample_time_us"][0])
     dwell_noise = noise.heads["sample_time_us"].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Find and open cines in files of any supported format."""
+"""Search for cine data in files of any supported format, and opening of these files."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -30,18 +30,18 @@ def open_scan(
 ) -> CineSource:
     """Open a raw scan (ISMRMRD or Siemens twix), a prepared case, a CMRxRecon file or a plain array.
 
-    The content determines the format.
+    The format is determined from the content of the file.
 
     Parameters
     ----------
     path
         The file.
     config
-        Settings; the defaults if None.
+        Settings; None for the defaults.
     noise
         A separate raw file with the noise readouts of the same coils.
     dataset
-        The group of the measurement, where an ISMRMRD file holds several.
+        The group of the measurement, if an ISMRMRD file contains several.
     measurement
         Number of the measurement in a twix file, counted from 1; None for the last one.
 
@@ -63,26 +63,26 @@ def open_scan(
 
 
 class ScanOpener:
-    """Opens files with the same settings, and keeps the last one open for its further slices."""
+    """Opens files with the same settings, and keeps the last one open to read more of its slices."""
 
     def __init__(self, config: AcquisitionConfig | None = None) -> None:
         self.config = AcquisitionConfig.or_default(config)
         self._last: tuple[Path, CineSource, list[list[int] | None]] | None = None
 
     def open(self, path: Path) -> CineSource:
-        """The open file; it is opened again if the size or time of one of its files has changed.
+        """The opened file; it is opened again if the size or modification time of one of its files has changed.
 
         Raises
         ------
         CineReconError
-            As `open_scan` does.
+            See `open_scan`.
         """
         if self._last is not None:
             last_path, source, states = self._last
             if last_path == path and states == list(map(file_state, source.files)):
                 return source
             self._last = None
-            del source  # frees the memory of the last file before the next one is opened
+            del source  # free the memory before the next file is opened
         source = open_scan(path, self.config)
         self._last = (path, source, list(map(file_state, source.files)))
         return source
@@ -98,7 +98,7 @@ def read_slices(
 ) -> Iterator[CineData]:
     """Read a file slice by slice, sorted by position; one slice is in memory at a time.
 
-    Parameters and errors as for `open_scan` and `Scan.read_slice`.
+    Parameters and errors are those of `open_scan` and `Scan.read_slice`.
     """
     source = open_scan(path, config, noise=noise, dataset=dataset, measurement=measurement)
     for number in range(source.n_slices):
@@ -112,25 +112,25 @@ def find_cines(
     without: Path | None = None,
     is_known: Callable[[Path], bool] = lambda _: False,
 ) -> list[Path]:
-    """The files below a folder that `open_scan` reads, or the prepared cases of a split.
+    """The files below a folder that `open_scan` can read, or the prepared cases of a split.
 
-    Hidden files are skipped, and so are images that a reconstruction wrote next to its scan.
+    Hidden files are skipped, as are images that a reconstruction wrote next to its scan.
 
     Parameters
     ----------
     folder
         The folder to search.
     split
-        Split of prepared cases; None for all.
+        Split of the prepared cases; None for all splits.
     without
-        A folder to skip, e.g. that of the results.
+        A folder to skip, e.g. the folder of results.
     is_known
-        Whether a file is known to hold a cine, so that it need not be opened.
+        Whether a file is known to contain cine data, so that it need not be opened.
 
     Raises
     ------
     FileError
-        If the folder holds prepared cases, but none of the split.
+        If the folder contains prepared cases, but none of the split.
     """
     if holds_cases(folder):
         return list_cases(folder, split)
@@ -139,14 +139,14 @@ def find_cines(
 
 
 def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """A folder and those below, each with its files; hidden ones, pipes and the folder ``without`` are skipped."""
+    """A folder and its subfolders, each with its files; hidden files, pipes and the folder ``without`` are skipped."""
     left_out = without and without.resolve()
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:  # an unreadable folder counts as empty
+        except OSError:  # an unreadable folder is treated as empty
             continue
         visible = [entry for entry in entries if not entry.name.startswith(".")]
         yield folder, [folder / entry.name for entry in visible if _is_file_or_missing(entry)]
@@ -155,7 +155,7 @@ def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path
 
 
 def _is_file_or_missing(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file, or a link to a missing one; not a folder, a pipe, or a link that leads to itself."""
+    """Whether an entry is a file or a link to a missing file, rather than a folder, a pipe or a cyclic link."""
     try:
         return entry.is_file() or not (entry.is_dir() or is_pipe(Path(entry.path)))
     except OSError:
@@ -168,7 +168,7 @@ def _is_folder(path: Path, folder: Path) -> bool:
 
 
 def is_cine_name(path: Path) -> bool:
-    """Whether a file is a raw scan, a prepared case or CMRxRecon k-space by its name, or an archive of k-space.
+    """Whether a file is, by its name, a raw scan, a prepared case or CMRxRecon k-space, or an archive of k-space.
 
     Many programs use ``.dat``, so files of Siemens scanners are recognised by their content.
     """

@@ -1,4 +1,4 @@
-"""Phase-contrast scans: two sets of readouts, one with velocity encoding, read with one set of coil maps."""
+"""Phase-contrast scans: two sets of readouts, one of them velocity-encoded, which share coil maps."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 @dataclass(frozen=True, eq=False)
 class PhaseContrastScan(Scan):
-    """A scan of two sets, which is itself the set with the lower number; both share coil maps."""
+    """A scan with two sets, which represents the set with the lower number; both sets share coil maps."""
 
     encoded: Scan = field(repr=False)
 
@@ -32,7 +32,7 @@ class PhaseContrastScan(Scan):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings of both sets, each once."""
+        """Warnings of both sets, without duplicates."""
         return tuple(dict.fromkeys((*super().warnings, *self.encoded.warnings)))
 
     @property
@@ -49,7 +49,7 @@ class PhaseContrastScan(Scan):
         )
 
     def size_of(self, number: int) -> SliceSize:
-        """See `CineSource.size_of`; both sets are in memory and are joined before coils are compressed."""
+        """See `CineSource.size_of`; both sets are in memory and are joined before the coils are compressed."""
         size = super().size_of(number)
         return replace(size, n_frames=2 * size.n_frames, is_compressed_in_reading=False, n_copies=1 + size.n_copies)
 
@@ -62,12 +62,12 @@ class PhaseContrastScan(Scan):
         return self.read_pair(number)[0]
 
     def read_pair(self, number: int) -> tuple[FinishedSlice, CineData]:
-        """Read both sets of a slice, with coil maps and virtual coils of both together.
+        """Read both sets of a slice, with coil maps and virtual coils determined from both sets together.
 
         Raises
         ------
         DataError
-            If the sets differ in frames or matrix.
+            If the sets differ in frames or matrix size.
         """
         parts = [scan.grid_slice(number) for scan in (self, self.encoded)]
         sizes = [tuple(part.kspace.shape) for part in parts]
@@ -96,12 +96,12 @@ class PhaseContrastScan(Scan):
 def phase_contrast_of(
     raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None
 ) -> PhaseContrastScan | None:
-    """A raw scan of two sets; None if it has another number of sets, or the settings determine their use.
+    """A raw scan with two sets; None if it has another number of sets, or the settings determine their use.
 
     Raises
     ------
     DataError
-        If the sets differ in the number of slices, or as for `scan_of`.
+        If the sets differ in the number of slices; other errors are those of `scan_of`.
     """
     if _uses_sets(config):
         return None
@@ -123,5 +123,5 @@ def _uses_sets(config: AcquisitionConfig) -> bool:
 
 
 def _sets(raw: RawScan) -> list[int]:
-    """The values of the counter ``set`` of image readouts."""
+    """The values of the counter ``set`` in the image readouts."""
     return [int(value) for value in np.unique(raw.heads["idx"]["set"][is_image_line(raw.heads)])]

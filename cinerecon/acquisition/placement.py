@@ -1,4 +1,4 @@
-"""Position of the readouts on the encoded grid, with slice and frame, and their samples."""
+"""Positions of the readouts on the encoded grid, with slice and frame, and their samples."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -13,23 +13,23 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 MIN_ECHO_FRACTION = 0.4
-"""Smallest fraction of the readout that an asymmetric echo covers; below it the matrix in the header is wrong."""
+"""Smallest fraction of the readout that an asymmetric echo covers; below it, the matrix in the header is wrong."""
 
 CENTRE_HALF_WIDTH = 2
-"""Rows on each side of the centre of k-space, one of which a frame needs for the contrast of its image."""
+"""Rows on each side of the centre of k-space; a frame needs at least one of them for the contrast of its image."""
 FILLED_FRACTION = 0.9
-"""The distance of the outermost line from the centre times the acceleration factor, relative to half of the rows, is
-between this and its inverse if lines with gaps reach the edge of the grid."""
+"""Range (this value to its inverse) of the distance of the outermost line from the centre, times the acceleration
+factor and relative to half of the rows, in which lines with gaps would reach the edge of the grid."""
 REPEAT_CORRELATION = 0.95
-"""Correlation of repeated measurements below which they belong to different images. With noise and small motion it is
-above 0.97; adjacent slices and the two ends of a heartbeat have 0.9."""
+"""Correlation of repeated measurements below which they belong to different images. It is above 0.97 with noise and
+small motion; adjacent slices and opposite ends of a heartbeat have 0.9."""
 LARGEST_GAIN = 1.3
-"""Largest ratio of the amplitudes of repeated measurements; noise and motion change them by a few per cent."""
+"""Largest amplitude ratio of repeated measurements; noise and motion change amplitudes by a few per cent."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lines:
-    """Position of each image readout on the encoded grid, all ``(readouts,)``.
+    """Position of each image readout on the encoded grid; all arrays are ``(readouts,)``.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class Lines:
     ky
         Row of the encoded grid.
     start, n_samples
-        Column of the encoded grid of the first sample that is used, and number of samples.
+        Column of the encoded grid of the first used sample, and number of used samples.
     skip
-        Number of stored samples before the first one that is used.
+        Number of stored samples before the first used sample.
     reverse
-        Whether the samples run backwards.
+        Whether the samples were acquired backwards.
     slices, frames
-        Counted from 0.
+        Slice and frame, counted from 0.
     weight
         Weight of the readout in its frame; a readout that contributes to several frames occurs several times.
     """
@@ -64,11 +64,11 @@ class Lines:
         return self.where(self.slices == number)
 
     def where(self, chosen: NDArray[np.bool_] | Index) -> "Lines":
-        """The readouts for which ``chosen``, ``(readouts,)``, is True, or those at these indices."""
+        """The readouts for which ``chosen``, ``(readouts,)``, is True, or the readouts at these indices."""
         return replace(self, **{name: values[chosen] for name, values in vars(self).items()})
 
     def joined(self, *others: "Lines") -> "Lines":
-        """These readouts and those of others, in the order of the file."""
+        """These readouts and those of ``others``, in file order."""
         parts = (self, *others)
         order = np.argsort(np.concatenate([part.row for part in parts]), kind="stable")
         return replace(
@@ -76,16 +76,16 @@ class Lines:
         )
 
     def renumbered(self, rows: Index) -> "Lines":
-        """The same readouts with the numbers ``rows``, ``(readouts,)``."""
+        """The same readouts with the row numbers ``rows``, ``(readouts,)``."""
         return replace(self, row=rows[self.row])
 
     def equals(self, other: "Lines") -> bool:
-        """Whether the readouts and their positions are the same; the numbers of the slices may differ."""
+        """Whether the readouts and their positions are the same; slice numbers may differ."""
         names = (name for name in vars(self) if name != "slices")
         return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in names)
 
     def in_one_frame(self) -> "Lines":
-        """The same readouts, all of frame 0."""
+        """The same readouts, all assigned to frame 0."""
         return replace(self, frames=np.zeros_like(self.frames))
 
     def mask(self, n_frames: int, ky: int) -> NDArray[np.bool_]:
@@ -109,7 +109,7 @@ def place_lines(image: Readouts, counters: Counters, grid: Grid) -> Lines:
 
 
 def locate_lines(readouts: Readouts, slices: Index, frames: Index, grid: Grid) -> Lines:
-    """The positions of readouts, which may be outside the grid; otherwise as `place_lines`."""
+    """The positions of readouts, which may be outside the grid; otherwise the same as `place_lines`."""
     heads = readouts.heads
     before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
     n_samples = heads["number_of_samples"].astype(np.intp) - before - after
@@ -129,11 +129,12 @@ def locate_lines(readouts: Readouts, slices: Index, frames: Index, grid: Grid) -
 
 
 def _echo_centre(readouts: Readouts, discarded: Index, n_samples: Index, grid: Grid) -> Index:
-    """Index of the echo centre among the samples that are used, in the forward direction.
+    """Index of the echo centre among the used samples, in forward order.
 
-    The standard counts center_sample from the first stored sample; some programs count it after the discarded ones.
-    If samples are discarded, the interpretation that fits the grid is used, or if both do, the one nearer to the echo.
-    ``discarded`` counts those at the start of k-space, which reversed readouts store at their end.
+    The standard counts center_sample from the first stored sample, while some programs count it from the first sample
+    that is not discarded. If samples are discarded, the interpretation that fits the grid is used or, if both fit, the
+    one closer to the echo. ``discarded`` is the number of samples at the start of k-space, which reversed readouts
+    store at their end.
     """
     heads = readouts.heads
     centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
@@ -153,7 +154,7 @@ def _echo_centre(readouts: Readouts, discarded: Index, n_samples: Index, grid: G
 
 
 def fits_grid(lines: Lines, grid: Grid) -> NDArray[np.bool_]:
-    """The readouts that are on the grid and contain their echo, ``(readouts,)`` bool."""
+    """The readouts that are inside the grid and contain their echo, ``(readouts,)`` bool."""
     fits_x = (lines.start >= 0) & (lines.start + lines.n_samples <= grid.kx)
     has_echo = (lines.start <= grid.kx // 2) & (lines.start + lines.n_samples > grid.kx // 2)
     return fits_x & has_echo & (lines.ky >= 0) & (lines.ky < grid.ky)
@@ -165,7 +166,7 @@ def _fits(centre: Index, n_samples: Index, kx: int) -> bool:
 
 
 def _require_placement(image: Readouts, lines: Lines, kx: int) -> None:
-    """Check that every readout is on the encoded grid, and that readouts are long enough for it."""
+    """Check that each readout is inside the encoded grid, and that readouts are long enough for it."""
     start, n_samples = lines.start, lines.n_samples
     too_long = np.flatnonzero(n_samples > kx)
     if too_long.size:
@@ -204,7 +205,7 @@ def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
     Raises
     ------
     DataError
-        If a slice has none: its image would show only edges.
+        If a slice has no central lines, so that its image would show only edges.
     """
     central = np.unique(lines.slices[np.abs(lines.ky - grid.ky // 2) <= CENTRE_HALF_WIDTH])
     without = np.setdiff1d(lines.slices, central)
@@ -222,14 +223,14 @@ def require_central_lines(raw: RawScan, lines: Lines, grid: Grid) -> None:
 
 
 def require_gaps(raw: RawScan, lines: Lines, grid: Grid) -> None:
-    """Check that lines of a regularly undersampled scan are not numbered without the lines between them.
+    """Check that the lines of a regularly undersampled scan are not numbered consecutively.
 
-    They would be placed next to each other, and the image would be stretched along y and aliased.
+    Such lines would be placed next to each other, and the image would be stretched along y and aliased.
 
     Raises
     ------
     DataError
-        If no frame has gaps, while with the gaps of the header's acceleration factor the lines would fill the grid.
+        If no frame has gaps, although the lines would fill the grid with the acceleration factor of the header.
     """
     factor = round(raw.header.encoding.acceleration)
     different = np.unique(np.stack([lines.slices, lines.frames, lines.ky], 1), axis=0)
@@ -258,9 +259,9 @@ class Agreement(NamedTuple):
     Attributes
     ----------
     correlation
-        Weighted by the energy; 1 if they differ only by a factor.
+        Energy-weighted correlation; 1 if the measurements differ only by a factor.
     gain
-        Ratio of the amplitudes of the second to the first.
+        Ratio of the amplitudes of the second measurement to the first.
     """
 
     correlation: float
@@ -268,26 +269,26 @@ class Agreement(NamedTuple):
 
     @property
     def is_one_image(self) -> bool:
-        """Whether they show the same image, except for a factor."""
+        """Whether the measurements show the same image, except for a factor."""
         return self.correlation >= REPEAT_CORRELATION
 
     @property
     def is_one_gain(self) -> bool:
-        """Whether they have the same amplitude."""
+        """Whether the measurements have the same amplitude."""
         return 1 / LARGEST_GAIN < self.gain < LARGEST_GAIN
 
 
 def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> Agreement:
-    """Compare pairs of readouts in the columns that both cover, among them the centre.
+    """Compare pairs of readouts in the columns that both of them cover, including the centre.
 
     Parameters
     ----------
     raw
         The scan.
     lines
-        Its readouts, located on the grid.
+        The readouts of the scan, located on the grid.
     pairs
-        ``(pairs, 2)`` indices of ``lines``.
+        ``(pairs, 2)`` indices into ``lines``.
     """
     product = energy = 0.0
     gains = []
@@ -304,7 +305,7 @@ def compare_readouts(raw: RawScan, lines: Lines, pairs: Index) -> Agreement:
 
 
 def line_samples(raw: RawScan, lines: Lines) -> list[NDArray[np.complex128]]:
-    """The used samples of located readouts in the forward direction, ``(coils, samples)`` each."""
+    """The used samples of located readouts in forward order, ``(coils, samples)`` each."""
     samples = [np.empty((0, 0), np.complex128)] * len(lines.row)
     n_stored = raw.heads["number_of_samples"][lines.row]
     for length in np.unique(n_stored):

@@ -1,4 +1,4 @@
-"""Some readouts of a scan, such as those of the image: headers, counters, warnings, and the signal of their lines."""
+"""A subset of the readouts of a scan: headers, counters, warnings, and the signal of their lines."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,23 +17,23 @@ PROBES_PER_LINE = 2
 ECHO_HALF_WIDTH = 8
 """Samples on each side of the echo centre that are examined."""
 CENTRE_TOLERANCE = 3
-"""Largest distance of the strongest line from the centre [lines]: a smooth image phase shifts it slightly."""
+"""Largest distance of the strongest line from the centre [lines]; a smooth image phase shifts it slightly."""
 PEAK_POWER_RATIO = 4.0
-"""Ratio of the power of the strongest line to that at the centre in the header above which the header is wrong."""
+"""Ratio of the power of the strongest line to that of the centre line in the header above which the header is wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Readouts:
-    """Some readouts of a scan. Their headers may be changed in place, through those of the scan.
+    """A subset of the readouts of a scan. Their headers may be changed in place through those of the scan.
 
     Attributes
     ----------
     raw
         The scan.
     rows
-        ``(readouts,)`` their numbers in it.
+        ``(readouts,)`` row numbers of the readouts in the scan.
     warn
-        Called with each warning about them.
+        Called with each warning about the readouts.
     """
 
     raw: RawScan
@@ -55,42 +55,42 @@ class Readouts:
 
     @property
     def heads(self) -> Heads:
-        """``(readouts,)`` a copy of their headers."""
+        """``(readouts,)`` copy of their headers."""
         return self.raw.heads[self.rows]
 
     def counter(self, name: str) -> NDArray[np.int64]:
-        """``(readouts,)`` the values of a counter."""
+        """``(readouts,)`` values of a counter."""
         values: NDArray[np.int64] = self.raw.heads["idx"][name][self.rows].astype(np.int64)
         return values
 
     @property
     def lines(self) -> NDArray[np.int64]:
-        """``(readouts,)`` the numbers of their lines."""
+        """``(readouts,)`` line numbers."""
         return self.counter("kspace_encode_step_1")
 
     def samples(self) -> NDArray[np.complex64]:
-        """``(readouts, coils, samples)`` their samples; all of the same size."""
+        """``(readouts, coils, samples)`` samples; all readouts must have the same size."""
         return self.raw.samples(self.rows)
 
     def n_values(self, name: str) -> int:
-        """Number of different values of a counter."""
+        """Number of distinct values of a counter."""
         return len(np.unique(self.raw.heads["idx"][name][self.rows]))
 
     @property
     def encoding(self) -> EncodingSpace:
-        """The first encoding of the header; after `conventions.standardise` the one that is reconstructed."""
+        """The first encoding of the header; after `conventions.standardise`, the reconstructed one."""
         return self.raw.header.encoding
 
     def with_raw(self, raw: RawScan) -> Self:
-        """The same readouts of another version of the scan."""
+        """The same readouts in another version of the scan."""
         return replace(self, raw=raw)
 
     def with_encoding(self, encoding: EncodingSpace) -> Self:
-        """The same readouts with another first encoding, the only one in the header."""
+        """The same readouts with ``encoding`` as the only encoding in the header."""
         return self.with_raw(self.raw.with_encodings(encoding))
 
     def where(self, chosen: NDArray[np.bool_] | Index) -> Self:
-        """The readouts for which ``chosen``, ``(readouts,)``, is True, or those at these indices."""
+        """The readouts for which ``chosen``, ``(readouts,)``, is True, or the readouts at these indices."""
         return replace(self, rows=self.rows[chosen])
 
     def middle_slice(self) -> Self:
@@ -100,7 +100,7 @@ class Readouts:
         return self.where(slices == present[len(present) // 2])
 
     def groups(self, *names: str) -> Iterator[tuple[NDArray[np.bool_], Self]]:
-        """The readouts with equal values of fields of their headers: which of these readouts, and they alone."""
+        """The readouts grouped by equal header fields: the selection as booleans, and the selected readouts."""
         values = np.stack([self.raw.heads[name][self.rows] for name in names], 1).astype(np.int64)
         for kind in np.unique(values, axis=0):
             is_alike = (values == kind).all(1)
@@ -109,7 +109,7 @@ class Readouts:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The lines that occur in a slice, and the power of each around its echo, both ``(lines,)``."""
+    """The lines that occur in a slice, and the power of each line around its echo, both ``(lines,)``."""
 
     lines: Index
     power: NDArray[np.float64]
@@ -143,7 +143,7 @@ def stronger_line(probe: Probe, centre: int) -> int | None:
     """The line with the most signal if it is far from an assumed centre and clearly stronger, otherwise None."""
     distance, power = np.abs(probe.lines - centre), probe.power
     strongest = int(power.argmax())
-    at_centre = power[distance <= max(1, int(distance.min()))].max()  # or of the nearest lines
+    at_centre = power[distance <= max(1, int(distance.min()))].max()  # centre or nearest lines
     if distance[strongest] <= CENTRE_TOLERANCE or power[strongest] <= PEAK_POWER_RATIO * at_centre:
         return None
     return int(probe.lines[strongest])

@@ -1,9 +1,9 @@
-"""The reference of a slice: the truth of a simulated scan in the units of A^H y, or the image of all samples.
+"""The reference of a slice: the true image of a simulated scan in the units of A^H y, or the image of all samples.
 
 Fully sampled slices are undersampled here to compare a reconstruction with the image of all samples.
 
-The slices of a scan are sorted by position; those of the stored truth may have another order. They are matched by
-the correlation of the measured samples with those that each slice of the truth would give.
+The slices of a scan are sorted by position, while those of the stored true image may have another order. They are
+matched by the correlation of the measured samples with the samples predicted from each slice of the true image.
 """
 
 import hashlib
@@ -29,52 +29,52 @@ from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_ext
 
 GROUP = "truth"
 MIN_CORRELATION = 0.7
-"""Correlation of a slice with its truth below which the truth belongs to another scan."""
+"""Correlation between a slice and its true image below which the true image belongs to another scan."""
 CORRELATION_MARGIN = 1e-3
-"""Difference of correlations from which another slice of the truth is used than that of the same number."""
+"""Difference of correlations above which a slice of the true image with another number is used."""
 
 
 def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
-    """The slice with its truth as reference or, without truth, the image of its samples if it is fully sampled.
+    """The slice with a reference: the given image or, without one, the image of its samples if it is fully sampled.
 
     Parameters
     ----------
     data
         A slice without a reference.
     truth
-        ``(frames, y, x)`` complex64 in the units of A^H y; None if there is none.
+        ``(frames, y, x)`` complex64 reference image in the units of A^H y; None if there is none.
     kind
-        The kind of truth, one of `cine_meta.REFERENCES`.
+        The kind of reference, one of `cine_meta.REFERENCES`.
     """
     if truth is not None:
         return replace(data, reference=truth, meta=replace(data.meta, reference_is=kind))
     if block_of_lines(data.mask) is None:
         return data
-    encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)  # one coil at a time: less memory
+    encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)  # one coil at a time to save memory
     kind = "all samples" if bool(data.mask.all()) else "some samples"
     return replace(data, reference=encoding.adjoint(data.kspace), meta=replace(data.meta, reference_is=kind))
 
 
 def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tensor | None) -> Tensor:
-    """The image that noise-free full sampling gives with the maps of a slice: csm^H M c x, ``(frames, y, x)``.
+    """The image of a noise-free, fully sampled scan with the maps of a slice: csm^H M c x, ``(frames, y, x)``.
 
     Parameters
     ----------
     image
-        ``(frames, y, x)`` the true image x.
+        ``(frames, y, x)`` true image x.
     csm
-        ``(coils, y, x)`` the true maps c of the measured coils.
+        ``(coils, y, x)`` true maps c of the measured coils.
     data
-        The slice, with its estimated maps.
+        The slice with its estimated maps.
     coil_matrix
-        The matrix M of whitening and compression, for `transform_maps`; None for the identity.
+        The matrix M of prewhitening and compression, for `transform_maps`; None for the identity.
     """
     mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
 def holds_truth(raw: RawScan) -> bool:
-    """Whether the file of a scan also holds the images that it was simulated from."""
+    """Whether the file of a scan also contains the images from which it was simulated."""
     if not isinstance(raw.store, Hdf5Samples):
         return False
     with open_hdf5(raw.path) as file:
@@ -89,16 +89,16 @@ def _truth_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
 def read_truth(
     raw: RawScan, n_slices: int, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[Tensor | None, list[str]]:
-    """Read the image that a slice was simulated from, in the units of A^H y.
+    """Read the image from which a slice was simulated, in the units of A^H y.
 
-    With true maps in the file, this is the image of `combine_truth` times a least-squares gain; without maps, only the
-    scale is fitted.
+    If the file contains the true maps, this is the image of `combine_truth` times a least-squares gain; without maps,
+    only the scale is fitted.
 
-    The coil matrix is the product of whitening and compression, for `transform_maps`; None if there was neither.
+    The coil matrix is the product of prewhitening and compression, for `transform_maps`; None if neither was applied.
 
     Returns
     -------
-    ``(frames, y, x)`` complex64, or None if the file holds no matching truth; and warnings.
+    ``(frames, y, x)`` complex64, or None if the file contains no matching true image; and warnings.
     """
     if not isinstance(raw.store, Hdf5Samples):
         return None, []
@@ -125,7 +125,7 @@ def read_truth(
 
 
 def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> float:
-    """The real factor g that minimises ||g A x - y||, one coil at a time."""
+    """The real factor g that minimises ||g A x - y||, computed one coil at a time."""
     product, energy = 0.0, 0.0
     for expected, measured in zip(encoding.forward_in_parts(image), torch.split(kspace, 1, -3), strict=True):
         product += float(torch.vdot(expected.ravel(), measured.ravel()).real)
@@ -136,7 +136,7 @@ def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> fl
 def _match_slice(
     images: h5py.Dataset, maps: h5py.Dataset | None, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[int | None, list[str]]:
-    """The number of the slice of the truth that matches the samples, None if none does; and warnings.
+    """The number of the slice of the true image that matches the samples, None if there is no match; and warnings.
 
     Only the frame with the most samples is compared.
     """
@@ -166,7 +166,7 @@ def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:
 
 
 def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
-    """An array of the group that fits the matrix of a slice, without reading it; None if there is none."""
+    """An array of the group that matches the size of a slice, without reading it; None if there is none."""
     stored = member(group, name, data.meta.source)
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 4 or stored.dtype.kind not in "fc":
         return None
@@ -174,9 +174,9 @@ def _array(group: Any, name: str, data: CineData) -> h5py.Dataset | None:
 
 
 def pattern_seed(data: CineData, seed: int) -> int:
-    """The seed of the pattern of a slice, from a seed, the name of the scan, its number, and the subject in an archive.
+    """The seed of the pattern of a slice, from a seed, the names of scan and subject, and the slice number.
 
-    A scan thus has the same pattern alone and among others, in `recon` and in `evaluate`.
+    The pattern of a scan is therefore the same with and without other scans, and in `recon` and `evaluate`.
     """
     source = Path(data.meta.source)
     subject = subject_of(source)
@@ -185,27 +185,27 @@ def pattern_seed(data: CineData, seed: int) -> int:
 
 
 def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smooth") -> CineData:
-    """Undersample a fully sampled slice: maps are estimated from the remaining samples, the reference is kept.
+    """Undersample a fully sampled slice. Coil maps are estimated from the remaining samples, and the reference is kept.
 
-    There is a warning if the maps come from too few lines.
+    A warning is issued if too few lines are available for the maps.
 
     Parameters
     ----------
     data
-        Fully sampled; lines that the scan did not measure at the edges of k-space remain excluded.
+        A fully sampled slice; lines at the edges of k-space that the scan did not measure remain excluded.
     pattern
-        The pattern, as `parse_sampling` reads it.
+        The sampling pattern, as text for `parse_sampling`.
     seed
         Seed of the pattern.
     csm
-        Method of the coil maps.
+        Method for the coil maps.
 
     Raises
     ------
     DataError
         If the slice is not fully sampled.
     ConfigError
-        If the pattern or the mask does not fit.
+        If the pattern or the mask does not match the slice.
     FileError
         If the mask cannot be read.
     """
@@ -226,7 +226,7 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
 
 
 def _require_centre(mask: Tensor, pattern: str) -> None:
-    """Check that a frame samples lines at the centre of k-space, which an inverted mask does not."""
+    """Check that some frame samples lines at the centre of k-space, unlike with an inverted mask."""
     centre = mask.shape[-2] // 2
     rows = slice(max(centre - CENTRE_HALF_WIDTH, 0), centre + CENTRE_HALF_WIDTH + 1)
     if not bool(mask[:, 0, rows].any()):

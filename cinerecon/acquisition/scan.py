@@ -1,4 +1,4 @@
-"""An opened raw scan, whose slices are processed to `CineData` one at a time."""
+"""An opened raw scan, whose slices are converted to `CineData` one at a time."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -40,12 +40,12 @@ class Scan(CineSource):
 
     @property
     def header_xml(self) -> str:
-        """The de-identified XML header of the scan, which is kept with its images."""
+        """The de-identified XML header of the scan, which is stored with its images."""
         return self._layout.raw.xml
 
     @property
     def study(self) -> str:
-        """A hash that scans of one study share; empty if unknown."""
+        """A hash that is the same for all scans of one study; empty if unknown."""
         return self._layout.raw.header.study
 
     @property
@@ -60,7 +60,7 @@ class Scan(CineSource):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The scan, and a separate noise scan."""
+        """The files of the scan and of a separate noise scan."""
         return tuple(dict.fromkeys((self._layout.raw.path, self._layout.noise.raw.path)))
 
     @property
@@ -94,13 +94,13 @@ class Scan(CineSource):
         return replace(self, _config=self._config.model_copy(update={"n_virtual_coils": n_virtual}))
 
     def read_timed(self, number: int) -> FinishedSlice:
-        """Read one slice: whitened, on the grid of the image, with coil maps, and with the truth of a simulated scan.
+        """Read one slice: whitened, on the image grid, with coil maps, and with the reference of a simulated scan.
 
         Raises
         ------
         DataError
-            If the slice does not exist, or its samples are not finite, all zero, or not as many as stated in the
-            header.
+            If the slice does not exist, or its samples are not finite, are all zero, or do not have the number stated
+            in the header.
         """
         self.require_slice(number)
         assembly = self._compressing(number)
@@ -115,7 +115,7 @@ class Scan(CineSource):
         return replace(finished, data=data)
 
     def grid_slice(self, number: int, assembly: Assembly | None = None) -> GriddedSlice:
-        """Whitened k-space of one slice on the grid of the image, without coil maps. Errors as for `read_timed`."""
+        """Whitened k-space of one slice on the image grid, without coil maps. Errors are those of `read_timed`."""
         self.require_slice(number)
         layout, assembly = self._layout, assembly or self._assembly
         part = assemble(assembly, layout.lines.of_slice(number), layout.counters.n_frames[number])
@@ -126,9 +126,9 @@ class Scan(CineSource):
         return GriddedSlice(kspace, mask, part.n_averages, tuple(warnings))
 
     def finish(self, number: int, part: GriddedSlice, assembly: Assembly | None = None) -> FinishedSlice:
-        """Compress the coils of a slice and estimate their maps; the frames may be those of several sets.
+        """Compress the coils of a slice and estimate their maps; the frames may belong to several sets.
 
-        The coils are not compressed if the assembly has done so already.
+        The coils are not compressed if the assembly has already done so.
         """
         layout, assembly = self._layout, assembly or self._assembly
         calibration = layout.calibration.of_slice(number)
@@ -142,34 +142,34 @@ class Scan(CineSource):
         )
 
     def with_truth(self, data: CineData, coil_matrix: Tensor | None) -> CineData:
-        """The slice with the truth of a simulated scan, or the image of its own samples, as its reference."""
+        """The slice with a reference: the true image of a simulated scan, or the image of its own samples."""
         truth, warnings = read_truth(self._layout.raw, self.n_slices, data, coil_matrix)
         return attach_reference(data, truth).with_warnings(*warnings)
 
     def slice_counter(self, number: int) -> int:
-        """The counter ``slice`` of a slice in the file, unlike its number by position."""
+        """The value of the counter ``slice`` in the file, unlike the slice number, which is sorted by position."""
         return int(self._layout.raw.heads["idx"]["slice"][self.first_row(number)])
 
     def first_row(self, number: int) -> int:
-        """Number of the first readout of a slice."""
+        """Row number of the first readout of a slice."""
         return int(self._layout.lines.of_slice(number).row[0])
 
     @property
     def is_gated_by_time(self) -> bool:
-        """Whether frames are determined from times, and thus depend on the readouts of other slices."""
+        """Whether frames are determined from times, and therefore depend on the readouts of other slices."""
         return self._layout.gating.mode != "counter"
 
     def is_same_slice(self, number: int, other: "Scan", other_number: int, rows: Index) -> bool:
-        """Whether a slice has the same image as one of another scan, which contains the readouts of this scan.
+        """Whether a slice has the same image as a slice of another scan that contains the readouts of this scan.
 
         Parameters
         ----------
         number, other_number
             Indices of the slices.
         other
-            The other scan, with the same settings.
+            The other scan, opened with the same settings.
         rows
-            ``(readouts,)`` numbers of the readouts of this scan in the other.
+            ``(readouts,)`` row numbers of the readouts of this scan in the other scan.
         """
         own, their = self._layout, other._layout
         matrix, their_matrix = self._assembly.coil_matrix, other._assembly.coil_matrix
@@ -188,11 +188,11 @@ class Scan(CineSource):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about headers and noise; the noise readouts are read for this."""
+        """Warnings about headers and noise; the noise readouts are read to determine them."""
         return tuple(dict.fromkeys((*self._layout.all_warnings, *self._assembly.warnings)))
 
     def _compressing(self, number: int) -> Assembly:
-        """The assembly of a slice, with compression to virtual coils if all positions share one matrix."""
+        """The assembly of a slice, including coil compression if all positions share one compression matrix."""
         n_virtual, n_coils = self._config.n_virtual_coils, len(self._layout.coils)
         is_fewer = n_coils > 1 and (n_virtual == "auto" or (n_virtual is not None and n_virtual < n_coils))
         if n_virtual is None or not is_fewer or self._config.compression != "pca":

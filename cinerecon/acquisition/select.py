@@ -1,6 +1,6 @@
 """Selection of the image, noise and calibration readouts by flags and encoding.
 
-Readouts that contain only zeros count as not measured: some programs store whole matrices.
+Readouts that contain only zeros are treated as not measured, since some programs store complete matrices.
 """
 
 from collections.abc import Mapping
@@ -46,18 +46,18 @@ class Dropped:
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The readouts of a scan, by their use: row numbers in the file.
+    """The readouts of a scan by their use, as row numbers in the file.
 
     Attributes
     ----------
     image, noise
-        Image readouts, and noise readouts for the whitening.
+        Image readouts, and noise readouts for prewhitening.
     calibration
-        Readouts flagged as calibration; some of them are image readouts as well.
+        Readouts flagged as calibration; some of them are also image readouts.
     dropped
         All other readouts, except those for calibration only.
     encoding
-        Number of the encoding of the image readouts in the header.
+        Index of the encoding of the image readouts in the header.
     unmeasured
         Dropped readouts that contain only zeros.
     """
@@ -71,13 +71,13 @@ class Selection:
 
 
 def count_flags(raw: RawScan) -> dict[str, int]:
-    """Number of readouts with each flag that occurs, by number and name."""
+    """Number of readouts with each flag that occurs, by number and name of the flag."""
     counts = {n: int(has_flag(raw.heads, n).sum()) for n in range(1, 65)}
     return {f"{n} {FLAGS.get(n, 'unknown')}": count for n, count in counts.items() if count}
 
 
 def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Selection:
-    """Sort the readouts into image lines, noise, calibration lines, and unused ones.
+    """Classify the readouts as image lines, noise, calibration lines, or unused.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
     DataError
         If no image lines remain.
     HeaderError
-        If a readout belongs to an encoding that the header does not describe.
+        If a readout refers to an encoding that the header does not describe.
     """
     heads = raw.heads
     _require_uncompressed(raw)
@@ -135,12 +135,12 @@ def select_readouts(raw: RawScan, config: AcquisitionConfig, warn: Warn) -> Sele
 
 
 def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, int]) -> Selection:
-    """Restrict the image readouts to the counter values that the user selected.
+    """Restrict the image readouts to the counter values selected by the user.
 
     Raises
     ------
     DataError
-        If none remain; the error lists the values that occur.
+        If no readouts remain; the error lists the values that occur.
     """
     image, dropped = selection.image, list(selection.dropped)
     for counter, value in select.items():
@@ -159,7 +159,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
 
 
 def choose_encoding(image: Readouts, requested: int | None) -> int:
-    """The encoding to reconstruct: the requested one, otherwise the first that has image readouts.
+    """The encoding to reconstruct: the requested one, otherwise the first encoding with image readouts.
 
     Raises
     ------
@@ -189,12 +189,12 @@ def _require_uncompressed(raw: RawScan) -> None:
 
 
 def is_calibration_only(heads: Heads | np.void) -> NDArray[np.bool_]:
-    """The readouts for coil maps only, ``(readouts,)`` bool."""
+    """Whether readouts are for coil maps only, ``(readouts,)`` bool."""
     return has_flag(heads, CALIBRATION) & ~has_flag(heads, CALIBRATION_AND_IMAGING)
 
 
 def is_image_line(heads: Heads | np.void) -> NDArray[np.bool_]:
-    """The readouts that belong to an image by their flags, ``(readouts,)`` bool; or whether a single one does."""
+    """Whether readouts belong to an image according to their flags, ``(readouts,)`` bool, or a single value."""
     return ~(is_calibration_only(heads) | has_flag(heads, NOISE, *NOT_IMAGE))
 
 
@@ -208,7 +208,7 @@ def _require_known_encodings(image: Readouts) -> None:
 
 
 def _compatible_encodings(raw: RawScan, encoding: int) -> list[int]:
-    """The encodings with the same field of view, and thus the same line spacing, as the given one."""
+    """The encodings with the same field of view, and therefore the same line spacing, as the given one."""
     spaces = [np.array(other.encoded.fov_mm[:2]) for other in raw.header.encodings]
     return [number for number, fov in enumerate(spaces) if np.allclose(fov, spaces[encoding], rtol=0.01)]
 
@@ -221,12 +221,12 @@ def _nothing_left(raw: RawScan, is_noise: NDArray[np.bool_], dropped: list[Dropp
 
 
 def require_alike(image: Readouts) -> None:
-    """Check that image readouts have the same number of coils, and of samples if their centre is the same.
+    """Check that image readouts have the same number of coils and, for equal centres, the same number of samples.
 
     Raises
     ------
     DataError
-        If they differ; the error names the first such readout, its value and that of the others.
+        If they differ; the error names the first such readout, its value, and the value of the others.
     """
     heads = image.heads
     coils = heads["active_channels"]
@@ -261,20 +261,20 @@ def _require_common(readouts: Readouts, values: NDArray[np.integer], unit: str, 
 
 
 EMPTY_AMPLITUDE = 1e-5
-"""Largest ratio of the amplitude of an empty line to that of the strongest lines; noise is above it."""
+"""Largest amplitude of an empty line, relative to that of the strongest lines; noise is above it."""
 EMPTY_GAP = 10.0
-"""Smallest ratio of the amplitude of the weakest measured line to that of rounding errors in empty ones."""
+"""Smallest ratio of the amplitude of the weakest measured line to that of rounding errors in empty lines."""
 STRONGEST_QUANTILE = 0.98
-"""Quantile of the amplitudes of a slice that represents the strongest lines; above it there may be spikes."""
+"""Quantile of the amplitudes of a slice that represents the strongest lines; larger amplitudes may be spikes."""
 
 
 def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
     """The image readouts that contain only zeros, or rounding errors of zeros, ``(readouts,)`` bool.
 
-    A slice without any signal is left unchanged: reading it raises an error.
+    A slice without any signal is left unchanged; reading it raises an error.
     """
     amplitude, slices = raw.amplitude[image], raw.heads["idx"]["slice"][image]
-    is_valid = np.isfinite(amplitude)  # others are refused when they are read
+    is_valid = np.isfinite(amplitude)  # invalid samples are refused when they are read
     is_empty = np.zeros(len(image), bool)
     for value in np.unique(slices):
         own = np.flatnonzero((slices == value) & is_valid)
@@ -284,7 +284,7 @@ def unmeasured_lines(raw: RawScan, image: Index) -> NDArray[np.bool_]:
 
 
 def _empty_amplitude(amplitude: NDArray[np.float64]) -> float:
-    """The largest amplitude of the empty readouts of a slice: below a wide gap, and far below the strongest."""
+    """Largest amplitude of the empty readouts of a slice, below a wide gap and far below the strongest lines."""
     limit = EMPTY_AMPLITUDE * float(np.quantile(amplitude, STRONGEST_QUANTILE, method="lower"))
     levels = np.unique(amplitude)
     gaps = np.flatnonzero(levels[1:] >= EMPTY_GAP * np.maximum(levels[:-1], np.finfo(float).tiny))

@@ -13,23 +13,23 @@ from cinerecon.io.checksums import hash_files
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 
 N_STUDY_DIGITS = 10
-"""Number of hexadecimal digits of the hash of a study that identify its subject."""
+"""Number of hexadecimal digits of the study hash that are used to identify a subject."""
 
 
 @dataclass(frozen=True)
 class SliceSize:
-    """The size of a slice, determined from headers only.
+    """The size of a slice, determined only from headers.
 
     Attributes
     ----------
     n_frames, n_coils, ky, kx
-        Size of k-space in memory, of all sets together; coils before compression.
+        Size of k-space in memory, including all sets; number of coils before compression.
     n_virtual
-        Requested number of virtual coils; None if all coils are used, or the number depends on the data.
+        Requested number of virtual coils; None if all coils are used, or if the number depends on the data.
     is_compressed_in_reading
-        Whether coils are compressed while reading, so that k-space of all coils is never in memory.
+        Whether coils are compressed during reading, so that k-space of all coils is never in memory.
     n_copies
-        Further copies of k-space while reading.
+        Number of additional copies of k-space during reading.
     block_bytes
         Size of the readouts that are transformed together [bytes].
     """
@@ -45,7 +45,7 @@ class SliceSize:
 
     @property
     def n_used_coils(self) -> int:
-        """Number of coils after compression, if the settings determine it."""
+        """Number of coils after compression, as far as the settings determine it."""
         return min(self.n_virtual or self.n_coils, self.n_coils)
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class SliceSize:
 
 
 class CineSource(ABC):
-    """An opened file whose slices are read one at a time. Slices are numbered from 0 in the order of position."""
+    """An opened file whose slices are read one at a time. Slices are numbered from 0 in the order of their position."""
 
     @property
     @abstractmethod
@@ -64,11 +64,11 @@ class CineSource(ABC):
     @property
     @abstractmethod
     def files(self) -> tuple[Path, ...]:
-        """All files that the slices are read from."""
+        """All files from which the slices are read."""
 
     @abstractmethod
     def read_timed(self, number: int) -> FinishedSlice:
-        """Read one slice as `read_slice`, and measure the duration of the estimation of its coil maps."""
+        """Read one slice as in `read_slice`, and measure the time taken by the estimation of its coil maps."""
 
     @abstractmethod
     def size_of(self, number: int) -> SliceSize:
@@ -79,7 +79,7 @@ class CineSource(ABC):
         return None
 
     def read_slice(self, number: int) -> CineData:
-        """Read one slice with its coil maps, and with a reference if there is one.
+        """Read one slice with its coil maps, and with a reference if one is available.
 
         Raises
         ------
@@ -94,7 +94,7 @@ class CineSource(ABC):
         Raises
         ------
         DataError
-            If it does not.
+            If the slice does not exist.
         """
         if not 0 <= number < self.n_slices:
             known = "only slice 0" if self.n_slices == 1 else f"slices 0 to {self.n_slices - 1}"
@@ -102,17 +102,17 @@ class CineSource(ABC):
 
     @property
     def header_xml(self) -> str | None:
-        """The de-identified XML header of a raw scan, which is kept with its images."""
+        """The de-identified XML header of a raw scan, which is stored with its images."""
         return None
 
     @property
     def subject(self) -> str:
-        """A pseudonym that scans of one subject share; empty if unknown."""
+        """A pseudonym that is the same for all scans of one subject; empty if unknown."""
         return ""
 
     @property
     def study(self) -> str:
-        """A hash that scans of one study share; empty if unknown."""
+        """A hash that is the same for all scans of one study; empty if unknown."""
         return ""
 
     @property
@@ -122,18 +122,18 @@ class CineSource(ABC):
 
     @property
     def derived_from(self) -> str:
-        """SHA-256 of the file that a prepared case was derived from; empty if unknown."""
+        """SHA-256 of the file from which a prepared case was derived; empty if unknown."""
         return ""
 
     @property
     def checksums(self) -> tuple[str, ...]:
-        """SHA-256 of the files, and of the file that a prepared case was derived from."""
+        """SHA-256 of the files, and of the file from which a prepared case was derived."""
         checksum = hash_files(self.files)
         return (checksum, self.derived_from) if self.derived_from else (checksum,)
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """Properties that distinguish the data from those of a measured scan, as named in `io.case.MARKS`."""
+        """Properties that distinguish the data from those of a measured scan, as listed in `io.case.MARKS`."""
         return ()
 
 
@@ -144,19 +144,19 @@ class CineContent:
     Attributes
     ----------
     n_slices, n_frames
-        Number of slices, and frames of each in the order of position.
+        Number of slices, and number of frames of each slice in the order of position.
     n_coils
-        Coils of the image readouts, without excluded ones.
+        Number of coils of the image readouts, without excluded coils.
     matrix, pixel_size_mm
-        (y, x) of the image and of a pixel [mm].
+        Size of the image and of a pixel along (y, x), the latter in mm.
     lines_per_frame, n_lines
-        Mean number of different lines of a frame, and number of lines in the extent that the scan covers.
+        Mean number of distinct lines per frame, and number of lines in the extent that the scan covers.
     acceleration, acceleration_without_acs
-        Lines of the extent over lines of a frame, the second without the calibration lines in both.
+        Ratio of the lines of the extent to the lines per frame; the second value excludes calibration lines from both.
     n_acs
-        Central lines that every frame measures.
+        Number of central lines that every frame measures.
     warnings
-        Warnings about the scan and its slices, each once.
+        Warnings about the scan and its slices, without duplicates.
     """
 
     n_slices: int
@@ -174,12 +174,12 @@ class CineContent:
 
 @dataclass(frozen=True, kw_only=True)
 class CineSummary(CineContent):
-    """The slices of a file, after they have been read.
+    """A summary of the slices of a file, created after they have been read.
 
     Attributes
     ----------
     files
-        All files that the slices are read from.
+        All files from which the slices are read.
     n_references
         Number of slices with a fully sampled reference.
     marks
@@ -197,7 +197,7 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
     Raises
     ------
     FileError, DataError
-        As `CineSource.read_slice` does.
+        See `CineSource.read_slice`.
     """
     first = source.read_slice(0)
     n_frames, n_references, warnings = [], 0, dict[str, None]()
@@ -229,7 +229,7 @@ def summarise(source: CineSource, progress: Callable[[int, int], None] | None = 
 
 
 def subject_in_path(pattern: str, path: Path) -> str:
-    """The subject that a regular expression finds in a path: its groups, or the whole match.
+    """The subject that a regular expression extracts from a path: its groups, or the whole match.
 
     Raises
     ------
