@@ -1,1 +1,1 @@
-"""Checks of the data: whether the samples of a scan, or of an array of k-space, are what their headers claim."""
+"""Checks of the data: whether the samples of a scan or of a k-space array agree with their headers."""

@@ -1,8 +1,9 @@
-"""Direction, sign and gain of the central readouts, judged by their samples, not by the header.
+"""Direction, sign and gain of the central readouts, determined from their samples rather than from the header.
 
-Near the centre of k-space the magnitudes of adjacent lines along x are nearly equal. A readout that ran backwards and
-is not flagged as such is mirrored. The signs of adjacent samples are nearly equal if the image is in the middle of the
-field of view; where they alternate, by RF phase cycling or a transform without a shift, the image is at its edges.
+Near the centre of k-space, the magnitudes of adjacent lines along x are nearly equal. A readout that was acquired
+backwards but is not flagged as reversed is mirrored. The signs of adjacent samples are nearly equal if the image is in
+the middle of the field of view. If they alternate, because of RF phase cycling or a transform without a shift, the
+image is at its edges.
 """
 
 from collections.abc import Iterator
@@ -18,45 +19,46 @@ from cinerecon.io.ismrmrd.raw import Index
 MIN_MIRRORED = 2
 """Smallest number of readouts that are reported as mirrored."""
 CORRELATION_DIFFERENCE = 0.03
-"""Smallest difference of the correlations with and without mirroring that shows the direction; 0.05 to 0.5 in scans."""
+"""Smallest difference between the correlations with and without mirroring that determines the direction; 0.05 to 0.5 in
+scans."""
 MIN_COILS = 3
-"""Smallest number of coils with which images along x differ clearly from their mirror images."""
+"""Smallest number of coils for which images along x differ clearly from their mirror images."""
 MIN_BALANCE = 0.6
-"""Smallest ratio of the mean differences of the two directions; readouts that resemble their own mirror image have
-small ones."""
+"""Smallest ratio between the mean differences of the two directions; it is small for readouts that resemble their own
+mirror image."""
 ALTERNATING = (
     "RF phase cycling or a shift was not corrected, and the image is shifted to the edges of the field of view"
 )
 SMALLEST_CORRELATION = 0.2
-"""Correlation of adjacent samples of a readout, positive or negative, below which they are mostly noise."""
+"""Correlation of adjacent samples of a readout (absolute value) below which the samples are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
-"""Fraction of the energy outside the field of view above which the image is cut off; arms have less."""
+"""Fraction of the energy outside the field of view above which the image is cut off; arms contribute less."""
 MAX_ENERGY_BEYOND, EMPTY_BEYOND = 0.1, 0.02
-"""Fraction of the energy outside the field of view along x above which the oversampled axis may be another one, and
-largest fraction of such an axis there."""
+"""Fraction of the energy outside the field of view along x above which another axis may be the oversampled one, and
+largest such fraction along that other axis."""
 LOUD_COIL_RATIO = 50.0
-"""Ratio of the amplitude of the loudest coil to the median above which gains differ; coils near the heart have 10."""
+"""Amplitude ratio between the loudest coil and the median above which gains differ; coils near the heart reach 10."""
 PROFILE_DISTANCE = 4
-"""Largest distance from the centre of k-space of the lines that give the profile of the image along y."""
+"""Largest distance from the centre of k-space of the lines that are used for the image profile along y."""
 N_PROFILE = 64
-"""Number of points of the profile."""
+"""Number of points of the profile along y."""
 MIN_MIDDLE_ALONG_Y, MIN_MIDDLE_ALONG_X = 0.4, 0.12
 """Ratios of the energy in the middle of the field of view to that at its edges, below which the image may be at the
-edges. Along y, hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4. So have 4 % of
-the phantoms, which fill the field of view, without a shift. Along x, images have at least 0.17, and those with air at
-both ends less than 0.1 after such a shift."""
+edges. Along y, hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4, as do 4 % of the
+phantoms, which fill the field of view, without a shift. Along x, images have at least 0.17; images with air at both
+ends have less than 0.1 after such a shift."""
 OPPOSITE_SIGNS_ALONG_X, OPPOSITE_SIGNS_ALONG_Y = -0.5, -0.65
 """Correlations of adjacent samples and lines below which their signs alternate; images that fill the field of view have
--0.4 and, of phantoms with few frames, -0.57."""
+-0.4, and phantoms with few frames -0.57."""
 
 
 def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
-    """Refuse real samples: those of a receiver are complex, and the image would be added to its mirror image.
+    """Refuse real samples. Receiver samples are complex, and a real k-space would add the image to its mirror image.
 
     Raises
     ------
     DataError
-        If no sample has an imaginary part, and some have a real one.
+        If no sample has an imaginary part although some have a real part.
     """
     if has_real and not has_imaginary:
         hint = "store the real and imaginary parts of the samples, not their magnitude or real part"
@@ -83,12 +85,12 @@ def backward_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def find_backward(samples: Samples) -> Index:
-    """Indices of the readouts that seem to run opposite to the majority; empty with few coils.
+    """Indices of the readouts that appear to run opposite to the majority; empty if there are few coils.
 
     Parameters
     ----------
     samples
-        ``(readouts, coils, kx)`` readouts near the centre of k-space.
+        ``(readouts, coils, kx)`` samples of readouts near the centre of k-space.
     """
     if (
         samples.shape[1] < MIN_COILS
@@ -109,13 +111,13 @@ def find_backward(samples: Samples) -> Index:
 
 
 def _correlation(images: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of magnitudes ``(readouts, coils, x)`` with one of them, ``(readouts,)``."""
+    """Correlation of magnitudes ``(readouts, coils, x)`` with a reference readout, ``(readouts,)``."""
     norms = np.linalg.norm(images, axis=(1, 2)) * np.linalg.norm(reference)
     return np.asarray((images * reference).sum((1, 2)) / np.where(norms > 0, norms, 1.0))
 
 
 def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning if much of the energy is outside of the columns of the image."""
+    """A warning if a large part of the energy is outside the columns of the image."""
     power = _profile_along_x(central.first.samples)
     total = float(power.sum())
     outside = 1 - float(power[centre_slice(len(power), central.n_columns)].sum()) / total if total else 0.0
@@ -132,7 +134,7 @@ def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def _energy_beyond_along_y(central: CentralReadouts) -> float:
-    """Fraction of the energy in the part along y that is cut off along x; 1 if a line near the centre is missing."""
+    """Fraction of the energy along y outside the part kept along x; 1 if a line near the centre is missing."""
     _, samples, _, ky = central.around
     lines = {int(line): samples[ky == line].mean(0) for line in np.unique(ky)}
     profile = _profile_along_y(lines, PATCH_DISTANCE, PATCH_DISTANCE)
@@ -143,7 +145,7 @@ def _energy_beyond_along_y(central: CentralReadouts) -> float:
 
 
 def loud_coil_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning if a coil has far more signal than the others, as with a wrong gain."""
+    """A warning if a coil has much more signal than the others, as for a wrong gain."""
     amplitude = np.linalg.norm(central.first.samples, axis=(0, 2))
     usual, loudest = float(np.median(amplitude)), int(amplitude.argmax())
     if len(amplitude) > 2 and amplitude[loudest] > LOUD_COIL_RATIO * usual > 0:
@@ -188,7 +190,7 @@ def _correlation_along_x(samples: Samples) -> float:
 
 
 def _correlation_along_y(lines: dict[int, Samples]) -> float:
-    """Real part of the correlation of adjacent central lines ``(coils, kx)``; 0 if there are none."""
+    """Real part of the correlation of adjacent central lines ``(coils, kx)``; 0 if there are no such lines."""
     pairs = [
         (lines[line], lines[line + 1]) for line in range(-MAX_DISTANCE, MAX_DISTANCE) if {line, line + 1} <= {*lines}
     ]
@@ -204,7 +206,7 @@ def _profile_along_x(samples: Samples) -> NDArray[np.float64]:
 def _profile_along_y(lines: dict[int, Samples], reach: int, required: int) -> NDArray[np.float64] | None:
     """Power of the image along y at `N_PROFILE` points, smoothed by a window over the lines up to ``reach``.
 
-    None if one of the lines up to ``required`` is missing.
+    Returns None if a line up to ``required`` is missing.
     """
     if not set(range(-required, required + 1)) <= {*lines}:
         return None
@@ -216,7 +218,7 @@ def _profile_along_y(lines: dict[int, Samples], reach: int, required: int) -> ND
 
 
 def _middle_over_edges(profile: NDArray[np.float64] | None) -> float:
-    """Energy of the middle eighth of the field of view over that of the two sixteenths at its edges; or infinity."""
+    """Energy ratio of the middle eighth of the field of view to the two sixteenths at its edges; may be infinite."""
     if profile is None:
         return np.inf
     n = len(profile)

@@ -1,8 +1,8 @@
 """Checks of the amplitudes of readouts: saturation, and frames or lines with a different gain.
 
 The largest sample of a line hardly changes from frame to frame, and the energy of the lines changes smoothly from line
-to line. Changes of the gain occur if calibration lines of another contrast are counted as lines of the image, or parts
-of the data were scaled separately.
+to line. The gain changes abruptly if calibration lines of another contrast are used as image lines, or if parts of the
+data were scaled separately.
 """
 
 from collections.abc import Iterator
@@ -18,39 +18,39 @@ from cinerecon.words import name_frames
 MIN_FRAMES = 3
 """Smallest number of frames whose gains are compared."""
 LIMIT_SHARE = 0.999
-"""Part of the largest real or imaginary part of a coil above which a sample counts as at the limit of the receiver."""
+"""Fraction of the largest real or imaginary part of a coil above which a sample is at the limit of the receiver."""
 MIN_AT_LIMIT = 4
-"""Smallest number of positions in k-space at the limit of saturated receivers; others have 1 or 2."""
+"""Smallest number of k-space positions at the limit for a saturated receiver; other receivers have 1 or 2."""
 MAX_USUAL_PART = 0.5
-"""Largest ratio of the median sample to the limit; above it, all samples are large, as those of a point."""
+"""Largest ratio of the median sample to the limit; above it all samples are large, as for a point source."""
 FRAME_GAIN = 1.5
-"""Ratio of the amplitudes of a frame to those of the same lines in other frames, or its inverse, that is reported."""
+"""Amplitude ratio between a frame and the same lines in other frames, or its inverse, from which it is reported."""
 MIN_SHARED_FRACTION = 0.5
-"""Smallest fraction of the frames that measure a line, for the comparison of frames."""
+"""Smallest fraction of the frames that must measure a line for it to be compared between frames."""
 N_LEVEL_FRAMES = 3
 """Number of readouts of each line whose energies are compared with those of adjacent lines."""
 N_READ = 64
 """Number of readouts whose energies are computed at a time."""
 STEP_RATIO = 1.6
-"""Ratio of the amplitudes of adjacent lines, relative to that of the lines around them, that is a step of the gain."""
+"""Amplitude ratio of adjacent lines, relative to that of the surrounding lines, that is considered a gain step."""
 SINGLE_STEP_RATIO = 4.0
-"""The same for a step without one of the opposite sign."""
+"""The same ratio for a step without a step of the opposite sign."""
 CENTRE_HALF_WIDTH = 2
-"""Lines to each side of the centre of k-space where amplitudes change steeply."""
+"""Number of lines on each side of the centre of k-space where amplitudes change steeply."""
 STEP_WINDOW = 3
 """Number of lines on each side of a step whose changes are compared with it, and largest distance across a step."""
 LEVEL_SHARE = 0.7
-"""Smallest ratio of the difference of the lines before and after a step to the step; a single line with other signal
-than the lines around it has less."""
+"""Smallest difference between the lines before and after a step, relative to the step; it is smaller for a single line
+whose signal differs from that of the surrounding lines."""
 MAX_STEP_DIFFERENCE = 0.5
-"""Largest difference of the logarithms of the steps at the two ends of a block of lines."""
+"""Largest difference between the logarithms of the steps at the two ends of a block of lines."""
 
 
 def saturation_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning if samples were cut off at the limit of the receiver.
+    """A warning if samples were clipped at the limit of the receiver.
 
-    The maximum of k-space is steep; where it was cut off, samples at several positions have the same largest real or
-    imaginary part.
+    K-space has a sharp maximum. If it was clipped, samples at several positions have the same largest real or imaginary
+    part.
     """
     _, samples, _, ky = central.near
     if not samples.size:
@@ -87,7 +87,7 @@ def gain_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def line_levels(readouts: CentralReadouts, n_rows: int) -> NDArray[np.float64]:
-    """Root of the energy of each line, the median of a few frames, ``(ky,)``; NaN where it was not measured."""
+    """Root of the energy of each line, as the median over a few frames, ``(ky,)``; NaN if a line was not measured."""
     index, levels = readouts.spread_over_frames(n_rows, N_LEVEL_FRAMES), np.full(n_rows, np.nan)
     blocks = (index[start : start + N_READ] for start in range(0, len(index), N_READ))
     norms = np.concatenate([np.linalg.norm(readouts.read(block), axis=(1, 2)) for block in blocks])
@@ -103,7 +103,7 @@ def frame_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator
     Parameters
     ----------
     table
-        ``(frames, ky)`` largest sample of each line, NaN where it was not measured.
+        ``(frames, ky)`` largest sample of each line; NaN if it was not measured.
     where
         Text that names the slice.
     """
@@ -132,9 +132,10 @@ def line_gain_warnings(
     Parameters
     ----------
     levels
-        ``(ky,)`` see `line_levels`.
+        ``(ky,)`` levels of the lines, see `line_levels`.
     calibration
-        ``(ky,)`` lines flagged as calibration, if known; smaller steps are reported at the ends of such blocks.
+        ``(ky,)`` bool, lines flagged as calibration, if known; smaller steps are reported at the ends of blocks of
+        them.
     first_row
         Row of line 0.
     where
@@ -170,7 +171,7 @@ def line_gain_warnings(
 
 
 def _is_change_of_level(amplitude: NDArray[np.float64], ky: NDArray[np.intp], i: int, step: float) -> bool:
-    """Whether the medians of the lines before and after line ``i`` differ by its step, without the usual change."""
+    """Whether the median levels before and after line ``i`` differ by its step, beyond the usual change."""
     first, last = max(i + 1 - STEP_WINDOW, 0), i + 1 + STEP_WINDOW
     rates = np.delete(np.diff(amplitude[first:last]) / np.diff(ky[first:last]), i - first)
     levels, places = ([np.median(values[first : i + 1]), np.median(values[i + 1 : last])] for values in (amplitude, ky))
@@ -181,13 +182,13 @@ def _is_change_of_level(amplitude: NDArray[np.float64], ky: NDArray[np.intp], i:
 def _steps(
     amplitude: NDArray[np.float64], ky: NDArray[np.intp], from_centre: NDArray[np.intp], is_end: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Steps of the logarithm of the amplitude from each line to the next, 0 where it is smooth, ``(lines - 1,)``."""
+    """Steps of the logarithm of the amplitude from each line to the next, ``(lines - 1,)``; 0 where it is smooth."""
     distance = np.diff(ky)
     rate = np.diff(amplitude) / distance
     is_far = distance > STEP_WINDOW
     is_steep = (np.abs(from_centre[:-1]) <= CENTRE_HALF_WIDTH) | (np.abs(from_centre[1:]) <= CENTRE_HALF_WIDTH)
     around = sliding_window_view(np.pad(rate, STEP_WINDOW, constant_values=np.nan), 2 * STEP_WINDOW + 1)
-    around = np.sort(np.delete(around, STEP_WINDOW, axis=1), axis=1)  # NaN, beyond the first and last line, is last
+    around = np.sort(np.delete(around, STEP_WINDOW, axis=1), axis=1)  # NaN beyond the first and last line is last
     n, row = np.isfinite(around).sum(1), np.arange(len(around))
     usual = (around[row, (n - 1) // 2] + around[row, n // 2]) / 2
     steps = (rate - usual) * distance

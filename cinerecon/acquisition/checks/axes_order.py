@@ -1,6 +1,6 @@
-"""Checks of the axes of k-space that is stored on its grid: their order, and the centre of k-space.
+"""Checks of the axes of gridded k-space: their order, and the centre of k-space.
 
-A wrong order of the axes, or k-space that is not centred, shows only in the samples.
+A wrong order of the axes, or k-space that is not centred, can be detected only from the samples.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,34 +21,34 @@ from cinerecon.errors import DataError
 from cinerecon.physics.fourier import ifft2c
 
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
-"""Correlation of adjacent coils above which they may be frames, and by how much more than that of frames."""
+"""Correlation of adjacent coils above which they may be frames, and smallest excess over the correlation of frames."""
 COMPARED_SIZE, SMALLEST_COMPARED = 64, 32
-"""Central lines and columns whose images are compared; matrices below the second have too few details."""
+"""Number of central lines and columns whose images are compared, and smallest matrix with enough details."""
 MAX_COMPARED = 4
 """Largest number of slices and of coils that are compared."""
 COMPARED_FRAMES = slice(0, 8)
-"""Frames that are averaged; few, since files may be compressed."""
+"""Number of frames that are averaged; it is small because files may be compressed."""
 N_SMOOTHINGS = 2
-"""Number of smoothings, over three pixels each, of the image that another one is divided by."""
+"""Number of smoothing passes, over three pixels each, of the image by which another image is divided."""
 DETAILS_MARGIN, COPIES = 0.25, 0.999
-"""Difference of the correlations of details from which the axes of slices and coils are exchanged: at least 0.3 in
-measured images if they are, below -0.3 if not; and correlation above which slices are copies of each other."""
+"""Difference between the correlations of details above which the axes of slices and coils are exchanged (in measured
+images at least 0.3 if they are, below -0.3 if not), and correlation above which slices are copies of each other."""
 EXCHANGED_COILS = "slices show the same details, but coils of a slice do not: these axes seem to be exchanged"
 COILS_AS_SLICES = "all {} slices show the same details, as coils or frames of one slice do"
 SAME_DETAILS, SAME_DETAILS_OF_TWO = 0.6, 0.8
-"""Correlations of details from which slices are coils of one slice: 0.67 to 0.95 for coils, at most 0.35 for slices; of
-two adjacent slices, at most 0.7."""
+"""Correlation of details above which slices are coils of one slice: 0.67 to 0.95 for coils, at most 0.35 for slices,
+and at most 0.7 for two adjacent slices."""
 FRAMES_MARGIN = 0.2
-"""Difference of the correlations of details of adjacent slices and adjacent frames from which these axes are exchanged:
-at least 0.25 in measured images if they are, below -0.2 if not."""
+"""Difference between the correlations of details of adjacent slices and of adjacent frames above which these axes are
+exchanged; in measured images at least 0.25 if they are, below -0.2 if not."""
 MIN_COMMON_FRACTION = 0.9
-"""Smallest fraction of the centre of k-space that frames have in common, for the comparison of their details."""
+"""Smallest fraction of the centre of k-space that frames must share for their details to be compared."""
 TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
 
 def centre_warnings(stored: StoredSlice) -> Iterator[str]:
-    """Compare the position of the strongest line along ky and kx with the middle; a small difference is a warning.
+    """Compare the position of the strongest line along ky and kx with the middle; warn about a small difference.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def centre_warnings(stored: StoredSlice) -> Iterator[str]:
 
 
 def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
-    """Index of the strongest line along an axis; None if it is near the middle, or not clearly stronger than that."""
+    """Index of the strongest line along an axis; None if it is near the middle or not clearly stronger."""
     n, others = kspace.shape[dim], [axis for axis in range(4) if axis != 4 + dim]
     n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
     coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
@@ -94,12 +94,12 @@ def _is_at_end(peak: int, n: int) -> bool:
 
 
 def require_order(stored: StoredSlice) -> None:
-    """Refuse axes of coils and frames that are exchanged: the coils resemble each other more than the frames.
+    """Refuse exchanged axes of coils and frames, for which coils resemble each other more than frames do.
 
     Raises
     ------
     DataError
-        If they are.
+        If the axes are exchanged.
     """
     kspace = stored.kspace
     if min(kspace.shape[:2]) < 2:
@@ -112,12 +112,12 @@ def require_order(stored: StoredSlice) -> None:
 
 
 def require_readouts(stored: StoredSlice) -> None:
-    """Refuse a pattern that leaves out inner columns of kx at all ky: no Cartesian sequence samples in this way.
+    """Refuse a mask that omits inner columns of kx at all ky, which no Cartesian sequence does.
 
     Raises
     ------
     DataError
-        If it does.
+        If such columns are missing.
     """
     mask = stored.mask
     columns = mask.any(2)
@@ -131,14 +131,14 @@ def require_readouts(stored: StoredSlice) -> None:
 def has_exchanged_coils(
     n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
 ) -> bool:
-    """Whether the axes of slices and coils of a file are exchanged, judged by its first slices.
+    """Whether the axes of slices and coils of a file are exchanged, determined from its first slices.
 
     Parameters
     ----------
     n_slices, n_coils
         Sizes of the two axes.
     matrix
-        Rows and columns of the images.
+        Number of rows and columns of the images.
     read_slice
         Returns k-space of some frames of a slice, ``(frames, coils, ky, kx)``.
     """
@@ -151,9 +151,9 @@ def has_exchanged_coils(
 def has_coils_as_slices(
     n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
 ) -> bool:
-    """Whether the slices of a file with one coil are coils or frames of one slice, judged by some of them.
+    """Whether the slices of a file with one coil are coils or frames of one slice, determined from some of them.
 
-    Parameters as for `has_exchanged_coils`.
+    Parameters are those of `has_exchanged_coils`.
     """
     if n_slices < 2 or n_coils > 1 or min(matrix) < SMALLEST_COMPARED:
         return False
@@ -166,18 +166,18 @@ def has_coils_as_slices(
 def has_exchanged_frames(
     n_slices: int, n_frames: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
 ) -> bool:
-    """Whether adjacent slices show the same details, and adjacent frames do not: then these axes are exchanged.
+    """Whether adjacent slices show the same details while adjacent frames do not, so that these axes are exchanged.
 
-    Two slices in the middle are compared, if their frames were measured at the same central points.
+    Two slices in the middle are compared if their frames were measured at the same central points.
 
     Parameters
     ----------
     n_slices, n_frames
         Sizes of the two axes.
     matrix
-        Rows and columns of the images.
+        Number of rows and columns of the images.
     read_slice
-        As for `has_exchanged_coils`.
+        See `has_exchanged_coils`.
     """
     if min(n_slices, n_frames) < 2 or min(matrix) < SMALLEST_COMPARED:
         return False
@@ -194,7 +194,7 @@ def has_exchanged_frames(
 
 
 def central_images(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
-    """Coil images of the centre of k-space of a slice, averaged over its frames, ``(coils, y, x)`` magnitude.
+    """Magnitude coil images from the centre of k-space of a slice, averaged over its frames, ``(coils, y, x)``.
 
     Parameters
     ----------
@@ -209,14 +209,14 @@ def central_images(kspace: NDArray[np.complex64]) -> NDArray[np.float32]:
 
 
 def are_slices_coils(images: NDArray[np.float32]) -> bool:
-    """Whether slices show the same details and coils do not, although all coils receive one object: exchanged axes.
+    """Whether slices show the same details while coils do not. All coils receive one object, so the axes are exchanged.
 
-    Details are the ratio of an image to the same image smoothed, from which the sensitivity of the coil cancels.
+    Details are the ratio of an image to a smoothed version of it, in which the sensitivity of the coil cancels.
 
     Parameters
     ----------
     images
-        ``(slices, coils, y, x)`` magnitude, see `central_images`.
+        ``(slices, coils, y, x)`` magnitude images, see `central_images`.
     """
     details, smooth = _details(images)
     of_coils = _similarity(details, smooth)
@@ -225,7 +225,7 @@ def are_slices_coils(images: NDArray[np.float32]) -> bool:
 
 
 def _details(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Ratio of images to the same images smoothed, minus 1, and the smoothed images."""
+    """Ratio of images to smoothed versions of them, minus 1, and the smoothed images."""
     smooth: NDArray[Any] = images
     for axis in (-2, -1) * N_SMOOTHINGS:
         smooth = (np.roll(smooth, 1, axis) + 2 * smooth + np.roll(smooth, -1, axis)) / 4
@@ -233,7 +233,7 @@ def _details(images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 
 def _similarity(details: NDArray[np.float32], weights: NDArray[np.float32]) -> float:
-    """Mean correlation of the details of all pairs along the second axis of ``(n, images, y, x)``."""
+    """Mean correlation of details over all pairs along the second axis of ``(n, images, y, x)``."""
     values = [
         float((w * w2 * d * d2).sum() / np.sqrt(max((w * w2 * d**2).sum() * (w * w2 * d2**2).sum(), TINY)))
         for images, factors in zip(details, weights, strict=True)

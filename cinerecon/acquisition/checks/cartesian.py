@@ -1,4 +1,4 @@
-"""Whether a scan is 2-D Cartesian, by its header and by the stored trajectory."""
+"""Check that a scan is 2-D Cartesian according to its header and the stored trajectory."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,20 +8,20 @@ from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.raw import REVERSE, flag_bit, has_flag
 
 LARGEST_LINE_ERROR = 0.1
-"""Largest distance of a readout from its line by the stored trajectory, as fraction of the line spacing."""
+"""Largest distance between a readout of the stored trajectory and its line, as a fraction of the line spacing."""
 
 
 def require_cartesian(image: Readouts) -> None:
-    """Check that the scan is 2-D Cartesian, by its header and by the stored trajectory, if there is one.
+    """Check that the scan is 2-D Cartesian, using its header and the stored trajectory if there is one.
 
     A stored trajectory is Cartesian if all readouts have the same uniform step along the first coordinate and constant
-    other coordinates, of which the second is proportional to the line number. Readouts that run backwards according to
-    the trajectory are flagged in the headers of the scan.
+    other coordinates, and if the second coordinate is proportional to the line number. Readouts that run backwards
+    according to the trajectory are flagged as reversed in the headers of the scan.
 
     Raises
     ------
     UnsupportedError
-        If the header names another trajectory, the stored one is not Cartesian, or the scan is 3-D.
+        If the header specifies another trajectory, the stored trajectory is not Cartesian, or the scan is 3-D.
     """
     encoding = image.encoding
     n_dimensions = image.heads["trajectory_dimensions"]
@@ -60,7 +60,7 @@ def require_cartesian(image: Readouts) -> None:
 
 
 def _readout_steps(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The step along the first coordinate, and the mean of the second one or 0; both ``(readouts,)``."""
+    """Step along the first coordinate, and mean of the second coordinate or 0, both ``(readouts,)``."""
     common: float | None = None
     steps, positions = np.zeros(len(readouts)), np.zeros(len(readouts))
     for block, points in readouts.raw.trajectories(readouts.rows):
@@ -84,7 +84,7 @@ def _readout_steps(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.
 def _require_on_lines(readouts: Readouts, positions: NDArray[np.float64]) -> float:
     """Check that the second coordinate of the trajectory is proportional to the line number, unless it is constant.
 
-    Returns the spacing of the lines in its units; 0 if it is unknown.
+    Returns the line spacing in units of the trajectory; 0 if it is unknown.
     """
     lines = readouts.lines.astype(np.float64)
     if len(readouts) == 0 or np.ptp(positions) == 0 or np.ptp(lines) == 0:

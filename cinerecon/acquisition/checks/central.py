@@ -1,4 +1,4 @@
-"""The readouts of a slice near the centre of k-space, of a raw scan or of an array: what most checks compare."""
+"""The readouts of a slice near the centre of k-space, from a raw scan or an array, which most checks compare."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,24 +16,24 @@ from cinerecon.words import name_frames
 Samples = NDArray[np.complexfloating[Any, Any]]
 
 MAX_DISTANCE, MAX_READOUTS = 1, 24
-"""Largest distance from the centre of k-space, and largest number, of `CentralReadouts.first`."""
+"""Largest distance from the centre of k-space, and largest number of readouts, of `CentralReadouts.first`."""
 PHASE_DISTANCE, MAX_FRAMES = 4, 32
-"""Largest distance from the centre of k-space, and largest number of frames of a line, of `CentralReadouts.near`."""
+"""Largest distance from the centre of k-space, and largest number of frames per line, of `CentralReadouts.near`."""
 PATCH_DISTANCE, MAX_PATCH_FRAMES = 12, 4
-"""The same of `CentralReadouts.around`."""
+"""Largest distance from the centre of k-space, and largest number of frames per line, of `CentralReadouts.around`."""
 
 
 class CentralLines(NamedTuple):
-    """Some of the readouts of a slice.
+    """A subset of the readouts of a slice.
 
     Attributes
     ----------
     indices
-        ``(readouts,)`` indices of the readouts of the slice.
+        ``(readouts,)`` indices into the readouts of the slice.
     samples
-        ``(readouts, coils, kx)``
+        ``(readouts, coils, kx)`` samples.
     frames, ky
-        ``(readouts,)``; ky is counted from the centre.
+        ``(readouts,)`` frame and line of each readout; ky is counted from the centre.
     """
 
     indices: Index
@@ -44,20 +44,20 @@ class CentralLines(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CentralReadouts:
-    """The readouts of a slice, of which those near the centre of k-space are read once a check needs them.
+    """The readouts of a slice; those near the centre of k-space are read when a check needs them.
 
     Attributes
     ----------
     frames, ky
-        ``(readouts,)``; ky is counted from the centre.
+        ``(readouts,)`` frame and line of each readout; ky is counted from the centre.
     coils
-        ``(coils,)`` their numbers in the scan.
+        ``(coils,)`` indices of the coils in the scan.
     read
-        Reads the readouts at some indices, ``(readouts, coils, kx)``.
+        Reads the readouts at the given indices, ``(readouts, coils, kx)``.
     n_columns
-        Columns of the image.
+        Number of columns of the image.
     rows, is_reversed
-        ``(readouts,)`` numbers of the readouts in a raw scan, and whether flags mark them as reversed; None for arrays.
+        ``(readouts,)`` row numbers in a raw scan, and whether readouts are flagged as reversed; None for arrays.
     max_frames
         Largest number of frames whose lines are compared.
     """
@@ -89,14 +89,14 @@ class CentralReadouts:
         return self._lines(self.spread_over_frames(PATCH_DISTANCE, MAX_PATCH_FRAMES))
 
     def exclusion(self, coils: Index) -> str:
-        """Text with the option that leaves coils out; empty for arrays, which have no such option."""
+        """Text with the option that excludes coils; empty for arrays, which have no such option."""
         listed, pronoun = ",".join(map(str, coils)), "them" if len(coils) > 1 else "it"
         return "" if self.rows is None else f"; --set preprocessing.exclude_coils=[{listed}] excludes {pronoun}"
 
     def spread_over_frames(self, distance: int, n_frames: int) -> Index:
         """Indices of readouts of each line near the centre, from frames spread evenly over the cine."""
         near = np.flatnonzero(np.abs(self.ky) <= distance)
-        readouts = near[np.lexsort((self.frames[near], self.ky[near]))]  # line by line, and by frame
+        readouts = near[np.lexsort((self.frames[near], self.ky[near]))]  # sorted by line, then by frame
         _, first, count = np.unique(self.ky[readouts], return_index=True, return_counts=True)
         positions = first[:, None] + np.linspace(0, count - 1, n_frames, axis=1).round().astype(np.intp)
         return np.asarray(readouts[positions[np.diff(positions, axis=1, prepend=-1) > 0]])
@@ -106,13 +106,13 @@ class CentralReadouts:
 
 
 def frame_warnings(frames: list[int], text: str) -> Iterator[str]:
-    """A warning that names frames; none without any."""
+    """A warning that names frames; no warning if there are none."""
     if frames:
         yield f"{name_frames(frames)}: {text}"
 
 
 def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAMES) -> CentralReadouts:
-    """The readouts of one slice of a raw scan."""
+    """The central readouts of one slice of a raw scan."""
     own = layout.lines.of_slice(number)
     return CentralReadouts(
         frames=own.frames,
@@ -127,14 +127,14 @@ def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAME
 
 
 def central_of_array(kspace: Tensor, mask: Tensor, n_columns: int) -> CentralReadouts:
-    """The readouts of a slice in an array.
+    """The central readouts of a slice in an array.
 
     Parameters
     ----------
     kspace, mask
         ``(frames, coils, ky, kx)``, ``(frames, 1, ky, 1)``
     n_columns
-        Columns of the image.
+        Number of columns of the image.
     """
     frames, rows = mask[:, 0, :, 0].nonzero().numpy().T
     return CentralReadouts(

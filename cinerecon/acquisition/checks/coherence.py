@@ -1,7 +1,7 @@
 """Agreement of the frames near the centre of k-space: line numbers, position of the image, and phase.
 
 The phase of a line near the centre of k-space hardly changes over the frames of a cine. If it does, an RF phase or a
-frequency drift was not corrected; single frames may be correct, but frames cannot be combined.
+frequency drift was not corrected. Single frames may then be correct, but frames cannot be combined.
 """
 
 from collections.abc import Iterator
@@ -16,33 +16,34 @@ from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
 
 MIN_ALTERNATING, ALTERNATING_RATIO = 6, 1.3
-"""Smallest number of frames that may alternate, and smallest ratio of the energy of the highest temporal frequency to
-the smallest energy of all others if they do: 1.5 to 60 for velocity encodings; at most 1.1 in cines and in noise."""
+"""Smallest number of frames for the detection of alternating frames, and smallest ratio of the energy at the highest
+temporal frequency to the smallest energy at all others: 1.5 to 60 for velocity encodings, at most 1.1 in cines and in
+noise."""
 MIN_COHERENCE = 0.75
-"""Coherence of the phase over the frames (1 if constant) below which it is reported; cines with phase changes as fast
-as measured ones have at least 0.83."""
+"""Coherence of the phase over the frames (1 if constant) below which it is reported; cines whose phase changes as fast
+as in measured cines have at least 0.83."""
 MIN_READOUTS = 3
 """Smallest number of readouts of a line whose phases are compared."""
 MIN_COMPARED = 4
 """Smallest number of pairs of readouts whose phases are compared."""
 MIN_OTHERS = 2
-"""Smallest number of other frames with a line for the comparison of line numbers."""
+"""Smallest number of other frames that contain a line for line numbers to be compared."""
 MIN_DIFFERENCE = 0.05
-"""Difference of the correlations with the adjacent and with the same line above which the number of a line is wrong; at
-least 0.2 if it is, at most -0.1 in intact scans."""
+"""Difference between the correlations with the adjacent and the same line above which a line number is wrong; at least
+0.2 if it is wrong, at most -0.1 in intact scans."""
 MIRROR_SUMS = (-1, 0, 1)
-"""Sums of the numbers, counted from the centre, of two lines that are exchanged: 0 mirrors about the centre, the others
-about the middle of a grid with an even number of lines."""
+"""Sums of the numbers, counted from the centre, of two exchanged lines: 0 for mirroring about the centre, the others
+for mirroring about the middle of a grid with an even number of lines."""
 MIRRORED_DIFFERENCE = 0.15
-"""Difference of the correlations with the mirrored and with the same line of other frames above which a frame is
+"""Difference between the correlations with the mirrored and the same line of other frames above which a frame is
 mirrored: about 0.5 if it is, 0 in noise, at most -0.1 in intact scans."""
 N_COLUMNS = 64
 """Number of central columns from which the position of the image is determined."""
 LARGEST_SHIFT, SHIFT_STEP = 16.0, 0.25
-"""Largest shift of the image along x that is tried, and the step [pixels]."""
+"""Largest shift of the image along x that is examined, and the step size [pixels]."""
 SHIFT_GAP = 2.5
-"""Gap between two groups of positions [pixels] from which frames are shifted: 0.5 in most intact scans, up
-to 1.8 in phantoms of few frames with much motion."""
+"""Gap between two groups of positions [pixels] above which frames are shifted: 0.5 in most intact scans, up to 1.8 in
+phantoms with few frames and much motion."""
 MIN_FRAMES = 4
 """Smallest number of frames whose positions are compared."""
 
@@ -54,7 +55,7 @@ def mirrored_frame_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose lines agree better with the adjacent line of the other frames than with the same."""
+    """A warning about frames whose lines agree better with the adjacent than with the same line of other frames."""
     _, samples, frames, ky = central.near
     sums = {int(line): samples[ky == line].sum(0) for line in np.unique(ky)}
     counts = {line: int((ky == line).sum()) for line in sums}
@@ -75,15 +76,15 @@ def displaced_frame_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose images are shifted along x relative to most of the others.
+    """A warning about frames whose images are shifted along x relative to most other frames.
 
     The shift relative to the frame with the most lines is the position of the maximum of the phase correlation. Motion
-    is gradual and local, and leaves the maximum where static tissue is; shifted frames form a group of their own.
+    is gradual and local, so the maximum remains at the position of static tissue. Shifted frames form a separate group.
     """
     _, samples, frames, ky = central.near
     columns = centre_slice(samples.shape[-1], N_COLUMNS)
     position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
-    largest = min(LARGEST_SHIFT, samples.shape[-1] / 2 - SHIFT_STEP)  # a shift by the whole width is none
+    largest = min(LARGEST_SHIFT, samples.shape[-1] / 2 - SHIFT_STEP)  # a shift by the full width has no effect
     shifts = np.arange(-largest, largest + SHIFT_STEP / 2, SHIFT_STEP)
     transform = np.exp(2j * np.pi / samples.shape[-1] * np.outer(position, shifts))
     numbers, n_lines = np.unique(frames, return_counts=True)
@@ -125,7 +126,7 @@ def phase_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def velocity_warnings(layout: ScanLayout) -> Iterator[str]:
-    """A warning if a header has a VENC and every other frame differs, although the readouts are of one set."""
+    """A warning if the header contains a VENC and every other frame differs although all readouts belong to one set."""
     venc_cm_s = layout.raw.header.venc_cm_s
     if venc_cm_s is not None and _alternates(layout):
         yield (
@@ -136,7 +137,7 @@ def velocity_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def _alternates(layout: ScanLayout) -> bool:
-    """Whether every other frame of the middle slice differs, by the central lines that all of its frames have."""
+    """Whether every other frame of the middle slice differs, judged by the central lines that all frames contain."""
     own, centre = layout.lines.of_slice(layout.middle_slice), layout.grid.ky // 2
     n_frames = min(int(own.frames.max()) + 1, MAX_FRAMES) // 2 * 2
     own = own.where((np.abs(own.ky - centre) <= PHASE_DISTANCE) & (own.frames < n_frames))
@@ -152,10 +153,10 @@ def _alternates(layout: ScanLayout) -> bool:
 
 
 def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
-    """The frames whose lines are numbered in the opposite direction to those of the majority.
+    """The frames whose lines are numbered in the opposite direction to the majority.
 
-    Each pair of frames is compared as it is and with one of the two mirrored. If some frames are mirrored, this
-    improves the agreement between two groups of frames, and reduces it within them.
+    Each pair of frames is compared directly and with one of the two frames mirrored. If some frames are mirrored,
+    mirroring improves the agreement between two groups of frames and reduces it within each group.
     """
     numbers, position = np.unique(frames, return_inverse=True)
     readouts = np.full((len(numbers), 2 * PHASE_DISTANCE + 1), -1)
@@ -177,16 +178,16 @@ def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
 
 
 def _gain_of_mirroring(products: NDArray[np.floating], readouts: Index, line_sum: int) -> NDArray[np.float64]:
-    """Correlation of each frame with the mirrored lines of each other frame minus that with the same lines.
+    """Correlation of each frame with the mirrored lines of each other frame, minus that with the same lines.
 
     Parameters
     ----------
     products
         ``(readouts, readouts)`` magnitudes of inner products.
     readouts
-        ``(frames, lines)`` the readout of each line of a frame; -1 if it was not measured.
+        ``(frames, lines)`` index of the readout of each line of a frame; -1 if it was not measured.
     line_sum
-        The sum of the numbers of two lines that are exchanged; a line that stays in place is not compared.
+        Sum of the numbers of two exchanged lines; a line that keeps its position is not compared.
 
     Returns
     -------
@@ -210,13 +211,13 @@ def _gain_of_mirroring(products: NDArray[np.floating], readouts: Index, line_sum
 
 
 def _agreement(pairs: list[tuple[Samples, Samples]]) -> float:
-    """Magnitude of the correlation of pairs of lines ``(coils, kx)``, weighted by their energy; 0 without pairs."""
+    """Magnitude of the energy-weighted correlation of pairs of lines ``(coils, kx)``; 0 without pairs."""
     norms = sum(float(np.linalg.norm(line) * np.linalg.norm(other)) for line, other in pairs)
     return sum(abs(complex(np.vdot(line, other))) for line, other in pairs) / norms if norms else 0.0
 
 
 def _pairs_with_strongest(samples: Samples, ky: Index) -> Index:
-    """Pairs of each readout and the strongest one of its line, ``(pairs, 2)``."""
+    """Pairs of each readout and the strongest readout of the same line, ``(pairs, 2)``."""
     norms = np.linalg.norm(samples, axis=(1, 2))
     pairs = []
     for line in np.unique(ky):

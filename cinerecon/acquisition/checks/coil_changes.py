@@ -1,8 +1,9 @@
-"""Coils that differ between frames, in order, gain or phase, and coils that receive noise only.
+"""Detection of coils whose order, gain or phase differs between frames, and of coils that receive only noise.
 
-The central lines of a coil hardly change from frame to frame, except by factors of the receiver. The factors of the
-coils relative to each other are constant in intact scans, and change gradually with the motion of the heart. If they
-form two groups with a gap, the coil was received with two gains or phases, and coil maps fit only one of them.
+The central lines of a coil hardly change from frame to frame, except for factors of the receiver. The factors of the
+coils relative to each other are constant in intact scans and change gradually with the motion of the heart. If they
+form two groups with a gap between them, the coil was received with two gains or phases, and coil maps fit only one of
+the groups.
 """
 
 from collections.abc import Iterator
@@ -17,42 +18,43 @@ from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.words import name_frames, plural
 
 MIN_PAIRS = 4
-"""Smallest number of pairs of readouts from which the noise of a coil is judged."""
+"""Smallest number of pairs of readouts from which the noise of a coil is determined."""
 NOISE_CORRELATION, SIGNAL_CORRELATION = 0.25, 0.6
-"""Largest correlation of a line with the next frame in a coil with only noise, and smallest median of all coils."""
+"""Largest correlation between a line and the next frame for a coil with only noise, and smallest median over all
+coils."""
 NOISE_AMPLITUDE = 0.8
-"""Ratio of amplitude to the median of all coils above which a coil of noise is reported; coils far from the heart have
-less, with the noise of the others."""
+"""Amplitude ratio to the median of all coils above which a noise-only coil is reported; coils far from the heart with
+the noise level of the others are below it."""
 MIN_SAMPLES = 64
-"""Smallest number of samples of a readout from which noise and signal differ clearly in their correlation."""
+"""Smallest number of samples of a readout for which noise and signal differ clearly in their correlation."""
 EXCHANGED_DIFFERENCE = 0.1
-"""Difference of the correlations with another and with the same coil of a frame above which coils are exchanged: 0 in
-intact scans, 0.2 to 0.6 if coils are exchanged whose sensitivities differ."""
+"""Difference between the correlations with another and with the same coil of a frame above which coils are exchanged: 0
+in intact scans, 0.2 to 0.6 if coils with different sensitivities are exchanged."""
 
 MIN_FRAMES, MIN_FRAMES_PHASE_GROUPS, MIN_FRAMES_GAIN_GROUPS = 3, 4, 6
-"""Smallest numbers of frames in which factors are compared, and of frames with two groups of phases or gains: images of
-few frames and a small field of view change in the heart by as much."""
+"""Smallest number of frames in which factors are compared, and of frames with two groups of phases or gains; images
+with few frames and a small field of view change as much within the heart."""
 MIN_LINES = 3
 """Smallest number of lines of a frame from which its factors are determined, and of frames that measured each line."""
 N_COLUMNS = 64
 """Number of central columns from which the factors are determined."""
 N_ITERATIONS = 8
-"""Iterations of the factorisation."""
+"""Number of iterations of the factorisation."""
 COIL_GAIN = 2.0
-"""Ratio of the gain of a coil in a frame to that in the others, or the inverse, from which the coil was lost or has a
-different gain; motion changes it by less than 1.5."""
+"""Ratio of the gain of a coil in a frame to that in other frames, or its inverse, above which the coil was lost or has
+a different gain; motion changes the gain by a factor of less than 1.5."""
 GAIN_GAP, PHASE_GAP = 0.25, 0.6
-"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.2 and 0.4 in most intact
-scans. A group of gains has at least two frames."""
+"""Smallest gap between two groups of gains (logarithm) and of phases [rad]: at most 0.2 and 0.4 in most intact scans. A
+group of gains contains at least two frames."""
 GAP_OVER_SPREAD = 1.5
 """Smallest ratio of the gap to the spread of either group."""
 GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
-"""Smallest ratio of the change of a gain (logarithm) to the range of that of the other coils, of which this quantile:
-motion changes the gains of several coils."""
+"""Smallest ratio between the change of a gain (logarithm) and this quantile of the ranges of the other coils; motion
+changes the gains of several coils."""
 
 
 def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about coils of normal amplitude whose lines are uncorrelated with those of the next frame."""
+    """A warning about coils with normal amplitude whose lines are uncorrelated with those of the next frame."""
     _, samples, frames, ky = central.near
     order = np.lexsort((frames, ky))
     is_pair = ky[order[1:]] == ky[order[:-1]]
@@ -73,7 +75,7 @@ def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose coils are in another order than those of the majority."""
+    """A warning about frames whose coils have a different order from the majority of frames."""
     _, samples, frames, ky = central.near
     numbers, n_lines = np.unique(frames, return_counts=True)
     reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
@@ -91,9 +93,9 @@ def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
-    """A warning if the coils of the calibration lines are in another order than those of the image lines.
+    """A warning if the coils of the calibration lines have a different order from those of the image lines.
 
-    Those of the first slice with calibration lines are compared.
+    Only the first slice with calibration lines is examined.
     """
     lines, centre = layout.lines, layout.grid.ky // 2
     separate = layout.calibration.where(~np.isin(layout.calibration.row, lines.row))
@@ -115,13 +117,13 @@ def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
-    """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second ones."""
+    """Whether coils of the first lines of pairs ``(coils, kx)`` agree better with other coils of the second lines."""
     products = sum(np.abs(line @ other.conj().T) for line, other in pairs)
     norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
     correlation = products / np.where(norms > 0, norms, 1.0)
     largest = np.sort(correlation.max(-1) - correlation.diagonal())[-2:]
     if largest.mean() <= EXCHANGED_DIFFERENCE:
-        return False  # an exchange of two or more coils gains less on average; the import below is slow
+        return False  # exchanging two or more coils gains less on average; avoids a slow import
 
     from scipy.optimize import linear_sum_assignment
 
@@ -131,9 +133,9 @@ def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
 
 
 def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
-    """Warnings about coils whose gain or phase in some frames differs, while that of the other coils does not.
+    """Warnings about coils whose gain or phase differs in some frames while that of the other coils does not.
 
-    Coils with little signal are left out.
+    Coils with little signal are excluded.
     """
     (_, samples, frames, ky), coils = central.near, central.coils
     if len(coils) < 2 or len(np.unique(frames)) < MIN_FRAMES:
@@ -174,12 +176,12 @@ def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def coil_factors(samples: Samples, frames: Index, ky: Index) -> tuple[Index, Samples]:
-    """Factor of each coil in each frame: the lines of a coil are fitted by common lines times the factor of the frame.
+    """Factor of each coil in each frame, from a fit of the lines of a coil by common lines times these factors.
 
     Returns
     -------
-    The frames that have lines in common with others, and their factors ``(frames, coils)``; the phases of all coils of
-    a frame have an unknown offset in common.
+    The frames that share lines with others, and their factors ``(frames, coils)``; the phases of all coils of a frame
+    have an unknown common offset.
     """
     samples = samples[..., centre_slice(samples.shape[-1], N_COLUMNS)].astype(np.complex64)
     numbers, frame = np.unique(frames, return_inverse=True)
@@ -203,7 +205,7 @@ def coil_factors(samples: Samples, frames: Index, ky: Index) -> tuple[Index, Sam
 
 
 def _relative_gains(factors: Samples) -> NDArray[np.float64]:
-    """Logarithms of the gains of the coils relative to the median of all coils of the frame, ``(frames, coils)``."""
+    """Logarithms of the coil gains relative to the median over all coils of the frame, ``(frames, coils)``."""
     gains = np.log(np.abs(factors))
     return np.asarray(gains - np.quantile(gains, 0.5, axis=1, keepdims=True, method="lower"))
 
@@ -217,9 +219,9 @@ def _relative_phases(factors: Samples) -> NDArray[np.float64]:
 
 
 def _different_gain(gains: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The frames of a coil, by the logarithm of its gain, that differ from most of the others, ``(frames,)``.
+    """Whether the gain (logarithm) of a coil differs from that of most other frames, ``(frames,)`` bool.
 
-    None do if the gains of the other coils ``(frames, coils)`` change in the same order of magnitude.
+    No frame differs if the gains of the other coils ``(frames, coils)`` change by the same order of magnitude.
     """
     differing = np.abs(gains - np.median(gains)) >= np.log(COIL_GAIN)
     if len(gains) >= MIN_FRAMES_GAIN_GROUPS:
@@ -232,17 +234,17 @@ def _different_gain(gains: NDArray[np.float64], others: NDArray[np.float64]) -> 
 
 
 def _change(gains: NDArray[np.float64], differing: NDArray[np.bool_]) -> float:
-    """Difference of the median of some gains from that of the others."""
+    """Difference between the median of the selected gains and that of the others."""
     return float(np.median(gains[differing]) - np.median(gains[~differing]))
 
 
 def two_groups(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:
-    """Split values at the largest gap: the smaller group, the gap, and the larger of the ranges of both groups.
+    """Split values at the largest gap into two groups: the smaller group, the gap, and the larger range of both groups.
 
     Parameters
     ----------
     values
-        ``(n,)``, at least two. If both groups have the same size, the one without the first value is returned.
+        ``(n,)``, at least two. If both groups have the same size, the group without the first value is returned.
     """
     order = np.sort(values)
     gaps = np.diff(order)
@@ -252,13 +254,13 @@ def two_groups(values: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, f
 
 
 def _smaller(group: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The smaller of a group and the rest, or the one without the first value."""
+    """The smaller of a group and its complement or, for equal sizes, the one without the first value."""
     n_rest = len(group) - group.sum()
     return ~group if group.sum() > n_rest or (group.sum() == n_rest and group[0]) else group
 
 
 def _groups_of_phases(phases: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:
-    """As `two_groups` for phases [rad]; the gap is the smaller of those between the two groups on the circle."""
+    """As `two_groups` for phases [rad]; the gap is the smaller of the two gaps between the groups on the circle."""
     order = np.sort(phases)
     gaps = np.append(np.diff(order), order[0] + 2 * np.pi - order[-1])
     first, last = np.sort(np.argsort(gaps)[-2:])

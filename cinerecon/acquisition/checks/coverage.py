@@ -1,4 +1,4 @@
-"""Lines that were not measured: incomplete frames, lines that no frame has, too few lines for coil maps."""
+"""Detection of missing lines: incomplete frames, lines missing from all frames, and too few lines for coil maps."""
 
 from collections.abc import Iterator
 
@@ -11,23 +11,23 @@ from cinerecon.physics.sampling import csm_warning
 from cinerecon.words import name_numbers
 
 INCOMPLETE_FRACTION = 0.75
-"""Ratio of the lines of a frame to the median of all frames below which it is incomplete; random patterns vary less."""
+"""Ratio of the lines of a frame to the median of all frames below which it is incomplete; random masks vary less."""
 MAX_CALIBRATION_FRAMES, MIN_CALIBRATION_LINES = 0.25, 4
-"""Largest fraction of frames with more central lines than the others, and smallest number of these, if they are
-calibration lines without a flag, and the other frames complete."""
+"""Largest fraction of frames with additional central lines, and smallest number of such lines, for them to be unflagged
+calibration lines, so that the other frames are complete."""
 DENSE_FRACTION = 0.75
-"""Fraction of the lines between the first and the last one above which a frame is not undersampled."""
+"""Fraction of measured lines between the first and the last one above which a frame is not undersampled."""
 MAX_UNUSED_LINES = 2
-"""Number of lines at an end of the header's range that scanners leave out, for symmetry about the centre."""
+"""Number of lines at an end of the header's range that scanners omit for symmetry about the centre."""
 MAX_LISTED_FRAMES = 8
-"""Largest number of frames that a warning names."""
+"""Largest number of frames that are named in a warning."""
 
 
 def incomplete_frame_warnings(layout: ScanLayout) -> Iterator[str]:
-    """A warning for each slice with frames that were measured incompletely.
+    """A warning for each slice with incompletely measured frames.
 
-    If all frames share one pattern, these are frames that lack some of its lines; if patterns differ, frames with far
-    fewer lines.
+    If all frames share one sampling mask, these are the frames that lack some of its lines. If the masks differ, they
+    are the frames with far fewer lines.
     """
     for number in range(layout.n_slices):
         location = f" of slice {number}" if layout.n_slices > 1 else ""
@@ -37,7 +37,7 @@ def incomplete_frame_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def missing_line_warnings(layout: ScanLayout) -> Iterator[str]:
-    """A warning for each slice without acceleration that lacks lines in all frames."""
+    """A warning for each slice without acceleration in which lines are missing from all frames."""
     encoding, grid = layout.raw.header.encoding, layout.grid
     limit = encoding.line_limit
     for number in range(layout.n_slices):
@@ -72,16 +72,16 @@ def csm_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:
-    """Text that names the frames of a slice that were measured incompletely; empty if there are none.
+    """Text that names the incompletely measured frames of a slice; empty if there are none.
 
     Parameters
     ----------
     mask
-        ``(frames, ky)``
+        ``(frames, ky)`` sampling mask.
     centre
         The row at the centre of k-space.
     location
-        Text that names the slice, if there are several.
+        Text that names the slice, if there are several slices.
     """
     incomplete = _incomplete(mask)
     if not incomplete.any():
@@ -96,18 +96,18 @@ def _incomplete(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The frames that lack lines, ``(frames,)`` bool, from the mask ``(frames, ky)``."""
     n_lines = mask.sum(1)
     fullest, usual = mask[n_lines.argmax()], int(np.median(n_lines))
-    if (mask & ~fullest).any():  # patterns differ
+    if (mask & ~fullest).any():  # frames have different masks
         return np.asarray(n_lines < INCOMPLETE_FRACTION * usual)
     has_more = n_lines > usual
     if 0 < has_more.mean() <= MAX_CALIBRATION_FRAMES and _are_central(
         fullest & ~mask[n_lines == usual].any(0), fullest
     ):
-        return np.asarray(n_lines < usual)  # the others have calibration lines, too
+        return np.asarray(n_lines < usual)  # the other frames also contain calibration lines
     return np.asarray(n_lines < n_lines.max())
 
 
 def _are_central(extra: NDArray[np.bool_], lines: NDArray[np.bool_]) -> bool:
-    """Whether additional lines are several in the middle half of all lines, both ``(ky,)`` bool."""
+    """Whether additional lines are several lines in the middle half of all lines, both ``(ky,)`` bool."""
     added, measured = (np.flatnonzero(part) for part in (extra, lines))
     quarter = (measured[-1] - measured[0]) / 4
     is_middle = added.size and added[0] >= measured[0] + quarter and added[-1] <= measured[-1] - quarter
@@ -115,7 +115,7 @@ def _are_central(extra: NDArray[np.bool_], lines: NDArray[np.bool_]) -> bool:
 
 
 def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], centre: int) -> Iterator[str]:
-    """Texts on the first incomplete frames with their numbers of lines, and on the number of others."""
+    """Texts that describe the first incomplete frames with their numbers of lines, and the number of further ones."""
     n_lines = mask.sum(1)
     expected = int(np.median(n_lines[~incomplete]))
     numbers = np.flatnonzero(incomplete)
@@ -130,7 +130,7 @@ def _incomplete_texts(mask: NDArray[np.bool_], incomplete: NDArray[np.bool_], ce
 
 
 def _complete_run(incomplete: NDArray[np.bool_]) -> tuple[int, int] | None:
-    """The frames before or after all incomplete ones; None if there are complete ones on both sides."""
+    """The frames before or after all incomplete frames; None if there are complete frames on both sides."""
     numbers = np.flatnonzero(incomplete)
     first, last = int(numbers[0]), int(numbers[-1])
     if last == len(incomplete) - 1 and first > 0:

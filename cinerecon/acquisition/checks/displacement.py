@@ -1,8 +1,8 @@
-"""Readouts that are displaced along kx, or have the opposite sign: agreement of adjacent lines across coils.
+"""Detection of readouts that are displaced along kx or have the opposite sign, from adjacent lines in all coils.
 
-A point of k-space is a linear combination of the points around it in all coils, so that the matrix of all patches of
-the centre has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts that are displaced relative to
-adjacent ones, by an uncorrected alternating direction or gradient delay, raise the small singular values.
+A point of k-space is a linear combination of the surrounding points in all coils. The matrix of all patches of the
+centre therefore has few large singular values (ESPIRiT, 10.1002/mrm.24751). Readouts that are displaced relative to
+adjacent ones, because of an uncorrected alternating direction or gradient delay, increase the small singular values.
 """
 
 from collections.abc import Iterator
@@ -20,22 +20,22 @@ from cinerecon.words import counted
 PATCH = (5, 3)
 """Size of the patches along ky and kx."""
 MIN_COILS = 3
-"""Smallest number of coils that predict adjacent lines from each other; with two, intact scans would be reported."""
+"""Smallest number of coils from which adjacent lines can be predicted; with two, intact scans would be reported."""
 MAX_COILS = 6
 """Number of principal components of the coils whose patches are compared."""
 SIGNAL_FRACTION = 1 / 3
-"""Fraction of the singular values that count as signal."""
+"""Fraction of the singular values that are treated as signal."""
 MIN_PATCHES = 2.0
 """Smallest ratio of the number of patches to the number of points in a patch."""
 MAX_DISPLACEMENT = 3
-"""Largest displacement that is tried, in samples."""
+"""Largest displacement that is examined [samples]."""
 DISPLACED_RATIO = 1.15
-"""Ratio of the energy of the small singular values as stored to that after a correction, above which readouts are
-displaced: 1.1 to 10 if lines are displaced by a sample, at most 1 in intact scans."""
+"""Ratio of the energy of the small singular values before and after a correction above which readouts are displaced:
+1.1 to 10 if lines are displaced by a sample, at most 1 in intact scans."""
 
 
 class Displacement(NamedTuple):
-    """Readouts that are displaced relative to the others: which, and by how many samples; 0 if the sign differs."""
+    """Description of the displaced readouts, and their displacement in samples; 0 if the sign differs."""
 
     which: str
     n_samples: int
@@ -56,22 +56,22 @@ def displacement_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displacement | None:
-    """Find a displacement or sign of every other line or readout; None without one, or with few coils or lines.
+    """Find a displacement or sign change of every other line or readout; None without one, or with few coils or lines.
 
     Parameters
     ----------
     samples
-        ``(readouts, coils, kx)``, up to `PATCH_DISTANCE` lines from the centre.
+        ``(readouts, coils, kx)`` samples up to `PATCH_DISTANCE` lines from the centre.
     ky
         ``(readouts,)`` lines, counted from the centre.
     order
-        ``(readouts,)`` number of each readout in temporal order; None if unknown.
+        ``(readouts,)`` temporal order of the readouts; None if unknown.
     """
     if samples.shape[1] < MIN_COILS:
         return None
     centre = _principal_coils(samples)
     if order is not None:
-        # of each line, only readouts with the parity of the first one: displaced and other readouts would be averaged
+        # keep only readouts with the parity of the first one of their line: averages would mix displaced and others
         _, first, line = np.unique(ky, return_index=True, return_inverse=True)
         alike = order % 2 == order[first][line.ravel()] % 2
         centre, ky, order = centre[alike], ky[alike], order[alike]
@@ -99,7 +99,7 @@ def _principal_coils(samples: Samples) -> Samples:
 
 
 def _residual(samples: Samples, ky: Index) -> float | None:
-    """Fraction of the energy of patches of the time average in the small singular values; None with few patches."""
+    """Fraction of the energy of time-averaged patches in the small singular values; None if there are few patches."""
     lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
     is_measured = np.isin(lines, ky)
     inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]

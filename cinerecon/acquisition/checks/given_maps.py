@@ -1,8 +1,8 @@
-"""A check of given coil maps: whether they fit the data better elsewhere, mirrored, or as complex conjugates.
+"""A check whether given coil maps fit the data better if they are displaced, mirrored or conjugated.
 
-Maps S of unit norm that belong to the data explain the coil images I of the central k-space, S S^H I = I. Maps of other
-programs may be displaced, e.g. by the crop of the oversampling or another centre, or have another orientation. The
-fraction of the energy of I that is not explained then falls when the displacement or the orientation is undone.
+Normalised maps S that belong to the data explain the coil images I of the central k-space: S S^H I = I. Maps from other
+programs may be displaced, e.g. by cropping the oversampling or by another centre, or have another orientation. The
+fraction of the energy of I that is not explained then decreases when the displacement or orientation is corrected.
 """
 
 from collections.abc import Iterator
@@ -16,24 +16,24 @@ from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import time_average
 
 MAX_SHIFT, SHIFT_STEP = 8, 2
-"""Largest displacement along y and x that is examined, and the step between displacements [pixels]."""
+"""Largest displacement along y and x that is examined, and the step size [pixels]."""
 N_POINTS = 48
-"""Number of points along each axis of the image at which maps and coil images are compared, about."""
+"""Approximate number of points along each image axis at which maps and coil images are compared."""
 BETTER, MIN_UNEXPLAINED = 0.6, 0.01
-"""Ratio of the unexplained fractions below which other maps fit clearly better, and the fraction below which maps fit
-in any case. Maps that were estimated from the data are improved to 0.89 at best."""
+"""Ratio of the unexplained fractions below which other maps fit clearly better, and unexplained fraction below which
+maps are always accepted. Maps that were estimated from the data improve to 0.89 at best."""
 MAX_UNEXPLAINED = 0.2
-"""Largest fraction of the energy, where the maps are not zero, that maps of the scan leave unexplained; up to 0.05 in
+"""Largest fraction of the energy, where the maps are not zero, that maps of the scan leave unexplained: up to 0.05 in
 simulated scans, and 0.2 to 0.8 if two coils are exchanged."""
 
 
 def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[str]:
-    """A warning if given maps fit the data much better after a displacement, mirroring or conjugation, or do not fit.
+    """A warning if given maps fit much better after a displacement, mirroring or conjugation, or do not fit at all.
 
     Parameters
     ----------
     csm
-        ``(coils, y, x)`` of unit norm.
+        ``(coils, y, x)``, normalised.
     kspace, mask
         ``(frames, coils, y, x)``, ``(frames, 1, y, x or 1)``
     """

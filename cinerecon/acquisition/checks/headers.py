@@ -1,4 +1,4 @@
-"""Header fields that are missing, implausible, or contradict each other."""
+"""Checks for header fields that are missing, implausible or contradictory."""
 
 from collections.abc import Iterator
 
@@ -40,7 +40,7 @@ def receiver_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def measurement_warnings(layout: ScanLayout) -> Iterator[str]:
-    """Warnings about slices whose readouts are of different measurements."""
+    """Warnings about slices whose readouts belong to different measurements."""
     for name, tolerance in SAME_MEASUREMENT.items():
         for number in range(layout.n_slices):
             values = layout.raw.heads[name][layout.lines.of_slice(number).row]

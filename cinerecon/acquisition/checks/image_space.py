@@ -1,6 +1,6 @@
-"""Recognition of images, and of k-space that was transformed along one axis, by the distribution of their energy.
+"""Detection of images, and of k-space that was transformed along one axis, from the distribution of the energy.
 
-The energy of k-space is concentrated in a narrow peak along each axis, that of an image is not.
+The energy of k-space is concentrated in a narrow peak along each axis, unlike that of an image.
 """
 
 from typing import Any
@@ -19,21 +19,21 @@ AXES = {-2: "ky", -1: "kx"}
 MAX_COILS = 8
 """Largest number of coils whose readouts are examined."""
 PEAK_HALF_WIDTH = 3
-"""Points on each side of the strongest one among which the energy of k-space is concentrated, with oversampling too."""
+"""Points on each side of the strongest one in which the energy of k-space is concentrated, even with oversampling."""
 MIN_PEAK_ENERGY, CONCENTRATION_RATIO = 0.38, 2.0
-"""Smallest share of the energy around the peak after a transform, and its smallest ratio to that before it, from which
-an array was an image: 0.4 to 0.95 and 2.3 to 10 for images; at most 0.5 and 0.9 for k-space, except for narrow objects
-and noise, with less than 0.37."""
+"""Smallest fraction of the energy around the peak after a transform, and its smallest ratio to that before the
+transform, for an array to be an image: 0.4 to 0.95 and 2.3 to 10 for images; at most 0.5 and 0.9 for k-space, except
+for narrow objects and noise, with less than 0.37."""
 MIN_AXIS_LENGTH, MIN_OVERSAMPLED_LENGTH = 48, 32
-"""Points of an axis from which k-space and images differ clearly; the second is multiplied by the square of the
-oversampling, with which the peak of k-space is wider and the image narrower."""
+"""Number of points of an axis above which k-space and images differ clearly. The second value is multiplied by the
+square of the oversampling, which widens the peak of k-space and narrows the image."""
 
 
 def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
-    """Refuse readouts that are images along kx, ky or both, as programs write them after a transform.
+    """Refuse readouts that are images along kx, ky or both, as written by programs after a transform.
 
-    One readout of each line of the middle slice is examined, in the order of the line numbers, so that the header need
-    not be correct. Readouts with a stored trajectory count as k-space.
+    One readout of each line of the middle slice is examined in the order of the line numbers, so that the result does
+    not depend on the header. Readouts with a stored trajectory are treated as k-space.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
     if max(len(readouts), n_samples) < MIN_AXIS_LENGTH:
         return
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))
-    unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the others are alike in all lines
+    unspoiled = slice(PILOT_TONE_SAMPLES[0], -PILOT_TONE_SAMPLES[1])  # the excluded samples are similar in all lines
     frame = readouts.samples()[np.argsort(readouts.lines)][:, coils, unspoiled]  # (ky, coils, kx)
     ratios = (getattr(encoding.encoded, name)[0] / getattr(encoding.recon, name)[0] for name in ("fov_mm", "matrix"))
     axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
@@ -60,14 +60,14 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
 
 
 def transformed_axes(frame: Samples, oversampling: float = 1.0) -> str:
-    """The axes along which a frame is an image, as text; empty if it is k-space. Short axes count as k-space.
+    """The axes along which a frame is an image, as text; empty for k-space. Short axes are treated as k-space.
 
     Parameters
     ----------
     frame
         ``(coils, ky, kx)``
     oversampling
-        Columns of the frame per column of the image, if known.
+        Number of columns of the frame per column of the image, if known.
     """
     shortest = {"ky": MIN_AXIS_LENGTH, "kx": max(MIN_AXIS_LENGTH, MIN_OVERSAMPLED_LENGTH * oversampling**2)}
     names = (name for axis, name in AXES.items() if frame.shape[axis] >= shortest[name] and is_image_along(frame, axis))
@@ -75,13 +75,13 @@ def transformed_axes(frame: Samples, oversampling: float = 1.0) -> str:
 
 
 def is_image_along(array: Samples, axis: int) -> bool:
-    """Whether a complex array is an image along an axis, and not k-space: a transform concentrates its energy."""
+    """Whether a complex array is an image along an axis rather than k-space: a transform concentrates its energy."""
     after = _peak_energy(np.fft.fft(array, axis=axis), axis)
     return after > MIN_PEAK_ENERGY and after > CONCENTRATION_RATIO * _peak_energy(array, axis)
 
 
 def _peak_energy(array: Samples, axis: int) -> float:
-    """Share of the energy around the strongest point of an axis, which is taken as periodic; 0 if there is none."""
+    """Fraction of the energy around the strongest point of an axis, treated as periodic; 0 if there is no energy."""
     power = (np.abs(np.moveaxis(array, axis, 0)) ** 2).reshape(array.shape[axis], -1).sum(1, dtype=np.float64)
     around = (int(power.argmax()) + np.arange(-PEAK_HALF_WIDTH, PEAK_HALF_WIDTH + 1)) % len(power)
     total = float(power.sum())

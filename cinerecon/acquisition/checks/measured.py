@@ -1,8 +1,9 @@
-"""The measured samples of stored k-space: the mask, or the assumption of full sampling, is compared with the data.
+"""Detection of the measured samples of stored k-space, by comparing the mask or assumed full sampling with the data.
 
-Programs that store whole matrices fill missing lines with zeros, with the same line of another frame (view sharing),
-with the mean of adjacent lines, or with the complex conjugates of the other half. Because of noise, two measured lines
-are never equal, and none is the mean of the adjacent ones. Such lines count as not measured, with a warning.
+Programs that store complete matrices fill missing lines with zeros, with the same line of another frame (view sharing),
+with the mean of adjacent lines, or with the complex conjugate of the other half of k-space. Because of noise, two
+measured lines are never equal, and no measured line is the mean of the adjacent lines. Such lines are treated as not
+measured, with a warning.
 """
 
 from collections.abc import Iterator
@@ -18,17 +19,19 @@ from cinerecon.frames import choose_frames
 from cinerecon.words import name_frames
 
 SAME_POWER_RATIO = 1e-10
-"""Ratio of the power of the difference of two lines to that of one up to which they are equal except for rounding."""
+"""Power of the difference of two lines, relative to that of one line, up to which they are equal except for
+rounding."""
 CENTRE_SAMPLES = 4
-"""Samples to each side of the centre of a line that are compared first."""
+"""Number of samples on each side of the centre of a line that are compared first."""
 EMPTY_POINT_FRACTION = 0.01
-"""Fraction of empty points in lines with signal above which single points were not measured, as in radial patterns."""
+"""Fraction of empty points in lines with signal above which single points were not measured, as in radial masks."""
 QUANTISED_RATIO = 10.0
 """Ratio of the median to the smallest amplitude below which samples are integers with noise rounded to zero."""
 MISPLACED_FRACTION = 0.2
-"""Fraction of lines of a pattern that are empty, and of others with samples, above which it is not that of k-space."""
+"""Fraction of empty lines in the mask, and of lines with samples outside it, above which it does not belong to
+k-space."""
 EMPTY_LINE_RATIO = 1e-12
-"""Ratio of the power of an empty line to the mean of all: noise is far above, rounding errors are below."""
+"""Power of an empty line relative to the mean of all lines; noise is far above it, rounding errors are below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,11 +41,11 @@ class Measured:
     Attributes
     ----------
     frames
-        The frames to keep.
+        Indices of the frames to keep.
     mask
-        ``(used frames, 1, ky, kx or 1)`` bool.
+        ``(kept frames, 1, ky, kx or 1)`` bool.
     warnings
-        Warnings about frames and lines that count as not measured.
+        Warnings about frames and lines that are treated as not measured.
     """
 
     frames: list[int]
@@ -50,7 +53,7 @@ class Measured:
     warnings: tuple[str, ...]
 
     def keep_(self, kspace: Tensor) -> Tensor:
-        """K-space of the frames to keep, zero where not measured; in place if all are kept."""
+        """K-space of the frames to keep, zero where it was not measured; in place if all frames are kept."""
         chosen = kspace if len(self.frames) == len(kspace) else kspace[self.frames]
         return chosen.mul_(self.mask)
 
@@ -63,14 +66,14 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
     kspace
         ``(frames, coils, ky, kx)``, not all zero.
     claimed
-        ``(frames, 1, ky, kx or 1)``, the mask of the file; None if all of k-space counts as measured.
+        ``(frames, 1, ky, kx or 1)`` mask of the file; None if all of k-space is assumed to be measured.
     where
-        The file and the slice, for errors.
+        File and slice, for error messages.
 
     Raises
     ------
     DataError
-        If frames between others are empty, fewer than two remain, or the mask is that of another scan.
+        If frames between others are empty, fewer than two remain, or the mask belongs to another scan.
     """
     n_frames, _, ky, kx = kspace.shape
     claimed_points = torch.ones(n_frames, ky, kx, dtype=torch.bool)
@@ -96,22 +99,22 @@ def find_measured(kspace: Tensor, claimed: Tensor | None, where: str) -> Measure
 
 
 def require_own_pattern(claims: Tensor, has_signal: Tensor, where: str) -> None:
-    """Refuse a pattern that is flipped, shifted, of another scan, or with frames in another order.
+    """Refuse a mask that is flipped, shifted or from another scan, or whose frames are in another order.
 
-    Many of its lines are then empty, and many others hold samples. A pattern with only too few or only too many lines
-    is not refused here.
+    Many lines of such a mask are empty, and many other lines contain samples. A mask that only has too few or too many
+    lines is not refused here.
 
     Parameters
     ----------
     claims, has_signal
-        ``(frames, ky, kx)`` bool, the pattern and the samples that are not zero.
+        ``(frames, ky, kx)`` bool, the mask and the nonzero samples.
     where
-        File and slice, for errors.
+        File and slice, for error messages.
 
     Raises
     ------
     DataError
-        If the pattern is not that of k-space.
+        If the mask does not belong to k-space.
     """
     claimed, measured = claims.any(-1), has_signal.any(-1)
     n_claimed, n_empty = int(claimed.sum()), int((claimed & ~measured).sum())
@@ -132,7 +135,7 @@ def _n_outer(is_measured: Tensor) -> int:
 
 
 def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
-    """The mask of a raw scan without lines that follow from others, except in frames that consist of them.
+    """The mask of a raw scan without lines derived from other lines, except in frames that consist only of such lines.
 
     Parameters
     ----------
@@ -141,7 +144,7 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
 
     Returns
     -------
-    ``(frames, 1, ky, kx or 1)`` bool, and warnings: lines that count as not measured, frames that are copies of others.
+    ``(frames, 1, ky, kx or 1)`` bool, and warnings about lines treated as not measured and frames copied from others.
     """
     warnings = []
     sampled = mask[:, 0].any(-1)
@@ -162,14 +165,14 @@ def own_lines(kspace: Tensor, mask: Tensor) -> tuple[Tensor, list[str]]:
 
 
 def keep_measured(data: CineData) -> CineData:
-    """A slice restricted to its measured samples; a reference made of all samples is removed if samples are missing.
+    """A slice restricted to its measured samples; a reference from all samples is removed if samples are missing.
 
-    K-space of the given slice may be changed.
+    K-space of the given slice may be modified in place.
 
     Raises
     ------
     DataError
-        As `find_measured` does.
+        See `find_measured`.
     """
     measured = find_measured(data.kspace, data.mask, data.where)
     mask, frames, meta = data.mask[measured.frames], measured.frames, data.meta
@@ -193,7 +196,7 @@ def _power(kspace: Tensor) -> Tensor:
 
 
 def _without_empty(claimed_points: Tensor, has_signal_at: Tensor, first_frame: Tensor) -> Tensor:
-    """The claimed points without empty lines and columns, and without empty points if there are many."""
+    """The points of the mask without empty lines and columns, and without empty points if there are many."""
     lines, columns = has_signal_at.any(-1, keepdim=True), has_signal_at.flatten(0, 1).any(0)
     measured = claimed_points & lines & columns
     n_empty = int((measured & ~has_signal_at).sum())
@@ -209,12 +212,12 @@ def _is_quantised(frame: Tensor) -> bool:
 
 
 def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Iterator[str]:
-    """Warnings about samples that the mask includes but that were not measured."""
+    """Warnings about samples that are in the mask but were not measured."""
     claimed_lines, lines = claimed_points.any(-1), measured.any(-1)
     n_empty = int((claimed_lines & ~lines).sum())
     outer = {"lines": _n_outer(lines.any(0)), "columns": _n_outer(measured.any(0).any(0))}
     if is_full and n_empty > len(lines) * outer["lines"]:
-        outer["lines"] = 0  # a part of the pattern
+        outer["lines"] = 0  # reported as part of the mask
     for name, n_outer in outer.items() if is_full else ():
         if n_outer:
             n = measured.shape[1 if name == "lines" else 2]
@@ -233,9 +236,9 @@ def _describe(claimed_points: Tensor, measured: Tensor, *, is_full: bool) -> Ite
 
 
 def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
-    """Lines ``(frames, ky)`` with signal that follow from others, judged by the coil with the most signal.
+    """Lines ``(frames, ky)`` with signal that are derived from other lines, judged by the coil with the most signal.
 
-    Their centres are compared first: whole lines are compared only if some are equal there.
+    Their centres are compared first, and whole lines only if some centres are equal.
     """
     centre = kspace.shape[-1] // 2
     middle = kspace[..., max(centre - CENTRE_SAMPLES, 0) : centre + CENTRE_SAMPLES + 1]
@@ -247,7 +250,7 @@ def _redundant_lines(kspace: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
 
 
 def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
-    """Lines of ``(frames, ky, kx)`` that follow from others, by kind."""
+    """Lines of ``(frames, ky, kx)`` that are derived from other lines, by kind."""
     energy = _energy(coil)
     copied = torch.zeros_like(has_signal)
     for lag in range(1, 1 if _is_symmetric_motion(coil, energy) else len(coil)):
@@ -267,9 +270,10 @@ def _compare_lines(coil: Tensor, has_signal: Tensor) -> dict[str, Tensor]:
 
 
 def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
-    """Lines after the centre that are the conjugates of those before it (partial Fourier).
+    """Lines after the centre that are complex conjugates of those before it (partial Fourier).
 
-    If this includes the lines next to the centre, the image is real, and k-space does not show which were measured.
+    If this includes the lines next to the centre, the image is real, and k-space does not show which lines were
+    measured.
     """
     ky, kx = coil.shape[1:]
     centre = ky // 2
@@ -285,7 +289,7 @@ def _is_conjugate(coil: Tensor, energy: Tensor, has_signal: Tensor) -> Tensor:
 
 
 def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
-    """Whether frame n equals frame -n, as in simulations without noise whose motion is a cosine in time."""
+    """Whether frame n equals frame -n, as in noise-free simulations whose motion is a cosine in time."""
     is_static = bool((_energy(coil[1:] - coil[:-1]) <= SAME_POWER_RATIO * energy[1:]).all())
     is_both = (energy[1:] > 0) & (energy[1:].flip(0) > 0)
     is_equal = _energy(coil[1:] - coil[1:].flip(0)) <= SAME_POWER_RATIO * energy[1:]
@@ -293,7 +297,7 @@ def _is_symmetric_motion(coil: Tensor, energy: Tensor) -> bool:
 
 
 def _is_mean(coil: Tensor, energy: Tensor, axis: int) -> Tensor:
-    """Whether inner lines are the mean of the two adjacent ones along frames or ky."""
+    """Whether inner lines are the mean of the two adjacent lines along frames or ky."""
     n = max(coil.shape[axis] - 2, 0)
     before, middle, after = (coil.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
     previous, own, following = (energy.narrow(axis, min(start, coil.shape[axis]), n) for start in (0, 1, 2))
@@ -316,7 +320,7 @@ def _energy(lines: Tensor) -> Tensor:
 
 
 def lines_with_signal(kspace: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows ``(ky,)`` and columns ``(kx,)`` that hold signal, bool.
+    """Rows ``(ky,)`` and columns ``(kx,)`` that contain signal, bool.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The noise level of whitened k-space, which the noise scan gives unit variance."""
+"""Check of the noise level of whitened k-space, which has unit variance if the noise scan matches."""
 
 from collections.abc import Iterator
 
@@ -13,12 +13,12 @@ from cinerecon.io.ismrmrd.raw import Index
 WEAK_QUANTILE = 0.05
 """Quantile of the power of k-space that is mostly noise."""
 SMALLEST_POWER, LARGEST_POWER = 0.1, 500.0
-"""Range of the power of the weakest part of whitened k-space, 1 for pure noise, if the noise scan fits."""
+"""Range of the power of the weakest part of whitened k-space for a matching noise scan; it is 1 for pure noise."""
 LOUDER, QUIETER = 5.0, 0.33
 """Ratios of the amplitude of the weakest part of a coil to the median above and below which its gain differs from that
 in the noise scan; 0.8 to 1.3 in scans."""
 LESS_THAN_NOISE = 0.04
-"""Power of the weakest part of whitened k-space below that of noise of unit variance, even of one readout."""
+"""Power of the weakest part of whitened k-space that is below that of unit-variance noise, even for one readout."""
 
 
 def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
@@ -29,7 +29,7 @@ def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
     part
         A slice with noise of unit variance.
     coils
-        Numbers of the coils; empty for virtual coils, which are not compared.
+        Indices of the coils; empty for virtual coils, which are not compared.
     """
     kspace, mask, n_averages, _ = part
     weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
@@ -51,7 +51,7 @@ def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
 
 
 def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[str]:
-    """Warnings about coils whose weakest part, ``(coils,)`` power, is far above that of others, or below noise."""
+    """Warnings about coils whose weakest part, ``(coils,)`` power, is far above that of others, or below the noise."""
     ratio = np.sqrt(power / max(float(np.median(power)), float(np.finfo(float).tiny)))
     for i in np.flatnonzero((ratio > LOUDER) | ((ratio < QUIETER) & (power < LESS_THAN_NOISE))):
         yield (
@@ -61,5 +61,5 @@ def _coils_of_other_gain(power: NDArray[np.float64], coils: Index) -> Iterator[s
 
 
 def _weakest(power: Tensor) -> float:
-    """The power of the weakest part, which is mostly noise; 1 if nothing was measured."""
+    """Power of the weakest part, which is mostly noise; 1 if nothing was measured."""
     return float(power.quantile(WEAK_QUANTILE)) if power.numel() else 1.0

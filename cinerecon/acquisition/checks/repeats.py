@@ -1,4 +1,4 @@
-"""Check of lines that were measured several times: they are averaged, which is valid only if they agree."""
+"""Check of lines that were measured several times, which may be averaged only if the measurements agree."""
 
 from collections.abc import Iterator
 
@@ -10,17 +10,17 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 N_COMPARED = 64
-"""Number of repeated lines that are compared, those with the most signal."""
+"""Number of repeated lines with the most signal that are compared."""
 SIGNAL_TO_NOISE = 5.0
-"""Smallest ratio of the amplitude of a compared line to the first decile of all lines, which are mostly noise."""
+"""Smallest amplitude of a compared line relative to the first decile of all lines, which are mostly noise."""
 AVERAGE_CORRELATION = 0.5
-"""The same for measurements that are counted as averages, which breathing may change."""
+"""The same ratio for measurements that are numbered as averages, which breathing may change."""
 
 
 def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
-    """Check that measurements that will be averaged show the same image, and warn if no counter marks them as averages.
+    """Check that repeated measurements show the same image, and warn if no counter marks them as averages.
 
-    A contradiction is only a warning if the user requested averages.
+    If the user requested averaging, a contradiction only causes a warning.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
         how = f"differ in amplitude: the last ones have {agreement.gain:.2g} times the amplitude of the first"
     what = f"{n_repeated} lines were measured more than once, and the measurements {how}"
     is_averageable = is_one_image or (n_averages > 1 and correlation >= AVERAGE_CORRELATION)
-    is_uniform = bool((counts == counts[0]).all())  # a gain then scales the whole image
+    is_uniform = bool((counts == counts[0]).all())  # then a gain scales the whole image
     if layout.config.repeats == "average" or (is_averageable and (is_one_gain or is_uniform)):
         yield f"{what}: they are averaged"
         return
@@ -62,7 +62,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
-    """Readouts sorted by slice, frame and line; the index at which each line begins, and how often it was measured."""
+    """Readouts sorted by slice, frame and line; start index of each line, and number of its measurements."""
     keys = np.stack([lines.slices, lines.frames, lines.ky], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     return np.argsort(line.ravel(), kind="stable"), np.cumsum(counts) - counts, counts
@@ -71,8 +71,8 @@ def _by_line(lines: Lines) -> tuple[Index, Index, Index]:
 def _pairs(raw: RawScan, lines: Lines, order: Index, first: Index, counts: Index) -> Iterator[tuple[int, int]]:
     """Pairs of measurements of the repeated lines with the most signal.
 
-    The first is compared with the last, or with that of the most different amplitude if the difference is too large for
-    repeats: it may be another kind of readout, such as a navigator that is not flagged.
+    The first measurement is compared with the last one or, if their amplitudes differ too much for repeats, with the
+    measurement of the most different amplitude: it may be another kind of readout, such as an unflagged navigator.
     """
     amplitude = np.maximum(raw.amplitude[lines.row], np.finfo(float).tiny)
     measurements = [order[begin : begin + n] for begin, n in zip(first, counts, strict=True)]

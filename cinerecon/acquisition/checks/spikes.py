@@ -1,4 +1,4 @@
-"""Spikes: single samples far larger than those of the same and adjacent lines in other frames. They are left out."""
+"""Removal of spikes, i.e. single samples that are much larger than the same and adjacent lines in other frames."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,16 +8,16 @@ from cinerecon.acquisition.readouts import Warn
 from cinerecon.io.ismrmrd.raw import RawScan
 
 SPIKE_RATIO = 20.0
-"""Ratio of the largest sample of a readout to those of its line and adjacent ones in other frames above which it is a
+"""Ratio of the largest sample of a readout to that of its line and adjacent lines in other frames above which it is a
 spike."""
 MAX_SPIKE_FRACTION = 0.01
-"""Largest fraction of readouts that are spikes; more have another cause."""
+"""Largest fraction of readouts with spikes; a larger fraction has another cause."""
 MIN_SPIKE_FRAMES = 3
 """Smallest number of readouts of a line for the comparison."""
 
 
 def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
-    """Leave out readouts with a sample far larger than those of the same and adjacent lines in other frames."""
+    """Exclude readouts with a sample much larger than those of the same and adjacent lines in other frames."""
     amplitude = raw.amplitude[lines.row]
     is_spike = np.zeros(len(lines.row), bool)
     for number in np.unique(lines.slices):
@@ -36,7 +36,7 @@ def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
 
 
 def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The largest median amplitude of the line of each readout and adjacent ones; infinite with few readouts."""
+    """Largest median amplitude of the line of each readout and of adjacent lines; infinite with few readouts."""
     different, inverse, counts = np.unique(ky, return_inverse=True, return_counts=True)
     medians = np.array([np.median(amplitude[inverse == i]) for i in range(len(different))])
     medians[counts < MIN_SPIKE_FRAMES] = 0.0  # one of two readouts may be the spike

@@ -17,22 +17,22 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
-"""Correlation of adjacent coils above which axes may be exchanged, and by how much more than that of frames."""
+"""Correlation of adjacent coils above which axes may be exchanged, and smallest excess over that of frames."""
 
 
 class StoredSlice(NamedTuple):
-    """K-space of one slice as an array holds it.
+    """K-space of one slice as stored in an array.
 
     Attributes
     ----------
     kspace
         ``(frames, coils, ky, kx)`` complex64.
     mask
-        ``(frames, 1, ky, kx or 1)`` bool, the samples that count as measured.
+        ``(frames, 1, ky, kx or 1)`` bool, the samples that are treated as measured.
     where
-        File and slice, for errors.
+        File and slice, for error messages.
     order_hint
-        How the axes of the file are named or ordered, for errors.
+        How the axes of the file are named or ordered, for error messages.
     """
 
     kspace: Tensor
@@ -47,7 +47,7 @@ def require_magnitude(kspace: Tensor, where: str) -> None:
     Raises
     ------
     DataError
-        If it has no signal, or its largest sample is out of range.
+        If it has no signal, or if its largest sample is out of range.
     """
     largest = max(float(coil.abs().max()) for coil in kspace.unbind(1))
     if largest == 0:
@@ -76,7 +76,7 @@ def require_kspace(stored: StoredSlice) -> None:
 
 
 def require_one_mask(stored: StoredSlice) -> None:
-    """Check that coils with signal have it on all lines that were measured.
+    """Check that all coils with signal contain it on all measured lines.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def array_gain_warnings(stored: StoredSlice) -> Iterator[str]:
 
 
 def _amplitudes(kspace: Tensor) -> Tensor:
-    """The largest sample of each line, ``(coils, frames, ky)``."""
+    """Largest sample of each line, ``(coils, frames, ky)``."""
     return torch.stack([coil.abs().amax(-1) for coil in kspace.unbind(1)])
 
 

@@ -1,8 +1,8 @@
-"""The checks of the data, in tables by what they examine.
+"""Tables of the checks of the data, by the data that they examine.
 
 A check is a function in a file of this folder. It yields warnings, or raises an error if the image would be wrong. To
-add one, write the function and a line in the table. A check that reports *explains* later ones that the same cause
-would trigger, and which are then left out.
+add a check, write the function and add an entry to the table. A check with a warning *explains* later checks that the
+same cause would trigger; these are then skipped.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,7 +27,7 @@ from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.layout import ScanLayout
 
 MAX_FRAMES_OTHER_SLICES = 16
-"""Largest number of frames of a line that are compared, in slices other than the middle one."""
+"""Largest number of frames of a line that are compared in slices other than the middle one."""
 
 Subject = TypeVar("Subject")
 
@@ -39,11 +39,11 @@ class Check(Generic[Subject]):
     Attributes
     ----------
     finds
-        What it finds.
+        The fault that the check detects.
     run
-        Yields warnings; or returns nothing, and raises an error.
+        Function that yields warnings, or raises an error and returns None.
     explains
-        Names of later checks that are left out if this one gives a warning.
+        Names of later checks that are skipped if this one gives a warning.
     """
 
     finds: str
@@ -52,9 +52,9 @@ class Check(Generic[Subject]):
 
 
 FRAME_CHECKS: Mapping[str, Check[CentralReadouts]] = {
-    "noisy coils": Check("coils as loud as the others that receive noise only", coil_changes.noisy_coil_warnings),
+    "noisy coils": Check("coils of normal amplitude that receive only noise", coil_changes.noisy_coil_warnings),
     "coil order": Check(
-        "frames whose coils are in another order",
+        "frames whose coils are in a different order",
         coil_changes.coil_order_warnings,
         explains=("coil changes", "mirrored frames", "displaced frames", "shifted frames", "phase"),
     ),
@@ -66,41 +66,47 @@ FRAME_CHECKS: Mapping[str, Check[CentralReadouts]] = {
     ),
     "displaced frames": Check("frames with wrong line numbers", coherence.displaced_frame_warnings),
     "shifted frames": Check("frames shifted along x", coherence.shifted_frame_warnings),
-    "phase": Check("a phase that changes from frame to frame", coherence.phase_warnings),
+    "phase": Check("a phase of k-space that changes from frame to frame", coherence.phase_warnings),
 }
-"""Agreement of the frames of a slice, near the centre of k-space."""
+"""Checks of the agreement of the frames of a slice near the centre of k-space."""
 
 READOUT_CHECKS: Mapping[str, Check[CentralReadouts]] = {
-    "loud coil": Check("a coil that dominates the image", alignment.loud_coil_warnings),
+    "loud coil": Check("a coil with much more signal than the others", alignment.loud_coil_warnings),
     "cut off": Check("signal outside the columns of the image", alignment.cut_off_warnings),
     "direction": Check(
-        "readouts that run opposite to the others", alignment.backward_warnings, explains=("displacement",)
+        "readouts acquired in the opposite direction to the others",
+        alignment.backward_warnings,
+        explains=("displacement",),
     ),
     "saturation": Check("samples at the limit of the receiver", amplitudes.saturation_warnings),
     **FRAME_CHECKS,
-    "signs": Check("signs that alternate along x or y", alignment.sign_warnings),
-    "displacement": Check("every other readout displaced or inverted", displacement.displacement_warnings),
+    "signs": Check("signs of k-space that alternate along kx or ky", alignment.sign_warnings),
+    "displacement": Check(
+        "every other line or readout displaced along kx, or with the opposite sign", displacement.displacement_warnings
+    ),
 }
-"""The readouts of one slice near the centre of k-space."""
+"""Checks of the readouts of one slice near the centre of k-space."""
 
 ARRAY_CHECKS: Mapping[str, Check[StoredSlice]] = {
-    "order of axes": Check("axes of frames and coils that are exchanged", axes_order.require_order),
-    "readouts": Check("axes of kx and ky that are exchanged", axes_order.require_readouts),
+    "order of axes": Check("exchanged axes of frames and coils", axes_order.require_order),
+    "readouts": Check("exchanged axes kx and ky", axes_order.require_readouts),
     "centre": Check("k-space that is not centred", axes_order.centre_warnings),
-    "k-space": Check("images in place of k-space, and real numbers", stored_kspace.require_kspace),
+    "k-space": Check("images instead of k-space, or real instead of complex numbers", stored_kspace.require_kspace),
 }
-"""K-space in an array, before its measured samples are determined."""
+"""Checks of k-space in an array before its measured samples are determined."""
 
 LINE_CHECKS: Mapping[str, Check[StoredSlice]] = {
-    "one mask": Check("coils that were measured on different lines", stored_kspace.require_one_mask),
-    "gain": Check("frames and lines of another gain", stored_kspace.array_gain_warnings),
-    "coils as frames": Check("coils that resemble each other more than frames", stored_kspace.exchanged_coil_warnings),
+    "one mask": Check("coils with different measured lines", stored_kspace.require_one_mask),
+    "gain": Check("frames and lines with a different gain", stored_kspace.array_gain_warnings),
+    "coils as frames": Check(
+        "adjacent coils that are more similar than adjacent frames", stored_kspace.exchanged_coil_warnings
+    ),
 }
-"""The measured lines of an array."""
+"""Checks of the measured lines of an array."""
 
 
 def run_checks(checks: Mapping[str, Check[Subject]], subject: Subject) -> Iterator[str]:
-    """The warnings of the checks of a table, without those that an earlier one explains."""
+    """The warnings of the checks of a table, without checks that an earlier one explains."""
     explained = set[str]()
     for name, check in checks.items():
         if name not in explained:
@@ -110,7 +116,7 @@ def run_checks(checks: Mapping[str, Check[Subject]], subject: Subject) -> Iterat
 
 
 def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
-    """Warnings about the central readouts of the middle slice, and the first other slice with new ones.
+    """Warnings about the central readouts of the middle slice, and of the first other slice with new warnings.
 
     Raises
     ------
@@ -134,24 +140,26 @@ def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
 
 
 SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
-    "repeats": Check("measurements of a line that differ", repeats.repeat_warnings),
-    "gain": Check("frames and lines of another gain", amplitudes.gain_warnings),
-    "central readouts": Check("faults of the readouts near the centre, see below", central_readout_warnings),
+    "repeats": Check("repeated measurements of a line that differ", repeats.repeat_warnings),
+    "gain": Check("frames and lines with a different gain", amplitudes.gain_warnings),
+    "central readouts": Check("faults of the readouts near the centre of k-space, see below", central_readout_warnings),
     "velocity": Check("velocity encodings that are numbered as frames", coherence.velocity_warnings),
-    "calibration coils": Check("calibration lines of other coils", coil_changes.calibration_coil_warnings),
-    "incomplete frames": Check("frames that lack lines", coverage.incomplete_frame_warnings),
-    "missing lines": Check("lines that no frame has", coverage.missing_line_warnings),
-    "sizes": Check("sizes and times in another unit", headers.size_and_time_warnings),
-    "vendor": Check("an unknown sign of the Fourier transform", headers.vendor_warnings),
-    "receiver": Check("a wrong number of channels, a pilot tone, no noise readouts", headers.receiver_warnings),
-    "measurement": Check("readouts of several measurements", headers.measurement_warnings),
+    "calibration coils": Check(
+        "calibration lines whose coils are in a different order", coil_changes.calibration_coil_warnings
+    ),
+    "incomplete frames": Check("frames with missing lines", coverage.incomplete_frame_warnings),
+    "missing lines": Check("lines missing from all frames", coverage.missing_line_warnings),
+    "sizes": Check("sizes and times in an unexpected unit", headers.size_and_time_warnings),
+    "vendor": Check("an unknown vendor, so that the sign of the Fourier transform is assumed", headers.vendor_warnings),
+    "receiver": Check("a wrong number of channels, a pilot tone, or missing noise readouts", headers.receiver_warnings),
+    "measurement": Check("slices with readouts from several measurements", headers.measurement_warnings),
     "calibration": Check("too few lines for coil maps", coverage.csm_warnings),
 }
-"""A raw scan: its headers, and some of its samples."""
+"""Checks of a raw scan: its headers and some of its samples."""
 
 
 def checked(layout: ScanLayout) -> ScanLayout:
-    """A raw scan after all checks, with their warnings.
+    """A raw scan with the warnings of all checks.
 
     Raises
     ------
@@ -169,7 +177,7 @@ def line_warnings(stored: StoredSlice, n_columns: int) -> Iterator[str]:
     stored
         The slice, with the mask of the measured samples.
     n_columns
-        Columns of the image.
+        Number of columns of the image.
 
     Raises
     ------
