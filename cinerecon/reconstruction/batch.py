@@ -1,4 +1,4 @@
-"""Several scans or methods in one call, and the part of them that a shard reconstructs."""
+"""Several scans or methods in one call, and the subset that a shard reconstructs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,24 +25,24 @@ MOVIES = {".mp4": write_mp4, ".gif": write_gif}
 
 @dataclass(frozen=True)
 class Batch:
-    """Scans and methods of a reconstruction.
+    """Scans and methods of a batch of reconstructions.
 
     Attributes
     ----------
     names
         Name of each scan in the output folder, in the order of reconstruction.
     common
-        The settings that all reconstructions share.
+        Settings that all reconstructions share.
     models
-        Names of methods.
+        Names of the methods.
     formats
-        Endings of the files for each scan, or ``dicom``.
+        Suffixes of the files for each scan, or ``dicom``.
     folder
-        Where their images are written; None for a comparison alone.
+        Output folder of the images; None if only a comparison is written.
     movies
-        Movies in which the methods are compared, in addition to those in the folder.
+        Movies that compare the methods, in addition to those in the folder.
     shard
-        The part of a run that this is; None for a run of its own.
+        The shard to reconstruct; None for all scans.
     all_names
         Names of the scans of all shards, in order.
     """
@@ -57,7 +57,7 @@ class Batch:
     all_names: tuple[str, ...] = ()
 
     def requests(self, scan: Path) -> list[ReconRequest]:
-        """The reconstructions of a scan, one by each method."""
+        """The reconstructions of a scan, one for each method."""
         stems = [f"{self.names[scan]}.{model_label(model)}" for model in self.models]
         return [
             self.common.model_copy(
@@ -67,20 +67,20 @@ class Batch:
         ]
 
     def comparisons(self, scan: Path) -> tuple[Target, ...]:
-        """The movies that show all methods on a scan side by side."""
+        """The movies that show all methods for a scan side by side."""
         if len(self.models) == 1:
             return ()
         own = () if self.folder is None else (Target(self.folder / f"{self.names[scan]}.compare.mp4", ".mp4"),)
         return (*self.movies, *own)
 
     def record(self) -> Record | None:
-        """The record in the output folder; of a comparison alone, next to its movie, if it is to be resumed."""
+        """The record in the output folder or, if only a comparison is written and resumed, next to its movie."""
         if self.folder is not None:
             return Record(self.folder, self.shard.folder(self.folder, COMMAND) if self.shard else None)
         return Record(self.movies[0].path.parent) if self.common.resume else None
 
     def identity(self) -> dict[str, Any]:
-        """All settings that decide the images."""
+        """All settings that affect the images."""
         return {
             **self.common.batch_settings(),
             "models": self.models,
@@ -104,20 +104,20 @@ def plan_batch(
     scans
         Files, or folders that are searched for scans.
     models
-        Names of methods.
+        Names of the methods.
     outputs
-        A folder for all images; with several methods also movies to compare them in.
+        A folder for all images; with several methods, also movies that compare them.
     formats
-        Endings of the files to write for each scan, or ``dicom``; empty means the default.
+        Suffixes of the files to write for each scan, or ``dicom``; empty for the default.
     common
-        The settings that all reconstructions share.
+        Settings that all reconstructions share.
     shard
-        The part of the scans to reconstruct; None for all.
+        The shard to reconstruct; None for all scans.
 
     Raises
     ------
     ConfigError
-        If there is no folder for the images, a format is unknown, or two methods have the same name.
+        If no folder for the images is given, a format is unknown, or two methods have the same name.
     FileError
         If no scan is found.
     """
@@ -154,7 +154,7 @@ def plan_batch(
 
 
 def _require_different_outputs(names: Mapping[Path, str], labels: Sequence[str]) -> None:
-    """Refuse two reconstructions with one name: ``a`` by ``b.c`` and ``a.b`` by ``c``, or in other case."""
+    """Refuse two reconstructions with one name: ``a`` by ``b.c`` and ``a.b`` by ``c``, or names that differ in case."""
     first: dict[str, tuple[Path, str]] = {}
     for path, name in names.items():
         for label in labels:
@@ -178,7 +178,7 @@ def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
 
 
 def _outputs(folder: Path | None, stem: str, formats: Sequence[str]) -> tuple[str, ...]:
-    """The files of one reconstruction."""
+    """The output files of one reconstruction."""
     if folder is None:
         return ()
     outputs = []

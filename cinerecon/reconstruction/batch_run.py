@@ -1,4 +1,4 @@
-"""Run a batch: each reconstruction is recorded when it ends, and a failure does not stop the others."""
+"""Execution of a batch: each reconstruction is recorded when it ends, and a failure does not stop the others."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 def run_batch(
     batch: Batch, observer: Observer | None = None, report: Callable[[Outcome], None] = lambda _: None
 ) -> list[Outcome]:
-    """Reconstruct all, one after the other; ``report`` is called with each result.
+    """Run all reconstructions one after the other, and call ``report`` with each result.
 
     Raises
     ------
     CineReconError
-        If a method or a setting that all share is wrong, or another process works on the folder or the
-        shard, before any work.
+        If a method or a shared setting is wrong, or another process uses the folder or the shard; raised before the
+        first reconstruction.
     StorageError
         If the disk is full, read-only or faulty.
     """
@@ -64,21 +64,21 @@ def run_batch(
 
 
 class BatchRun:
-    """The reconstructions of a batch, each recorded as it ends.
+    """The reconstructions of a batch, each of which is recorded when it ends.
 
     Parameters
     ----------
     batch
-        Scans and methods, with a device that is not ``auto``.
+        Scans and methods, with a resolved device (not ``auto``).
     methods
-        The loaded methods by the names of the batch.
+        The loaded methods by their names in the batch.
     observer
-        Receives progress.
+        Callbacks for the progress.
 
     Raises
     ------
     FileError
-        If a movie exists that an earlier run of this batch has not written, or cannot be written.
+        If a movie cannot be written, or exists and was not written by an earlier run of this batch.
     """
 
     def __init__(self, batch: Batch, methods: Mapping[str, Reconstructor], observer: Observer) -> None:
@@ -90,7 +90,7 @@ class BatchRun:
                 target.check(force=batch.common.force)
 
     def run(self, report: Callable[[Outcome], None]) -> list[Outcome]:
-        """Reconstruct the scans by each method, and write the comparisons."""
+        """Reconstruct the scans with each method, and write the comparisons."""
         outcomes: list[Outcome] = []
         for scan in self.batch.names:
             images: list[list[CineImage]] = []
@@ -104,12 +104,12 @@ class BatchRun:
         return outcomes
 
     def recorded_run(self, record: Record, request: ReconRequest, identity: Identity) -> RecordedRun:
-        """A reconstruction and its place in the record."""
+        """A reconstruction with its entry in the record."""
         name = self.batch.names[request.scan]
         return RecordedRun(request, record, f"{name}.{request.label}", name, identity)
 
     def identity(self, request: ReconRequest) -> Identity:
-        """The identity of the images; it does not depend on the working folder if there is a record.
+        """The identity of the images, which does not depend on the working directory if there is a record.
 
         Raises
         ------
@@ -120,14 +120,14 @@ class BatchRun:
         return Identity.of(request, self._fingerprints[request.model], folder)
 
     def _reconstruct(self, scan: Path, *, compares: bool) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
-        """The outcome of each method on a scan; and the slices, where methods are compared."""
+        """The outcome of each method for a scan, and the slices if methods are compared."""
         for request in self.batch.requests(scan):
             name, identity = self.batch.names[scan], Identity()
             try:
                 identity = self.identity(request)
                 yield self._run(request, identity, compares=compares)
                 continue
-            except StorageError:  # the images of the next scan would not fit, either
+            except StorageError:  # the images of the next scan could not be written either
                 raise
             except CineReconError as error:
                 logger.error("%s, %s: %s", name, request.label, error.what)
@@ -143,7 +143,7 @@ class BatchRun:
     def _run(
         self, request: ReconRequest, identity: Identity, *, compares: bool
     ) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
-        """One reconstruction, or its outcome in the record; the slices are returned for a comparison."""
+        """Run one reconstruction, or return its outcome from the record; the slices are returned for a comparison."""
         method, run = self.methods[request.model], None
         if self._record:
             run = self.recorded_run(self._record, request, identity)
@@ -163,14 +163,14 @@ class BatchRun:
         return outcome, slices
 
     def _missing_comparisons(self, scan: Path) -> list[Target]:
-        """The movies to write for a scan: all, or those that an earlier run with the same settings did not write."""
+        """The movies to write for a scan: all movies except those that an earlier run wrote with the same settings."""
         targets, record = self.batch.comparisons(scan), self._record
         if record is None or not self.batch.common.resume:
             return list(targets)
         return [target for target in targets if not (target.path.exists() and self._is_compared(record, scan, target))]
 
     def _is_compared(self, record: Record, scan: Path, target: Target) -> bool:
-        """Whether the record lists a movie, with the same methods and settings."""
+        """Whether the record lists a movie with the same methods and settings."""
         try:
             earlier = record.find(relative(target.path, record.folder), self._checksum_of_all(scan))
         except CineReconError:  # reported when the scan is reconstructed
@@ -181,13 +181,13 @@ class BatchRun:
         return "-".join(self.identity(request).checksum for request in self.batch.requests(scan))
 
     def _compare(self, scan: Path, images: Sequence[Sequence[CineImage]], target: Target) -> None:
-        """Write a movie; it is recorded first, so that it is recognised even if the process is killed in between."""
+        """Write a movie, which is recorded first to be recognised even if the process is killed during writing."""
         force, record = self.batch.common.force, self._record
         if record is None:
             write_comparison(images, target, overwrite=force)
             return
         key, checksum = relative(target.path, record.folder), self._checksum_of_all(scan)
-        if record.find(key, checksum) is not None:  # an earlier run was killed while it wrote the movie
+        if record.find(key, checksum) is not None:  # an earlier run was killed while writing the movie
             clear_partial(target.path.parent, below=False)
         movie = Outcome(self.batch.names[scan], COMPARISON, {}, (str(target.path),))
         record.add(key, movie, scan, checksum)
@@ -204,7 +204,7 @@ def write_comparison(methods: Sequence[Sequence[CineImage]], target: Target, *, 
     Raises
     ------
     FileError
-        If the file system refuses, or the file exists and is not to be replaced.
+        If the file cannot be written, or exists and ``overwrite`` is not set.
     """
     rows = []
     for images in zip(*methods, strict=True):

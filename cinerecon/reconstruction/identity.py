@@ -1,4 +1,4 @@
-"""What identifies the images of a reconstruction: the scan, the method, and all settings that change them."""
+"""The identity of the images of a reconstruction: the scan, the method, and all settings that affect them."""
 
 import hashlib
 import json
@@ -24,10 +24,10 @@ class Identity:
     Attributes
     ----------
     checksum
-        Checksum of scan, method and all settings that change the image of a slice; 8 hexadecimal digits. It is empty
-        for a scan that cannot be read.
+        Checksum of scan, method and all settings that affect the image of a slice, 8 hexadecimal digits; empty for a
+        scan that cannot be read.
     settings
-        The same as plain values, without settings that have their defaults; a difference is described by it.
+        The same information as plain values, without settings that have their defaults; used to describe differences.
     """
 
     checksum: str = ""
@@ -37,13 +37,13 @@ class Identity:
     def of(cls, request: ReconRequest, method: str, folder: Path) -> "Identity":
         """The identity of the images of a request.
 
-        It depends on the position of the scan relative to the output folder, not on the working folder. The patterns of
-        options such as ``--undersample`` count by their content, not by the name of their file.
+        The identity depends on the path of the scan relative to the output folder, not on the working directory. Mask
+        files of options such as ``--undersample`` are identified by their content, not by their name.
 
         Parameters
         ----------
         request
-            The settings.
+            Settings of the reconstruction.
         method
             Fingerprint of the method, see `methods.base.fingerprint`.
         folder
@@ -64,11 +64,11 @@ class Identity:
 
     @property
     def of_files(self) -> str:
-        """Identifies the written images: the checksum, and that of the patient that is written with them."""
+        """Identifier of the written images: the checksum, combined with that of the patient written with them."""
         return f"{self.checksum}-{self.settings[PATIENT]}" if self.settings else self.checksum
 
     def differences(self, before: Mapping[str, Any]) -> Iterator[str]:
-        """How the settings of earlier images differ from these, in words."""
+        """Descriptions of the differences between the settings of earlier images and these settings."""
         now = self.settings or {}
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         if SCAN in changed:
@@ -88,7 +88,7 @@ class Identity:
 
 
 def _shown(name: str, values: Mapping[str, Any]) -> str:
-    """A setting as on the command line."""
+    """A setting as written on the command line."""
     value, option = values.get(name), ReconRequest.option_of(name)
     if value in (None, []):
         return f"the default of {option.partition('/')[0]}"
@@ -99,6 +99,6 @@ def _shown(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _states(paths: Iterable[Path], folder: Path) -> list[list[str | int]]:
-    """Existing files by their positions relative to a folder, their sizes and times."""
+    """Existing files by their paths relative to a folder, with their sizes and modification times."""
     states = ((path, path.stat()) for path in paths if path.exists())
     return [[relative(path.resolve(), folder.resolve()), s.st_size, s.st_mtime_ns] for path, s in states]

@@ -1,4 +1,4 @@
-"""The plan of memory of a reconstruction, for the largest of its slices."""
+"""The memory plan of a reconstruction, for the largest of its slices."""
 
 from collections.abc import Sequence
 
@@ -11,24 +11,24 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.trust import calibration_of
 
 PICTURES, VOLUMES = (".png", ".gif", ".mp4"), (".nii", ".nii.gz", ".dcm")
-"""Endings of files for which all slices are drawn or stacked together."""
+"""Suffixes of the files for which all slices are drawn or stacked together."""
 PICTURE_BYTES = 4 << 20
 """Memory of a slice in a picture with its panels [bytes]."""
 N_WINDOW_ARRAYS = 3
-"""Copies of the pixels from which a display window is determined."""
+"""Number of copies of the pixels from which a display window is determined."""
 FLOAT = 4
-"""Bytes of a real number in single precision."""
+"""Size of a real number in single precision [bytes]."""
 
 
 def plan_memory(
     scan: CineSource, chosen: Sequence[int], method: Reconstructor, request: ReconRequest
 ) -> tuple[MemoryPlan, CineSource]:
-    """Plan the reconstruction of the chosen slices, and return the scan with the coils of the plan.
+    """Plan the reconstruction of the selected slices, and return the scan with the coils of the plan.
 
     Raises
     ------
     ConfigError
-        If no plan keeps the limit.
+        If no plan meets the memory limit.
     """
     tasks = [task_of(scan, index, request) for index in chosen]
     largest = max(tasks, key=lambda task: task.size.n_frames * task.size.n_coils)
@@ -38,12 +38,12 @@ def plan_memory(
 
 
 def task_of(scan: CineSource, index: int, request: ReconRequest) -> Task:
-    """The reconstruction of one slice.
+    """The memory task for the reconstruction of one slice.
 
     Raises
     ------
     ConfigError
-        If the scan has none of the requested frames.
+        If the scan contains none of the requested frames.
     """
     size = scan.size_of(index)
     frames = request.chosen_frames(size.n_frames, f"slice {index}")
@@ -61,16 +61,16 @@ def task_of(scan: CineSource, index: int, request: ReconRequest) -> Task:
 
 
 def _n_repeated_series(request: ReconRequest) -> int:
-    """Image series of the noise map, whose replicas are real, or of the uncertainty, and of their statistics."""
+    """Number of image series for the noise map (with real replicas) or the uncertainty, and for their statistics."""
     of_noise = 2 * request.n_replicas if request.snr else 0
     return max(of_noise, 4 * request.n_variants if request.uncertainty else 0)
 
 
 def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int:
-    """Memory in which the images of all slices are written, to the default outputs if none are given.
+    """Memory required to write the images of all slices, using the default outputs if none are given [bytes].
 
-    Slices are read one after the other. All of them are held for display windows, from a limited number of values, and
-    for pictures, movies, NIfTI volumes and DICOM files of several frames.
+    Slices are read one after the other. All slices are in memory for display windows, as a limited number of values,
+    and for pictures, movies, NIfTI volumes and multi-frame DICOM files.
     """
     pixels = size.ky * size.kx
     total = N_WINDOW_ARRAYS * FLOAT * min(MAX_WINDOW_PIXELS, 8 * pixels * n_slices)

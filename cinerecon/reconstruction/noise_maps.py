@@ -1,4 +1,4 @@
-"""The noise of a reconstructed slice: by the formula of its method, or by pseudo-replicas."""
+"""The noise of a reconstructed slice, from the formula of its method or from pseudo-replicas."""
 
 from dataclasses import replace
 
@@ -20,12 +20,12 @@ ESTIMATED_NOISE = (
 
 
 def with_known_noise(data: CineData) -> CineData:
-    """The data with the noise of their samples: of the noise scan, else estimated, with a warning.
+    """The data with the noise of their samples from the noise scan or, with a warning, estimated from the data.
 
     Raises
     ------
     DataError
-        If the data have no noise to estimate.
+        If no noise can be estimated from the data.
     """
     if data.noise_std is not None:
         return data
@@ -51,17 +51,17 @@ def map_noise(
     Parameters
     ----------
     data
-        Without batch axes, with ``noise_std``.
+        Data without batch axes, with ``noise_std``.
     method
-        The method that reconstructed it.
+        The method that reconstructed the image.
     image
-        ``(frames, y, x)``, its image.
+        ``(frames, y, x)`` reconstructed image.
     n_replicas
-        Number of pseudo-replicas, where the method has no formula.
+        Number of pseudo-replicas if the method has no formula.
     seed
-        Seed of their noise.
+        Seed of the noise of the pseudo-replicas.
     progress
-        Called with (replicas done, replicas in all).
+        Called with (number of completed replicas, total number of replicas).
     """
     formula = method.noise_std(data)
     if formula is not None:
@@ -73,12 +73,12 @@ def map_noise(
 
 
 def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:
-    """The image with its noise, finished as the image is."""
+    """The image with its noise map, which is finished in the same way as the image."""
     return replace(cine, noise=finish_image(noise.std, data).numpy(), noise_source=noise.source)
 
 
 def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, float]:
-    """Medians over the support of SNR and, of a formula, the g-factor; and the standard error of the noise."""
+    """Medians over the support of the SNR and, with a formula, of the g-factor; and the standard error of the noise."""
     support = support_of(torch.from_numpy(cine.image))
     snr = snr_units(torch.from_numpy(cine.image), torch.from_numpy(cine.noise))
     figures = {"median": float(snr[:, support].median()), "standard_error": noise.standard_error}

@@ -1,4 +1,4 @@
-"""The outcome of a reconstruction, and its form in the record."""
+"""The outcome of a reconstruction, and its representation in the record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ from cinerecon.io.paths import located, relative
 
 COMMAND = "recon"
 COMPARISON = "comparison"
-"""In the record, in place of a method, for a movie that shows several methods side by side."""
+"""Entry in the record that replaces the method for a movie showing several methods side by side."""
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """The result of one reconstruction of a batch: figures of it, or an error.
+    """The result of one reconstruction of a batch: its figures, or an error.
 
     Attributes
     ----------
     name, method
-        Scan and method.
+        Names of the scan and the method.
     figures
-        Numbers of slices and frames, mean acceleration, residual and quality, seconds; empty after an error.
+        Numbers of slices and frames, mean acceleration, residual and quality, and duration [s]; empty after an error.
     written
-        The files.
+        The written files.
     warnings
-        Each warning once.
+        Warnings without duplicates.
     error
-        Why it failed.
+        Reason for the failure; empty on success.
     is_earlier
-        Whether an earlier run finished it.
+        Whether an earlier run completed the reconstruction.
     verdict
-        The worst verdict of its slices; empty if there is none.
+        The worst verdict of the slices; empty if there is none.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Outcome:
     verdict: str = ""
 
     def as_entry(self, scan: Path, checksum: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The outcome in the record of an output folder, to which paths are relative, with the settings."""
+        """The outcome as an entry in the record of an output folder, with the settings; paths are relative to it."""
         error = None if self.error is None else [self.error.what, self.error.where, self.error.hint]
         return {
             "scan": relative(scan, folder),
@@ -62,7 +62,7 @@ class Outcome:
 
     @classmethod
     def of_entry(cls, entry: Mapping[str, Any], folder: Path, *, is_earlier: bool) -> "Outcome":
-        """The outcome that an entry of the record of a folder describes."""
+        """The outcome that an entry in the record of a folder describes."""
         error = None
         if entry["error"] is not None:
             what, where, hint = entry["error"]

@@ -24,9 +24,9 @@ def provenance_of(
     scan
         The scan, or its data.
     method, request
-        The method and its request.
+        The method, and the request to reconstruct with it.
     content
-        Checksum that identifies the scan; that of its files or data if empty.
+        Checksum that identifies the scan; if empty, that of its files or data.
     """
     content = content or (_hash_data(scan) if isinstance(scan, CineData) else scan.checksums[0])
     study, frame_of_reference = ("", "") if isinstance(scan, CineData) else (scan.study, scan.frame_of_reference)

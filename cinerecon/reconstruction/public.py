@@ -1,4 +1,4 @@
-"""`cinerecon.reconstruct` and `cinerecon.export`: the images of the command `recon` from Python."""
+"""`cinerecon.reconstruct` and `cinerecon.export`, which produce the images of the command `recon` from Python."""
 
 import os
 import warnings
@@ -42,9 +42,9 @@ SCAN_OPTIONS = (
     *RawScanOptions.model_fields,
     *ArrayOptions.model_fields,
 )
-"""Options that belong to a scan in a file."""
+"""Options that apply only to a scan in a file."""
 SLICE_OPTIONS = ("snr", "n_replicas", "uncertainty", "n_variants", "seed", "partial_fourier", "verdict")
-"""Options that belong to a scan in a file or to a slice."""
+"""Options that apply only to a scan in a file or to a slice."""
 
 
 @overload
@@ -66,44 +66,44 @@ def reconstruct(
     settings: Sequence[str] = (),
     **options: Any,
 ) -> list[ReconstructedSlice] | ReconstructedSlice | Tensor | Array:
-    """Reconstruct a scan or an array of k-space: the images are those that ``cinerecon recon`` writes.
+    """Reconstruct a scan or an array of k-space, with the same images as ``cinerecon recon`` writes.
 
-    Warnings, e.g. of a scan unlike those that a network was trained on, are issued as `CineReconWarning`.
+    Warnings, e.g. about a scan that differs from the training data of a network, are issued as `CineReconWarning`.
 
     Parameters
     ----------
     scan
-        Path of a scan; a slice as `cinerecon.open_scan` reads it; or k-space ``(frames, coils, ky, kx)`` complex,
-        centred, NumPy or torch: the centred orthonormal transform of the coil images.
+        Path of a scan; a slice as read by `cinerecon.open_scan`; or complex k-space ``(frames, coils, ky, kx)`` as a
+        NumPy or torch array, which is the centred orthonormal Fourier transform of the coil images.
     mask
-        ``(frames, 1, ky, kx or 1)`` or ``(frames, ky, kx or 1)`` of bool or 0 and 1, for an array; samples outside of
-        it are not used. None: a sample that is zero in all coils was not measured.
+        ``(frames, 1, ky, kx or 1)`` or ``(frames, ky, kx or 1)``, bool or 0 and 1, for an array; samples outside the
+        mask are not used. If None, samples that are zero in all coils are treated as not measured.
     method
-        Name of a method, a model file or folder, or a method that is loaded already (`cinerecon.load_method`).
+        Name of a method, a model file or folder, or a method loaded with `cinerecon.load_method`.
     csm
-        How coil maps are estimated, ``smooth``, ``espirit`` or ``walsh``; for an array also maps ``(coils, y, x)``
-        complex. None leaves it to the method.
+        Method for the estimation of coil maps, ``smooth``, ``espirit`` or ``walsh``; for an array also complex maps
+        ``(coils, y, x)``. None uses the default of the method.
     device
         ``auto``, ``cpu`` or ``cuda``.
     weights, settings
-        Weights in place of the method's own; ``key=value`` texts, as ``--set`` of the command takes them.
+        Weights to use instead of those of the method; settings as ``key=value`` texts, as for ``--set`` of the command.
     options
-        For a path, as the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``
-        (path), ``dataset``, ``measurement``, ``undersample`` (pattern or mask file), ``seed``, ``set_index``, ``venc``
-        [cm/s]; for a path or a `CineData` ``snr`` (map the noise: ``.cine.noise``, ``.cine.snr``), ``n_replicas``,
+        For a path, the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise`` (path),
+        ``dataset``, ``measurement``, ``undersample`` (sampling pattern or mask file), ``seed``, ``set_index``, ``venc``
+        [cm/s]. For a path or a `CineData`: ``snr`` (maps the noise: ``.cine.noise``, ``.cine.snr``), ``n_replicas``,
         ``uncertainty`` (``.cine.uncertainty``), ``n_variants``, ``verdict`` (``.verdict``) and ``partial_fourier``
-        (``pocs``, ``homodyne``, ``none``, ``auto``). A velocity is in cm/s.
+        (``pocs``, ``homodyne``, ``none``, ``auto``). Velocities are in cm/s.
 
     Returns
     -------
-    For a path a list of slices, in order, each with its ``image`` ``(frames, y, x)`` complex64, its metadata ``meta``
-    and figures of the reconstruction; for a `CineData` one such slice; for an array the image alone, of the same
-    library, on the same device.
+    For a path, a list of slices in order, each with its ``image`` ``(frames, y, x)`` complex64, its metadata ``meta``
+    and figures of the reconstruction. For a `CineData`, one such slice. For an array, only the image, as an array of
+    the same library on the same device.
 
     Raises
     ------
     CineReconError
-        If the scan, the arrays or the options do not fit, or k-space holds NaN or infinite values.
+        If the scan, the arrays or the options are not compatible, or k-space contains NaN or infinite values.
     """
     path = Path(os.fspath(scan)) if isinstance(scan, str | os.PathLike) else None
     settings = (*as_settings(settings), *_former_settings(options))
@@ -139,27 +139,27 @@ def export(
     Parameters
     ----------
     slices
-        One slice or several, in order, as `reconstruct` returns them.
+        One slice or several slices in order, as returned by `reconstruct`.
     path
-        A file, whose ending selects the format: ``.h5``, ``.nii.gz``, ``.nii``, ``.npz``, ``.cfl``, ``.mrd``,
+        A file, whose suffix selects the format: ``.h5``, ``.nii.gz``, ``.nii``, ``.npz``, ``.cfl``, ``.mrd``,
         ``.mrd2``, ``.gif``, ``.mp4``, ``.png`` or ``.dcm`` (Enhanced MR); or a folder for DICOM.
     patient
-        Identity to write into DICOM files, see `cinerecon.io.export.make_patient`; None: anonymous.
+        Identity to write into DICOM files, see `cinerecon.io.export.make_patient`; None for anonymous images.
     force
-        Overwrite existing files.
+        Whether to overwrite existing files.
 
     Returns
     -------
-    The files written, or the folder.
+    The written files, or the folder.
 
     Raises
     ------
     ConfigError
-        If these are no slices, no format has this ending, or a patient is given and this is not DICOM.
+        If ``slices`` are not slices, no format has this suffix, or a patient is given for a format other than DICOM.
     DataError
-        If an image, or a map of it, holds values that are NaN or infinite.
+        If an image, or one of its maps, contains NaN or infinite values.
     FileError
-        If a file exists already, or the file system refuses.
+        If a file already exists or cannot be written.
     """
     parts = [slices] if isinstance(slices, ReconstructedSlice | CineImage) else list(slices)
     other = next((part for part in parts if not isinstance(part, ReconstructedSlice | CineImage)), None)
@@ -175,7 +175,7 @@ def export(
         raise ConfigError(what, where="patient")
     if not parts:
         raise ConfigError("there are no slices to write", where=str(path))
-    is_folder = isinstance(path, Path) and not path.suffix  # a path object has lost the slash at its end
+    is_folder = isinstance(path, Path) and not path.suffix  # a path object does not keep a trailing slash
     target = Target(path, FOLDER) if isinstance(path, Path) and is_folder else Target.parse(os.fspath(path))
     if patient is not None and target.ending not in DICOM:
         raise ConfigError("a patient can be written only to DICOM", where=str(path), hint="a folder, e.g. 'dicom/'")
@@ -197,7 +197,7 @@ def _reconstruct(
     request: ReconRequest,
     method: str | Reconstructor,
 ) -> list[ReconstructedSlice]:
-    """The slices of a scan in a file, or the one slice of arrays."""
+    """The slices of a scan in a file, or the single slice of arrays."""
     is_file = isinstance(scan, str | os.PathLike)
     if is_file:
         request.check_sources()
@@ -218,7 +218,7 @@ def _reconstruct(
 
 
 def _former_settings(options: dict[str, Any]) -> list[str]:
-    """Remove the former argument ``intake`` from the options, and return it as settings of the preprocessing."""
+    """Remove the former argument ``intake`` from the options, and return it as preprocessing settings."""
     if "intake" not in options:
         return []
     texts = [f"{PREPROCESSING}{text}" for text in options.pop("intake")]
@@ -227,7 +227,7 @@ def _former_settings(options: dict[str, Any]) -> list[str]:
 
 
 def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[str, object]) -> None:
-    """Refuse arguments that do not belong to this kind of scan."""
+    """Refuse arguments that do not apply to this kind of scan."""
     unknown = next((name for name in options if name not in (*SCAN_OPTIONS, *SLICE_OPTIONS)), None)
     if unknown is not None:
         raise TypeError(f"reconstruct() got an unexpected keyword argument '{unknown}'")
@@ -265,7 +265,7 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
 def _data_of_arrays(
     scan: Array | Tensor, mask: Array | Tensor | None, csm: str | Array | Tensor | None, config: AcquisitionConfig
 ) -> CineData:
-    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, maps scaled."""
+    """K-space, mask and maps as those of a scan: in single precision, zero outside the mask, and maps normalised."""
     kspace = as_tensor(scan).detach()
     if kspace.ndim != len(KSPACE):
         raise ShapeError(f"k-space has {kspace.ndim} axes, expected ({', '.join(KSPACE)})", hint="one slice at a time")
@@ -296,7 +296,7 @@ def _data_of_arrays(
 
 
 def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
-    """The coil maps ``(coils, y, x)`` complex64."""
+    """Coil maps as a tensor ``(coils, y, x)`` complex64."""
     maps = as_tensor(csm).detach().to(kspace)
     _, coils, y, x = kspace.shape
     if maps.shape != (coils, y, x):
@@ -308,7 +308,7 @@ def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
 
 
 def _as_mask(mask: Array | Tensor, kspace: Tensor) -> Tensor:
-    """The mask ``(frames, 1, ky, kx or 1)`` bool."""
+    """Sampling mask as a tensor ``(frames, 1, ky, kx or 1)`` bool."""
     values = as_tensor(mask).to(kspace.device)
     if values.ndim == len(MASK) - 1:
         values = values.unsqueeze(1)

@@ -1,7 +1,8 @@
-"""The record of reconstructions, by which ``--resume`` recognises what is finished, and the joined record of shards.
+"""The record of reconstructions, in which ``--resume`` finds completed ones, and the merged record of shards.
 
-It is a file in the output folder with a line for each scan and method. Paths in it are relative to the output folder,
-so that it remains valid if the command is run from another folder, or if scans and images are moved together.
+The record is a file in the output folder with a line for each scan and method. Its paths are relative to the output
+folder, so that it remains valid if the command is run from another directory, or if scans and images are moved
+together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,18 +21,18 @@ from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
 RECORD = "recon.jsonl"
 """File in the output folder that lists the results, one per line."""
 ENTRY = ("scan", "name", "method", "checksum", "error", "written", "warnings", "figures", "verdict")
-"""Keys of its entries."""
+"""Keys of the entries of the record."""
 
 
 class Record:
-    """The outcomes of reconstructions by their keys.
+    """The outcomes of reconstructions, by key.
 
     Parameters
     ----------
     folder
         The output folder.
     shard_folder
-        Folder of the records of a shard, which then has a record of its own in addition to that of the merged shards.
+        Folder for the records of a shard, which has its own record in addition to that of the merged shards.
     """
 
     def __init__(self, folder: Path, shard_folder: Path | None = None) -> None:
@@ -41,9 +42,9 @@ class Record:
         self._journals = [Journal(path / RECORD, ENTRY) for path in folders]
 
     def find(self, key: str, checksum: str) -> Outcome | None:
-        """The recorded reconstruction with this checksum, of which images may have been removed since; or None.
+        """The recorded reconstruction with this checksum, even if images were removed since; None if there is none.
 
-        What is found in the record of merged shards is added to that of the shard.
+        An entry found in the record of merged shards is added to that of the shard.
         """
         own = self._journals[0].get(key)
         for journal in self._journals:
@@ -55,19 +56,19 @@ class Record:
         return None
 
     def find_other(self, key: str, checksum: str) -> dict[str, Any] | None:
-        """The entry of images with another checksum; None if there is none, or if all entries have it."""
+        """The entry of images with another checksum; None if there is none, or if all entries have this checksum."""
         entries = (successful(journal.get(key)) for journal in self._journals)
         return next((entry for entry in entries if entry is not None and entry["checksum"] != checksum), None)
 
     def add(
         self, key: str, outcome: Outcome, scan: Path, checksum: str, settings: Mapping[str, Any] | None = None
     ) -> None:
-        """Record an outcome; an error takes the place of existing images only in a shard, where it is merged later.
+        """Record an outcome; an error replaces existing images only in a shard, where it is merged later.
 
         Raises
         ------
         FileError
-            If the file system refuses.
+            If the record cannot be written.
         """
         entry = outcome.as_entry(scan, checksum, self.folder, settings or {})
         if outcome.error is not None:
@@ -78,19 +79,19 @@ class Record:
 
 
 def successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
-    """An entry of the record that describes images, or the one before it that does; None if there is none."""
+    """The entry itself if it describes images, otherwise the preceding entry that does; None if there is none."""
     return entry.get("before") if entry is not None and entry["error"] is not None else entry
 
 
 def recorded_scans(folder: Path, records: Iterable[Path]) -> set[Path]:
-    """The scans of the records of an output folder, as absolute paths; those of shards are in folders of their own."""
+    """Absolute paths of the scans in the records of an output folder; records of shards are in separate folders."""
     journals = [Journal(path / RECORD, ENTRY) for path in records]
     texts = {journal.get(key)["scan"] for journal in journals for key in journal}
     return absolute_paths(path for text in texts for path in (folder / text, text))
 
 
 def missing_outputs(outputs: Sequence[str], earlier: Outcome | None) -> tuple[str, ...]:
-    """Those of the requested outputs that an earlier run has not written, or of which a file was removed since."""
+    """The requested outputs that an earlier run has not written, or of which a file has since been removed."""
     if earlier is None:
         return tuple(outputs)
     files = {path: path.exists() for path in absolute_paths(earlier.written)}
@@ -98,21 +99,21 @@ def missing_outputs(outputs: Sequence[str], earlier: Outcome | None) -> tuple[st
 
 
 def _is_complete(output: str, files: dict[Path, bool]) -> bool:
-    """Whether a target is among the written files, and all that belong to it exist."""
+    """Whether a target is among the written files, and all of its files exist."""
     parsed = Target.parse(output)
     target = Target(absolute(parsed.path), parsed.ending)
     return target.path in files and all(exists for path, exists in files.items() if target.includes(path))
 
 
 def merge_batch(folder: Path) -> list[Outcome]:
-    """Join the records of all shards of a batch into that of the folder, in the order of the list of scans.
+    """Merge the records of all shards of a batch into that of the folder, in the order of the list of scans.
 
-    It may be repeated: the result is the same. Entries of other scans and methods in the record are kept.
+    Repeating the call gives the same result. Entries of other scans and methods in the record are kept.
 
     Raises
     ------
     FileError, ConfigError
-        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
+        If the shards are incomplete, unfinished or from different runs, see `io.shards.read_finished_shards`.
     """
     shards = read_finished_shards(folder, COMMAND)
     journals = [Journal(Shard(shard.number, shard.n).folder(folder, COMMAND) / RECORD, ENTRY) for shard in shards]
@@ -138,6 +139,6 @@ def merge_batch(folder: Path) -> list[Outcome]:
 
 
 def _comparisons(journals: Sequence[Journal]) -> dict[str, Any]:
-    """The entries of movies in which methods are compared."""
+    """The entries of movies that compare methods."""
     entries = {key: journal.get(key) for journal in journals for key in journal}
     return {key: entry for key, entry in entries.items() if entry["method"] == COMPARISON}

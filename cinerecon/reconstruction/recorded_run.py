@@ -1,4 +1,4 @@
-"""Reconstruct a scan and record it; where an earlier run finished it, only the missing images are written."""
+"""Reconstruction of a scan with a record; if an earlier run completed it, only the missing images are written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,23 +18,23 @@ from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.verdict import worst_status
 
 MOST_DIFFERENCES = 3
-"""Differences of settings that are named in a message."""
+"""Largest number of different settings that are named in a message."""
 
 
 @dataclass(frozen=True)
 class RecordedRun:
-    """A reconstruction and its place in a record.
+    """A reconstruction with its entry in a record.
 
     Attributes
     ----------
     request
-        Scan, method, outputs and settings, with a device that is not ``auto``.
+        Scan, method, outputs and settings, with a resolved device (not ``auto``).
     record, key
         The record, and the key of the reconstruction in it.
     name
         Name of the scan.
     identity
-        The identity of the images; an empty one if the scan cannot be read.
+        The identity of the images; empty if the scan cannot be read.
     """
 
     request: ReconRequest
@@ -44,7 +44,7 @@ class RecordedRun:
     identity: Identity
 
     def find(self) -> Outcome | None:
-        """The outcome of an earlier run that is to be resumed, of which images may be missing; None without one."""
+        """The outcome of an earlier run to be resumed, whose images may be missing; None if there is none."""
         return self.record.find(self.key, self.identity.of_files) if self.request.resume else None
 
     def add(self, outcome: Outcome) -> None:
@@ -52,18 +52,18 @@ class RecordedRun:
         self.record.add(self.key, outcome, self.request.scan, self.identity.of_files, self.identity.settings)
 
     def run(self, method: Reconstructor, observer: Observer) -> tuple[Outcome, ReconReport | None]:
-        """Reconstruct the scan, and write and record the images that are missing; no report if none is.
+        """Reconstruct the scan, and write and record the missing images; there is no report if no image is missing.
 
         Raises
         ------
         CineReconError
-            As `reconstruct_scan` does.
+            See `reconstruct_scan`.
         """
         earlier = self.find()
         missing = missing_outputs(self.request.outputs, earlier)
         if earlier is not None and not missing:
             for target in self.request.targets:
-                remove_slices(target.path, self.identity.checksum)  # left by a kill just after the end
+                remove_slices(target.path, self.identity.checksum)  # left by a run killed just after its end
             return earlier, None
         if earlier is None:
             self._refuse_other_images()
@@ -80,7 +80,7 @@ class RecordedRun:
         return outcomes[0], report
 
     def _refuse_other_images(self) -> None:
-        """Refuse to continue where the record has images of other settings, of which some exist."""
+        """Refuse to continue if the record lists images of other settings of which some still exist."""
         entry = self.record.find_other(self.key, self.identity.of_files)
         if entry is None or self.request.force or not self.request.resume:
             return
@@ -97,14 +97,14 @@ class RecordedRun:
 
 
 def resume_scan(request: ReconRequest, observer: Observer | None = None) -> ReconReport | Outcome:
-    """Continue the reconstruction of a single scan, or return the outcome of the earlier run that finished it.
+    """Continue the reconstruction of a single scan, or return the outcome of the earlier run that completed it.
 
-    It is recorded next to its first output, under the name of it.
+    The record is written next to the first output and is named after it.
 
     Raises
     ------
     CineReconError
-        As `reconstruct_scan` does.
+        See `reconstruct_scan`.
     """
     first = request.check(overwrite=True)[0].path
     outputs = tuple(str(target.path) for target in request.targets) if not request.outputs else request.outputs
@@ -130,9 +130,9 @@ def outcome_of(
     slices
         The reconstructed slices.
     name, method
-        Scan and method.
+        Names of the scan and the method.
     written, before
-        The files that were written, and those of an earlier run, of which the existing ones are listed as well.
+        The written files, and those of an earlier run; existing files of the earlier run are listed as well.
     """
     files = dict.fromkeys((*(path for path in before if Path(path).exists()), *map(str, written)))
     warnings = tuple(dict.fromkeys(text for part in slices for text in part.warnings))
@@ -141,7 +141,7 @@ def outcome_of(
 
 
 def figures_of(slices: Sequence[ReconstructedSlice]) -> dict[str, float]:
-    """Figures of a scan: sums over its slices, or means."""
+    """Figures of a scan, as sums or means over its slices."""
     n = len(slices)
     figures: dict[str, float] = {
         "slices": n,

@@ -1,4 +1,4 @@
-"""The request of a reconstruction, checked before it starts."""
+"""The request for a reconstruction, which is checked before the reconstruction starts."""
 
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ from cinerecon.reconstruction.options import ReconSettings
 
 DEFAULT_ENDINGS = (".h5", ".mp4", ".png")
 VIRTUAL_FOLDERS = ("/dev", "/proc")
-"""Folders of devices and processes: a scan may be given by a link in them, but no image is written there."""
+"""Folders of devices and processes; a scan may be given by a link in them, but no image is written there."""
 
 
 IMAGE_SETTINGS = (
@@ -35,19 +35,19 @@ IMAGE_SETTINGS = (
     *("partial_fourier", "set_index", "venc", "axes", "maps", "pattern", "pixel_size", "frame_time", "oversampling"),
     "slices",
 )
-"""Settings, in addition to ``settings``, that change the images, in the order in which they are written to files."""
+"""Settings, in addition to ``settings``, that affect the images, in the order in which they are written to files."""
 FILE_SETTINGS = ("noise", "undersample", "maps", "pattern")
-"""Those that may be files, which are identified by their content."""
+"""Settings among these that may be files, which are identified by their content."""
 RESULT_SETTINGS = ("settings", "device", "snr", "n_replicas", "verdict", "uncertainty", "n_variants")
-"""Settings that change the results of a slice in another way."""
+"""Settings that affect the results of a slice in another way."""
 SLICE_SETTINGS = {*IMAGE_SETTINGS, *RESULT_SETTINGS} - {*FILE_SETTINGS, "slices"}
-"""Settings that change the results of a slice and are no files."""
+"""Settings that affect the results of a slice and are not files."""
 RUN_SETTINGS = ("weights", "strict")
-"""Settings in which all reconstructions of a batch agree, and that do not change the results of a slice."""
+"""Settings that are equal for all reconstructions of a batch and do not affect the results of a slice."""
 
 
 class ReconRequest(ReconSettings):
-    """The reconstruction of one scan by one method."""
+    """The reconstruction of one scan with one method."""
 
     scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, k-space array or prepared case")
     model: str = Field(description="name of a method or of an imported model, or a file or folder of a trained network")
@@ -61,11 +61,14 @@ class ReconRequest(ReconSettings):
         super().__init__(**values)
 
     def with_values(self, **values: Any) -> "ReconRequest":
-        """A copy with other values."""
+        """A copy with different values."""
         return ReconRequest(**{name: getattr(self, name) for name in type(self).model_fields} | values)
 
     def image_settings(self) -> tuple[str, ...]:
-        """The settings that change the images, as texts; files without folders, which may contain names of people."""
+        """The settings that affect the images, as texts.
+
+        Files are given without folders, whose names may identify patients.
+        """
         values = {name: getattr(self, name) for name in IMAGE_SETTINGS}
         values |= {name: Path(values[name]).name for name in FILE_SETTINGS if values[name]}
         values |= {
@@ -78,20 +81,20 @@ class ReconRequest(ReconSettings):
         return (*self.settings, *(f"{name}={value}" for name, value in given.items()))
 
     def slice_settings(self) -> str:
-        """The settings that change the results of a slice, as JSON, without files."""
+        """The settings that affect the results of a slice, as JSON, without files."""
         return self.model_dump_json(include=SLICE_SETTINGS)
 
     def changed_slice_settings(self) -> dict[str, Any]:
-        """Those of the settings that change the results of a slice that do not have their defaults."""
+        """The settings that affect the results of a slice and differ from their defaults."""
         return self.model_dump(mode="json", include=SLICE_SETTINGS, exclude_defaults=True)
 
     def batch_settings(self) -> dict[str, Any]:
-        """The settings in which all reconstructions of a batch agree, as plain values."""
+        """The settings that are equal for all reconstructions of a batch, as plain values."""
         return self.model_dump(mode="json", include={*IMAGE_SETTINGS, *RESULT_SETTINGS, *RUN_SETTINGS})
 
     @property
     def label(self) -> str:
-        """Name of the method, without folders and ending."""
+        """Name of the method, without folders and suffix."""
         return model_label(self.model)
 
     @property
@@ -106,7 +109,7 @@ class ReconRequest(ReconSettings):
         Raises
         ------
         ConfigError
-            If an ending is unknown, or the default files would be written into a folder of devices.
+            If a suffix is unknown, or the default files would be written into a folder of devices.
         """
         if self.outputs:
             return [Target.parse(output) for output in self.outputs]
@@ -117,7 +120,7 @@ class ReconRequest(ReconSettings):
 
     @property
     def scan_files(self) -> tuple[Path, ...]:
-        """The scan; for an array of BART, its header and its samples."""
+        """The files of the scan; for a BART array, its header and its samples."""
         return cfl_files(self.scan) if is_cfl(self.scan) else (self.scan,)
 
     @property
@@ -143,17 +146,17 @@ class ReconRequest(ReconSettings):
         Parameters
         ----------
         overwrite
-            Existing images may be overwritten, as by ``force``.
+            Whether existing images may be overwritten, as with ``force``.
         own
             Absolute paths of existing outputs that may be overwritten.
 
         Raises
         ------
         FileError
-            If the scan is missing or of another kind, or a file would be overwritten.
+            If the scan is missing or has an unsupported format, or a file would be overwritten.
         ConfigError
-            If an output, the sampling pattern or the frames are not understood, two outputs are one file, or a patient
-            is given and there is no DICOM output.
+            If an output, the sampling pattern or the frames are invalid, two outputs are the same file, or a patient is
+            given without a DICOM output.
         """
         self.check_sources()
         mapped = [name for name, is_mapped in (("noise", self.snr), ("uncertainty", self.uncertainty)) if is_mapped]
@@ -176,32 +179,32 @@ class ReconRequest(ReconSettings):
         Raises
         ------
         FileError
-            If the scan is missing or of another kind.
+            If the scan is missing or has an unsupported format.
         ConfigError
-            If the sampling pattern is not understood.
+            If the sampling pattern is invalid.
         """
         require_cine(self.scan)
         self._check_texts()
 
     def check_settings(self, method: Reconstructor) -> None:
-        """Check the settings that concern no file.
+        """Check the settings that do not involve files.
 
         Raises
         ------
         ConfigError
-            Naming the option.
+            If a setting is invalid; the error names the option.
         """
         self.preprocessing(method)
         self._check_texts()
 
     def _check_texts(self) -> None:
-        """Check the texts that are parsed later: the limit of memory and the sampling pattern."""
+        """Check the texts that are parsed later: the memory limit and the sampling pattern."""
         _ = self.memory_limit
         if self.undersample:
             parse_sampling(self.undersample)
 
     def preprocessing(self, method: Reconstructor) -> AcquisitionConfig:
-        """The preprocessing that a network was trained with, or the defaults; then the settings of the request."""
+        """The preprocessing of the network's training, or the defaults, updated by the settings of the request."""
         config = AcquisitionConfig.parse(method.preprocessing, where=self.model)
         config = config.with_settings(split_settings(self.settings)[1], where="--set preprocessing")
         config = config.with_arrays(self).with_set(self.set_index)
@@ -210,7 +213,7 @@ class ReconRequest(ReconSettings):
 
     @property
     def memory_limit(self) -> int | None:
-        """Most memory to use [bytes]; None without a limit.
+        """Memory limit [bytes]; None without a limit.
 
         Raises
         ------
@@ -221,16 +224,16 @@ class ReconRequest(ReconSettings):
 
     @property
     def _counts_frames(self) -> bool:
-        """Whether ``--frames`` is the number of frames of a retrospectively gated cine, not a choice of frames."""
+        """Whether ``--frames`` is the number of frames of a retrospectively gated cine, not a selection of frames."""
         return self.gating == "retro" and self.frames.isdecimal()
 
     def chosen_slices(self, scan: CineSource) -> tuple[int, ...]:
-        """Indices of the slices to reconstruct, each once.
+        """Indices of the slices to reconstruct, without duplicates.
 
         Raises
         ------
         ConfigError
-            If the scan has no such slice.
+            If the scan does not contain a requested slice.
         """
         for index in self.slices:
             if not 0 <= index < scan.n_slices:
@@ -253,13 +256,13 @@ class ReconRequest(ReconSettings):
         return slice(start, min(stop, n_frames))
 
     def frame_warnings(self, n_frames: int, where: str) -> list[str]:
-        """A warning if ``--frames`` asks for frames after the last one."""
+        """A warning if ``--frames`` requests frames after the last one."""
         _, stop = self._requested_frames(n_frames)
         text = f"--frames {self.frames}: {where} has {n_frames} frames; the other requested frames do not exist"
         return [text] if stop > n_frames else []
 
     def _requested_frames(self, n_frames: int) -> tuple[int, int]:
-        """The first frame and the one after the last, whether they exist or not."""
+        """The first requested frame and the one after the last requested frame, even if they do not exist."""
         first, colon, last = ("" if self._counts_frames else self.frames).partition(":")
         try:
             start = int(first or 0)

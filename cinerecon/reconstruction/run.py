@@ -1,4 +1,4 @@
-"""Reconstruct a scan slice by slice, store each finished slice, and write the images."""
+"""Reconstruct a scan slice by slice, store each completed slice, and write the images."""
 
 import logging
 from collections.abc import Callable, Iterator, Set
@@ -36,7 +36,7 @@ from cinerecon.reconstruction.slices import (
 from cinerecon.reconstruction.velocity import require_velocity_range
 
 NOTICE = logging.INFO + 5
-"""Level of messages that are also shown on a terminal."""
+"""Logging level of messages that are also shown on a terminal."""
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +48,12 @@ class Observer:
     Attributes
     ----------
     progress
-        Called with a description of the step, and the fraction of the work done.
+        Called with a description of the step and the completed fraction of the work.
     stage
-        Called with the name of each stage as it begins: ``read``, ``reconstruct`` and ``finish`` of each slice, and
-        ``write`` of the images.
+        Called with the name of each stage when it begins: ``read``, ``reconstruct`` and ``finish`` for each slice, and
+        ``write`` for the images.
     plan
-        Called with the plan of memory, before the first slice.
+        Called with the memory plan before the first slice.
     """
 
     progress: Callable[[str, float], None] = lambda *_: None
@@ -61,13 +61,13 @@ class Observer:
     plan: Callable[[MemoryPlan], None] = lambda _: None
 
     def of_slice(self, index: int, number: int, n_slices: int) -> Report:
-        """The progress of a slice, which is one of several."""
+        """The progress of one slice among several."""
         return lambda text, fraction: self.progress(f"slice {index}: {text}", (number + fraction) / n_slices)
 
 
 @dataclass(frozen=True, eq=False)
 class ReconReport:
-    """The slices of a scan, the files that were written, and warnings.
+    """The slices of a scan, the written files, and warnings.
 
     Attributes
     ----------
@@ -76,13 +76,13 @@ class ReconReport:
     slices
         The reconstructed slices, in order.
     written
-        Time to write each file [s].
+        Time taken to write each file [s].
     peak_memory_mb
-        Peak memory of the process so far, that of the GPU if the method ran there [MB].
+        Peak memory of the process so far, or of the GPU if the method ran there [MB].
     device
         Device of the method.
     warnings
-        Each warning once, with the slices it concerns.
+        Warnings without duplicates, each with the slices that it concerns.
     """
 
     request: ReconRequest
@@ -102,30 +102,30 @@ def reconstruct_scan(
     own: Set[Path] = frozenset(),
     record: Callable[[ReconReport], None] = lambda _: None,
 ) -> ReconReport:
-    """Reconstruct a scan and write its images; one slice is held in memory at a time.
+    """Reconstruct a scan and write its images, with one slice in memory at a time.
 
-    Finished slices are kept in a folder next to the first output until all images are written; after an
-    interruption it remains. A resumed run overwrites the images that the interrupted one had written, and no others.
+    Completed slices are kept in a folder next to the first output until all images are written; after an interruption,
+    the folder remains. A resumed run overwrites only the images written by the interrupted run.
 
     Parameters
     ----------
     request
         Scan, method, outputs and settings.
     observer
-        Receives progress.
+        Callbacks for the progress.
     method
-        The method of the request if it is already loaded.
+        The method of the request, if it is already loaded.
     checksum
-        Checksum of the reconstruction if it is known, see `Identity`.
+        Checksum of the reconstruction, if it is known; see `Identity`.
     own
         Absolute paths of existing outputs that may be overwritten.
     record
-        Called when all images are written, before the finished slices are removed.
+        Called after all images have been written and before the completed slices are removed.
 
     Raises
     ------
     CineReconError
-        If the request or the file is wrong; raised before the reconstruction starts where possible.
+        If the request or the file is invalid; if possible, raised before the reconstruction starts.
     """
     observer = observer or Observer()
     may_continue = request.resume and has_slices(request, checksum)
@@ -138,7 +138,7 @@ def reconstruct_scan(
     if may_continue:
         own = own | cache.outputs()
         request.check(own=own)
-    if cache.indices():  # of an interrupted run
+    if cache.indices():  # slices of an interrupted run
         for folder in {target.path.parent for target in targets}:
             clear_partial(folder, below=False)
     if not request.resume:
@@ -166,7 +166,7 @@ def load_request_method(request: ReconRequest) -> Reconstructor:
     Raises
     ------
     CineReconError
-        As `load_method` does.
+        See `load_method`.
     """
     return load_method(
         request.model, split_settings(request.settings)[0], device=request.device, weights=request.weights
@@ -179,18 +179,18 @@ def iterate_slices(
     observer: Observer | None = None,
     cache: SliceCache | None = None,
 ) -> Iterator[ReconstructedSlice]:
-    """Reconstruct the chosen slices of a scan, one after the other.
+    """Reconstruct the selected slices of a scan one after the other.
 
     Parameters
     ----------
     request
-        Scan, method and settings, with a device that is not ``auto``; its outputs are not used.
+        Scan, method and settings, with a resolved device (not ``auto``); its outputs are not used.
     method
         The method.
     observer
-        Receives progress.
+        Callbacks for the progress.
     cache
-        Storage of finished slices, which may hold those of an earlier run.
+        Storage of completed slices, which may contain those of an earlier run.
     """
     observer, state = observer or Observer(), state_of(request.scan_files)
     scan = open_source(request, method)
@@ -220,7 +220,7 @@ def iterate_slices(
 
 
 def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
-    """Open the scan of a request; a raw scan of two sets is read as phase contrast."""
+    """Open the scan of a request; a raw scan with two sets is read as phase contrast."""
     config, path = request.preprocessing(method), request.scan
     kind = kind_of(path)
     if kind == RAW_SCAN:
@@ -233,7 +233,7 @@ def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
 
 
 def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan:
-    """Process an open raw scan by the settings of a request; a scan of two sets is read as phase contrast."""
+    """Process an open raw scan with the settings of a request; a scan with two sets is read as phase contrast."""
     config = request.preprocessing(method)
     scan = phase_contrast_of(raw, config, request.noise)
     if scan is not None:
@@ -257,7 +257,7 @@ def write_images(
     cache: SliceCache,
     own: Set[Path],
 ) -> dict[Path, float]:
-    """Write the images to each target, and return the seconds that each file took.
+    """Write the images to each target, and return the time taken for each file [s].
 
     Parameters
     ----------
@@ -266,9 +266,9 @@ def write_images(
     request, targets
         The request and its outputs.
     observer
-        Receives progress.
+        Callbacks for the progress.
     cache
-        Where each output is noted when its writing begins: from then on it belongs to this run.
+        Cache in which each output is recorded when its writing begins, so that this run may overwrite it.
     own
         Absolute paths of existing outputs that may be overwritten.
     """

@@ -1,4 +1,4 @@
-"""An open scan with what reconstructs its slices, within the limits of memory."""
+"""An open scan with the method and settings that reconstruct its slices, within the memory limit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ from cinerecon.reconstruction.uncertainty import with_uncertainty
 from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING_SHARE = 0.2
-"""Estimated share of reading and coil maps in the time of a slice, for the display of progress."""
+"""Estimated fraction of the time per slice for reading and coil maps, used to display the progress."""
 
 Report = Callable[[str, float], None]
-"""Called with a description of the step, and the fraction of the slice that is done."""
+"""Callback that receives a description of the step and the completed fraction of the slice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class ScanReconstruction:
     Attributes
     ----------
     scan
-        The scan, with the coils of the plan.
+        The scan, with the coils of the memory plan.
     method, request
-        The method, and the settings with a device that is not ``auto``.
+        The method, and the settings with a resolved device (not ``auto``).
     plan
-        The plan of memory.
+        The memory plan.
     """
 
     scan: CineSource
@@ -46,12 +46,12 @@ class ScanReconstruction:
 
     @classmethod
     def of(cls, scan: CineSource, slices: Sequence[int], method: Reconstructor, request: ReconRequest) -> Self:
-        """Plan the reconstruction of some slices.
+        """Plan the reconstruction of the given slices.
 
         Raises
         ------
         ConfigError
-            If no plan keeps the limit of memory.
+            If no plan meets the memory limit.
         """
         plan, scan = plan_memory(scan, slices, method, request)
         return cls(scan, method, request, plan)
@@ -66,12 +66,12 @@ class ScanReconstruction:
         index
             Number of the slice.
         report, stage
-            Called with the progress, and as `Observer.stage` of the module `run`.
+            Callbacks for the progress and for the stages, see `Observer.stage` of the module `run`.
 
         Raises
         ------
         CineReconError
-            If the slice cannot be read or reconstructed; with a hint if memory was exhausted.
+            If the slice cannot be read or reconstructed, with a hint if memory was exhausted.
         """
         try:
             with limited_to(self.plan.workspace):
@@ -89,7 +89,7 @@ class ScanReconstruction:
         return replace(part, cine=cine, seconds=seconds | part.seconds)
 
     def _read(self, index: int) -> tuple[CineData, CineData | None, dict[str, float]]:
-        """The chosen frames on the device, undersampled; those of a second set; time of reading and coil maps [s]."""
+        """The selected frames on the device, undersampled; those of a second set; durations of reading and maps [s]."""
         request, scan, seconds = self.request, self.scan, dict[str, float]()
         with timed(seconds, "read"):
             part, second = (
@@ -108,7 +108,7 @@ class ScanReconstruction:
         return data, second, seconds
 
     def _reconstruct(self, data: CineData, encoded: CineData | None, report: Report) -> ReconstructedSlice:
-        """The slice, with the velocity where there is a second set, and its uncertainty."""
+        """The slice with its uncertainty and, if there is a second set, the velocity."""
         request, progress = self.request, partial(self._report_runs, report, 0, 1)
         if encoded is None:
             part = reconstruct_slice(data, self.method, request, progress)
@@ -120,7 +120,7 @@ class ScanReconstruction:
         return with_uncertainty(part, data, self.method, request, progress)
 
     def _reconstruct_pair(self, data: CineData, encoded: CineData, progress: Progress) -> ReconstructedSlice:
-        """Both sets of a phase-contrast scan; a smooth phase is assumed at the user's request only."""
+        """Reconstruct both sets of a phase-contrast scan; a smooth phase is assumed only if the user requests it."""
         assert isinstance(self.scan, PhaseContrastScan)
         request = self.request
         if request.partial_fourier == "auto":
@@ -132,6 +132,6 @@ class ScanReconstruction:
         return with_velocity(first, second, require_velocity_range(self.request, self.scan.venc_cm_s))
 
     def _report_runs(self, report: Report, first: int, runs: int, done: int, total: int) -> None:
-        """Report the steps done of ``runs`` reconstructions that follow the ``first`` ones."""
+        """Report the completed steps of ``runs`` reconstructions that follow the ``first`` ones."""
         n_runs = 1 + (self.request.n_variants if self.request.uncertainty else 0)
         report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)

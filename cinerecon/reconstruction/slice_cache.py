@@ -1,9 +1,9 @@
-"""Finished slices of a run, in a folder next to its output, from which ``--resume`` continues an interrupted run.
+"""Completed slices of a run in a folder next to its output, from which ``--resume`` continues an interrupted run.
 
-A slice is two ``.npy`` arrays and a ``.json`` file with everything else, which is written last: where it exists, the
-slice is complete. Each file appears whole or not at all. The name of the folder ends in a checksum of the scan, the
-method and all settings, so slices of another reconstruction are never taken for those of this one. It also lists the
-outputs that the run began to write, which alone may be overwritten when it continues.
+A slice consists of two ``.npy`` arrays and a ``.json`` file with all other values. The latter is written last, so that
+the slice is complete if it exists. Files are written atomically. The name of the folder ends with a checksum of the
+scan, the method and all settings, so that slices of another reconstruction are never used. The folder also lists the
+outputs that the run has begun to write, which are the only files that may be overwritten when it continues.
 """
 
 import glob
@@ -25,32 +25,32 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 ARRAYS, CURVES = ("image", "reference", "noise", "velocity", "uncertainty"), "convergence"
-"""Attributes of `CineImage` that are arrays, and the one that is a mapping of arrays."""
+"""Attributes of `CineImage` that are arrays, and the attribute that is a mapping of arrays."""
 ENDING, WITH_CONVERGENCE, OUTPUTS = ".slices-", "-convergence", "outputs.jsonl"
 
 
 class SliceCache:
-    """The finished slices of one reconstruction.
+    """The completed slices of one reconstruction.
 
     Parameters
     ----------
     output
-        First output of the reconstruction; the folder is next to it.
+        First output of the reconstruction; the folder is created next to it.
     checksum
-        Identifies the reconstruction, see `checksum_of`.
+        Identifier of the reconstruction, see `checksum_of`.
     keeps_convergence
-        Whether the convergence is stored with the slices, as by `ReconRequest.keeps_convergence`.
+        Whether the convergence is stored with the slices, see `ReconRequest.keeps_convergence`.
     """
 
     def __init__(self, output: Path, checksum: str, *, keeps_convergence: bool = False) -> None:
         self.folder = output.with_name(output.name + ENDING + checksum + WITH_CONVERGENCE * keeps_convergence)
 
     def indices(self) -> list[int]:
-        """Indices of the finished slices."""
+        """Indices of the completed slices."""
         return sorted(int(path.stem) for path in self.folder.glob("*.json") if path.stem.isdecimal())
 
     def load(self, index: int) -> ReconstructedSlice | None:
-        """A finished slice, its arrays mapped from their files; None if there is none, or it cannot be read."""
+        """A completed slice with memory-mapped arrays; None if it does not exist or cannot be read."""
         try:
             record = json.loads(self._path(index, ".json").read_text(encoding="utf-8"))
             cine = record["cine"]
@@ -64,12 +64,12 @@ class SliceCache:
             return None
 
     def store(self, part: ReconstructedSlice) -> ReconstructedSlice:
-        """Write a slice, and return it with its arrays mapped from the files, so that they take no memory.
+        """Write a slice, and return it with memory-mapped arrays, which do not occupy memory.
 
         Raises
         ------
         FileError
-            If the file system refuses.
+            If the slice cannot be written.
         """
         index = part.meta.slice
         cine = {field.name: getattr(part.cine, field.name) for field in fields(part.cine)}
@@ -83,7 +83,7 @@ class SliceCache:
         return self.load(index) or part
 
     def _write(self, path: Path, array: NDArray[Any]) -> None:
-        """Write an array; no empty folder remains after an error."""
+        """Write an array; an empty folder is removed after an error."""
         try:
             with moved_into_place(path) as temporary, temporary.open("wb") as file:
                 np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
@@ -94,22 +94,22 @@ class SliceCache:
             raise
 
     def outputs(self) -> set[Path]:
-        """Absolute paths of the outputs that the run began to write, none of which existed before."""
+        """Absolute paths of the outputs that the run has begun to write, none of which existed before."""
         begun = Journal(self.folder / OUTPUTS)
         return absolute_paths(self.folder.parent / path for path in begun if begun.get(path))
 
     def begin_output(self, path: Path, *, is_begun: bool = True) -> None:
-        """Record that an output is about to be written, or that it could not be.
+        """Record that an output is about to be written, or that it could not be written.
 
         Raises
         ------
         FileError
-            If the file system refuses.
+            If the record cannot be written.
         """
         Journal(self.folder / OUTPUTS).add(relative(path, self.folder.parent), is_begun)
 
     def remove(self) -> None:
-        """Remove the folder; mapped arrays stay valid."""
+        """Remove the folder; memory-mapped arrays remain valid."""
         if self.folder.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -118,7 +118,7 @@ class SliceCache:
 
 
 def has_slices(request: ReconRequest, checksum: str = "") -> bool:
-    """Whether an interrupted reconstruction left finished slices for its first output; without a checksum, any one."""
+    """Whether an interrupted run left completed slices for its first output; of any run without a checksum."""
     output = request.targets[0].path
     if checksum:
         return bool(SliceCache(output, checksum, keeps_convergence=request.keeps_convergence).indices())
@@ -139,7 +139,7 @@ def _encoded(value: object) -> object:
 
 
 def _decoded(hint: Any, value: Any) -> Any:
-    """A value of the type of a hint, from the plain value of `json.loads`."""
+    """A value of the type given by a type hint, from the plain value of `json.loads`."""
     arguments = get_args(hint)
     if get_origin(hint) in (Union, UnionType):
         return None if value is None else _decoded(next(kind for kind in arguments if kind is not NoneType), value)

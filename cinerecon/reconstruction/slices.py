@@ -1,4 +1,4 @@
-"""Reconstruct one slice: the steps that the command `recon` and `cinerecon.reconstruct` share."""
+"""Reconstruction of one slice: the steps that the command `recon` and `cinerecon.reconstruct` share."""
 
 import time
 from collections.abc import Iterator
@@ -30,38 +30,38 @@ from cinerecon.reconstruction.trust import (
 from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
-"""Part of the measured data that an image may leave unexplained without a warning."""
+"""Fraction of the measured data that an image may leave unexplained without a warning."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReconstructedSlice:
-    """One reconstructed slice, and the numbers that describe its reconstruction.
+    """One reconstructed slice, and figures that describe its reconstruction.
 
     Attributes
     ----------
     cine
-        The image with its metadata, as it is written to files.
+        The image with its metadata, as written to files.
     n_coils
-        Number of coils that entered the reconstruction.
+        Number of coils used in the reconstruction.
     acceleration, acceleration_without_acs
-        K-space points over sampled points, within the extent that was measured; the same outside the lines that every
-        frame samples.
+        Ratio of k-space points to sampled points within the measured extent; the second value excludes the lines that
+        every frame samples.
     seconds
-        Time of each stage: ``read``, ``maps``, ``reconstruct``, ``verdict`` [s].
+        Duration of each stage: ``read``, ``maps``, ``reconstruct``, ``verdict`` [s].
     residual
-        ||mask (A x) - y|| / ||y||: the part of the measured data that the image does not explain.
+        ||mask (A x) - y|| / ||y||, the fraction of the measured data that the image does not explain.
     quality
-        ``psnr`` [dB] and ``ssim`` of the magnitude against the reference, see `with_quality`.
+        ``psnr`` [dB] and ``ssim`` of the magnitude with respect to the reference, see `with_quality`.
     snr
-        ``median`` SNR in the support and ``standard_error`` of the noise, relative; of a method with a formula for
-        noise also the ``g_factor``, median in the support. Empty if noise was not mapped.
+        ``median`` SNR in the support and relative ``standard_error`` of the noise; for a method with a noise formula,
+        also the median ``g_factor`` in the support. Empty if the noise was not mapped.
     uncertainty
-        Root mean square of the uncertainty over that of the image, in the ``support`` and, where the heart was located,
-        around the ``heart``. Empty if it was not mapped.
+        Root mean square of the uncertainty relative to that of the image, in the ``support`` and, if the heart was
+        located, around the ``heart``. Empty if the uncertainty was not mapped.
     no_verdict
-        Why there is no verdict, if one was requested and the method has one; empty otherwise.
+        Reason why there is no verdict, if one was requested and the method has one; empty otherwise.
     partial_fourier
-        Part of k-space that was filled in, see `fill_partial_fourier`; empty if none.
+        Part of k-space that was filled in, see `fill_partial_fourier`; empty if none was.
     """
 
     cine: CineImage
@@ -78,50 +78,51 @@ class ReconstructedSlice:
 
     @property
     def image(self) -> NDArray[np.complex64]:
-        """``(frames, y, x)`` complex64, as it is written to files."""
+        """``(frames, y, x)`` complex64, as written to files."""
         return self.cine.image
 
     @property
     def reference(self) -> NDArray[np.complex64] | None:
-        """``(frames, y, x)`` complex64, the true image; None if it is not known."""
+        """``(frames, y, x)`` complex64 reference; None if there is none."""
         return self.cine.reference
 
     @property
     def meta(self) -> CineMeta:
-        """Source, number of the slice, frame times, geometry, warnings."""
+        """Source, slice number, frame times, geometry, and warnings."""
         return self.cine.meta
 
     @property
     def verdict(self) -> Verdict | None:
-        """Expected error of the image, and whether it can be used; None if that was not estimated."""
+        """Expected error of the image, and whether it can be used; None if no verdict was estimated."""
         return self.cine.verdict
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings to show with the image."""
+        """Warnings to display with the image."""
         return self.cine.meta.warnings
 
 
 def reconstruct_slice(
     data: CineData, method: Reconstructor, request: ReconRequest, progress: Progress | None = None
 ) -> ReconstructedSlice:
-    """Reconstruct one slice, scale its image, and compute residual, noise and verdict.
+    """Reconstruct one slice, scale its image, and compute residual, noise map and verdict.
 
     Parameters
     ----------
     data
         One cine without batch axes, on the device of the method.
     method
-        What reconstructs it.
+        The reconstruction method.
     request
-        The settings: partial Fourier, convergence, noise map and verdict, and whether warnings are errors.
+        Settings for partial Fourier, convergence, noise map and verdict, and whether warnings are errors.
     progress
-        Called with (steps done, steps in all); the replicas of a noise map follow the image.
+        Called with (number of completed steps, total number of steps); the replicas of a noise map follow the image.
 
     Raises
     ------
     DataError
-        If the image is not finite, noise is to be mapped and unknown, or there is a warning and ``strict`` is set.
+        If the image is not finite, a noise map is requested for unknown noise, or there is a warning and ``strict`` is
+        set.
     """
     n_replicas = request.n_replicas if request.snr else 0
     data = data.with_warnings(*card_warnings(method.card, data, request.undersample or ""))
@@ -164,9 +165,9 @@ def reconstruct_slice(
 def _judge(
     data: CineData, image: Tensor, method: Reconstructor, request: ReconRequest, seconds: dict[str, float]
 ) -> tuple[Verdict | None, str]:
-    """The verdict on an image, or why there is none, if one was requested and the method has one.
+    """The verdict on an image, or the reason why there is none, if one was requested and the method has one.
 
-    Its time [s] is added to ``seconds``.
+    Its duration [s] is added to ``seconds``.
     """
     if not request.verdict or calibration_of(request.label) is None:
         return None, ""
@@ -178,7 +179,7 @@ def _judge(
 
 
 def _after(progress: Progress | None) -> Progress | None:
-    """The progress of steps that follow a first one."""
+    """The progress of steps that follow the first step."""
     return None if progress is None else lambda done, total: progress(1 + done, 1 + total)
 
 
@@ -192,14 +193,14 @@ def _finite(image: Tensor, data: CineData, label: str) -> Tensor:
 def _finished_cine(
     image: Tensor, data: CineData, label: str, convergence: Convergence | None, verdict: Verdict | None
 ) -> CineImage:
-    """The image ``(frames, y, x)`` and the reference as they are written to files."""
+    """The image ``(frames, y, x)`` and the reference as written to files."""
     reference = None if data.reference is None else finish_image(data.reference.cpu(), data).numpy()
     image_array, curves = finish_image(image, data).numpy(), _curves(convergence)
     return CineImage(image_array, reference, data.meta, label, curves, verdict=verdict)
 
 
 def _curves(convergence: Convergence | None) -> dict[str, NDArray[np.float64]]:
-    """The convergence as arrays by name."""
+    """The convergence as named arrays."""
     curves = {} if convergence is None else asdict(convergence)
     return {name: np.array(curve) for name, curve in curves.items()}
 
@@ -210,7 +211,7 @@ def _residual_warnings(residual: float) -> list[str]:
 
 
 def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]:
-    """A warning if the noise was mapped for an image without the partial Fourier step."""
+    """A warning if the noise map belongs to the image without the partial Fourier step."""
     text = (
         "the noise map refers to the image before the partial Fourier step: --partial-fourier none makes them "
         "consistent"
@@ -219,9 +220,9 @@ def _noise_warnings(before: Tensor, after: Tensor, n_replicas: int) -> list[str]
 
 
 def with_quality(part: ReconstructedSlice) -> ReconstructedSlice:
-    """The slice with PSNR and SSIM, where a comparison with its reference is meaningful.
+    """The slice with PSNR and SSIM, if a comparison with its reference is meaningful.
 
-    This needs as much memory as k-space of several coils, and is therefore done after k-space has been freed.
+    The comparison needs as much memory as k-space of several coils and is therefore done after k-space has been freed.
     """
     image, reference = part.image, part.reference
     if reference is None or min(part.cine.matrix) < SSIM_WINDOW or np.array_equal(image, reference):
@@ -237,7 +238,7 @@ def without_own_reference(data: CineData) -> CineData:
 
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    """Context that measures the time of the code inside [s]."""
+    """Context manager that measures the duration of the enclosed code [s]."""
     start = time.perf_counter()
     yield
     seconds[stage] = time.perf_counter() - start

@@ -1,1 +1,1 @@
-"""Scans as a stream: a server of reconstructions, and a client, by the protocol of ISMRMRD."""
+"""Streaming of scans: a reconstruction server and a client that use the ISMRMRD protocol."""

@@ -1,15 +1,15 @@
 """Detection of complete slices while a scan is being received, from the headers of its readouts.
 
-A slice is complete if one of these conditions holds:
+A slice is complete if one of these conditions is met:
 
-- the last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``,
-- every line within the limits of the header was measured in every image,
-- a readout of another slice follows, all images have lines, and the last readout has ``last in slice``, or together
-  they have all lines within the limits, or there are as many readouts as of an earlier slice. This does not apply to
-  interleaved slices.
+- The last readout of each of its images has the flag ``last in slice``, or a readout has ``last in measurement``.
+- Every line within the limits of the header was measured in every image.
+- A readout of another slice follows, all images have lines, and either the last readout has ``last in slice``, the
+  images together have all lines within the limits, or there are as many readouts as for an earlier slice. This
+  condition does not apply to interleaved slices.
 
-The images of a slice are the combinations of contrast, phase, repetition and set within the limits in the header. Other
-slices are complete at the end of the scan.
+The images of a slice are the combinations of contrast, phase, repetition and set within the limits in the header. All
+other slices are complete at the end of the scan.
 """
 
 from collections.abc import Mapping
@@ -28,19 +28,19 @@ IMAGES = ("contrast", "phase", "repetition", "set")
 NO_LIMIT = Limit(0, 0)
 
 Image = tuple[int, ...]
-"""Values of the counters `IMAGES`."""
+"""Values of the counters in `IMAGES`."""
 
 
 @dataclass(eq=False)
 class _Arriving:
-    """The readouts of a slice that have arrived.
+    """The readouts of a slice that have arrived so far.
 
     Attributes
     ----------
     images
         Images and averages with at least one line.
     lines
-        Their lines.
+        Lines of these images.
     ended
         Images whose last line has arrived, according to its flag.
     n_readouts
@@ -57,15 +57,15 @@ class _Arriving:
 
 
 class SliceArrival:
-    """Detect complete slices of a scan from the headers of its readouts, in the order of arrival.
+    """Detection of complete slices of a scan from the headers of its readouts, in the order of arrival.
 
     Attributes
     ----------
     is_sure
         Whether slices can be complete before the end: counters agree with the header, and no readout of a complete
-        slice arrived later.
+        slice has arrived later.
     complete
-        Counters of the complete slices, in the order of their completion.
+        Counters of the complete slices, in the order of completion.
     """
 
     def __init__(self, header: MrdHeader) -> None:
@@ -100,7 +100,7 @@ class SliceArrival:
         return self.complete[before:] if self.is_sure else []
 
     def after_end(self) -> list[int]:
-        """Counters of further slices that count as complete if the scan is aborted.
+        """Counters of further slices that are treated as complete if the scan is aborted.
 
         These are the slices before the last one that have lines in every image, unless slices are interleaved.
         """
@@ -115,7 +115,7 @@ class SliceArrival:
         return [number for number in self._slices if number not in self.complete]
 
     def _choose_encoding(self, number: int) -> None:
-        """Use the limits of the encoding of the first image line; with several encodings, completion is not sure."""
+        """Use the limits of the encoding of the first image line; with several encodings, completion is not certain."""
         if self._encoding is None and number < len(self._encodings):
             self._encoding, self._limits = number, self._encodings[number].limits
             self._n_images = prod(self._n_values(name) for name in IMAGES)
@@ -126,7 +126,7 @@ class SliceArrival:
 
     @property
     def _n_lines(self) -> int:
-        """Lines within the limits; 0 if they are unknown."""
+        """Number of lines within the limits; 0 if the limits are unknown."""
         return self._n_values("kspace_encoding_step_1") if "kspace_encoding_step_1" in self._limits else 0
 
     def _is_within_limits(self, idx: np.void) -> bool:
@@ -148,7 +148,7 @@ class SliceArrival:
         return len(self._slices[number].images) == self._n_images * self._n_values("average")
 
     def _has_ended(self, number: int, head: np.void) -> bool:
-        """Whether flags or limits show that a slice is complete; not judged if the header has one image per slice."""
+        """Whether flags or limits show that a slice is complete; False if the header has one image per slice."""
         arriving = self._slices[number]
         if self._n_images == 1 or not self._has_all_images(number):
             return False
@@ -168,7 +168,7 @@ class SliceArrival:
 
 
 def rows_of_slice(heads: Heads, number: int) -> Index:
-    """The readouts that the reconstruction of one slice needs: its own, and noise."""
+    """The readouts needed to reconstruct one slice: its own readouts and noise readouts."""
     return np.flatnonzero((heads["idx"]["slice"] == number) | has_flag(heads, NOISE))
 
 

@@ -1,4 +1,4 @@
-"""The connection of a server with a client: messages are received and sent until the client or the server ends it."""
+"""The connection of a server to a client, over which messages are received and sent until either side ends it."""
 
 import time
 from contextlib import suppress
@@ -9,35 +9,35 @@ from threading import Event
 from cinerecon.io.mrd_stream.messages import Message, message_bytes
 
 POLL_SECONDS = 0.2
-"""Interval at which a waiting connection checks whether the server is to stop [s]."""
+"""Interval at which a waiting connection checks whether the server is stopping [s]."""
 QUIET_SECONDS = 2.0
-"""Time without data after which a connection ends when the server is to stop [s]."""
+"""Time without data after which a connection ends if the server is stopping [s]."""
 LONGEST_SECONDS = 30.0
-"""Time for which a client may go on sending when the server is to stop [s]."""
+"""Time for which a client may continue to send data if the server is stopping [s]."""
 
 
 class LostConnectionError(OSError):
-    """The client has disconnected, or has neither sent nor received data for too long."""
+    """The client has disconnected, or no data were exchanged for too long."""
 
 
 class Channel(RawIOBase):
-    """A connection as a file that is read, and to which messages are sent, each by one thread.
+    """A connection as a readable file, to which messages can be sent; each direction is used by one thread.
 
-    When the server is to stop, data that still arrive are read; a client that sends nothing finds its stream ended.
+    If the server is stopping, data that still arrive are read. For a client that sends nothing, the stream ends.
 
     Parameters
     ----------
     connection
         The socket, which the channel closes.
     idle_seconds
-        Time without data after which a connection counts as lost [s].
+        Time without data after which a connection is considered lost [s].
     stop
-        Set when the server is to stop.
+        Event that is set when the server is stopping.
 
     Attributes
     ----------
     is_stopped
-        Whether the stream was ended because the server is to stop.
+        Whether the stream was ended because the server is stopping.
     is_lost
         Whether the connection is lost.
     """
@@ -55,7 +55,7 @@ class Channel(RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Receive bytes; 0 at the end of the stream.
+        """Receive bytes; returns 0 at the end of the stream.
 
         Raises
         ------
@@ -77,7 +77,7 @@ class Channel(RawIOBase):
         return 0
 
     def send(self, message: Message) -> None:
-        """Send a message; waits for a client that does not receive while it sends.
+        """Send a message, waiting for a client that does not receive while it sends.
 
         Raises
         ------
@@ -103,9 +103,9 @@ class Channel(RawIOBase):
             raise LostConnectionError("the connection was lost")
 
     def finish(self, seconds: float) -> None:
-        """Send no more, and read what the client still sends for a time [s].
+        """Stop sending, and read the data that the client still sends for a given time [s].
 
-        To close earlier would reset the connection, and what was sent last would be lost.
+        Closing the connection earlier would reset it, and the last messages would be lost.
         """
         with suppress(OSError):
             self._connection.shutdown(SHUT_WR)

@@ -1,4 +1,4 @@
-"""A client of an MRD server: sends a stored scan and receives images and texts."""
+"""A client of an MRD server, which sends a stored scan and receives images and texts."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from cinerecon.io.recognise import is_mrd2, is_mrd_stream, is_twix
 from cinerecon.io.twix.noise import with_noise
 
 WAIT_SECONDS = 3600.0
-"""Longest time without an answer [s]."""
+"""Longest time without a response [s]."""
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -34,7 +34,7 @@ def split_address(address: str) -> tuple[str, int]:
     Raises
     ------
     ConfigError
-        If it is no such text.
+        If the text does not have this form.
     """
     host, sign, port = address.rpartition(":")
     if not sign or not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -49,7 +49,7 @@ def exchange(
     pace_ms: float = 0.0,
     on_sent: Callable[[Message], None] = lambda _: None,
 ) -> Iterator[Message]:
-    """Send a scan, and return the messages of the server up to its close message, as they arrive.
+    """Send a scan, and yield the messages of the server as they arrive, up to its close message.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def exchange(
     address
         ``host:port``
     config
-        Name of the configuration; of `cinerecon serve` a method, empty: that of the server.
+        Name of the configuration, which for `cinerecon serve` is a method; empty for the default of the server.
     pace_ms
         Time between readouts [ms].
     on_sent
-        Called with each message of the scan that was sent.
+        Called with each message of the scan after it was sent.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def exchange(
 
 
 def messages_of(scan: Path) -> Iterator[Message]:
-    """The messages of a raw scan of any format, without a configuration and a close message; HDF5 as it is stored.
+    """The messages of a raw scan of any format, without configuration and close message; HDF5 as it is stored.
 
     Raises
     ------
