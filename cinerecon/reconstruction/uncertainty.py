@@ -1,19 +1,21 @@
-"""The uncertainty of an image without truth: how far it changes when the method reconstructs variants of the data.
+"""The uncertainty of an image without a reference: how much it changes if variants of the data are reconstructed.
 
-A variant is the same measurement seen another way, in which an ideal method would find the same image:
+A variant is an equivalent representation of the same measurement, for which an ideal method would give the same image:
 
 - mirrored along y and x, in k-space, mask and coil maps together, about the centre n // 2, which is exact;
-- the heart beat begun at another frame, where the frames are one whole beat;
-- turned by a constant phase;
-- with a tenth of its samples left out at random, but for the central lines that all frames share.
+- started at another frame, if the frames are one complete heartbeat;
+- multiplied by a constant phase factor;
+- with a tenth of its samples left out at random, except for the central lines that all frames share.
 
-The image of each variant is turned back, and their standard deviation in the direction of the signal is the map, in the
-units of the image, as for noise (`physics.snr`). The first three are test-time augmentation (Wang et al. 2019,
-doi:10.1016/j.neucom.2019.01.103), the last one is the delete-d jackknife (Shao, Wu 1989, doi:10.1214/aos/1176347263).
+The transformation is reversed for the image of each variant. The map is their standard deviation in the direction of
+the signal, in the units of the image, as for noise (`physics.snr`). The first three variants are test-time augmentation
+(Wang et al. 2019, doi:10.1016/j.neucom.2019.01.103), and the last one is the delete-d jackknife (Shao, Wu 1989,
+doi:10.1214/aos/1176347263).
 
 Departs from the papers in: the standard deviation is not scaled to that of the estimate (the samples are not
 exchangeable, so the factor of the jackknife does not apply), and the variance is averaged over 3 x 3 pixels, since
-variants are few. What all variants share (bias of the method, wrong coil maps) is not in the map.
+there are few variants. Errors that all variants share (bias of the method, wrong coil maps) are not included in the
+map.
 """
 
 import math
@@ -47,20 +49,20 @@ LINEAR = (
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to see the same measurement.
+    """An equivalent representation of the same measurement.
 
     Attributes
     ----------
     mirrored
         Axes that are mirrored, -2 for y and -1 for x.
     first_frame
-        The frame with which the variant begins.
+        The frame at which the variant begins.
     phase
         Phase that is added [rad].
     left_out
         Probability with which a sample is left out.
     seed
-        Seed of the samples that are left out.
+        Seed for the selection of the samples that are left out.
     """
 
     mirrored: tuple[int, ...] = ()
@@ -70,7 +72,7 @@ class Variant:
     seed: tuple[int, ...] = ()
 
     def apply(self, data: CineData) -> CineData:
-        """The variant of a measurement without batch axes; without reference."""
+        """The variant of a measurement without batch axes; it has no reference."""
         mask = data.mask & ~draw_left_out(data.mask, self.left_out, np.random.default_rng(self.seed))
         turn = complex(math.cos(self.phase), math.sin(self.phase))
         kspace, mask = (self._turn(values) for values in (data.kspace * mask * turn, mask))
@@ -86,7 +88,7 @@ class Variant:
         )
 
     def undo(self, image: Tensor) -> Tensor:
-        """The image ``(frames, y, x)`` of the variant as that of the measurement."""
+        """The image ``(frames, y, x)`` of the variant, transformed back to that of the measurement."""
         turn = complex(math.cos(self.phase), -math.sin(self.phase))
         return self._mirror(image.roll(self.first_frame, 0)) * turn
 
@@ -97,7 +99,7 @@ class Variant:
         return mirror(values, tuple(axis for axis in self.mirrored if values.shape[axis] > 1))
 
     def _extent(self, data: CineData) -> Extent:
-        """The extent of the measurement, mirrored: samples that are left out do not change it."""
+        """The mirrored extent of the measurement, which samples that are left out do not change."""
         rows, columns = data.meta.extent or measured_extent(data.mask)
         y, x = data.matrix
         return self._mirror_range(rows, -2, y), self._mirror_range(columns, -1, x)
@@ -111,9 +113,9 @@ class Variant:
 
 
 def draw_left_out(mask: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
-    """The samples to leave out, of the size of the mask ``(frames, 1, ky, kx or 1)``: whole readouts, or points.
+    """The samples to leave out, with the shape of the mask ``(frames, 1, ky, kx or 1)``: complete readouts, or points.
 
-    The central lines that all frames share stay; a pattern without further lines stays whole.
+    The central lines that all frames share are kept, and a mask without further lines is kept unchanged.
     """
     size = (*mask.shape[:3], 1) if samples_whole_readouts(mask) else tuple(mask.shape)
     chosen = torch.from_numpy(rng.random(size) < probability).to(mask.device).expand_as(mask).clone()
@@ -122,7 +124,7 @@ def draw_left_out(mask: Tensor, probability: float, rng: np.random.Generator) ->
 
 
 def draw_variants(data: CineData, n_variants: int, seed: int = 0) -> list[Variant]:
-    """Variants of a measurement: the first is mirrored along no axis, the next along y, x, both, and so on."""
+    """Variants of a measurement: the first is not mirrored, the next ones are mirrored along y, x, both, and so on."""
     rng = np.random.default_rng([seed, 11])
     variants = []
     for number in range(n_variants):
@@ -147,22 +149,22 @@ def map_uncertainty(
     Parameters
     ----------
     data
-        The measurement, without batch axes.
+        Measured data without batch axes.
     method
-        The method that reconstructed it.
+        The method that reconstructed the image.
     image
-        ``(frames, y, x)``, its finished image, whose phase is the direction of the signal.
+        ``(frames, y, x)`` finished image, whose phase defines the direction of the signal.
     variants
-        At least 2, see `draw_variants`.
+        At least 2 variants, see `draw_variants`.
     partial_fourier
         How the side of k-space that was not measured is filled in, as for the image.
     progress
-        Called with (variants done, variants in all).
+        Called with (number of completed variants, total number of variants).
 
     Raises
     ------
     ConfigError
-        If all variants have the same image: all samples are measured, and the method has no learned parameters.
+        If all variants have the same image, because all samples are measured and the method has no learned parameters.
     DataError
         If the image of a variant is not finite.
     """
@@ -195,15 +197,15 @@ def with_uncertainty(
     request: ReconRequest,
     progress: Progress | None = None,
 ) -> ReconstructedSlice:
-    """The slice with the map of its uncertainty, and its root mean square over that of the image.
+    """The slice with its uncertainty map, and the root mean square of the map relative to that of the image.
 
-    Parameters and errors as for `map_uncertainty`, with the number of variants and the seed of the request.
+    Parameters and errors are those of `map_uncertainty`, with the number of variants and the seed of the request.
     """
     image, seconds = torch.from_numpy(part.image), dict(part.seconds)
     with timed(seconds, "uncertainty"):
         variants, filling = draw_variants(data, request.n_variants, request.seed), request.partial_fourier
         std = map_uncertainty(data, method, image, variants, partial_fourier=filling, progress=progress)
-    is_linear = type(method).noise_std is not Reconstructor.noise_std  # these have a formula for noise
+    is_linear = type(method).noise_std is not Reconstructor.noise_std  # linear methods have a noise formula
     if is_linear and request.strict:
         raise DataError(LINEAR, where=data.where, hint="without --strict, the map is written and contains the warning")
     texts = (*part.warnings, *([LINEAR] if is_linear else []))
@@ -217,5 +219,5 @@ def with_uncertainty(
 
 
 def _ratio(part: Tensor, whole: Tensor) -> float:
-    """Root mean square of an array over that of another one."""
+    """Ratio of the root mean squares of two arrays."""
     return ratio(float(torch.linalg.vector_norm(part)), float(torch.linalg.vector_norm(whole)))

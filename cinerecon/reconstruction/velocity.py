@@ -11,14 +11,14 @@ from cinerecon.reconstruction.slices import ReconstructedSlice
 
 
 def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None) -> float:
-    """VENC [cm/s], of the request or of the header.
+    """VENC [cm/s], from the request or the header.
 
     Raises
     ------
     DataError
-        If neither has it.
+        If neither contains it.
     ConfigError
-        If noise or uncertainty are to be mapped, which is defined for one set.
+        If noise or uncertainty maps are requested, which are defined for a single set.
     """
     option = "--snr" if request.snr else "--uncertainty" if request.uncertainty else ""
     if option:
@@ -33,10 +33,10 @@ def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None
 
 
 def with_velocity(first: ReconstructedSlice, second: ReconstructedSlice, venc_cm_s: float) -> ReconstructedSlice:
-    """Combine two sets: the mean magnitude with the phase of the first, and the velocity.
+    """Combine two sets into the mean magnitude with the phase of the first set, and the velocity.
 
     v = VENC / pi * angle(x_2 conj(x_1)) (Pelc et al. 1991, DOI 10.1002/jmri.1880010404 for the difference of two
-    encodings). Velocities beyond VENC wrap around. The phase of still tissue is not corrected.
+    encodings). Velocities beyond VENC wrap around. The phase of static tissue is not corrected.
 
     Parameters
     ----------

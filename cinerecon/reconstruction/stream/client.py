@@ -102,7 +102,7 @@ def messages_of(scan: Path) -> Iterator[Message]:
 def _send(
     scan: Path, pace_ms: float, on_sent: Callable[[Message], None], connection: socket, answers: "_Answers"
 ) -> Iterator[Message]:
-    """Send a scan until the server ends the exchange, as it may after an error; and return what arrives meanwhile."""
+    """Send a scan until the server ends the exchange, e.g. after an error, and yield the messages that arrive."""
     start, n_readouts = time.perf_counter(), 0
     with suppress(ConnectionError):
         for message in messages_of(scan):

@@ -1,4 +1,4 @@
-"""The scan that a client sends: settings, header and readouts, and which of its slices are complete."""
+"""The scan that a client sends: settings, header, readouts, and the slices that are complete."""
 
 import logging
 import time
@@ -29,11 +29,11 @@ from cinerecon.reconstruction.stream.protocol import ProtocolSettings, model_of_
 logger = logging.getLogger(__name__)
 
 MAX_EARLY_WAVEFORMS = 4096
-"""Largest number of blocks of waveforms before the header that are kept, the last ones: minutes of an ECG."""
+"""Largest number of waveform blocks before the header that are kept, starting with the last ones: minutes of an ECG."""
 
 
 class IncomingScan:
-    """A scan that is being received; a context manager that deletes what it has stored.
+    """A scan that is being received; the context manager deletes the stored data.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class IncomingScan:
     is_closed
         Whether the close message has arrived.
     last_times, last_heads
-        Time at which the last image readout of each slice arrived so far, by ``time.perf_counter`` [s], and its header.
+        Time of arrival of the latest image readout of each slice, from ``time.perf_counter`` [s], and its header.
     """
 
     def __init__(self, path: Path, request: ReconRequest, client: str) -> None:
@@ -76,18 +76,18 @@ class IncomingScan:
 
     @property
     def request(self) -> ReconRequest:
-        """The settings of the server with those of the client."""
+        """The settings of the server, updated by those of the client."""
         model = self._settings.model or self._model or self._request.model
         return self._request.with_values(**{**self._settings.options, "scan": self._path, "model": model})
 
     @property
     def spool(self) -> Spool:
-        """The readouts.
+        """The received readouts.
 
         Raises
         ------
         DataError
-            If there are none.
+            If no readouts have been received.
         """
         if self._spool is None or not len(self._spool):
             raise DataError("the stream has no header or no readouts", where=self.client)
@@ -95,7 +95,7 @@ class IncomingScan:
 
     @property
     def slices(self) -> list[int]:
-        """Counters of the slices of which image readouts have arrived."""
+        """Counters of the slices for which image readouts have arrived."""
         return list(self.last_times)
 
     @property
@@ -104,7 +104,7 @@ class IncomingScan:
         return self._arrival is not None and self._arrival.is_sure
 
     def add(self, message: Message) -> list[int]:
-        """Take a message, and return the counters of the slices that are complete with it.
+        """Process a message, and return the counters of the slices that it completes.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class IncomingScan:
         return []
 
     def after_end(self) -> list[int]:
-        """Counters of further slices that count as complete after the stream was cut."""
+        """Counters of further slices that are treated as complete after the stream was cut off."""
         return [] if self._arrival is None else self._arrival.after_end()
 
     def _add_text(self, message: TextMessage) -> None:

@@ -1,8 +1,8 @@
-"""Reconstruction of a scan while it is received: each slice once it is complete, the others at the end.
+"""Reconstruction of a scan while it is received: each slice when it is complete, and the others at the end.
 
-A complete slice is reconstructed from its own readouts and the noise so far. At the end of the scan all slices are read
-as a scan in a file is. If that gives another image of a slice, because noise or calibration lines came later or the
-counters turned out to mean something else, the slice is reconstructed again.
+A complete slice is reconstructed from its own readouts and the noise readouts received so far. At the end of the scan,
+all slices are read as for a scan in a file. If the image of a slice would then be different, because noise or
+calibration lines arrived later or the counters have another meaning, the slice is reconstructed again.
 """
 
 import logging
@@ -31,11 +31,11 @@ class SliceTask:
     Attributes
     ----------
     number
-        Its counter.
+        Counter of the slice.
     is_repeated
-        Whether it was reconstructed before, from fewer readouts or with another interpretation.
+        Whether the slice was already reconstructed from fewer readouts or with another interpretation.
     run
-        Reconstructs it.
+        Function that reconstructs the slice.
     """
 
     number: int
@@ -49,9 +49,9 @@ class InlineReconstruction:
     Parameters
     ----------
     incoming
-        The scan; its settings and header have arrived.
+        The scan, whose settings and header have arrived.
     check
-        Called between the steps of a reconstruction, which it ends by raising an error.
+        Called between the steps of a reconstruction; it may raise an error to end the reconstruction.
 
     Raises
     ------
@@ -70,9 +70,9 @@ class InlineReconstruction:
     def complete_slice(self, number: int) -> SliceTask | None:
         """A slice with all its readouts; None if it has to wait for the end of the scan.
 
-        It waits if its frames are determined from the times of all readouts, or if its readouts alone are not a scan of
-        one slice. Then all others wait, too. If slices before it were valid and it is not, it fails, and others do not
-        wait.
+        A slice waits if its frames are determined from the times of all readouts, or if its readouts alone are not a
+        valid scan of one slice. All following slices then wait as well. If earlier slices were valid but this one is
+        not, it fails and the following slices do not wait.
         """
         if self._waits or not self._incoming.is_sure:
             return None
@@ -93,12 +93,12 @@ class InlineReconstruction:
     def other_slices(self) -> Iterator[SliceTask]:
         """The slices that were not reconstructed early, or whose image differs now that the scan is complete.
 
-        If the whole scan is not valid, but slices of it were, the others are reconstructed alone.
+        If the whole scan is not valid but some of its slices were, the remaining slices are reconstructed individually.
 
         Raises
         ------
         CineReconError
-            If the scan is not valid, and no slice of it was.
+            If neither the scan nor any of its slices is valid.
         """
         try:
             scan = self._whole
@@ -126,14 +126,14 @@ class InlineReconstruction:
         return source_of(self._incoming.spool.scan(), self._request, self._method)
 
     def _read_alone(self, number: int) -> tuple[Scan, Index]:
-        """The readouts of a slice and noise as a scan, and their numbers."""
+        """The readouts of a slice and the noise readouts as a scan, and their numbers."""
         spool = self._incoming.spool
         rows = rows_of_slice(spool.heads(), number)
         raw = spool.scan(rows)
         return source_of(replace(raw, header=with_one_slice(raw.header, number)), self._request, self._method), rows
 
     def _slices_alone(self) -> Iterator[SliceTask]:
-        """The remaining slices, each as a scan of its own."""
+        """The remaining slices, each as a separate scan."""
         for number in self._incoming.slices:
             if number in self._early or number in self._failed:
                 continue
@@ -145,7 +145,7 @@ class InlineReconstruction:
                 yield SliceTask(number, False, partial(self._reconstruct, scan, 0, number))
 
     def _failing(self, number: int, error: CineReconError) -> SliceTask:
-        """A slice that is not valid."""
+        """A task for a slice that is not valid, which raises the error."""
         self._failed.add(number)
 
         def fail() -> ReconstructedSlice:
@@ -159,7 +159,7 @@ class InlineReconstruction:
         return self._early.get(counter)
 
     def _reconstruct(self, scan: Scan, index: int, number: int) -> ReconstructedSlice:
-        """Reconstruct a slice; its number becomes the counter of the scanner."""
+        """Reconstruct a slice, whose number becomes the slice counter of the scanner."""
         run = ScanReconstruction.of(scan, [index], self._method, self._request)
         part = run.reconstruct(index, lambda *_: self._check())
         meta = replace(part.cine.meta, slice=number)
@@ -169,5 +169,5 @@ class InlineReconstruction:
 
 
 def _is_same(early: Scan, scan: Scan, index: int, rows: Index) -> bool:
-    """Whether a slice that was read alone has the same image as in the whole scan."""
+    """Whether a slice that was read individually has the same image as in the whole scan."""
     return type(early) is type(scan) and early.is_same_slice(0, scan, index, rows)

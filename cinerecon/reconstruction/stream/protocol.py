@@ -1,8 +1,8 @@
-"""Parameters of a protocol at the scanner, and the settings of a reconstruction that they correspond to.
+"""Parameters of a scanner protocol, and the corresponding settings of a reconstruction.
 
-OpenRecon sends the parameters of its user interface as one JSON text before the readouts, e.g.
-``{"parameters": {"config": "ktslr", "csm": "espirit"}}``; with FIRE the text is a file next to the protocol. The same
-table makes the label of an OpenRecon package, so that the user interface offers what is read here.
+OpenRecon sends the parameters of its user interface as one JSON text before the readouts, e.g. ``{"parameters":
+{"config": "ktslr", "csm": "espirit"}}``; with FIRE, the text is a file next to the protocol. The label of an OpenRecon
+package is created from the same table, so that the user interface offers exactly the parameters that are read here.
 """
 
 import json
@@ -18,11 +18,11 @@ from cinerecon.options import CsmMethod
 from cinerecon.reconstruction.options import ReconSettings
 
 MODEL = "config"
-"""The parameter that names the method."""
+"""The parameter that selects the method."""
 AUTO = "auto"
-"""The choice that sets nothing: the default of the method, or that of the scan."""
+"""The choice that keeps the default of the method or of the scan."""
 SERVER_NAMES = ("", "cinerecon", "openrecon", "default")
-"""Names of a configuration that leave the method to the server."""
+"""Names of a configuration for which the server selects the method."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,15 @@ class ProtocolParameter:
     Attributes
     ----------
     id
-        Name in the JSON text, letters and digits only.
+        Name in the JSON text, consisting of letters and digits.
     label
         Short name in the user interface.
     option
-        Field of `ReconSettings` that it sets; type and description are those of the field.
+        Field of `ReconSettings` that the parameter sets, which determines its type and description.
     choices
-        The values of a choice; empty for other types.
+        The allowed values of a choice; empty for other types.
     information
-        Description in the user interface, where that of the option does not suit it.
+        Description in the user interface, if that of the option is not suitable.
     """
 
     id: str
@@ -63,13 +63,13 @@ class ProtocolParameter:
 
     @property
     def default(self) -> str | bool:
-        """The value that sets nothing."""
+        """The value that keeps the default setting."""
         if self.kind == "boolean":
             return False
         return AUTO if self.choices else ""
 
     def read(self, value: Any) -> Any:
-        """The value of the option.
+        """Convert a value of the parameter to the value of the option.
 
         Raises
         ------
@@ -120,7 +120,7 @@ class ProtocolSettings:
     Attributes
     ----------
     model
-        Name of the method; None: the default of the server.
+        Name of the method; None for the default of the server.
     options
         Fields of `ReconSettings` with their values.
     """
@@ -130,12 +130,12 @@ class ProtocolSettings:
 
 
 def read_protocol(text: str) -> ProtocolSettings:
-    """Read the JSON text with the parameters; an empty text sets nothing.
+    """Read the JSON text with the parameters; an empty text changes no settings.
 
     Raises
     ------
     ConfigError
-        If it is no JSON object, or a parameter is unknown or has a wrong value.
+        If the text is not a JSON object, or a parameter is unknown or has an invalid value.
     """
     content = text.strip("\0 \t\r\n")
     if not content:
@@ -163,7 +163,7 @@ def read_protocol(text: str) -> ProtocolSettings:
 
 
 def model_of_config(name: str) -> str | None:
-    """The method of a configuration by its name; None: the default of the server.
+    """The method selected by the name of a configuration; None for the default of the server.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A server of reconstructions, by the streaming protocol of ISMRMRD, version 1."""
+"""A reconstruction server that uses version 1 of the ISMRMRD streaming protocol."""
 
 import logging
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.stream.session import Session
 
 POLL_SECONDS = 0.2
-"""Time after which the server looks whether it is to stop [s]."""
+"""Interval at which the server checks whether it is to stop [s]."""
 
 logger = logging.getLogger(__name__)
 
 
 class Server:
-    """Accepts connections and serves each in a thread of its own; a context manager.
+    """A server that handles each connection in a separate thread; to be used as a context manager.
 
     Parameters
     ----------
     request
-        Method and settings for clients that choose none.
+        Method and settings for clients that do not select any.
     host, port
-        Address to listen at; port 0: a free one, see ``port``.
+        Address on which the server listens; port 0 selects a free port, see ``port``.
     n_jobs
-        Connections that are served at once; further ones wait.
+        Number of connections that are served simultaneously; further connections wait.
     idle_seconds
-        Time without data after which a connection counts as lost [s].
+        Time without data after which a connection is considered lost [s].
     on_closed
         Called after each connection.
 
@@ -72,11 +72,11 @@ class Server:
         self._pool.shutdown()
 
     def stop(self) -> None:
-        """Accept no further connection; complete slices are still reconstructed and sent."""
+        """Accept no further connections; complete slices are still reconstructed and sent."""
         self._stop.set()
 
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve clients until `stop` is called."""
         while not self._stop.is_set():
             if not self._free.acquire(timeout=POLL_SECONDS):
                 continue

@@ -23,9 +23,9 @@ from cinerecon.reconstruction.stream.incoming import IncomingScan
 from cinerecon.reconstruction.stream.inline import InlineReconstruction, SliceTask
 
 DISCARD_SECONDS = 60.0
-"""Time for which a client may go on sending after an error [s]."""
+"""Time for which a client may continue to send data after an error [s]."""
 REPEATED_SERIES = 10
-"""Number of the first series of slices that are sent again."""
+"""Number of the first image series of slices that are sent again."""
 UNEXPECTED = "unexpected error, see the log of the server"
 
 logger = logging.getLogger(__name__)
@@ -33,22 +33,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Session:
-    """A connection with a client.
+    """A connection to a client.
 
-    One thread receives, another one reconstructs and sends. Texts about the whole scan are sent when both have ended.
+    One thread receives data, and another one reconstructs and sends images. Messages about the whole scan are sent when
+    both have finished.
 
     Attributes
     ----------
     connection
         The socket.
     request
-        Settings of the server; the protocol of the client replaces some of them.
+        Settings of the server, some of which the protocol of the client may replace.
     client
         Address of the client, for messages.
     stop
-        Set when the server is to stop.
+        Event that is set when the server is stopping.
     idle_seconds
-        Time without data after which the connection counts as lost [s].
+        Time without data after which the connection is considered lost [s].
     """
 
     connection: socket
@@ -58,7 +59,7 @@ class Session:
     idle_seconds: float = 600.0
 
     def run(self) -> None:
-        """Serve the client; all errors are sent to it and logged, and no file remains."""
+        """Serve the client. All errors are sent to the client and logged, and temporary files are removed."""
         with (
             Channel(self.connection, self.idle_seconds, self.stop) as channel,
             cast(BinaryIO, BufferedReader(channel)) as source,
@@ -85,7 +86,7 @@ class Session:
         channel.finish(DISCARD_SECONDS)
 
     def _exchange(self, source: BinaryIO, incoming: IncomingScan, sender: "_Sender") -> None:
-        """Receive a scan, and reconstruct its slices meanwhile."""
+        """Receive a scan, and reconstruct its slices at the same time."""
         complete: SimpleQueue[int | None] = SimpleQueue()
         cut: CutStreamError | None = None
         with ThreadPoolExecutor(1, "reconstruction") as pool:
@@ -117,7 +118,7 @@ def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) 
 
 
 def _reconstruct(incoming: IncomingScan, complete: "SimpleQueue[int | None]", sender: "_Sender") -> None:
-    """Reconstruct slices as they are complete, and the others once the scan is closed."""
+    """Reconstruct slices when they are complete, and the others when the scan is closed."""
     inline: InlineReconstruction | None = None
     for number in iter(complete.get, None):
         if incoming.is_closed:
@@ -137,7 +138,7 @@ def _reconstruct(incoming: IncomingScan, complete: "SimpleQueue[int | None]", se
 
 
 def _send_task(incoming: IncomingScan, task: SliceTask, sender: "_Sender") -> None:
-    """Reconstruct a slice and send its images; if it fails, a text and an image that show the error."""
+    """Reconstruct a slice and send its images or, if it fails, a text and an image that show the error."""
     try:
         part = task.run()
     except LostConnectionError:
@@ -170,7 +171,7 @@ class _Sender:
     Attributes
     ----------
     sent, failed
-        Counters of the slices that were sent, and of those that have an error instead.
+        Counters of the slices that were sent, and of those for which an error was sent instead.
     """
 
     def __init__(self, channel: Channel, client: str, path: Path) -> None:
@@ -181,13 +182,13 @@ class _Sender:
         self._warnings: set[str] = set()
 
     def report(self, text: str) -> None:
-        """Log a text and send it; the client does not know the file of the readouts."""
+        """Log a text and send it without the path of the readouts, which the client does not know."""
         text = text.replace(str(self._path), "the scan")
         logger.warning("%s: %s", self.client, text)
         self.channel.send(TextMessage(MessageId.TEXT, text.encode()))
 
     def warn(self, text: str, where: str = "") -> None:
-        """Send a warning about a slice; about the whole scan only if it was not sent for a slice."""
+        """Send a warning about a slice, or about the whole scan unless it was already sent for a slice."""
         if where or text not in self._warnings:
             self.report(f"warning: {where}{text}")
         self._warnings.add(text)

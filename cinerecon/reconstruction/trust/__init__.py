@@ -1,4 +1,4 @@
-"""The verdict on an image, estimated without a reference: features, expected error with interval, status."""
+"""The verdict on an image, estimated without a reference: features, expected error with interval, and status."""
 
 from cinerecon.reconstruction.trust.calibration import Calibration, calibration_of
 from cinerecon.reconstruction.trust.features import measure_features

@@ -1,14 +1,15 @@
-"""Computation of a verdict from features, by the numbers in ``models/verdict.json``.
+"""Computation of a verdict from features, using the parameters in ``models/verdict.json``.
 
-Most features depend on acceleration, coils, sampling and noise: the value expected of an intact scan of that design is
-subtracted first. Expected PSNR and error of the heart [dB], relative to the PSNR of an intact scan, are linear in the
-standardised differences and in how far these are outside of the range of intact scans. Their intervals are those of
-split conformal prediction with normalised residuals (Lei et al., doi:10.1080/01621459.2017.1307116), apart for images
-that are as expected and for others: a second linear model estimates the spread, and quantiles of residuals over spread,
-on subjects that were not fitted, give the limits. The risk that the error is more than twice that of an intact scan is
-the mean logit of two logistic models, one of these features, one of how unusual they are together, plus the distance of
-the expected PSNR from that of twice the error, over the spread. In addition, each of some features that have one
-physical cause is a sign of a failure by itself where it exceeds all intact scans: the risk is then above its threshold.
+Most features depend on acceleration, coils, sampling and noise. The value expected for an intact scan of the same
+design is therefore subtracted first. The expected PSNR and the error of the heart [dB], relative to the PSNR of an
+intact scan, are linear in the standardised differences and in their distances from the range of intact scans. Their
+intervals are those of split conformal prediction with normalised residuals (Lei et al.,
+doi:10.1080/01621459.2017.1307116), separately for images that are as expected and for others: a second linear model
+estimates the spread, and quantiles of the ratio of residual to spread, for subjects that were not used in the fit, give
+the limits. The risk that the error is more than twice that of an intact scan is the mean logit of two logistic models,
+one of these features and one of how unusual they are together, plus the distance between the expected PSNR and that of
+twice the error, divided by the spread. In addition, some features with one physical cause are sufficient signs of a
+failure if they exceed the values of all intact scans; the risk is then above its threshold.
 """
 
 import json
@@ -31,16 +32,17 @@ Vector = NDArray[np.float64]
 
 FILE_NAME = "verdict.json"
 TWICE_DB = 20 * math.log10(2)
-"""Twice the error [dB]."""
+"""Change in PSNR for twice the error [dB]."""
 MAX_STANDARDISED = 6.0
-"""Largest standardised feature, and distance from the usual range, that is distinguished [standard deviations]."""
+"""Largest standardised feature, and largest distance from the usual range, that is distinguished [standard
+deviations]."""
 MAX_EXCESS = 20.0
-"""Largest distance of the expected PSNR from that of twice the error that counts for the risk [spreads]."""
+"""Largest distance between the expected PSNR and that of twice the error that contributes to the risk [spreads]."""
 MIN_DISTANCE = 0.25
-"""Distance from the usual range above which a feature is a reason [standard deviations]."""
+"""Distance from the usual range above which a feature is given as a reason [standard deviations]."""
 N_REASONS = 2
 SUFFICIENT_FEATURES = ("noise", "wrap_around", "line_displacement", "time_course_mismatch")
-"""Features that are a sign of a failure by themselves, as each has one physical cause."""
+"""Features that are sufficient signs of a failure, since each has one physical cause."""
 CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",
     "pattern": "lines at wrong positions, or the same lines in all frames",
@@ -57,13 +59,13 @@ CAUSES: Mapping[str, str] = {
     "spikes": CHECKS["spike"],
     "frame order": CHECKS["frame_order"],
 }
-"""Kinds of failures, with the text for the reader; `CHECKS` find the last three, the fit distinguishes the others."""
+"""Types of failures with their descriptions; `CHECKS` detect the last three, the fit distinguishes the others."""
 REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
-"""Kinds of failures that are named only if this feature is unusual."""
+"""Types of failures that are reported only if this feature is unusual."""
 MIN_PROBABILITY = 0.4
-"""Probability above which a kind of failure is named."""
+"""Probability above which a type of failure is reported."""
 DESIGN = ("acceleration", "never_sampled", "points", "coils", "frames", "lines", "noise")
-"""Features that the scan determines, not its image; outside of the range of intact scans they count as its limit."""
+"""Features that depend on the scan, not on its image; values outside the range of intact scans are clipped to it."""
 CONTENT = ("peak", "high_frequencies", "moving_share")
 """Further features on which the error of an intact scan depends."""
 UNCLEAR = "the combination of features differs from that of intact scans"
@@ -73,7 +75,7 @@ UNCLEAR = "the combination of features differs from that of intact scans"
 class Regression(Config):
     """A linear model of an error [dB] with conformal limits.
 
-    The limits are quantiles of (error - estimate) / spread, apart for images as expected and for others.
+    The limits are quantiles of (error - estimate) / spread, separately for images as expected and for others.
     """
 
     weights: tuple[float, ...] = Field(description="of the estimate")
@@ -97,7 +99,7 @@ class Regression(Config):
 
 
 class Calibration(Config):
-    """The numbers of one method. Ranges and scales are those of intact scans."""
+    """The parameters for one method. Ranges and scales are those of intact scans."""
 
     n_fitted: int = Field(description="images that the models are fitted to")
     names: tuple[str, ...] = Field(description="names of the features")
@@ -120,23 +122,23 @@ class Calibration(Config):
     causes: dict[str, tuple[float, ...]] = Field(description="weights of a logistic model for each kind of failure")
 
     def rounded(self, n_digits: int = 6) -> "Calibration":
-        """The same with fewer digits, as the file has them."""
+        """The same parameters with fewer digits, as stored in the file."""
         return Calibration.model_validate(_rounded(self.model_dump(), n_digits))
 
     def design(self, features: Mapping[str, float]) -> Vector:
-        """The scan as a vector: a constant, the features of `DESIGN` from 0 to 1, and products of them."""
+        """The scan design as a vector: a constant, the features in `DESIGN` scaled to 0 to 1, and products of them."""
         rate, never, points, coils, frames, lines, noise = (self._within(name, features[name]) for name in DESIGN)
         several = float(features["coils"] > 0)
         products = (rate * rate, noise * noise, several * noise, several * rate, points * rate)
         return np.array([1.0, rate, never, points, coils, several, frames, lines, noise, *products])
 
     def difference(self, features: Mapping[str, float]) -> Vector:
-        """Each feature minus the value that is expected of an intact scan of this design, ``(features,)``."""
+        """Features minus the values expected for an intact scan of this design, ``(features,)``."""
         values = np.array([features[name] for name in self.names])
         return values - np.array(self.expected) @ self.design(features)
 
     def vector(self, features: Mapping[str, float]) -> Vector:
-        """A constant, then each difference standardised, its distance above the usual range, and that below."""
+        """A constant, followed by each standardised difference and its distances above and below the usual range."""
         values = self.difference(features)
         scale, low, high = (np.array(numbers) for numbers in (self.scale, self.low, self.high))
         inside = np.clip(values / scale, -MAX_STANDARDISED, MAX_STANDARDISED)
@@ -144,11 +146,11 @@ class Calibration(Config):
         return np.concatenate([[1.0], np.nan_to_num(np.concatenate([inside, *outside]))])
 
     def usual_vector(self, features: Mapping[str, float]) -> Vector:
-        """The design, then the features of `CONTENT` from 0 to 1."""
+        """The scan design, followed by the features in `CONTENT` scaled to 0 to 1."""
         return np.concatenate([self.design(features), [self._within(name, features[name]) for name in CONTENT]])
 
     def _within(self, name: str, value: float) -> float:
-        """A feature relative to the range of intact scans, 0 to 1."""
+        """A feature relative to the range of intact scans, from 0 to 1."""
         low, high = self.limits[name]
         return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
 
@@ -159,21 +161,21 @@ class Calibration(Config):
     def logit(self, features: Mapping[str, float]) -> float:
         """The risk as a logit.
 
-        Where a feature that is sufficient by itself is beyond its limit, it is above the threshold by this distance at
-        least, which is counted up to `MAX_STANDARDISED`.
+        If a feature that is sufficient by itself exceeds its limit, the logit is above the threshold by at least the
+        excess, which is limited to `MAX_STANDARDISED`.
         """
         logit = self.modelled_logit(self.vector(features))
         excess = max(self.exceeded(features).values(), default=0.0)
         return max(logit, self.threshold + min(excess, MAX_STANDARDISED)) if excess > 0 else logit
 
     def modelled_logit(self, vector: Vector) -> float:
-        """The risk by the models alone, as a logit."""
+        """The risk from the models alone, as a logit."""
         excess = (-TWICE_DB - self.psnr.estimate(vector)) / self.psnr.spread(vector)
         logit = float(np.concatenate([vector, self.novelty(vector)]) @ np.array(self.risk))
         return logit + min(max(excess, -MAX_EXCESS), MAX_EXCESS)
 
     def exceeded(self, features: Mapping[str, float]) -> dict[str, float]:
-        """Features of `SUFFICIENT_FEATURES` and `CHECKS` beyond their limit, by how much [standard deviations]."""
+        """Excess of the features in `SUFFICIENT_FEATURES` and `CHECKS` over their limits [standard deviations]."""
         values = self.standardised(features)
         distances = {name: values[name] - limit for name, limit in self.checks.items()}
         for name, (limit, scale) in self.check_limits.items():
@@ -181,10 +183,10 @@ class Calibration(Config):
         return {name: distance for name, distance in distances.items() if distance > 0}
 
     def novelty(self, vector: Vector) -> Vector:
-        """How unusual features are together: largest, summed and root-sum-square distance from the usual range.
+        """How unusual the features are together: largest, summed and root-sum-square distance from the usual range.
 
-        The distances above and below it are apart; in addition the root mean square of all differences and the number
-        of features above.
+        Distances above and below the range are treated separately; the root mean square of all differences and the
+        number of features above the range are appended.
         """
         inside, above, below = vector[1:].reshape(3, -1)
         lengths = [float(np.linalg.norm(part)) for part in (above, below)]
@@ -192,14 +194,14 @@ class Calibration(Config):
         return np.array([above.max(), lengths[0], below.max(), lengths[1], spread, count, np.log1p(above).sum()])
 
     def standardised(self, features: Mapping[str, float]) -> dict[str, float]:
-        """Differences from intact scans [standard deviations] by name, 0 where a feature has no meaning."""
+        """Differences from intact scans by name [standard deviations]; 0 if a feature is not defined."""
         values = np.nan_to_num(self.difference(features) / np.array(self.scale))
         return dict(zip(self.names, values.tolist(), strict=True))
 
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
-        """Reasons for a verdict in words: a kind of failure if one is probable, and the most unusual features.
+        """Reasons for a verdict in words: a type of failure if one is probable, and the most unusual features.
 
-        Features that prove a failure on their own come first, those of `CHECKS` before the kind of failure.
+        Features that are sufficient signs of a failure come first, and those in `CHECKS` before the type of failure.
         """
         values = self.standardised(features)
         limits = dict(zip(self.names, np.array(self.high) / np.array(self.scale) + MIN_DISTANCE, strict=True))
@@ -212,14 +214,14 @@ class Calibration(Config):
         return tuple(text for text in texts if text)[:N_REASONS] or (UNCLEAR,)
 
     def probable_cause(self, features: Mapping[str, float], unusual: Collection[str]) -> str:
-        """The kind of failure whose images are most like this one; empty if none is probable or no feature is unusual.
+        """The type of failure whose images are most similar to this one; empty if none is probable or unusual.
 
         Parameters
         ----------
         features
             The features.
         unusual
-            Names of those that are outside of the usual range.
+            Names of the features that are outside the usual range.
         """
         if not self.causes or not unusual:
             return ""
@@ -231,11 +233,11 @@ class Calibration(Config):
         return cause if is_supported and probability > MIN_PROBABILITY else ""
 
     def is_usual(self, features: Mapping[str, float]) -> bool:
-        """Whether the risk is below its threshold, and thus no sufficient feature beyond its limit."""
+        """Whether the risk is below its threshold, so that no sufficient feature exceeds its limit."""
         return self.logit(features) < self.threshold
 
     def judge(self, features: Mapping[str, float]) -> Verdict:
-        """The verdict on an image by its features."""
+        """The verdict on an image with the given features."""
         vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
         is_as_expected = self.is_usual(features)
         psnr, low, high = self.psnr.interval(vector, is_as_expected=is_as_expected)
@@ -260,12 +262,12 @@ class Calibration(Config):
 
 
 def calibration_of(method: str) -> Calibration | None:
-    """The numbers of a method by its name; None if it was not calibrated."""
+    """The parameters for a method by its name; None if the method was not calibrated."""
     return _calibrations().get(method)
 
 
 def calibrated_methods() -> tuple[str, ...]:
-    """The methods that have a verdict."""
+    """Names of the methods that have a verdict."""
     return tuple(_calibrations())
 
 

@@ -1,4 +1,4 @@
-"""Whether data and image agree with each other: residual, coil maps, frames and repeated lines."""
+"""Consistency of data and image: residual, coil maps, frames and repeated lines."""
 
 import math
 from collections.abc import Mapping
@@ -17,36 +17,38 @@ from cinerecon.reconstruction.trust.hold_out import power
 Values = Mapping[str, float]
 
 CENTRE_RADIUS = 0.2
-"""Distance from the centre over the extent of k-space within which repeated lines are compared: signal above noise."""
+"""Distance from the centre, relative to the extent of k-space, within which repeated lines are compared, where the
+signal exceeds the noise."""
 FINE_PIXELS, MAX_GHOSTS = 7, 10
-"""Fine structure is what differs from the mean over so many pixels; ghosts are at least a tenth of the image apart."""
+"""Width of the moving average that is subtracted to obtain the fine structure [pixels]; ghosts are displaced by at
+least a tenth of the image."""
 OBJECT_LEVEL = 0.1
-"""Magnitude of the smoothed image, relative to its maximum, above which a pixel is part of the object."""
+"""Magnitude of the smoothed image, relative to its maximum, above which a pixel belongs to the object."""
 BRIGHT_QUANTILE = 0.995
-"""Quantile of the magnitude that is taken as the brightness of an image."""
+"""Quantile of the magnitude that represents the brightness of an image."""
 MAX_FRAMES = 32
-"""Number of frames up to which the largest of their differences is taken."""
+"""Number of frames up to which the largest of their differences is used."""
 SMALLEST_RATIO = 1e-8
-"""Ratios of powers below count as this one."""
+"""Smallest ratio of powers; smaller ratios are replaced by it."""
 
 
 def decibels(ratio: float) -> float:
-    """A ratio of powers [dB]; NaN stays NaN."""
+    """Convert a ratio of powers to dB; NaN remains NaN."""
     return 10 * math.log10(max(ratio, SMALLEST_RATIO)) if math.isfinite(ratio) else math.nan
 
 
 def brightness_of(image: Tensor) -> float:
-    """The magnitude of bright pixels of a series, more than 0."""
+    """Magnitude of the bright pixels of an image series, always positive."""
     return max(quantile(image.abs(), BRIGHT_QUANTILE), 1e-30)
 
 
 def quantile(values: Tensor, share: float) -> float:
-    """The value of the nearest rank, without the sorting that takes most of the time of ``torch.quantile``."""
+    """Quantile by nearest rank, without the sorting that dominates the time of ``torch.quantile``."""
     return float(values.flatten().kthvalue(1 + round(share * (values.numel() - 1))).values)
 
 
 def residual_values(data: CineData, image: Tensor, noise_std: float) -> Values:
-    """The data residual over noise and over signal, and how uneven it is among frames and among coils [dB]."""
+    """Data residual relative to noise and to signal, and its variation among frames and among coils [dB]."""
     error = torch.view_as_real(make_encoding(data).forward(image).sub_(data.kspace))
     by_frame_and_coil = torch.linalg.vector_norm(error, dim=(2, 3, 4)).square()
     n_samples = data.mask.expand(-1, -1, *data.matrix).sum((1, 2, 3)).clamp(min=1)  # (frames,)
@@ -63,9 +65,9 @@ def residual_values(data: CineData, image: Tensor, noise_std: float) -> Values:
 
 
 def map_values(data: CineData) -> Values:
-    """The energy of the central k-space that coil maps cannot explain, of all coils and of the worst one [dB].
+    """Energy of the central k-space that coil maps cannot explain, for all coils and for the worst coil [dB].
 
-    The time average I of the calibration region is projected on the maps, P = S S^H I: with maps of unit norm that
+    The time average I of the calibration region is projected onto the maps, P = S S^H I. For normalised maps that
     belong to the data, I - P is small. NaN with one coil.
     """
     if data.csm is None:
@@ -85,13 +87,13 @@ def map_values(data: CineData) -> Values:
 
 
 def repeated_sample_values(data: CineData, noise_std: float) -> Values:
-    """How well samples around the centre of k-space agree with those of other frames at the same point [dB].
+    """Agreement of samples around the centre of k-space with those of other frames at the same point [dB].
 
-    Each sample is divided by the root mean square over frames and the noise, so that all points count alike and not
-    the brightest alone. ``mismatch`` is 1 - Re<a, b> / (|a| |b|), summed over samples a that have a frame before and
-    b, the mean of all other frames; ``step_mismatch`` the same with b of the last frame that sampled the point;
-    ``phase_mismatch`` the mean square of the phase difference to the mean, and ``mismatch_of_worst_frame`` that of a
-    frame over the median. NaN where no point was sampled twice.
+    Each sample is divided by the root mean square over frames and the noise, so that all points have equal weight and
+    the brightest ones do not dominate. ``mismatch`` is 1 - Re<a, b> / (|a| |b|), summed over the samples a of points
+    that were sampled more than once, where b is the mean of all other frames; ``step_mismatch`` is the same with b from
+    the last frame that sampled the point; ``phase_mismatch`` is the mean square of the phase difference to the mean;
+    and ``mismatch_of_worst_frame`` is that of a frame relative to the median. NaN if no point was sampled twice.
     """
     size = [max(4, round(CENTRE_RADIUS * n)) for n in data.matrix]
     kspace = centre_crop(data.kspace, (size[0], size[1]))
@@ -117,11 +119,11 @@ def repeated_sample_values(data: CineData, noise_std: float) -> Values:
 
 
 def line_values(data: CineData, noise_std: float) -> Values:
-    """How much the energy of lines around the centre differs from that of the same lines in other frames [dB].
+    """Difference of the energy of lines around the centre from that of the same lines in other frames [dB].
 
-    A line that was stored at a wrong position has the energy of another line. ``line_energy`` is the root mean square
-    difference from the median over frames, of the worst frame. NaN for single points, and where no line was sampled
-    twice.
+    A line that was stored at a wrong position has the energy of another line. ``line_energy`` is the root-mean-square
+    difference from the median over frames, for the worst frame. NaN for masks of single points, and if no line was
+    sampled twice.
     """
     if sampling_kind(data.mask) == "points":
         return {"line_energy": math.nan}
@@ -137,10 +139,10 @@ def line_values(data: CineData, noise_std: float) -> Values:
 
 
 def _last_samples(kspace: Tensor, mask: Tensor, *, is_cyclic: bool) -> Tensor:
-    """For each sample that of the last frame before it at the same point, 0 where there is none; sizes as k-space."""
+    """For each sample, the last earlier frame's sample at the same point, 0 if there is none; sizes as for k-space."""
     n_frames = len(mask)
     frame = torch.arange(n_frames, device=mask.device).view(-1, 1, 1, 1)
-    latest = torch.where(mask, frame, -1).cummax(0).values  # the last sampled frame up to each
+    latest = torch.where(mask, frame, -1).cummax(0).values  # last sampled frame up to each frame
     before = torch.cat([torch.full_like(latest[:1], -1), latest[:-1]])
     if is_cyclic:
         before = torch.where(before < 0, latest[-1:], before)
@@ -149,7 +151,7 @@ def _last_samples(kspace: Tensor, mask: Tensor, *, is_cyclic: bool) -> Tensor:
 
 
 def frame_values(image: Tensor) -> Values:
-    """How much frames differ from the next one, in the median and at most, and how much their energy varies [dB]."""
+    """Median and largest difference between frames and the next frame, and variation of their energy [dB]."""
     first, second = image[:-1].flatten(1), image[1:].flatten(1)
     lengths = torch.linalg.vector_norm(image.flatten(1), dim=1).clamp(min=1e-30)
     similarity = (first.conj() * second).sum(1).abs() / (lengths[:-1] * lengths[1:])
@@ -162,13 +164,13 @@ def frame_values(image: Tensor) -> Values:
 
 
 def frame_order_values(image: Tensor) -> Values:
-    """Whether the magnitude of each frame is between those of the adjacent ones, and of the same energy [dB].
+    """Whether the magnitude of each frame is between those of the adjacent frames, and whether its energy agrees [dB].
 
-    ``frame_order`` and ``frame_outlier`` are the median and the largest ratio of the difference of a frame from the
-    mean of the adjacent two to half of the difference of these: small where the heart moves steadily, large where
-    frames are exchanged or not of this heart beat. As many frames have larger ones by chance, that of longer series is
-    the ratio that one of `MAX_FRAMES` frames exceeds. ``frame_gain`` is the largest difference of the energy of a frame
-    from the median.
+    ``frame_order`` and ``frame_outlier`` are the median and the largest ratio of the difference between a frame and the
+    mean of the two adjacent frames to half of the difference between these. They are small if the heart moves steadily,
+    and large if frames are exchanged or belong to another heartbeat. Since larger ratios occur by chance in long
+    series, ``frame_outlier`` is then the ratio that one of `MAX_FRAMES` frames exceeds. ``frame_gain`` is the largest
+    difference of the energy of a frame from the median.
     """
     magnitude = image.abs()
     before, frames, after = (magnitude[start : len(image) - 2 + start] for start in range(3))
@@ -183,7 +185,7 @@ def frame_order_values(image: Tensor) -> Values:
 
 
 def content_values(image: Tensor, brightness: float) -> Values:
-    """Properties of the image itself [dB]: peak, moving share, share of high frequencies, and background."""
+    """Properties of the image itself [dB]: peak, moving fraction, fraction of high frequencies, and background."""
     magnitude = image.abs()
     mean_power = float(magnitude.square().mean())
     moving = float(power(image - image.mean(0)).mean())
@@ -200,12 +202,12 @@ def content_values(image: Tensor, brightness: float) -> Values:
 
 
 def plausibility_values(image: Tensor) -> Values:
-    """Signs of ghosts and of phase errors between lines [dB], which leave the energy of k-space as it is.
+    """Signs of ghosts and of phase errors between lines [dB], which do not change the energy of k-space.
 
-    ``rough_phase`` is the share of the energy of fine structures, of the mean over time and within the object, that is
-    out of phase with the smoothed image; ``ghosts`` the largest autocorrelation of the fine structure over a shift
-    along y; ``edges`` the mean over the root mean square of the magnitude's gradient, which is small where an image has
-    few edges.
+    ``rough_phase`` is the fraction of the energy of the fine structure, of the temporal mean within the object, that is
+    out of phase with the smoothed image. ``ghosts`` is the largest autocorrelation of the fine structure over a shift
+    along y. ``edges`` is the mean over the root mean square of the gradient of the magnitude, which is small for images
+    with few edges.
     """
     y, x = image.shape[-2:]
     size = max(4, round(CENTRE_RADIUS * y)), max(4, round(CENTRE_RADIUS * x))
@@ -229,6 +231,6 @@ def plausibility_values(image: Tensor) -> Values:
 
 
 def _excess(values: Tensor) -> float:
-    """The largest value over the median [dB]."""
+    """Ratio of the largest value to the median [dB]."""
     median = float(values.median()) if len(values) else math.nan
     return decibels(float(values.max()) / median) if median > 0 else math.nan

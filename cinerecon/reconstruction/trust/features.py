@@ -1,7 +1,7 @@
-"""The features from which the error of an image is estimated without truth: a number each, in dB where they are ratios.
+"""The features from which the error of an image is estimated without a reference: one number each, in dB for ratios.
 
-`FEATURES` lists those of the models of the error, `CHECKS` those that are compared with a limit alone, each with the
-text for the reader if it is outside of its usual range.
+`FEATURES` lists the features of the error models, and `CHECKS` those that are only compared with a limit, each with a
+description that is reported if the value is outside its usual range.
 """
 
 import math
@@ -76,7 +76,7 @@ FEATURES: Mapping[str, str] = {
     "edges": "the image is unusually rough",
     "outside_training": "the scan is outside the training of the network",
 }
-"""Names of the features, and the reason that a reader is given where one is large; empty for those that are none."""
+"""Names of the features, and the reason that is reported for a large value; empty for features that are no reason."""
 CHECKS: Mapping[str, str] = {
     "spike": "single samples are far too large (spikes)",
     "saturation": "samples are cut off at the limit of the receiver",
@@ -85,29 +85,29 @@ CHECKS: Mapping[str, str] = {
     "frame_outlier": "frames are unlike both adjacent ones (wrong order, repeated or corrupted frames)",
     "frame_order": "frames are unlike both adjacent ones (wrong order, repeated or corrupted frames)",
 }
-"""Signs of a failure by themselves, with the reason: of the data alone, and not in the models of the error."""
+"""Sufficient signs of a failure with their reasons; they depend only on the data and are not in the error models."""
 
 MIN_GAPS, REGULAR_SHARE = 4, 0.6
-"""Gaps between lines are regular if so many, and of them this share, have the same size."""
+"""Smallest number of gaps between lines, and fraction of them with equal size, for the gaps to be regular."""
 
 
 def measure_features(
     data: CineData, image: Tensor, card: Card, pattern: str = "", prediction: Prediction | None = None
 ) -> dict[str, float]:
-    """All features of a reconstructed slice, and the checks; NaN where one has no meaning.
+    """All features and checks of a reconstructed slice; NaN if a feature is not defined.
 
     Parameters
     ----------
     data
         The measured data, without batch axes.
     image
-        ``(frames, y, x)``, in the units of A^H y, on the same device.
+        ``(frames, y, x)`` image in the units of A^H y, on the same device.
     card
         The card of the method.
     pattern
-        Sampling pattern as text, where it is known.
+        Sampling pattern as text, if known.
     prediction
-        Held-out samples, where they were predicted already.
+        Prediction of held-out samples, if already computed.
     """
     prediction = prediction or predict_held_out(data)
     noise_std, brightness = prediction.noise_std, brightness_of(image)
@@ -131,7 +131,7 @@ def measure_features(
 
 
 def measure_checks(data: CineData, prediction: Prediction) -> dict[str, float]:
-    """The features of `CHECKS` of a slice; NaN where one has no meaning."""
+    """The features in `CHECKS` of a slice; NaN if a feature is not defined."""
     return {**receiver_values(data, prediction.noise_std), **frame_order_values(prediction.image)}
 
 
@@ -150,15 +150,15 @@ def _sampling_values(data: CineData) -> dict[str, float]:
 
 
 def gaps_at_centre(sampled: Tensor) -> float:
-    """The share of the central half of k-space that no frame sampled, 0 where the gaps between lines are regular.
+    """Fraction of the central half of k-space that no frame sampled; 0 if the gaps between lines are regular.
 
-    Parallel imaging samples regular lines, which may be the same in all frames. Irregular ones are made for frames
-    that differ, so that together they fill k-space.
+    Parallel imaging samples regular lines, which may be the same in all frames. Irregular masks are designed to differ
+    between frames, so that together they fill k-space.
 
     Parameters
     ----------
     sampled
-        ``(ky, kx or 1)``, the samples of all frames together.
+        ``(ky, kx or 1)``, union of the samples of all frames.
     """
     size = max(1, sampled.shape[0] // 2), max(1, sampled.shape[1] // 2)
     central = centre_crop(sampled, size)
@@ -171,7 +171,7 @@ def gaps_at_centre(sampled: Tensor) -> float:
 
 
 def _prediction_values(prediction: Prediction, image: Tensor) -> dict[str, float]:
-    """Errors of held-out samples [dB], and the difference of the image from the prediction."""
+    """Errors of held-out samples [dB], and the difference between the image and the prediction."""
     image = at_its_resolution(image)
     peak = float(image.abs().max())
     difference = float(torch.view_as_real(image - prediction.image).square().sum(-1).mean())

@@ -1,9 +1,9 @@
 """Held-out samples: a few measured samples are left out, predicted by a short reconstruction, and compared.
 
-The error of the prediction, without noise, is known as a function of the distance from the centre of k-space. Summed
-over the samples that were not measured it is, by Parseval's theorem, the mean square error of the predicted image. It
-is an estimate without truth that also grows where data contradict each other: lines of the wrong place, of another
-heart beat or with another phase cannot be predicted (Yaman et al., doi:10.1002/mrm.28378, train on held-out samples).
+The error of the prediction, without noise, is known as a function of the distance from the centre of k-space. Its sum
+over the samples that were not measured is, by Parseval's theorem, the mean square error of the predicted image. This
+estimate needs no reference. It also increases if data contradict each other: lines from a wrong position, from another
+heartbeat or with another phase cannot be predicted (Yaman et al., doi:10.1002/mrm.28378, train on held-out samples).
 """
 
 from dataclasses import dataclass, replace
@@ -23,17 +23,18 @@ from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import sampling_kind
 
 HELD_OUT_SHARE = 0.125
-"""Share of the samples of each frame that is left out."""
+"""Fraction of the samples of each frame that is left out."""
 N_CENTRAL = 2
-"""Lines (or rings of points) around the centre of k-space that are never left out, as they carry the brightness."""
+"""Number of lines (or rings of points) around the centre of k-space that are always kept, since they determine the
+brightness."""
 TILE = 4
-"""Side of the squares of points that are left out together, where single points were sampled."""
+"""Side length of the squares of points that are left out together, if single points were sampled."""
 SETTINGS = KtSlrConfig(n_iterations=4, n_cg_iterations=1)
-"""Settings of the k-t SLR that predicts."""
+"""Settings of the k-t SLR reconstruction used for the prediction."""
 N_VIRTUAL_COILS = 4
-"""More coils are compressed to this number for the prediction, to save time."""
+"""Number of virtual coils for the prediction, to which more coils are compressed to save time."""
 RADII = (0.0, 0.1, 0.25, 0.5, 1.01)
-"""Edges of the rings of k-space over which errors are averaged, relative to the edge of k-space."""
+"""Edges of the rings in k-space over which errors are averaged, relative to the edge of k-space."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +44,17 @@ class Prediction:
     Attributes
     ----------
     image
-        ``(frames, y, columns)``, the short reconstruction without them, see `at_its_resolution`.
+        ``(frames, y, columns)``, the short reconstruction without the held-out samples, see `at_its_resolution`.
     error_by_ring
-        ``(rings,)`` mean square error of a sample, summed over coils, without its noise; NaN where none was left out.
+        ``(rings,)`` mean square error of a sample, summed over coils, without noise; NaN if none was left out.
     share_by_ring
-        ``(rings,)`` error over the energy of the samples, both without noise; NaN where none was left out.
+        ``(rings,)`` error relative to the energy of the samples, both without noise; NaN if none was left out.
     error_by_frame
-        ``(frames,)`` mean square error over that expected at the same rings; NaN where none was left out.
+        ``(frames,)`` mean square error relative to that expected for the same rings; NaN if none was left out.
     mean_square_error
-        Mean square error of a pixel of that image, estimated by Parseval's theorem.
+        Mean square error of a pixel of this image, estimated with Parseval's theorem.
     noise_std
-        Standard deviation of the complex noise of a sample of the data.
+        Standard deviation of the complex noise of a sample.
     """
 
     image: Tensor
@@ -65,16 +66,16 @@ class Prediction:
 
 
 def predict_held_out(data: CineData, noise_std: float | None = None, seed: int = 0) -> Prediction:
-    """Leave samples out, predict them, and compare.
+    """Leave samples out, predict them, and compare the prediction with the measurement.
 
     Parameters
     ----------
     data
         One cine without batch axes.
     noise_std
-        Standard deviation of the complex noise of a sample; estimated from the data if None.
+        Standard deviation of the complex noise of a sample; None to estimate it from the data.
     seed
-        Seed of the choice.
+        Seed for the selection of the samples.
     """
     noise_std = float(noise_level(data.kspace, data.mask)) if noise_std is None else noise_std
     rings = centre_crop(ring_numbers(data.mask, data.matrix), (data.matrix[0], n_central(data.matrix[1])))
@@ -112,12 +113,12 @@ def _sums_by_ring(values: Tensor, rings: Tensor) -> Tensor:
 
 
 def n_central(n_columns: int) -> int:
-    """Number of central columns of k-space that are predicted: half of them, which saves half of the time."""
+    """Number of central columns of k-space that are predicted: half of them, which halves the computation time."""
     return n_columns // 2
 
 
 def at_its_resolution(image: Tensor) -> Tensor:
-    """An image ``(frames, y, x)`` of the central columns alone, as that of `Prediction`."""
+    """An image ``(frames, y, x)`` at the resolution of the central columns, as for the image of `Prediction`."""
     n_x = image.shape[-1]
     return ifft1c(fft1c(image, -1)[..., centre_slice(n_x, n_central(n_x))], -1)
 
@@ -125,8 +126,9 @@ def at_its_resolution(image: Tensor) -> Tensor:
 def choose_held_out(mask: Tensor, seed: int = 0) -> Tensor:
     """The samples to leave out, as a mask of the same shape ``(frames, 1, ky, kx or 1)``.
 
-    Lines are left out whole; if all frames sample the same lines, so are those left out, since another frame would
-    otherwise supply them. Squares of single points are left out, as adjacent points resemble each other.
+    Complete lines are left out. If all frames sample the same lines, the same lines are left out in all frames, since
+    another frame would otherwise provide them. For single points, squares of points are left out, because adjacent
+    points are similar.
     """
     rng = np.random.default_rng(seed)
     frames, _, ky, kx = mask.shape
@@ -148,7 +150,7 @@ def choose_held_out(mask: Tensor, seed: int = 0) -> Tensor:
 
 
 def ring_numbers(mask: Tensor, matrix: tuple[int, int]) -> Tensor:
-    """The ring of `RADII` of each point of k-space, ``(ky, kx)``: by its line if whole readouts were sampled."""
+    """Index of the ring in `RADII` of each point of k-space, ``(ky, kx)``; by line if readouts were sampled."""
     y, x = (torch.arange(n, device=mask.device) - n // 2 for n in matrix)
     y, x = y.abs() / (matrix[0] / 2), x.abs() / (matrix[1] / 2)
     radius = y[:, None].expand(matrix) if sampling_kind(mask) != "points" else torch.hypot(y[:, None], x)
@@ -157,7 +159,7 @@ def ring_numbers(mask: Tensor, matrix: tuple[int, int]) -> Tensor:
 
 
 def _compressed(data: CineData) -> CineData:
-    """The data with few virtual coils; noise stays white."""
+    """The data compressed to few virtual coils; the noise remains white."""
     if data.csm is None or data.n_coils <= N_VIRTUAL_COILS:
         return data
     matrix = compression_matrix(data.kspace, N_VIRTUAL_COILS)
@@ -176,7 +178,7 @@ def _central_columns(data: CineData) -> CineData:
 
 
 def _filled(values: Tensor) -> Tensor:
-    """Values by ring, those that are NaN taken from the nearest ring, the inner one of two."""
+    """Values for each ring, with NaN replaced by the value of the nearest ring, the inner one of two."""
     known = (~values.isnan()).nonzero().ravel()
     if not len(known):
         return torch.zeros_like(values)
@@ -185,5 +187,5 @@ def _filled(values: Tensor) -> Tensor:
 
 
 def power(values: Tensor) -> Tensor:
-    """Squared magnitudes of complex values, ``(...)`` to the same."""
+    """Squared magnitudes of complex values, same shape ``(...)``."""
     return torch.view_as_real(values).square().sum(-1)

@@ -14,14 +14,14 @@ from cinerecon.reconstruction.trust.features import measure_features
 from cinerecon.verdict import Verdict
 
 MIN_FRAMES, MIN_MATRIX, MIN_ACCELERATION = 8, 64, 1.5
-"""Smallest cines that are judged, and the least acceleration: smaller ones are unlike those of the calibration."""
+"""Smallest size and acceleration of a cine with a verdict; smaller ones differ from those of the calibration."""
 
 
 def method_without_verdict(method: Reconstructor, label: str) -> str:
-    """Why the images of a method have no verdict; empty if they have one.
+    """Reason why images of a method have no verdict; empty if they have one.
 
-    The verdict was calibrated with the shipped weights and with the default settings: another network of the same name,
-    e.g. in a run folder, and other settings have none.
+    The verdict was calibrated for the provided weights and the default settings. Another network with the same name,
+    e.g. in a run folder, and other settings have no verdict.
     """
     if calibration_of(label) is None:
         return f"{label} has no verdict"
@@ -36,7 +36,7 @@ def method_without_verdict(method: Reconstructor, label: str) -> str:
 
 
 def slice_without_verdict(data: CineData) -> str:
-    """Why images of a slice have no verdict with any method; empty if the slice is large and accelerated enough."""
+    """Reason why images of a slice have no verdict for any method; empty if it is large and accelerated enough."""
     if data.n_frames < MIN_FRAMES:
         return f"fewer than {MIN_FRAMES} frames"
     if min(data.matrix) < MIN_MATRIX:
@@ -45,25 +45,25 @@ def slice_without_verdict(data: CineData) -> str:
 
 
 def _image_settings(config: Config) -> dict[str, object]:
-    """The type of a configuration, and its settings that change images."""
+    """The type of a configuration, and its settings that affect images."""
     return {"type": type(config), **config.model_dump(exclude={"card", "training", "precision", "coils_at_once"})}
 
 
 def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str = "") -> Verdict | None:
-    """The verdict on an image, where method and slice have one; None if the method is not calibrated.
+    """The verdict on an image whose method and slice allow one; None if the method is not calibrated.
 
     Parameters
     ----------
     data
         The measured data, without batch axes.
     image
-        ``(frames, y, x)``, in the units of A^H y.
+        ``(frames, y, x)`` image in the units of A^H y.
     method
-        The method that reconstructed it.
+        The method that reconstructed the image.
     label
-        Its name.
+        Name of the method.
     pattern
-        Sampling pattern as text, where it is known.
+        Sampling pattern as text, if known.
     """
     calibration = calibration_of(label)
     if calibration is None:

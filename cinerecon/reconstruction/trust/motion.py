@@ -1,8 +1,8 @@
-"""Motion between heart beats: displacement of lines of k-space, and time courses of lines that contradict each other.
+"""Motion between heartbeats: displacements of k-space lines, and time courses of lines that contradict each other.
 
-The lines of a frame are measured in several heart beats. Where the body moved between them, a line of one beat is that
-of the displaced body: its phase changes linearly along kx, and from line to line. Where the heart contracted in
-another way, the line changes over the frames in another way than the other lines do.
+The lines of a frame are measured in several heartbeats. If the body moved between them, a line of one beat belongs to
+the displaced body, and its phase changes linearly along kx and from line to line. If the heart contracted differently,
+the line changes over the frames in a different way from the other lines.
 """
 
 import math
@@ -17,28 +17,30 @@ from cinerecon.physics.sampling import sampling_kind
 from cinerecon.reconstruction.trust.hold_out import power
 
 DISPLACEMENT_EXTENT = 0.3
-"""Part of k-space around its centre whose lines are compared for displacements."""
+"""Fraction of k-space around its centre whose lines are examined for displacements."""
 MIN_LINE_ENERGY = 1e-3
-"""Energy of a line, relative to the strongest one, below which its displacement is not measured."""
+"""Energy of a line, relative to the strongest line, below which its displacement is not measured."""
 MIN_DISPLACEMENT = 0.05
-"""Least displacement that is distinguished from none [pixels]."""
+"""Smallest displacement that can be distinguished from zero [pixels]."""
 MAX_LINE = 6
 """Distance from the centre up to which time courses of lines are compared."""
 N_COMPONENTS = 2
-"""Number of principal components over time that are compared between two lines, of more points than that."""
+"""Number of temporal principal components that are compared between two lines, which must have more points."""
 MIN_SIGNAL = 1.5
-"""Largest singular value of a line's change over time, over that of noise, below which a line is not compared."""
+"""Largest singular value of the temporal change of a line, relative to that of noise, below which it is not
+compared."""
 
 Values = Mapping[str, float]
 
 
 def displacement_values(data: CineData) -> Values:
-    """How far lines around the centre are displaced against the mean of the same lines in other frames.
+    """Displacement of lines around the centre relative to the mean of the same lines in other frames.
 
-    The product of a line with the conjugate of that mean has a phase that is linear along kx, by its displacement along
-    x, and the rest of the phase is that of a displacement along y times ky. ``line_displacement`` is the root sum of
-    squares of the median displacements along x and y [dB of a pixel]. NaN for single points, for scans in real time,
-    whose frames may be displaced against each other without harm, and where no line was sampled twice.
+    The product of a line and the conjugate of that mean has a phase that is linear along kx, with the displacement
+    along x as its slope; the remaining phase is ky times the displacement along y. ``line_displacement`` is the root
+    sum of squares of the median displacements along x and y [dB relative to a pixel]. NaN for masks of single points,
+    for real-time scans, whose frames may be displaced relative to each other without harm, and if no line was sampled
+    twice.
     """
     if sampling_kind(data.mask) == "points" or data.meta.is_real_time:
         return {"line_displacement": math.nan}
@@ -66,11 +68,11 @@ def displacement_values(data: CineData) -> Values:
 
 
 def time_course_values(data: CineData, noise_std: float) -> Values:
-    """Whether lines around the centre change over the frames in the same way, by the points that all frames sampled.
+    """Whether lines around the centre change over the frames in the same way, from points that all frames sampled.
 
-    The principal components over time of two lines span nearly the same space if all lines show the same heart beat.
-    ``time_course_mismatch`` is 1 - the mean squared canonical correlation, averaged over pairs of lines by their signal
-    above the noise. NaN where fewer than two such lines exceed the noise.
+    The temporal principal components of two lines span nearly the same space if all lines show the same heartbeat.
+    ``time_course_mismatch`` is 1 minus the mean squared canonical correlation, averaged over pairs of lines and
+    weighted by their signal above the noise. NaN if fewer than two such lines exceed the noise.
     """
     common = data.mask.all(0)[0].expand(data.matrix)  # (ky, kx)
     n_points = common.sum(1)
