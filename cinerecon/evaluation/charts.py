@@ -20,12 +20,12 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F
 MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 """Styles of the first, second, third and fourth method of the same colour."""
 MAX_CURVES = 8
-"""Slices or stacks whose curves are drawn."""
+"""Largest number of slices or stacks whose curves are drawn."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure [inches] that is drawn without a screen."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here: it takes longer than all else of the command
+    """An empty figure [inches] that is drawn without a display."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, since this import takes most of the time
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -59,9 +59,10 @@ def draw_boxes(scores: Sequence[Score]) -> "Figure":
 
 
 def draw_curves(scores: Sequence[Score]) -> "Figure | None":
-    """PSNR against net acceleration, one line for each method; None where no pattern comes in several accelerations.
+    """PSNR against net acceleration, one line for each method; None if no pattern has several accelerations.
 
-    Slices count that were judged at every acceleration, or a line would show which slices these were.
+    Only slices that were scored at every acceleration are included; otherwise, a line would depend on the choice of
+    slices.
     """
     families = grouped(scores, lambda score: (_family(score.sampling), score.n_coils))
     panels = [family for family, members in families.items() if len({score.sampling for score in members}) > 1]
@@ -96,7 +97,7 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
 
 
 def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
-    """The scores of slices that occur under every sampling."""
+    """The scores of slices that were scored with every sampling."""
     cases = grouped(scores, lambda score: score.sampling).values()
     common = set.intersection(*({(score.scan, score.slice) for score in members} for members in cases))
     return [score for score in scores if (score.scan, score.slice) in common]
@@ -144,12 +145,12 @@ def _family(sampling: str) -> str:
 
 
 def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
-    """Difference of image and truth against their mean: a row for each sampling, a column for each quantity.
+    """Difference of image and reference against their mean: one row for each sampling, one column for each quantity.
 
     Parameters
     ----------
     functions
-        All of slices, or all of stacks.
+        Functions either of slices or of stacks.
     """
     groups = grouped(functions, lambda f: (f.sampling, f.n_coils))
     methods = list(dict.fromkeys(f.method for f in functions))
@@ -181,7 +182,7 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
 
 
 def draw_function_curves(functions: Sequence[Function]) -> "Figure":
-    """Area or volume over the frames, one panel for each slice or stack, a line for each method and the truth."""
+    """Area or volume over the frames: one panel for each slice or stack, one line for each method and the reference."""
     cases = grouped(functions, lambda f: (f.scan, f.sampling, f.n_coils, f.slice))
     methods = list(dict.fromkeys(f.method for f in functions))
     shown = list(cases.items())[:: max(1, -(-len(cases) // MAX_CURVES))]

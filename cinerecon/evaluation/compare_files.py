@@ -1,4 +1,4 @@
-"""Compare image files of any program with the truth in another file.
+"""Compare image files of any program with the reference in another file.
 
 Slices of images are assigned to slices of the reference by their positions, if both files contain them.
 """
@@ -26,13 +26,13 @@ from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.metrics.heart import SQUARE
 
 SAME_PLANE_MM = 4.0
-"""Largest distance of planes of the same slice, if the spacing is unknown because there is one slice only."""
+"""Largest distance of planes of the same slice [mm], if the spacing is unknown because there is only one slice."""
 CLEARER_CORRELATION = 0.05
 """Difference of correlations above which images are assigned to another slice of the reference."""
 NEGATIVE_POWER = 0.01
-"""Part of the power in negative pixels above which real images are no magnitudes."""
+"""Fraction of the power in negative pixels above which real-valued images are not magnitudes."""
 LEAST_LIKENESS = 0.4
-"""Correlation with the truth below which images do not resemble it; zero-filled ones at 16x are above 0.8."""
+"""Correlation with the reference below which images do not resemble it; zero-filled images at 16x are above 0.8."""
 UNIFORM_POWER, VARIED_POWER = 0.01, 0.1
 """Relative standard deviation, over the pixels with signal, of the root of the power over all frames: below the first,
 the power is the same in all pixels, as in coil sensitivity maps of unit norm; above the second, as in images."""
@@ -41,24 +41,25 @@ AS_GIVEN = "as given"
 
 
 def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | None], where: str) -> list[int] | None:
-    """The slice of the truth that is in the plane of each slice of images.
+    """Find the slice of the reference that is in the plane of each slice of images.
 
     Parameters
     ----------
     images, truth
-        Position and directions of each slice, None where they are not known.
+        Position and directions of each slice; None if they are unknown.
     where
         The file of the images, for messages.
 
     Returns
     -------
     list or None
-        Indices of slices of the truth, one for each slice of images; None if positions do not distinguish the slices.
+        Indices of slices of the reference, one for each slice of images; None if positions do not distinguish the
+        slices.
 
     Raises
     ------
     DataError
-        If a slice of images is in the plane of no slice of the truth.
+        If no slice of the reference is in the plane of a slice of images.
     """
     if not _are_distinct(images) or not _are_distinct(truth):
         return None
@@ -80,14 +81,15 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
 
 
 def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> int | None:
-    """The slice of the truth that images ``(frames, y, x)`` resemble clearly more than the one they are compared with.
+    """The slice of the reference that images ``(frames, y, x)`` resemble clearly more than the one they are compared
+    with.
 
     Parameters
     ----------
     image
         Magnitudes.
     truth
-        Magnitudes of each slice; those of another size are left out.
+        Magnitudes of each slice; slices of another size are omitted.
     number
         The slice that the images are compared with.
     """
@@ -97,7 +99,7 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
 
 
 def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
-    """Whether all planes are known and differ; a single slice at the origin counts as unknown, a common default."""
+    """Whether all planes are known and differ; a single slice at the origin (a common default) counts as unknown."""
     known = [geometry for geometry in geometries if geometry is not None]
     if len(known) < len(geometries) or (len(known) == 1 and not any(known[0].position_mm)):
         return False
@@ -105,7 +107,7 @@ def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
 
 
 def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
-    """Least distance between parallel planes [mm]; None where there are no two."""
+    """Smallest distance between parallel planes [mm]; None if there are no two such planes."""
     known = [geometry for geometry in geometries if geometry is not None]
     normal = _normal(known[0])
     parallel = [geometry for geometry in known if abs(_normal(geometry) @ normal) > PARALLEL_COSINE]
@@ -115,7 +117,7 @@ def _least_spacing(geometries: Sequence[Geometry | None]) -> float | None:
 
 
 def _distance(first: Geometry, second: Geometry) -> float:
-    """Distance of two parallel planes [mm]; infinite where they are not parallel."""
+    """Distance between two parallel planes [mm]; infinite if they are not parallel."""
     if abs(_normal(first) @ _normal(second)) < PARALLEL_COSINE:
         return float("inf")
     return abs(float(np.subtract(first.position_mm, second.position_mm) @ _normal(second)))
@@ -140,19 +142,19 @@ def compare_files(
     output: Path | None = None,
     pictures: int = 0,
 ) -> list[Score]:
-    """Measure image files against the truth, slice by slice; the name of the file is that of the method.
+    """Measure image files against the reference, slice by slice; the name of the file is used as name of the method.
 
     Parameters
     ----------
     recons
         Files of images, see `read_series`.
     reference
-        File of the truth, with slices of the same sizes; or the scan that carries it. Slices at the same position are
-        compared where both files have positions, else those of the same number.
+        File of the reference, with slices of the same sizes, or the scan that contains it. Slices at the same position
+        are compared if both files have positions, otherwise slices with the same number.
     profile
-        Rules of measuring, applied to magnitudes because the coils are unknown.
+        Measurement rules, applied to magnitudes because the coils are unknown.
     output
-        Folder whose ``scores.csv`` gets the scores.
+        Folder with the ``scores.csv`` to which the scores are written.
     pictures
         Number of slices, evenly distributed, whose images are stored there, for figures.
 
@@ -161,7 +163,7 @@ def compare_files(
     FileError
         If a file cannot be read.
     DataError, ShapeError
-        If it holds no images, or its slices or sizes differ from those of the truth.
+        If a file contains no images, or its slices or sizes differ from those of the reference.
     """
     if output:
         require_folder(output)
@@ -206,15 +208,15 @@ def compare_files(
 def _matched(
     series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: Path
 ) -> tuple[list[int], list[ImageSeries]]:
-    """The slice of the truth for each slice of images: by position where both have one, else by number; and the images.
+    """The images, and the reference slice of each: by position if both files have positions, otherwise by number.
 
-    Images whose directions are known are turned as those of the truth: other programs store columns as rows, or in
-    reverse order.
+    Images whose directions are known are oriented like the reference, since other programs transpose or reverse rows
+    and columns.
 
     Raises
     ------
     DataError
-        If no slice of the truth is at the position of a slice of images, or images are coil sensitivity maps.
+        If no slice of the reference is at the position of a slice of images, or images are coil sensitivity maps.
     ShapeError
         If sizes differ.
     """
@@ -236,7 +238,7 @@ def _matched(
 
 
 def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
-    """Marks of the score of a slice: departures of the images from the reference in position or orientation."""
+    """Remarks on the score of a slice: deviations of the images from the reference in position or orientation."""
     for name, series in (("", image), ("the reference has ", truth[number].image)):
         if _is_signed(series):
             yield (
@@ -263,14 +265,14 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
 
 
 def _spread_of_power(image: Tensor) -> float:
-    """Relative standard deviation of the root of the power over the frames; NaN without signal."""
+    """Relative standard deviation over pixels of the root of the power over all frames; NaN without signal."""
     norm = image.abs().double().square().sum(0).sqrt()
     inside = norm[norm > 1e-3 * norm.max()]
     return float(inside.std(correction=0) / inside.mean()) if len(inside) else float("nan")
 
 
 def _is_signed(image: Tensor) -> bool:
-    """Whether images are real with negative values that are more than the errors of an interpolation."""
+    """Whether images are real-valued with negative values that exceed interpolation errors."""
     if image.is_complex():
         return False
     return float(image.clamp(max=0).square().sum()) > NEGATIVE_POWER * float(image.square().sum())

@@ -1,4 +1,4 @@
-"""Tasks that failed, with reasons: stored next to the scores, listed below the tables."""
+"""Failed tasks with their reasons, which are stored next to the scores and listed below the tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -14,7 +14,7 @@ FAILURES = "failures.csv"
 
 @dataclass(frozen=True)
 class Failure:
-    """One method on one slice under one sampling pattern, without a score.
+    """A method that failed on a slice with a sampling pattern, and therefore has no score.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Failure:
     sampling, method
         Sampling pattern and method.
     what, where, hint
-        As in `errors.CineReconError`; where begins with the file.
+        As in `errors.CineReconError`; `where` begins with the file.
     """
 
     scan: str
@@ -52,12 +52,12 @@ def location_of(error: CineReconError, path: Path, number: int | None) -> str:
 
 
 def append_failure(folder: Path, failure: Failure) -> None:
-    """Add a line at the end of ``failures.csv``."""
+    """Append a line to ``failures.csv``."""
     append_csv(folder / FAILURES, COLUMNS, [astuple(failure)])
 
 
 def read_failures(folder: Path) -> list[Failure]:
-    """The failures of a folder; empty where there are none.
+    """The failures of a folder; empty if there are none.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def read_failures(folder: Path) -> list[Failure]:
 
 
 def rewrite_failures(folder: Path, failures: Sequence[Failure]) -> None:
-    """Replace ``failures.csv`` in one step; it is removed if there are no failures."""
+    """Replace ``failures.csv`` atomically; it is removed if there are no failures."""
     rewrite_csv(folder / FAILURES, COLUMNS, [astuple(failure) for failure in failures])
 
 

@@ -1,6 +1,6 @@
-"""Figures as papers draw them, and movies: truth and reconstructions, their errors, their profiles over time.
+"""Figures in the style of papers, and movies: reference and reconstructions, error maps, and profiles over time.
 
-A further figure shows the candidates for hallucinations: where an image does not follow its reference.
+A further figure shows candidates for hallucinations, where an image does not agree with its reference.
 """
 
 import math
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 LARGEST_ERROR = 0.07
-"""End of the scale of error maps, on images of maximum 1: that of the papers."""
+"""Upper limit of error maps for images with a maximum of 1, as in the papers."""
 WHITE_PERCENTILE = 99.7
-"""Percentile of the truth that is shown white."""
+"""Percentile of the reference that is displayed as white."""
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
-"""Width of a column [inches], and of the colour scale in columns."""
+"""Width of a column [inches], and of the colour bar [columns]."""
 IMAGES_CAPTION = (
     f"Magnitudes, with the maximum of the reference equal to 1; errors are shown from 0 to {LARGEST_ERROR}. The "
     "rectangle is the box around the heart, the line is the column of the x-t profile."
@@ -56,12 +56,12 @@ CANDIDATES_CAPTION = (
 CANDIDATES_WIDTH = 2.6
 """Width of a panel of the candidates for hallucinations [inches]."""
 IMAGES_PER_ROW = 6
-"""Images side by side; further methods follow in further rows."""
+"""Number of images side by side; further methods are in additional rows."""
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure on the disk, with what it shows."""
+    """A figure file with its description."""
 
     path: Path
     caption: str
@@ -69,14 +69,14 @@ class Drawn:
 
 @dataclass(frozen=True, eq=False)
 class ShownCase:
-    """A slice under a sampling pattern whose images were kept.
+    """A slice with a sampling pattern whose images were stored.
 
     Attributes
     ----------
     scores
         The scores of its images, one per method.
     images, truth
-        The images in the same order, and the truth; each has a maximum of about 1.
+        The images in the same order, and the reference; each has a maximum of about 1.
     """
 
     scores: list[Score]
@@ -85,7 +85,7 @@ class ShownCase:
 
     @property
     def name(self) -> str:
-        """Scan, slice, coils and sampling, for the name of a file."""
+        """Scan, slice, coils and sampling, for a file name."""
         return " ".join(map(str, self.scores[0].case))
 
     @property
@@ -103,7 +103,7 @@ class ShownCase:
 
     @property
     def turn(self) -> Turn:
-        """The turn of the images into the radiological orientation."""
+        """The transformation of the images to the radiological orientation."""
         return radiological_turn(self.truth.first_voxel)
 
     def turned(self) -> "ShownCase":
@@ -113,7 +113,7 @@ class ShownCase:
 
     @property
     def white(self) -> float:
-        """The magnitude that is shown white."""
+        """The magnitude that is displayed as white."""
         return float(np.percentile(self.truth.magnitude, WHITE_PERCENTILE))
 
 
@@ -127,7 +127,7 @@ def shown_cases(scores: Sequence[Score], folder: Path) -> Iterator[ShownCase]:
 
 
 def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
-    """Draw all that the scores and the images kept with them allow, into ``figures/``."""
+    """Draw all figures that are possible with the scores and the stored images, in the folder ``figures/``."""
     drawn = []
     for case in shown_cases(scores, folder):
         drawn.append(_save(draw_images(case), folder, f"images {case.name}", f"{case.description}. {IMAGES_CAPTION}"))
@@ -145,7 +145,7 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
 
 
 def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
-    """Curves and Bland-Altman plots of stacks and of slices, where ventricles were found."""
+    """Curves and Bland-Altman plots of stacks and slices in which ventricles were found."""
     for name, functions in (("volumes", stack_functions(scores)), ("areas", slice_functions(scores))):
         if not functions:
             continue
@@ -159,7 +159,7 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
 
 
 def draw_images(case: ShownCase) -> "Figure":
-    """Truth and reconstructions of one slice: diastole, systole, the heart, its error, its profile and that error."""
+    """Reference and reconstructions of one slice: diastole, systole, the heart, a profile, and errors."""
     case = case.turned()
     reference = case.truth.magnitude
     series = [reference, *(image.magnitude for image in case.images)]
@@ -174,7 +174,7 @@ def draw_images(case: ShownCase) -> "Figure":
         line[0].set_ylabel(row.title, fontsize=8)
         for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
             _bare(axis)
-        for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the truth has no error
+        for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the reference has no error
             shown = np.abs(image - reference) if row.is_error else image
             drawn = axis.imshow(row.cut(shown, heart), **row.style(white, ratio))
         if row.is_error:
@@ -187,7 +187,7 @@ def draw_images(case: ShownCase) -> "Figure":
 
 @dataclass(frozen=True)
 class _Row:
-    """One kind of view, for truth and all reconstructions: a frame, or the marked column over time."""
+    """One kind of view of the reference and all reconstructions: a frame, or the marked column over time."""
 
     title: str
     frame: int | None = None
@@ -208,13 +208,13 @@ class _Row:
         return window
 
     def style(self, white: float, ratio: float) -> dict[str, Any]:
-        """Keyword arguments of the drawing function, for pixels of a height over width."""
+        """Keyword arguments of the drawing function; `ratio` is the height of a pixel over its width."""
         colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
         aspect = "auto" if self.is_profile else ratio
         return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
 
     def height(self, y: int, x: int, heart: Heart, ratio: float) -> float:
-        """Height over width of the view, for pixels of a height over width."""
+        """Height of the view over its width; `ratio` is that of a pixel."""
         top, bottom, left, right = heart.box
         if self.is_profile:
             return 0.6
@@ -236,7 +236,7 @@ def _rows(heart: Heart, reference: Array) -> list[_Row]:
 
 
 def _middle(reference: Array) -> Heart:
-    """The middle of the field, with the first and the middle frame, where no heart was found."""
+    """The centre of the field of view, with the first and the middle frame, if no heart was found."""
     n, y, x = reference.shape
     return Heart((y // 4, y - y // 4, x // 4, x - x // 4), x // 2, 0, n // 2)
 
@@ -274,7 +274,7 @@ def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
 
 
 def draw_candidates(case: ShownCase) -> "Figure | None":
-    """Candidates of one slice, one column for each method; None if the images are too small."""
+    """Draw the candidates of one slice, one column for each method; None if the images are too small."""
     truth, matrix, turn = torch.from_numpy(case.truth.magnitude), case.truth.matrix, case.turn
     maps = [scan_correlation(torch.from_numpy(image.magnitude), truth) for image in case.images]
     scans = [scan for scan in maps if scan is not None]
@@ -307,7 +307,7 @@ def draw_candidates(case: ShownCase) -> "Figure | None":
 
 
 def _mark_patches(axis: "Axes", scan: FrcMap, frame: int, turn: Turn, matrix: tuple[int, int]) -> None:
-    """Draw the candidates of a frame, found in images of a matrix (y, x), on the turned image."""
+    """Draw the candidates of a frame, found in images of size `matrix` (y, x), on the reoriented image."""
     from matplotlib.patches import Rectangle
 
     rows, columns = (centres - scan.size // 2 for centres in scan.centres)
@@ -318,7 +318,7 @@ def _mark_patches(axis: "Axes", scan: FrcMap, frame: int, turn: Turn, matrix: tu
 
 
 def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
-    """A movie of each slice under each sampling, into ``figures/``: the truth, then every method, labelled.
+    """Draw a movie of each slice and sampling in ``figures/``: the reference and every method, with labels.
 
     Raises
     ------

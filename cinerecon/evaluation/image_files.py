@@ -49,9 +49,9 @@ class ImageSeries:
     geometry
         Position of the slice; None if unknown.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm]; None if unknown.
+        Distance of adjacent pixels along (y, x) [mm]; None if unknown.
     is_real_time
-        Whether the frames are known not to be one heart beat, see `CineMeta`.
+        Whether the frames are known not to cover one heartbeat, see `CineMeta`.
     """
 
     image: Tensor
@@ -60,19 +60,19 @@ class ImageSeries:
     is_real_time: bool = False
 
     def as_truth(self) -> Truth:
-        """The magnitudes as a truth, since the coils are unknown."""
+        """The magnitudes as the reference of a slice, since the coils are unknown."""
         return Truth(self.image.abs(), self.pixel_size_mm, self.geometry, is_cyclic=not self.is_real_time)
 
 
 def read_truth(path: Path) -> list[ImageSeries]:
-    """The truth of each slice, of a file of images or of the scan that carries it.
+    """The reference of each slice, from an image file or from the scan that contains it.
 
     Raises
     ------
     FileError
         If the file cannot be read.
     DataError
-        If it holds no truth, or frames of it are empty or incomplete.
+        If the file contains no reference, or frames of it are empty or incomplete.
     """
     is_raw = is_raw_format(path) and not is_case(path) and not holds_images_only(path)
     if not (is_raw or is_matlab(path)):
@@ -99,20 +99,19 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
     Parameters
     ----------
     path
-        ``.npz`` or ``.npy`` that holds ``(frames, y, x)`` or ``(slices, frames, y, x)``, a prepared case, ISMRMRD
-        images in HDF5 or in a stream, of which the complex series are taken where there are some, NIfTI, an array of
-        BART, or a DICOM file or folder.
+        ``.npz`` or ``.npy`` with ``(frames, y, x)`` or ``(slices, frames, y, x)``, a prepared case, ISMRMRD images in
+        HDF5 or in a stream (complex series are preferred), NIfTI, a BART array, or a DICOM file or folder.
     names
-        Arrays of an archive to look for, in this order.
+        Names of arrays in an archive, in the order in which they are searched.
 
     Raises
     ------
     FileError
         If the file cannot be read.
     DataError
-        If it holds no images, a map, or images that are not finite.
+        If the file contains no images, a map, or images that are not finite.
     NotACineError
-        If it holds the labels of a segmentation.
+        If the file contains the labels of a segmentation.
     """
     if not path.exists():
         raise FileError("there is no such file", where=str(path))
@@ -134,12 +133,12 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
 
 
 def plane_of(geometry: Geometry) -> tuple[float, ...]:
-    """Position and orientation of the plane of a slice, rounded: equal for two series of one slice."""
+    """Position and orientation of the plane of a slice, rounded so that they are equal for two series of one slice."""
     return tuple(np.round((*geometry.position_mm, *np.abs(geometry.slice_dir)), 2).tolist())
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of a folder, in the order of their names."""
+    """The files of a folder, sorted by name."""
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
@@ -148,7 +147,7 @@ def _single_precision(image: Array) -> Tensor:
 
 
 def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placement]]:
-    """Arrays of one slice with its position, or of all slices without."""
+    """Arrays of single slices with their positions, or of all slices without positions."""
     if path.suffix == ".npy":
         return [(_load_npy(path), Placement())]
     if path.suffix == ".npz":
@@ -191,7 +190,7 @@ def _placement(meta: CineMeta) -> Placement:
 
 
 def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:
-    """The slices of the cine of a folder, or of several in different planes, as of a scan with several stacks."""
+    """The slices of the cine in a folder, or of several cines in different planes, as in a scan with several stacks."""
     folder, files = (path, files_in(path)) if path.is_dir() else (path.parent, [path])
     cines = open_dicom(folder, [file for file in files if is_dicom(file)], fewest_frames=1)
     slices = [part for cine in cines for part in _pixels_of(cine)]
@@ -212,7 +211,7 @@ def _load_npy(path: Path) -> Array:
 
 
 def _choose(arrays: dict[str, Array], names: tuple[str, ...], path: Path) -> list[tuple[Array, Placement]]:
-    """The slices of the array of the first name that is there, or its arrays slice by slice, for sizes that differ."""
+    """The slices of the first of the named arrays that exists, which may be one array per slice if sizes differ."""
     for name in names:
         own = [key for key in arrays if re.fullmatch(rf"{name}_slice\d+", key)]
         slices = [arrays[key] for key in sorted(own, key=lambda key: int(key.rpartition("slice")[2]))]
@@ -236,7 +235,7 @@ def _placements(arrays: dict[str, Array], n_slices: int) -> list[Placement]:
 
 
 def _geometries(arrays: dict[str, Array], n_slices: int) -> list[Geometry | None]:
-    """Positions of slices in an archive as `io.export.npz` writes it; None for each where it has none."""
+    """Positions of slices in an archive written by `io.export.npz`; None for each slice if there are none."""
     vectors = [arrays.get(name) for name in ("position_mm", *DIRECTIONS)]
     if any(vector is None or vector.shape != (n_slices, 3) or vector.dtype.kind != "f" for vector in vectors):
         return [None] * n_slices

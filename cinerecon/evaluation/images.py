@@ -1,4 +1,4 @@
-"""Images of an evaluation: initial images of networks, computed once, and magnitudes that are stored for figures."""
+"""Images of an evaluation: initial images of networks, computed only once, and magnitudes stored for figures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ TRUTH = "reference"
 
 @dataclass
 class InitialImages:
-    """Images of one undersampled slice by the methods that networks start from, with the time and memory they took.
+    """Initial images of networks for one undersampled slice, with computation time and memory.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class InitialImages:
     _computed: dict[str, tuple[Tensor, Usage]] = field(default_factory=dict)
 
     def reconstruct(self, method: Reconstructor) -> tuple[Tensor, Usage]:
-        """The image ``(frames, y, x)`` of a method, with time and memory including those of its initial image."""
+        """The image ``(frames, y, x)`` of a method; time and memory include those of its initial image."""
         if method.initial_method is None:
             return self._compute(method)
         initial_image, usage = self._compute(method.initial_method)
@@ -46,7 +46,7 @@ class InitialImages:
         return image, Usage(own.seconds + usage.seconds, max(own.memory_mb, usage.memory_mb))
 
     def _compute(self, method: Reconstructor) -> tuple[Tensor, Usage]:
-        """The image of a method that needs no initial image, computed once."""
+        """The image of a method that needs no initial image; it is computed only once."""
         key = f"{type(method).__qualname__} {method.config.model_dump_json()}"
         if key not in self._computed:
             with measured(self.device) as usage:
@@ -66,12 +66,12 @@ def image_file(folder: Path, task: str) -> Path:
 
 
 def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta: CineMeta) -> None:
-    """Store image and truth ``(frames, y, x)``, scaled to a maximum of 1 of the truth, in half precision.
+    """Store image and reference ``(frames, y, x)`` in half precision, scaled to a maximum of 1 of the reference.
 
     Pixel size, times and position of the slice are stored with them.
     """
     peak = float(reference.abs().max()) or 1.0
-    largest = float(np.finfo(np.float16).max)  # images of another scale than the truth are clipped
+    largest = float(np.finfo(np.float16).max)  # clips images whose scale is not that of the reference
     ours, truth = ((x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference))
     known = {"pixel_size_mm": np.array(meta.pixel_size_mm), "frame_times_ms": np.array(meta.frame_times_ms)}
     if meta.geometry is not None:
@@ -81,7 +81,7 @@ def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta:
 
 
 def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple[CineImage, CineImage]:
-    """Image and truth of a task, under the name of the method."""
+    """The image of a task under the name of its method, and the reference."""
     with np.load(image_file(folder, task)) as file:
         arrays = {name: file[name] for name in file.files}
     size, times = arrays.get("pixel_size_mm", np.ones(2)), arrays.get("frame_times_ms", np.empty(0))

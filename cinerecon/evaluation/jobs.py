@@ -1,7 +1,7 @@
-"""The jobs of an evaluation, scan by scan, and of its shards.
+"""The jobs of an evaluation and of its shards, scan by scan.
 
-What a file contains is recorded, so that it is opened once only. Shards must share some settings; their scores are
-joined.
+The contents of a file are recorded, so that each file is opened only once. Shards must share some settings; their
+scores are merged.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ from cinerecon.physics.sampling import fingerprint_pattern
 from cinerecon.version import __version__
 
 SCAN_RECORDS = "scans.jsonl"
-"""File in the folder of results with an entry for each scan that was opened."""
+"""File in the results folder with an entry for each scan that was opened."""
 ENTRY = ("files", "n_slices", "content", "subject")
-"""Keys of its entries."""
+"""Keys of the entries in this file."""
 COMMAND = "evaluate"
 
 
@@ -47,7 +47,7 @@ class ScanEntry:
     n_slices
         Number of slices.
     content
-        Checksums of its files, or its path where no folder of results is given.
+        Checksums of its files, or its path if there is no results folder.
     subject
         The subject in its header; empty if unknown.
     state
@@ -61,7 +61,7 @@ class ScanEntry:
 
 
 class Listing:
-    """Entries of the scans that this run or an earlier one has opened, valid as long as their files do not change.
+    """Entries of the scans opened by this run or an earlier one; they are valid until a file of the scan changes.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ class Listing:
         return ScanEntry(entry["n_slices"], entry["content"], entry["subject"], state_of(files))
 
     def knows(self, path: Path) -> bool:
-        """Whether a file was opened before; whether it has changed is not checked."""
+        """Whether a file was opened before, without a check for changes of the file."""
         return self._journal is not None and str(path.absolute()) in self._journal
 
     def open(self, path: Path) -> ScanEntry:
@@ -101,7 +101,7 @@ class Listing:
         """
         source = self._opener.open(path)
         state = state_of(source.files)
-        # without a folder of results no entries are stored, and large files need not be read twice
+        # without a results folder no entries are stored, so that large files need not be read for a checksum
         files = source.files if self._journal is not None else ()
         states = [[str(file.absolute()), *(file_state(file) or ())] for file in files]
         content = ",".join(map(hash_unchanged, files)) if files else str(path)
@@ -120,15 +120,15 @@ class JobList:
     Parameters
     ----------
     scans
-        All scans, those of other shards included.
+        All scans, including those of other shards.
     request
-        How they are scored.
+        Settings of the evaluation.
     methods
         The loaded methods.
     listing
         Entries of scans that were opened before.
     shard
-        The part of the scans to score.
+        The part of the scans to be scored.
     """
 
     def __init__(
@@ -157,12 +157,12 @@ class JobList:
         return self._fingerprints
 
     def known_jobs(self, path: Path) -> list[Job]:
-        """The jobs of a scan that was opened before; empty for others."""
+        """The jobs of a scan that was opened before; empty for other scans."""
         scan = self.listing.find(path)
         return [] if scan is None else self.jobs(path, scan)
 
     def read(self, path: Path) -> ScanEntry:
-        """The entry of a scan, which is opened if there is none.
+        """The entry of a scan; the scan is opened if there is no entry yet.
 
         Raises
         ------
@@ -177,7 +177,7 @@ class JobList:
         Raises
         ------
         ConfigError, DataError
-            If the pattern of subjects is no regular expression, or the path does not fit it.
+            If the pattern of subjects is not a regular expression, or does not match the path.
         """
         label = self.labels[path]
         subject = (subject_in_path(self.request.subject, path) if self.request.subject else scan.subject) or label
@@ -188,7 +188,7 @@ class JobList:
         ]
 
     def failures(self, path: Path, error: CineReconError) -> Iterator[Failure]:
-        """The tasks of a scan that cannot be opened."""
+        """Failures of all tasks of a scan that cannot be opened."""
         reason = (error.what, location_of(error, path, None), _hint_of_images(path) or error.hint)
         for pattern in self.request.patterns:
             yield from (Failure(self.labels[path], None, pattern, model_label(n), *reason) for n in self.methods)
@@ -201,14 +201,14 @@ class JobList:
         }
 
     def _pictured(self, position: int, n_slices: int) -> set[int]:
-        """Numbers of the slices of a scan whose images are stored; each scan has an equal part of the range."""
+        """Numbers of the slices of a scan whose images are stored; their number is divided equally among the scans."""
         return {int((point - position) * n_slices) for point in self._positions if position <= point < position + 1}
 
 
 def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Path | None = None) -> list[Path]:
-    """The scans in files and folders: the test cases of a folder of prepared cases, all scans of other folders.
+    """The scans in files and folders: the test cases of folders of prepared cases, and all scans of other folders.
 
-    Images that were written next to their scans are ignored, and so is the folder of results.
+    Images that were written next to their scans and the results folder are ignored.
 
     Raises
     ------
@@ -227,13 +227,13 @@ def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Pa
 
 
 def _hint_of_images(path: Path) -> str:
-    """How images are evaluated, for a file that is no scan but looks like images; empty for others."""
+    """A hint on the evaluation of images, for a file that appears to contain images and no scan; otherwise empty."""
     is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
     return f"if these are images: cinerecon evaluate --recon {path} --reference REFERENCE" if is_image else ""
 
 
 def _settings_text(config: AcquisitionConfig) -> str:
-    """The settings by which scans are read, as a text; empty for the defaults, so that earlier scores hold."""
+    """The settings for reading scans as text; empty for the defaults, so that earlier scores remain valid."""
     return "" if config == AcquisitionConfig() else config.model_dump_json()
 
 
@@ -242,21 +242,21 @@ def _hash(*parts: str) -> str:
 
 
 def identity_of(request: EvaluationRequest, fingerprints: Mapping[str, str]) -> dict[str, Any]:
-    """All settings that decide the scores, with the fingerprints of the methods."""
+    """All settings that determine the scores, with the fingerprints of the methods."""
     values = asdict(request) | {"output": None, "weights": dict(fingerprints), "version": __version__}
     del values["n_pictures"]
     return values
 
 
 def merge_scores(output: Path) -> tuple[list[Score], list[Failure]]:
-    """Join the scores and failures of all shards, in the order of the list of scans, and write them to the folder.
+    """Merge the scores and failures of all shards in the order of the list of scans, and write them to the folder.
 
-    It may be repeated: the result is the same. Scores of other methods and patterns in the folder are kept.
+    Repeated merging has the same result. Scores of other methods and patterns in the folder are kept.
 
     Raises
     ------
     FileError, ConfigError
-        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`.
+        If shards are missing, unfinished or from different runs, see `io.shards.read_finished_shards`.
     """
     shards = read_finished_shards(output, COMMAND)
     folders = [Shard(shard.number, shard.n).folder(output, COMMAND) for shard in shards]

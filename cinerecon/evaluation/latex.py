@@ -1,4 +1,4 @@
-"""Tables for a paper, as LaTeX that fits a page: wide tables in bands of columns, tall ones in several floats."""
+"""LaTeX tables that fit a page: wide tables are split into bands of columns, long tables into several floats."""
 
 import re
 import textwrap
@@ -23,19 +23,19 @@ SYMBOLS |= {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", "
 SYMBOLS |= {"≤": r"$\le$", "≥": r"$\ge$", "·": r"$\cdot$", "→": r"$\to$", "°": r"$^\circ$", "²": "$^2$", "µ": r"$\mu$"}
 SYMBOLS |= {"“": "``", "”": "''", "’": "'", "…": r"\ldots{}"}
 LETTERS = "ÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÑÒÓÔÕÖØÙÚÛÜÝßàáâãäåæçèéêëìíîïñòóôõöøùúûüýÿ"
-"""Letters beyond ASCII that LaTeX prints in any font encoding."""
+"""Letters outside ASCII that LaTeX prints in any font encoding."""
 
 TEXT_WIDTH_PT, GAP_PT = 340.0, 8.0
 DIGIT_PT, SYMBOL_PT, BOLD = 4.3, 7.0, 1.18
-"""Width of digits and of mathematical symbols at ``\\footnotesize``; bold over normal width."""
+"""Width of digits and of mathematical symbols at ``\\footnotesize`` [points]; ratio of bold to normal width."""
 WIDEST_CELL = 32
-"""Characters after which the text of a cell goes on in another line: two such columns fit next to each other."""
+"""Number of characters after which the text of a cell is wrapped; two columns of this width fit side by side."""
 LINES_OF_FLOAT, NOTE_LINES, NOTE_WIDTH = 40, 14, 85
-"""Lines of rows and titles in a float, lines of notes below them, characters in a line of notes."""
+"""Number of lines of rows and titles in a float, of lines of notes below them, and of characters in a line of notes."""
 
 
 def as_latex(table: Table) -> str:
-    """``table`` environments that fit a page; see `PREAMBLE` for the packages that they need."""
+    """``table`` environments that fit a page; see `PREAMBLE` for the required packages."""
     floats = list(_floats(table))
     n_note_lines = sum(len(textwrap.wrap(note, NOTE_WIDTH)) for note in table.notes)
     notes = [rf"\par\footnotesize {escape_latex(note)}" for note in table.notes]
@@ -54,10 +54,10 @@ def as_latex(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints as it is; letters that it cannot print become similar ones, or question marks."""
+    """Escape text so that LaTeX prints it literally; unsupported letters become similar letters or question marks."""
     printed = "".join(SYMBOLS.get(character) or _printable(character) for character in text)
-    printed = re.sub("-(?=-)", "-{}", printed)  # else two hyphens become a dash
-    return re.sub(r"^\[", "{[}", printed)  # else an argument of the line break before it
+    printed = re.sub("-(?=-)", "-{}", printed)  # otherwise two hyphens become a dash
+    return re.sub(r"^\[", "{[}", printed)  # otherwise it is an argument of the preceding line break
 
 
 def _printable(character: str) -> str:

@@ -1,7 +1,7 @@
-"""Orientation of images of other programs, which store rows and columns in different orders.
+"""Orientation of images from other programs, which store rows and columns in different orders.
 
-Images whose directions are known are turned as those of the reference. Departures of orientation, position and scale
-that remain are reported, not corrected.
+Images whose directions are known are oriented like the reference. Remaining deviations of orientation, position and
+scale are reported, but not corrected.
 """
 
 import math
@@ -17,13 +17,13 @@ from cinerecon.evaluation.image_files import ImageSeries
 from cinerecon.words import plural
 
 PARALLEL_COSINE = 0.98
-"""Cosine of the angle below which two directions count as parallel."""
+"""Smallest cosine of the angle between two directions that are treated as parallel."""
 GAIN_DB = 3.0
-"""Smallest gain of a correction that is reported [dB]."""
+"""Smallest gain for which a correction is reported [dB]."""
 SIMPLER_DB = 0.5
-"""Smallest gain of a further correction over a simpler one [dB]."""
+"""Smallest gain of a more complex correction over a simpler one [dB]."""
 FITTING_ERROR = 1e-3
-"""Part of the power that may be wrong in images whose orientation needs no check."""
+"""Relative error power below which the orientation of images is not checked."""
 
 TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda image: image,
@@ -43,22 +43,22 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
-    """The images with rows and columns exchanged and reversed so that they run as those of the truth.
+    """The images with rows and columns transposed and reversed such that their directions agree with the reference.
 
-    Where a direction is unknown, or is along none of the truth, images are returned as they are.
+    If a direction is unknown, or is parallel to none of the reference, images are returned unchanged.
     """
     own = series.geometry
     if own is None or truth is None:
         return series
     rows = np.array([own.phase_dir, own.read_dir]), np.array([truth.phase_dir, truth.read_dir])
     directions = [axes / np.linalg.norm(axes, axis=1, keepdims=True) for axes in rows]
-    cosines = directions[0] @ directions[1].T  # (y, x) of the images, (y, x) of the truth
+    cosines = directions[0] @ directions[1].T  # (y, x) of the images, (y, x) of the reference
     is_along = np.abs(cosines) > PARALLEL_COSINE
     if (is_along.sum(0) != 1).any() or (is_along.sum(1) != 1).any():
         return series
     is_swapped, pixel_mm = bool(is_along[0, 1]), series.pixel_size_mm
     image = series.image.transpose(-2, -1) if is_swapped else series.image
-    signs = np.where(is_along, np.sign(cosines), 0).sum(0)  # of the axes (y, x) of the truth
+    signs = np.where(is_along, np.sign(cosines), 0).sum(0)  # of the axes (y, x) of the reference
     reversed_axes = [axis for axis, sign in zip((-2, -1), signs, strict=True) if sign < 0]
     image = image.flip(reversed_axes) if reversed_axes else image
     pixel_mm = pixel_mm[::-1] if is_swapped and pixel_mm else pixel_mm
@@ -67,21 +67,21 @@ def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
 
 @dataclass(frozen=True)
 class Correction:
-    """A possible error of an image as text, with the squared error that remains after its correction."""
+    """A possible error of an image as text, and the squared error that remains after its correction."""
 
     words: tuple[str, ...]
     error: float
 
 
 def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
-    """Warnings if one factor, another orientation, or a shift in space or time would reduce the error considerably.
+    """Warnings if a factor, another orientation, or a shift in space or time would reduce the error considerably.
 
     Parameters
     ----------
     image, reference
         ``(frames, y, x)`` magnitudes.
     sees_scale
-        Whether a factor matters to the measures.
+        Whether the measures depend on the scale of the image.
     """
     image, reference = image.double(), reference.double()
     factor, error = _best_factor(image, reference)
@@ -98,7 +98,7 @@ def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool =
 
 
 def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
-    """Every orientation and order of frames that fits the sizes, as it is and with its best shift."""
+    """Every orientation and order of frames that is consistent with the sizes, without and with its best shift."""
     spectrum = torch.fft.rfftn(reference.float()).conj()
     for order, in_order in ORDERS.items():
         for turn, turned in TURNS.items():
@@ -119,14 +119,15 @@ def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
 
 
 def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], tuple[float, float]]:
-    """Circular shift that explains an image best: in whole frames, rows, columns, and parts of rows and columns.
+    """The circular shift that explains an image best: in whole frames, rows, columns, and fractions of rows and
+    columns.
 
     Parameters
     ----------
     image
         ``(frames, y, x)``
     spectrum
-        Complex conjugate of the transform of the reference, as of `torch.fft.rfftn`.
+        Complex conjugate of the transform of the reference, see `torch.fft.rfftn`.
     """
     correlation = torch.fft.irfftn(torch.fft.rfftn(image.float()) * spectrum, s=image.shape)
     peak = torch.unravel_index(correlation.argmax(), correlation.shape)
@@ -137,14 +138,14 @@ def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], 
 
 
 def _peak_between(values: Tensor, peak: int) -> float:
-    """Distance from the largest value to the top of the parabola through it and the adjacent values, in -0.5 to 0.5."""
+    """Offset of the vertex of the parabola through the largest value and its adjacent values, from -0.5 to 0.5."""
     before, top, after = (float(values[(peak + step) % len(values)]) for step in (-1, 0, 1))
     curvature = before - 2 * top + after
     return round(0.5 * (before - after) / curvature, 1) if curvature < 0 else 0.0
 
 
 def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
-    """The image moved back by parts of a pixel along y and x."""
+    """The image shifted back by fractions of a pixel along y and x."""
     y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[-2:])
     ramp = torch.exp(2j * torch.pi * (y[:, None] * part[0] + x * part[1]))
     shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
@@ -152,7 +153,7 @@ def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
 
 
 def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str, ...]:
-    """Along which axes, and how far; an odd matrix has no exact half."""
+    """Axes and distances of a shift in words; an odd matrix has no exact half."""
     frames, *pixels = shift
     parts: dict[str, list[str]] = {}
     for axis, far, size in zip("yx", pixels, shape[-2:], strict=True):

@@ -1,13 +1,13 @@
-"""The tables of the two papers: their rows and columns with results of this program, next to published values.
+"""The tables of the two papers: their rows and columns with results of this package, next to published values.
 
 Ke et al., Learned low-rank priors in dynamic MR imaging (2021), DOI 10.1109/TMI.2021.3096218, tables I to V: ``slr-1``
 to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
 https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-3``.
 
 Departs from the papers in: the data, which are not public in the form that the papers used; published numbers therefore
-show the kind of result to expect, and do not test the programs. Rows and columns hold the methods and samplings that
-the papers compare; their order, and the assignment of comparisons to tables II to IV, is our interpretation. Published
-cells are empty where the number was not available; none is read off a plot or derived.
+show what kind of result to expect, but are not a test of the programs. Rows and columns are the methods and samplings
+compared in the papers; their order, and the assignment of comparisons to tables II to IV, is our interpretation.
+Published cells are empty if the number was not available; no number was read from a plot or derived.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,14 @@ PASS_SOURCE = "grey: PASSNet submission and its public reviews, on OCMR and CMRx
 
 @dataclass(frozen=True)
 class Published:
-    """Published values of a method; empty texts where there are none.
+    """Published values of a method; unavailable values are empty.
 
     Attributes
     ----------
     seconds, parameters
-        As printed.
+        As printed in the paper.
     gain
-        PSNR over another method [dB], by that method's name and the sampling.
+        Gain in PSNR over another method [dB], by the name of that method and the sampling.
     """
 
     seconds: str = ""
@@ -53,17 +53,17 @@ class PaperTable:
     caption
         Caption: the comparison that the table shows.
     methods
-        Row by row; names of methods, or of run folders for ablations.
+        The method of each row; for ablations, the name of a run folder.
     samplings
-        Block of columns by block.
+        The sampling of each block of columns.
     measures
-        Columns of a block.
+        The columns of a block.
     profile
-        Rules of measuring.
+        Measurement rules.
     source
         Source of the published numbers.
     published
-        By method.
+        Published values by method.
     """
 
     name: str
@@ -202,16 +202,17 @@ def find_paper_table(name: str) -> PaperTable:
 
 
 def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()) -> list[Table]:
-    """Our results in the layout of a paper, one table for each count of coils; published numbers are marked foreign.
+    """Our results in the layout of a paper, one table for each number of coils; published numbers are marked as
+    foreign.
 
     Parameters
     ----------
     table
         The layout.
     scores
-        Ours; those of other methods and samplings are left out, and rows that they do not fill stay empty.
+        Our scores; other methods and samplings are omitted, and rows without scores remain empty.
     also
-        Methods that the paper does not have, for rows of their own below its rows.
+        Methods that are not in the paper, which are added in separate rows below.
     """
     table = with_rows(table, also)
     matching = [score for score in scores if table.has_cell_for(score)]
@@ -224,12 +225,12 @@ def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()
 
 
 def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
-    """The layout with further methods below its own."""
+    """The layout with additional methods below its own."""
     return replace(table, methods=tuple(dict.fromkeys((*table.methods, *also))))
 
 
 def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
-    """The scores of all sampling patterns with a method that is in none of the layouts."""
+    """The scores, for all sampling patterns, of methods that are in none of the layouts."""
     wide = [with_rows(table, also) for table in tables]
     samplings = {score.sampling for score in scores if not any(table.has_cell_for(score) for table in wide)}
     return [score for score in scores if score.sampling in samplings]

@@ -1,4 +1,4 @@
-"""The request of an evaluation, and its completion by the methods, patterns and profile of a paper's table."""
+"""The settings of an evaluation, and their completion by the methods, patterns and profile of a paper's table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -29,21 +29,22 @@ class EvaluationRequest:
     seed
         Seed of the patterns; each slice of each scan has its own mask.
     device
-        Where methods run.
+        Device on which methods run.
     profile
-        Name of the rules of measuring, see `metrics.PROFILES`.
+        Name of the measurement rules, see `metrics.PROFILES`.
     output
-        Folder in whose ``scores.csv`` each score is saved at once; existing scores are not computed again. None: scores
-        are returned only.
+        Folder with the ``scores.csv`` to which each score is written immediately; existing scores are not computed
+        again. None means that scores are only returned.
     n_pictures
-        Number of slices, evenly chosen among all, whose images are stored in the output folder for figures.
+        Number of slices, evenly distributed, whose images are stored in the output folder for figures.
     subject
-        Regular expression that finds the subject in the path of a scan; empty: by the header. Confidence intervals and
-        tests count subjects.
+        Regular expression for the subject in the path of a scan; if it is empty, the subject is taken from the header.
+        Subjects are the unit of confidence intervals and tests.
     config
         How scans are read.
     memory
-        Most memory of all processes [bytes]; None without a limit. Methods that need more on a slice fail on it.
+        Largest memory of all processes [bytes]; None means no limit. Methods that need more memory for a slice fail on
+        it.
     """
 
     models: Sequence[str]
@@ -65,16 +66,16 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class Selection:
-    """Methods, sampling patterns and rules of measuring, those of tables included.
+    """Methods, sampling patterns and measurement rules, including those of tables.
 
     Attributes
     ----------
     models, patterns, profile
         Methods, sampling patterns and profile.
     named
-        Names in the results of the methods that the user requested.
+        Names, in the results, of the methods requested by the user.
     left_out
-        Methods of a table without weights, or ablations that have not been trained.
+        Methods of a table that have no weights, or ablations that have not been trained.
     """
 
     models: tuple[str, ...]
@@ -91,13 +92,13 @@ def select_with_tables(
     layouts: Sequence[PaperTable],
     baseline: str | None = None,
 ) -> Selection:
-    """Complete methods, patterns and profile by those of tables.
+    """Complete methods, patterns and profile with those of tables.
 
     Raises
     ------
     ConfigError
-        If there is no method or no pattern, two methods have the same name, the baseline is none of the methods, or
-        tables with different profiles are requested without choosing one.
+        If there is no method or no pattern, two methods have the same name, the baseline is not among the methods, or
+        tables with different profiles are requested without a choice of profile.
     """
     profiles = list(dict.fromkeys(layout.profile for layout in layouts))
     if profile is None and len(profiles) > 1:
@@ -129,14 +130,14 @@ def select_with_tables(
 
 
 def require_files(recons: Sequence[Path], reference: Path | None, others: Sequence[str]) -> tuple[list[Path], Path]:
-    """Check that images are given with their truth, and without options that would have no effect.
+    """Check that images are given with their reference, and without options that would have no effect.
 
     Parameters
     ----------
     recons, reference
-        Images, and their truth.
+        Images and their reference.
     others
-        Arguments and options that belong to scans and methods.
+        Arguments and options that apply to scans and methods.
 
     Raises
     ------
@@ -153,14 +154,14 @@ def require_files(recons: Sequence[Path], reference: Path | None, others: Sequen
 
 
 def why_left_out(name: str) -> str:
-    """The reason that a method of a table cannot be run, and the remedy."""
+    """The reason why a method of a table cannot be run, and the remedy."""
     if name in METHODS:
         return "no weights yet"
     return "no weights: train it with models/train.py --ablations, then use --model with its folder"
 
 
 def _is_ready(name: str) -> bool:
-    """Whether a method of a table can be run: ablations and networks may not be trained yet."""
+    """Whether a method of a table can be run; ablations and networks may not have been trained yet."""
     try:
         load_method(name)
     except WeightsError:

@@ -1,6 +1,6 @@
 """Tables of all measures, and the files of an evaluation: CSV, JSON, LaTeX, figures and one HTML page.
 
-The page holds everything: tables, figures, rules of measuring. It needs no network and no other file.
+The page contains all tables, figures and measurement rules. It requires no network connection and no other file.
 """
 
 import base64
@@ -32,7 +32,7 @@ from cinerecon.version import __version__
 from cinerecon.words import counted
 
 BRIEF = ("psnr", "ssim", "nmse", "hfen", "frc_rate", "heart_psnr", "xt_ssim", "sharpness", "area_change")
-"""Measures of the table in a terminal."""
+"""Measures in the table that is printed in a terminal."""
 SUMMARY, LATEX, REPORT = "summary.json", "tables.tex", "report.html"
 STYLE = """
 :root { color-scheme: light; }
@@ -59,7 +59,7 @@ def tables_of(
     measures: Iterable[str] = MEASURES,
     failures: Sequence[Failure] = (),
 ) -> list[Table]:
-    """One table for each sampling pattern and coil count: mean ± deviation [interval], and the gain on the baseline.
+    """One table for each sampling pattern and coil count: mean ± deviation [interval], and the gain over the baseline.
 
     Parameters
     ----------
@@ -68,14 +68,14 @@ def tables_of(
     baseline
         As in `summarise`.
     measures
-        Names of `MEASURES`; those that no method has are left out.
+        Names from `MEASURES`; those that no method has are omitted.
     failures
         Missing results, listed below the table.
 
     Raises
     ------
     ConfigError
-        If the baseline is none of the methods.
+        If the baseline is not among the methods.
     """
     if baseline is not None and scores:
         methods = [*(score.method for score in scores), *(failure.method for failure in failures)]
@@ -89,7 +89,7 @@ def tables_of(
 
 
 def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ...]:
-    """The profile, how the numbers of a table are to be read, and the marks of all scores."""
+    """The profile, an explanation of the numbers of a table, and the remarks on all scores."""
     notes = [find_profile(name).description for name in dict.fromkeys(score.profile for score in scores)]
     heart = (
         "heart: box around the moving part of the reference; magnitudes, with the data range of the whole field of view"
@@ -111,7 +111,7 @@ def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ..
 
 
 def _describe_interval(group: Sequence[Summary]) -> str:
-    """The interval of a table; if it has none, the number of units that it needs."""
+    """Description of the interval of a table; if it has none, of the number of units that it requires."""
     spreads, unit = [spread for summary in group for spread in summary.measures.values()], group[0].unit
     if all(math.isnan(spread.low) for spread in spreads):
         n = max(spread.n_units for spread in spreads)
@@ -120,7 +120,7 @@ def _describe_interval(group: Sequence[Summary]) -> str:
 
 
 def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
-    """A note where several scans have no known subject: scans of one subject would make intervals too narrow."""
+    """A note if several scans have an unknown subject: scans of the same subject would make intervals too narrow."""
     n = len({score.scan for score in scores if (score.subject or score.scan) == score.scan})
     if n > 1:
         yield (
@@ -130,7 +130,7 @@ def _unknown_subjects(scores: Sequence[Score]) -> Iterator[str]:
 
 
 def marks_of(scores: Sequence[Score]) -> Iterator[str]:
-    """Marks of the scores, each with its number of slices."""
+    """Remarks on the scores, each with its number of slices."""
     for text in sorted({mark for score in scores for mark in score.marks.split("; ")} - {""}):
         n = len({score.case[:2] for score in scores if text in score.marks.split("; ")})
         yield f"{counted(n, 'slice')} {'is' if n == 1 else 'are'} marked: {text}"
@@ -148,7 +148,7 @@ def _missing(failures: Sequence[Failure]) -> Iterator[str]:
 def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) -> Table:
     shown = [name for name in measures if any(summary.measures[name].n for summary in group)]
     baseline = next((summary.baseline for summary in group if summary.baseline), "")
-    # means over other slices than the rest of the column are no comparison, and must be seen
+    # means over different slices than the rest of the column are not comparable, which must be visible
     are_uneven = len({summary.n_slices for summary in group}) > 1
     columns = ["method", *(["slices"] if are_uneven else []), *(MEASURES[name].title for name in shown)]
     if baseline:
@@ -198,7 +198,7 @@ def _show_p(gain: Gain | None) -> str:
 def write_summary(
     scores: Sequence[Score], folder: Path, baseline: str | None = None, failures: Sequence[Failure] = ()
 ) -> Path:
-    """Write ``summary.json``: the rules of measuring, then a record for each method under each sampling."""
+    """Write ``summary.json``: the measurement rules, followed by a record for each method and sampling."""
     profiles = {
         rules.name: asdict(rules)
         | {"scale": rules.scale_in_words, "data_range": rules.data_range_in_words, "crop": rules.crop}
@@ -234,18 +234,19 @@ def write_results(
     extra_tables: Sequence[Table] = (),
     failures: Sequence[Failure] = (),
 ) -> list[Path]:
-    """Write all but ``scores.csv``, which `evaluate` wrote: JSON, LaTeX, movies, figures, and the page.
+    """Write all files except ``scores.csv``, which is written by `evaluate`: JSON, LaTeX, movies, figures, and the
+    page.
 
     Parameters
     ----------
     scores
         Scores of the report.
     folder
-        Folder of the scores and images of `evaluate`.
+        Folder with the scores and images of `evaluate`.
     baseline
         As in `summarise`.
     extra_tables
-        Tables to print first, e.g. those of a paper.
+        Tables that are placed first, e.g. those of a paper.
     failures
         Missing results.
     """

@@ -1,4 +1,4 @@
-"""Score methods on the same scans, with the same undersampling, coil maps and measures."""
+"""Evaluate methods on the same scans, with the same undersampling, coil maps and measures."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -25,25 +25,25 @@ from cinerecon.metrics import find_profile
 from cinerecon.options import EVALUATION_WORKERS
 
 MEMORY_RESERVE = 1.5
-"""Factor on the memory that the first slice needed, since others may be larger."""
+"""Factor on the memory required for the first slice, since other slices may be larger."""
 
 Report = Callable[[Score | Failure], None]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores in the order of scans, slices, patterns and methods, and failures."""
+    """Scores, in the order of scans, slices, patterns and methods, and failures."""
 
     scores: list[Score]
     failures: list[Failure]
 
     def complete(self) -> list[Score]:
-        """The scores, where nothing failed.
+        """The scores, provided that no task failed.
 
         Raises
         ------
         DataError
-            Otherwise: these would be means over fewer cases.
+            If a task failed, since means would be over fewer cases.
         """
         if self.failures:
             raise_first(self.failures)
@@ -68,23 +68,24 @@ def evaluate(
     request
         Methods, sampling patterns and settings.
     workers
-        Processes that score slices at the same time; they share the cores, so that reconstructions take longer. 0: as
-        many as cores and memory allow.
+        Number of processes that score slices in parallel; they share the cores, so that each reconstruction takes
+        longer. 0 means as many as cores and memory allow.
     shard
-        Score this part of the scans; its scores are in the output folder after `merge_scores`, and none are returned.
+        Only this part of the scans is scored; no scores are returned, but `merge_scores` writes them to the output
+        folder.
     report
         Called with each score and each failure.
     report_existing
-        Called, before the work, with the number of scores that an earlier run left in the output folder.
+        Called at the start with the number of scores that an earlier run has written to the output folder.
 
     Raises
     ------
     FileError
-        If there is no scan, the disk is full, or another process works on the folder or the shard.
+        If there is no scan, the disk is full, or another process uses the folder or the shard.
     ConfigError
         If a name, a pattern or a setting is wrong.
     DataError
-        If all tasks fail, or a process dies. If some tasks fail, the result contains the reasons.
+        If all tasks fail, or a process terminates. If some tasks fail, the result contains the reasons.
     """
     find_profile(request.profile)
     if request.output:
@@ -114,7 +115,7 @@ def evaluate(
 
 
 def _start_shard(jobs: JobList, shard: Shard | None) -> ShardRecord | None:
-    """The record of a shard that begins; None for a run of all scans."""
+    """The record of a shard that is started; None for a run over all scans."""
     output = jobs.request.output
     if shard is None or output is None:
         return None
@@ -122,9 +123,9 @@ def _start_shard(jobs: JobList, shard: Shard | None) -> ShardRecord | None:
 
 
 class _Run:
-    """Progress of a run: the tasks that are done and those that remain.
+    """Progress of a run: completed and remaining tasks.
 
-    Scores in a folder are read when they are needed; only their hashes and subjects are held in memory.
+    Scores in a folder are read when needed; only their hashes and subjects are kept in memory.
 
     Parameters
     ----------
@@ -161,7 +162,7 @@ class _Run:
         for path in self._jobs.scans:
             try:
                 scan = self._jobs.read(path)
-            except StorageError:  # of the records; the scan is not at fault
+            except StorageError:  # concerns the records, not the scan
                 raise
             except CineReconError as error:
                 for failure in self._jobs.failures(path, error):
@@ -192,7 +193,7 @@ class _Run:
         self._report(outcome)
 
     def update_subjects(self) -> None:
-        """Write the subjects of this run to scores of earlier runs, whose other values stay."""
+        """Write the subjects of this run to scores of earlier runs, without changing other values."""
         if self._records and self._changed_subjects:
             scores = list(iterate_scores(self._records))
             changed = [
@@ -217,7 +218,7 @@ class _Run:
         return Evaluation(scores, self.failures)
 
     def _rest(self, job: Job) -> Job:
-        """The job without the tasks that have a score, and stored images if these are requested."""
+        """The job without the tasks that have a score and, if requested, stored images."""
         output = self._jobs.request.output
 
         def is_done(task: str) -> bool:
@@ -234,7 +235,7 @@ def _score_jobs(
     opener: ScanOpener,
     workers: int,
 ) -> Iterator[Score | Failure]:
-    """Scores one after the other, computed in this process or in several."""
+    """Iterate over the scores, which are computed in this process or in several processes."""
     if workers == 0:
         memory_mb: float | None = None  # of the first slice, the largest of all methods
         for job in jobs:
@@ -255,7 +256,7 @@ def _score_jobs(
 
 
 class _Worker:
-    """Scores slices in a process of its own, which loads the methods and keeps the last scan open."""
+    """Scores slices in a separate process, which loads the methods and keeps the last scan open."""
 
     def __init__(self, request: EvaluationRequest) -> None:
         self.request = request
@@ -263,7 +264,7 @@ class _Worker:
 
     @cached_property
     def methods(self) -> Mapping[str, Reconstructor]:
-        """The methods, loaded at the first slice."""
+        """The methods, which are loaded for the first slice."""
         return self.request.load_methods()
 
     def __call__(self, job: Job) -> list[Score | Failure]:
@@ -271,7 +272,7 @@ class _Worker:
 
 
 def _n_workers(request: EvaluationRequest, reconstruction_mb: float) -> int:
-    """Number of processes for which cores and memory suffice, by the memory of the first slice; 1 on a GPU."""
+    """Number of processes for which cores and memory suffice, given the memory of the first slice; 1 on a GPU."""
     if request.device != "cpu":
         return 1
     each = MEMORY_RESERVE * (process_memory_mb() + reconstruction_mb)

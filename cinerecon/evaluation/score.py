@@ -16,65 +16,66 @@ from cinerecon.metrics import DEFAULT_PROFILE
 SCORES = "scores.csv"
 FRAMES = "frames.csv"
 AREAS = ("area_mm2", "true_area_mm2")
-"""Columns of the ventricle's area in ``frames.csv``, empty where none is found."""
+"""Columns with the area of the ventricle in ``frames.csv``, empty if no ventricle is found."""
 HASH = "sha256"
-"""Last column of a row: hash of the others, so that a row cut short or edited is not taken for a result."""
+"""Last column of a row: hash of the other columns, by which truncated or edited rows are detected."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One method on one slice under one sampling pattern.
+    """The score of a method on a slice with a sampling pattern.
 
     Attributes
     ----------
     scan, slice, n_coils
-        Scan, number of the slice, number of coils.
+        Scan, slice number and number of coils.
     sampling, method
         Sampling pattern and method.
     psnr, ssim, nmse, mse
-        By the rules of the profile [dB, 1, 1, square of the scale].
+        Measures according to the profile [dB, 1, 1, square of the scale].
     seconds
-        Wall time of the reconstruction alone [s].
+        Wall time of the reconstruction only [s].
     marks
-        Departures from a measured scan, e.g. simulated phase, separated by semicolons.
+        Remarks on deviations from a measured scan, e.g. a simulated phase, separated by semicolons.
     ssim_fixed
-        SSIM under a data range of 1, where the profile has it.
+        SSIM with a data range of 1, if the profile includes it.
     hfen
         High-frequency error norm of the magnitude.
     frc_rate
-        Percentage of patches whose Fourier ring correlation with the reference is that of a hallucination, see
+        Percentage of patches whose Fourier ring correlation with the reference indicates a hallucination, see
         `metrics.frc`; NaN if the image is too small.
     heart_psnr, heart_ssim, heart_nmse
-        Measures of the magnitude in the box around the heart, with the data range of the whole field [dB, 1, 1].
-        Like all measures up to ``border_sharpness``, NaN if no heart is found in the reference.
+        Measures of the magnitude in the box around the heart, with the data range of the whole field of view [dB, 1,
+        1]. These and all measures up to ``border_sharpness`` are NaN if no heart is found in the reference.
     xt_ssim, sharpness
-        In that box: SSIM of planes of one axis and time; steepness of edges in time over the true one.
+        In this box: SSIM of planes of one axis and time; steepness of temporal edges relative to the reference.
     diastolic_area, systolic_area, area_change
         Errors of the blood pool [%, %, percentage points], see `metrics.area_agreement`.
     border_sharpness
-        Sharpness of the endocardial border over the true one, see `metrics.ventricle`.
+        Sharpness of the endocardial border relative to the reference, see `metrics.ventricle`.
     heart_frc_rate
-        As ``frc_rate``, of patches centred in the box.
+        As ``frc_rate``, for patches centred in the box.
     acceleration
-        K-space points over sampled points.
+        Number of k-space points over number of sampled points.
     memory_mb
         Peak memory of the reconstruction, without the memory that was in use before [MB].
     n_parameters
-        Learned numbers of the method, those of the method that it starts from not counted.
+        Number of learned parameters of the method, without those of the method for its initial image.
     n_threads, device
-        Device it ran on.
+        Number of threads, and device on which the method ran.
     subject
-        A word that scans of one subject share; the scan where the subject is unknown.
+        Identifier shared by the scans of a subject; the name of the scan if the subject is unknown.
     profile, data_range, crop
-        Rules of measuring: name, range of the values that were compared, what of the image was measured.
+        Measurement rules: name, range of the compared values, and measured part of the image.
     ventricle_mm
-        Centre of the ventricle [mm], across the slice, along y and along x; empty without ventricle or geometry.
+        Centre of the ventricle [mm] perpendicular to the slice, along y and along x; empty without ventricle or
+        geometry.
     frame_area, frame_true_area
-        Area of the ventricle in each frame of image and truth [mm^2]; empty if none is found in the truth.
+        Area of the ventricle in each frame of image and reference [mm^2]; empty if none is found in the reference.
     frame_psnr, frame_ssim, frame_nmse
-        Measures of the magnitude of each frame, full field, with the data range of the whole series.
+        Measures of the magnitude of each frame over the full field of view, with the data range of the whole series.
     task
-        Hash of all that determines the result: scan, slice, sampling, seed, method with its weights, profile.
+        Hash of everything that determines the result: scan, slice, sampling, seed, method with its weights, profile.
     """
 
     scan: str
@@ -120,7 +121,7 @@ class Score:
 
     @property
     def group(self) -> tuple[str, int]:
-        """Sampling and coils, by which results are tabulated."""
+        """Sampling and number of coils, by which results are tabulated."""
         return self.sampling, self.n_coils
 
     @property
@@ -134,7 +135,7 @@ K = TypeVar("K")
 
 
 def grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """The items by a key, both in the order of their first appearance."""
+    """The items grouped by a key; keys and items are in the order of their first appearance."""
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
@@ -148,7 +149,7 @@ def coils_in_words(n_coils: int) -> str:
 
 NAMES = [field.name for field in fields(Score)]
 RENAMED = {"person": "subject"}
-"""Former names of columns, which are still read, with the present ones."""
+"""Former names of columns, which can still be read, with the present names."""
 
 
 def read_scores(folder: Path) -> list[Score]:
@@ -157,12 +158,12 @@ def read_scores(folder: Path) -> list[Score]:
 
 
 def iterate_scores(folder: Path) -> Iterator[Score]:
-    """The scores of a folder in their order; rows that are incomplete or were edited are left out.
+    """Iterate over the scores of a folder in order; incomplete or edited rows are omitted.
 
     Raises
     ------
     FileError
-        If the file cannot be read, or another version of the program wrote it.
+        If the file cannot be read, or was written by another version of the program.
     """
     path = folder / SCORES
     if not path.exists():
@@ -183,9 +184,9 @@ def iterate_scores(folder: Path) -> Iterator[Score]:
 
 
 def count_earlier_scores(folder: Path, scores: Iterable[Score]) -> int:
-    """Number of scores in a folder that have the scan, slice, sampling and method of the given ones, but not the task.
+    """Number of scores in a folder with the same scan, slice, sampling and method as the given ones, but another task.
 
-    These are results of another seed, other settings or weights, another profile, or of images that have changed since.
+    These are results with another seed, other settings or weights, another profile, or images that have since changed.
     """
     tasks, results = set(), set()
     for score in scores:
@@ -196,18 +197,18 @@ def count_earlier_scores(folder: Path, scores: Iterable[Score]) -> int:
 
 
 def append_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Append rows to ``scores.csv``; complete lines are on the disk when this returns."""
+    """Append rows to ``scores.csv``; when this returns, they are complete on disk."""
     append_csv(folder / SCORES, [*NAMES, HASH], [[*row, _hash(row)] for row in map(_texts, scores)])
 
 
 def rewrite_scores(folder: Path, scores: Iterable[Score]) -> None:
-    """Replace ``scores.csv`` in one step."""
+    """Replace ``scores.csv`` atomically."""
     rows = map(_texts, scores)
     write_csv(folder / SCORES, [*NAMES, HASH], ([*row, _hash(row)] for row in rows))
 
 
 def repair_scores(folder: Path) -> None:
-    """Remove the incomplete row of an interruption, since its quotes could enclose the next row."""
+    """Remove an incomplete row after an interruption, since its quotes could enclose the next row."""
     path = folder / SCORES
     if path.exists() and is_cut_short(path):
         rewrite_scores(folder, read_scores(folder))
@@ -227,7 +228,7 @@ def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
 
 
 def _texts(score: Score) -> list[str]:
-    """One cell per field, with all digits of the numbers."""
+    """One cell per field; numbers are written with all digits."""
     values = [getattr(score, name) for name in NAMES]
     return [" ".join(repr(float(number)) for number in v) if isinstance(v, tuple) else str(v) for v in values]
 
@@ -243,7 +244,7 @@ def _numbers(text: str) -> tuple[float, ...]:
 _READERS: list[Callable[[str], Any]] = [
     field.type if field.type in (int, float, str) else _numbers for field in fields(Score)
 ]
-"""How each cell of a row is read."""
+"""Functions that parse the cells of a row."""
 
 
 def _hash(texts: list[str]) -> str:

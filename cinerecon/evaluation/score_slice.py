@@ -30,20 +30,20 @@ LESS_MEMORY = "--workers 1, or a machine with more memory"
 
 @dataclass(frozen=True)
 class Job:
-    """One slice with its remaining tasks.
+    """A slice with its remaining tasks.
 
     Attributes
     ----------
     path, label, number
         The file, its name in the results, the number of the slice.
     subject
-        A word that scans of one subject share; the label where the subject is unknown.
+        Identifier shared by the scans of a subject; the label if the subject is unknown.
     tasks
         Hash of each requested (pattern, model).
     stores_images
-        Whether its images are stored.
+        Whether images of this slice are stored.
     state
-        State of the files of the scan for which the tasks hold, see `io.checksums.state_of`; empty if unknown.
+        State of the scan's files for which the tasks are valid, see `io.checksums.state_of`; empty if unknown.
     """
 
     path: Path
@@ -68,9 +68,9 @@ class Job:
 def score_slice_tasks(
     job: Job, request: EvaluationRequest, methods: Mapping[str, Reconstructor], opener: ScanOpener
 ) -> Iterator[Score | Failure]:
-    """Score the tasks of a job, pattern by pattern, then method by method.
+    """Score the tasks of a job, pattern by pattern and method by method.
 
-    Errors of the input are recorded for the task they concern, and the other tasks continue.
+    Errors in the input are recorded for the task concerned, and the other tasks continue.
     """
     try:
         source = opener.open(job.path)
@@ -100,7 +100,7 @@ def score_slice_tasks(
             try:
                 with report_out_of_memory(job.where, LESS_MEMORY), limited_to(limits[name]):
                     outcome: Score | Failure = scorer.score(images, pattern, name, method)
-            except StorageError:  # of the stored images; the method is not at fault
+            except StorageError:  # concerns the stored images, not the method
                 raise
             except CineReconError as error:
                 outcome = job.failed(error, pattern, name)
@@ -110,9 +110,9 @@ def score_slice_tasks(
 def plan_methods(
     source: CineSource, job: Job, request: EvaluationRequest, methods: Mapping[str, Reconstructor]
 ) -> tuple[dict[str, Workspace], dict[str, CineReconError]]:
-    """Limits of temporary arrays of each method, and the errors of methods that would exceed the limit of memory.
+    """Limits of temporary arrays for each method, and errors of methods that would exceed the memory limit.
 
-    Coils are not compressed for it: all methods are compared on the same data.
+    Coils are not compressed to meet the limit, so that all methods are compared on the same data.
     """
     size = source.size_of(job.number)
     limits: dict[str, Workspace] = {}
@@ -130,12 +130,12 @@ def plan_methods(
 
 
 def truth_of(data: CineData, where: str) -> Truth:
-    """The truth of a slice of a scan, which errors name.
+    """The reference of a slice; `where` is the location in errors.
 
     Raises
     ------
     DataError
-        If it has none.
+        If the slice has no reference.
     """
     if data.reference is None:
         raise DataError("there is no reference to compare with", where=where, hint="a fully sampled scan")
@@ -156,11 +156,11 @@ class SliceScorer:
     Attributes
     ----------
     job, request
-        The slice, and how it is scored.
+        The slice, and the settings of the evaluation.
     source, data
-        The scan, and the fully sampled slice of it.
+        The scan, and its fully sampled slice.
     truth
-        The image with which those of the methods are compared.
+        The reference with which the images of the methods are compared.
     """
 
     job: Job
@@ -170,14 +170,14 @@ class SliceScorer:
     truth: Truth
 
     def score(self, images: InitialImages, pattern: str, name: str, method: Reconstructor) -> Score:
-        """Reconstruct the slice, undersampled by a pattern, with a method of a name, and measure the image.
+        """Undersample the slice with a pattern, reconstruct it with a method, and measure the image.
 
         Raises
         ------
         DataError
             If the image is not finite.
         StorageError
-            If the image is to be stored, and cannot be.
+            If the image cannot be stored.
         """
         job, request, sampled, label = self.job, self.request, images.data, model_label(name)
         with torch.inference_mode():
@@ -210,7 +210,7 @@ class SliceScorer:
         )
 
     def _method_warnings(self, label: str, method: Reconstructor, sampled: CineData, pattern: str) -> Iterator[str]:
-        """Warnings about a method: trained on the scan, on data unlike it, or on data prepared otherwise."""
+        """Warnings about a method that was trained on the scan, on different data, or on data prepared differently."""
         card, source = method.card, self.source
         overlap = card.training_overlap(source.checksums, source.subject) if card.cases or card.subjects else []
         yield from (f"{label}: {text}" for text in (*overlap, *card_warnings(card, sampled, pattern)))

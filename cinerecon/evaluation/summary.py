@@ -16,13 +16,13 @@ class Measure:
     Attributes
     ----------
     label
-        Its name in tables and figures.
+        Name in tables and figures.
     unit
-        Empty where it has none.
+        Unit; empty if the measure has none.
     digits
-        After the point.
+        Number of digits after the decimal point.
     factor
-        Factor on the values, as in the papers.
+        Factor by which values are multiplied, as in the papers.
     best
         Best value: ``high``, ``low``, ``one`` or ``zero``.
     """
@@ -73,9 +73,9 @@ MEASURES = {
 }
 """All measures that are summarised, in the order of the tables."""
 TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
-"""Measures by which methods are tested against the baseline."""
+"""Measures for which methods are tested against the baseline."""
 LIMITS = 1.96
-"""Standard deviations from the bias to the limits of agreement."""
+"""Distance of the limits of agreement from the bias [standard deviations]."""
 SUBJECTS, SLICES = "subjects", "slices of one subject"
 
 
@@ -99,32 +99,32 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Summary:
-    """A method over all slices of one sampling pattern and coil count.
+    """The results of a method over all slices of one sampling pattern and coil count.
 
     Attributes
     ----------
     method, sampling, n_coils, n_slices
-        Group that is summarised.
+        The group that is summarised.
     unit
         Unit of intervals and tests: ``subjects``, or ``slices of one subject`` if there is only one.
     measures
-        By name, see `MEASURES`.
+        Summaries by name, see `MEASURES`.
     agreement
-        By name, of the measures with a target value.
+        Agreement by name, for the measures with a target value.
     gains
-        By name of measure, against the baseline on the same slices; empty for the baseline itself.
+        Gains over the baseline on the same slices, by name of the measure; empty for the baseline itself.
     baseline
-        Method it was tested against; empty if none.
+        Method that it was tested against; empty if none.
     acceleration
-        Mean of k-space points over sampled points.
+        Mean ratio of k-space points to sampled points.
     seconds
         Mean wall time of a reconstruction [s].
     memory_mb
         Largest peak memory of a reconstruction [MB].
     n_parameters
-        Learned numbers.
+        Number of learned parameters.
     n_threads, device
-        Device it ran on.
+        Number of threads, and device on which the method ran.
     """
 
     method: str
@@ -144,9 +144,9 @@ class Summary:
     device: str = "cpu"
 
     def distance(self, name: str) -> float:
-        """Distance of a measure from the ideal as tables show it; with a target value, the mean absolute error.
+        """Distance of a measure from the ideal value as shown in tables; with a target value, the mean absolute error.
 
-        It is rounded like the numbers, so that methods with the same ones are equally good.
+        The distance is rounded like the displayed numbers, so that methods with equal numbers have equal ranks.
         """
         measure = MEASURES[name]
         error = self.agreement[name].absolute_error if name in self.agreement else None
@@ -160,10 +160,11 @@ def summarise(scores: Iterable[Score], baseline: str | None = None) -> list[Summ
     Parameters
     ----------
     scores
-        In any order.
+        Scores in any order.
     baseline
-        Method that the others are tested against, on the slices that both reconstructed. Holm's correction is for all
-        methods of a group together, measure by measure. None: the first method, where there are several.
+        Method that the others are tested against, on the slices that both reconstructed. Holm's correction is applied
+        to all methods of a group together, separately for each measure. None means the first method if there are
+        several.
     """
     scores = list(scores)
     methods = list(dict.fromkeys(score.method for score in scores))
@@ -187,7 +188,7 @@ def require_baseline(baseline: str, methods: Sequence[str]) -> None:
     Raises
     ------
     ConfigError
-        If it is not, with the nearest name as a hint.
+        If the baseline is not one of the methods, with the nearest name as a hint.
     """
     if baseline not in methods:
         hint = nearest_name(baseline, methods)

@@ -1,6 +1,6 @@
 """A table of results as HTML and as plain text of a given width.
 
-Where a table is wider, its columns are in bands below each other, or each row is a block of lines.
+If a table is wider, its columns are split into bands below each other, or each row becomes a block of lines.
 """
 
 import html
@@ -19,24 +19,24 @@ from cinerecon.words import counted
 
 Style = Literal["", "caption", "head", "best", "foreign"]
 Line = list[tuple[str, Style]]
-"""Pieces of a line of text, each in its style; no line ends in blanks."""
+"""Segments of a line of text with their styles, without trailing blanks."""
 
 GAP = 2
-"""Blanks between two columns."""
+"""Number of blanks between two columns."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One entry.
+    """A cell of a table.
 
     Attributes
     ----------
     text
         Text of the cell.
     is_best
-        The best of its column: shown bold.
+        Whether it is the best of its column, which is shown in bold.
     is_foreign
-        Published elsewhere, on other data: shown grey.
+        Whether it was published elsewhere, for other data, and is shown in grey.
     """
 
     text: str
@@ -53,13 +53,13 @@ class Table:
     caption
         Caption of the table.
     columns
-        Titles; the first column is text.
+        Titles of the columns; the first column contains text.
     rows
-        As many cells each as there are columns.
+        Rows with one cell for each column.
     notes
         Notes below the table.
     is_text
-        All columns are text.
+        Whether all columns contain text.
     """
 
     caption: str
@@ -69,7 +69,7 @@ class Table:
     is_text: bool = False
 
     def as_html(self) -> str:
-        """A ``figure`` that holds table, caption and notes; classes ``best`` and ``foreign`` mark cells."""
+        """A ``figure`` element with table, caption and notes; the classes ``best`` and ``foreign`` mark cells."""
 
         def show(cell: Cell) -> str:
             names = [name for name, on in (("best", cell.is_best), ("foreign", cell.is_foreign)) if on]
@@ -87,7 +87,7 @@ class Table:
 
 
 def with_notes_once(tables: Sequence[Table]) -> list[Table]:
-    """The tables, with notes that all related tables share only below the last of them.
+    """The tables, where notes shared by all related tables are only below the last of them.
 
     Tables are related if they have a note in common.
     """
@@ -106,7 +106,7 @@ def with_notes_once(tables: Sequence[Table]) -> list[Table]:
 
 
 def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> None:
-    """Mark the cells with the smallest distance from the ideal, if a row with a value has a larger one."""
+    """Mark the cells with the smallest distance from the ideal, if another row with a value has a larger distance."""
     known = [distance for distance in distances if distance == distance]
     best = min(known, default=math.nan)
     if not known or max(known) == best:
@@ -117,7 +117,7 @@ def bold_best(rows: list[list[Cell]], column: int, distances: list[float]) -> No
 
 
 def show_count(number: int) -> str:
-    """Learned numbers, in thousands."""
+    """The number of learned parameters as text, in thousands."""
     return f"{number / 1000:,.0f} k" if number else "–"
 
 
@@ -136,8 +136,9 @@ def lay_out_text(table: Table, width: int | None = None) -> list[Line]:
     table
         The table; its notes are not laid out.
     width
-        Characters of a line; None: as many as the table needs. Columns that do not fit follow below, in a band of
-        their own with the first column again. If columns are prose or fit no band, each row becomes a block of lines.
+        Number of characters per line; None means the width of the table. Columns that do not fit follow below in
+        another band, which repeats the first column. If columns contain prose or fit in no band, each row becomes a
+        block of lines.
     """
     cell_widths = [max((cell_len(row[n].text) for row in table.rows), default=0) for n in range(len(table.columns))]
     if width is None:
@@ -166,7 +167,7 @@ def _band(table: Table, columns: list[int], titles: list[list[str]], widths: lis
 
 
 def _line(table: Table, columns: list[int], widths: list[int], pieces: Line) -> Line:
-    """Texts below each other: the first column to the left, numbers to the right."""
+    """A line of aligned texts: the first column to the left, numbers to the right."""
     line: Line = []
     for column, (text, style) in zip(columns, pieces, strict=True):
         blank = " " * (widths[column] - cell_len(text))
@@ -177,7 +178,7 @@ def _line(table: Table, columns: list[int], widths: list[int], pieces: Line) -> 
 
 
 def _blocks(table: Table, width: int) -> Iterator[Line]:
-    """Each row as a block: its first cell, then a line for each further column, wrapped after its title."""
+    """Each row as a block: its first cell, followed by a line for each further column, wrapped after its title."""
     indent, titles = 2, table.columns[1:]
     stop = indent + max(map(cell_len, titles), default=0) + GAP
     for row in table.rows:
@@ -195,7 +196,7 @@ def _style(cell: Cell) -> Style:
 
 
 def _without_blanks(line: Line) -> Line:
-    """The line without pieces that are empty, or blanks at its end."""
+    """The line without empty segments and trailing blanks."""
     pieces = [(text, style) for text, style in line if text]
     while pieces and not pieces[-1][0].strip():
         pieces.pop()
@@ -203,7 +204,7 @@ def _without_blanks(line: Line) -> Line:
 
 
 def split_into_bands(widths: Sequence[float], limit: float, gap: float) -> list[list[int]] | None:
-    """Which columns each band holds, in order; the first column is part of all.
+    """The columns of each band, in order; the first column is part of all bands.
 
     Parameters
     ----------
@@ -212,7 +213,7 @@ def split_into_bands(widths: Sequence[float], limit: float, gap: float) -> list[
     limit
         Width of a band.
     gap
-        Between two columns.
+        Distance between two columns.
 
     Returns
     -------

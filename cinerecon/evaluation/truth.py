@@ -1,4 +1,4 @@
-"""The truth of one slice, and all measures of images against it."""
+"""The reference of one slice, and all measures of images against it."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,25 +26,25 @@ from cinerecon.metrics.measures import HFEN_SIZE
 from cinerecon.metrics.ventricle import Ventricle, areas_mm2, locate_ventricle, relative_sharpness, segment
 
 Measures = dict[str, float | str | tuple[float, ...]]
-"""Measures of an image by the names that `Score` has for them."""
+"""Measures of an image by their names in `Score`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A fully sampled slice, with which the images of all methods are compared.
+    """The reference: a fully sampled slice with which the images of all methods are compared.
 
     Attributes
     ----------
     image
-        ``(frames, y, x)`` complex, or magnitudes.
+        ``(frames, y, x)`` complex images or magnitudes.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm]; None if unknown, and then the ventricle is not located.
+        Distance of adjacent pixels along (y, x) [mm]; None if unknown, in which case the ventricle is not located.
     geometry
         Position of the slice; None if unknown.
     is_cyclic
         Whether the first frame follows the last.
     n_coils
-        Coils of the scan; 0 for images, whose coils are unknown.
+        Number of coils of the scan; 0 for images, whose coils are unknown.
     kspace_peak
         Largest magnitude of its k-space; None if unknown.
     """
@@ -58,7 +58,7 @@ class Truth:
 
     @cached_property
     def heart(self) -> Heart | None:
-        """The box around the heart; None where nothing moves."""
+        """The box around the heart; None if no motion is found."""
         return find_heart(self.image, self.pixel_size_mm or SQUARE)
 
     @cached_property
@@ -92,7 +92,7 @@ class Truth:
         return measures
 
     def _measure_heart(self, image: Tensor, heart: Heart) -> Measures:
-        """Measures of the magnitude in the box around the heart, with the data range of the whole field."""
+        """Measures of the magnitude in the box around the heart, with the data range of the whole field of view."""
         ours, truth, peak = heart.crop(image).abs(), heart.crop(self.image).abs(), float(self.image.abs().max())
         return {
             "heart_psnr": psnr(ours, truth, peak),
@@ -104,7 +104,7 @@ class Truth:
         }
 
     def _measure_ventricle(self, image: Tensor, ventricle: Ventricle) -> Measures:
-        """Areas and border of the ventricle, and its position where that of the slice is known."""
+        """Areas and border of the ventricle, and its position if that of the slice is known."""
         seed, geometry = ventricle.seed, self.geometry
         measures: Measures = {
             "border_sharpness": relative_sharpness(image, ventricle),

@@ -1,8 +1,8 @@
-"""Function of the left ventricle as readers report it: areas of slices, volumes and ejection fraction of stacks.
+"""Function of the left ventricle as in clinical reports: areas in slices, volumes and ejection fraction of stacks.
 
-Agreement with the truth is stated as bias and limits of agreement (Bland, Altman 1986,
-doi:10.1016/S0140-6736(86)90837-8). Departs from it in: with several slices or stacks of one subject, differences are
-not independent, and the limits are those of single measurements without correction for that.
+Agreement with the reference is reported as bias and limits of agreement (Bland, Altman 1986,
+doi:10.1016/S0140-6736(86)90837-8). Departs from the paper in: with several slices or stacks of one subject, differences
+are not independent, and the limits are those of single measurements without a correction for this dependence.
 """
 
 import math
@@ -16,29 +16,29 @@ from cinerecon.evaluation.summary import LIMITS
 from cinerecon.evaluation.tables import Cell, Table
 
 MIN_SLICES = 3
-"""Slices of a stack for a volume."""
+"""Smallest number of slices of a stack for which a volume is computed."""
 MAX_SHIFT_MM = 15.0
-"""Distance in the plane between the centres in adjacent slices, beyond which they are different structures [mm]."""
+"""In-plane distance between the centres in adjacent slices above which they are different structures [mm]."""
 MIN_POINTS = 3
-"""Measurements for limits of agreement."""
+"""Smallest number of measurements for limits of agreement."""
 VOLUME_QUANTITIES = ("EDV [ml]", "ESV [ml]", "EF [%]")
 AREA_QUANTITIES = ("diastolic area [mm²]", "systolic area [mm²]", "area change [%]")
 
 
 @dataclass(frozen=True)
 class Function:
-    """Function of a ventricle in one slice or stack, in image and truth.
+    """Function of a ventricle in a slice or stack, measured in image and reference.
 
     Attributes
     ----------
     scan, sampling, n_coils, method
         Scan, sampling pattern, number of coils, method.
     n_slices
-        Slices that it comes from.
+        Number of slices that it was measured in.
     curve, true_curve
         Area [mm^2] or volume [ml] in each frame.
     is_volume
-        Whether it is a volume.
+        Whether the curves are volumes.
     slice
         Number of the slice; None for a volume.
     """
@@ -55,7 +55,7 @@ class Function:
 
     @property
     def pairs(self) -> dict[str, tuple[float, float]]:
-        """Largest and smallest value and the change in percent of the largest: of the image, and of the truth."""
+        """Pairs (image, reference) of the largest and smallest value, and of the change in percent of the largest."""
         names = VOLUME_QUANTITIES if self.is_volume else AREA_QUANTITIES
         ours, truth = _extremes(self.curve), _extremes(self.true_curve)
         return {name: (a, b) for name, a, b in zip(names, ours, truth, strict=True)}
@@ -76,9 +76,9 @@ def slice_functions(scores: Iterable[Score]) -> list[Function]:
 
 
 def stack_functions(scores: Iterable[Score]) -> list[Function]:
-    """Volumes of each scan with several short-axis slices: sums of areas times the distance of slices.
+    """Volumes of each scan with several short-axis slices: sums of areas times slice distances.
 
-    In each scan, the longest run of slices with adjacent centres is taken.
+    In each scan, the longest sequence of slices with adjacent centres is used.
     """
     located = (score for score in scores if score.frame_true_area and score.ventricle_mm)
     scans = grouped(located, lambda score: (score.scan, *score.group, score.method))
@@ -97,7 +97,7 @@ def stack_functions(scores: Iterable[Score]) -> list[Function]:
 
 
 def _longest_run(scores: Sequence[Score]) -> list[Score]:
-    """The longest series of neighbours with centres close to each other; slices at one position count once."""
+    """The longest sequence of adjacent slices with centres close to each other; each position is used once."""
     runs: list[list[Score]] = []
     for score in scores:
         if runs:
@@ -112,7 +112,7 @@ def _longest_run(scores: Sequence[Score]) -> list[Score]:
 
 
 def _widths(positions: Sequence[float]) -> np.ndarray:
-    """Thickness that each slice represents [mm]: half the distance to both neighbours, at the ends the median one."""
+    """Thickness of each slice [mm]: half the distances to both neighbours; beyond the ends, the median distance."""
     steps = np.diff(positions)
     typical = float(np.median(steps))
     padded = np.concatenate([[typical], steps, [typical]])
@@ -128,7 +128,8 @@ class Limits:
     n
         Number of measurements.
     bias, low, high
-        Mean difference, image minus truth, and mean ± 1.96 standard deviations; NaN for fewer than three.
+        Mean difference, image minus reference, and mean ± 1.96 standard deviations; NaN for fewer than three
+        measurements.
     """
 
     n: int
@@ -138,7 +139,7 @@ class Limits:
 
 
 def limits_of(pairs: Sequence[tuple[float, float]]) -> Limits:
-    """Bias and limits of agreement of (image, truth)."""
+    """Bias and limits of agreement of pairs (image, reference)."""
     differences = np.array([ours - truth for ours, truth in pairs if math.isfinite(ours - truth)])
     n = len(differences)
     bias = float(differences.mean()) if n else math.nan
@@ -147,7 +148,7 @@ def limits_of(pairs: Sequence[tuple[float, float]]) -> Limits:
 
 
 def function_tables(scores: Sequence[Score]) -> list[Table]:
-    """Tables of bias and limits of agreement: volumes where there are stacks, and areas of slices."""
+    """Tables of bias and limits of agreement: volumes of stacks, if any, and areas of slices."""
     tables = []
     for functions, quantities in (
         (stack_functions(scores), VOLUME_QUANTITIES),

@@ -9,14 +9,14 @@ The cut-off of a patch is the frequency at which it first falls below a constant
 threshold has structures of low frequency that do not follow the reference: it is a candidate for a hallucination, which
 the authors define to include structures that are missing or distorted. The rate is the fraction of such patches.
 
-Taken from the abstract of the paper and the description of the authors' program (DIDSR/sfrc): patches, Hann window,
-rings inside of the inscribed circle, a constant such as 0.5 or 0.75, a threshold on the cut-off, exclusion of air. The
+The abstract of the paper and the description of the authors' program (DIDSR/sfrc) specify patches, a Hann window, rings
+inside the inscribed circle, a constant such as 0.5 or 0.75, a threshold on the cut-off, and the exclusion of air. The
 equations of the paper, its patch size for MRI and its thresholds were not available and could not be verified.
 
 Departs from it in: patches of 24 pixels and the constant 0.75, which detect implanted structures best among those tried
-(`benchmarks/frc.py`); patches overlap by half; their mean is subtracted before the window; a patch counts where image
-or reference has structure (`MIN_STRUCTURE`), so that detail invented in a flat region counts, too; the threshold is not
-set by annotated features, but such that noise alone rarely makes a candidate.
+(`benchmarks/frc.py`); patches overlap by half; their mean is subtracted before the window; a patch is included if image
+or reference has structure (`MIN_STRUCTURE`), so that artificial detail in a flat region is detected as well; the
+threshold is not based on annotated features, but is chosen such that noise alone rarely produces a candidate.
 """
 
 from dataclasses import dataclass
@@ -28,21 +28,21 @@ from torch import Tensor
 from cinerecon.metrics.measures import Array, as_pair
 
 PATCH_SIZE = 24
-"""Side of a patch [pixels]; smaller images have patches of a third of their side."""
+"""Side of a patch [pixels]; in small images, a third of the side of the image."""
 MIN_PATCH_SIZE = 12
-"""Patches below this have too few points in their rings [pixels]."""
+"""Smallest side of a patch [pixels]; the rings of smaller patches have too few points."""
 CORRELATION = 0.75
-"""Correlation below which a ring no longer follows the reference."""
+"""Correlation below which a ring does not agree with the reference."""
 CUTOFF_THRESHOLD = 0.175
 """Cut-off below which a patch is a candidate [cycles per pixel]: 1 % of patches where an image differs from its
 reference by noise of 4 % of the maximum (PSNR 31 dB), nearly none at 2 %; see `benchmarks/frc.py`."""
 MIN_STRUCTURE = 0.03
-"""Standard deviation of a windowed patch, of image or reference, over the maximum of the reference, for it to count."""
+"""Smallest standard deviation of a windowed patch that is evaluated, relative to the maximum of the reference."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrcMap:
-    """Result of a scan.
+    """Result of scanning an image series.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class FrcMap:
 
     @property
     def candidates(self) -> Tensor:
-        """``(frames, rows, columns)`` bool, patches with a cut-off below `CUTOFF_THRESHOLD`."""
+        """The patches with a cut-off below `CUTOFF_THRESHOLD`, ``(frames, rows, columns)`` bool."""
         return self.cutoff < CUTOFF_THRESHOLD
 
     def rate(self, box: tuple[int, int, int, int] | None = None) -> float:
@@ -70,7 +70,8 @@ class FrcMap:
         Parameters
         ----------
         box
-            (first y, last y, first x, last x): patches with their centre in it, last not included; None for all.
+            (first y, last y, first x, last x), last not included; only patches with their centre in the box are
+            counted. None means all patches.
         """
         inside = ~self.cutoff.isnan()
         if box is not None:
@@ -94,7 +95,7 @@ class FrcMap:
 
 
 def scan_correlation(image: Array, reference: Array) -> FrcMap | None:
-    """Scan an image series for patches that do not follow the reference.
+    """Scan an image series for patches that do not agree with the reference.
 
     Parameters
     ----------
@@ -123,7 +124,7 @@ def scan_correlation(image: Array, reference: Array) -> FrcMap | None:
 
 
 def _starts(n: int, size: int, device: torch.device) -> Tensor:
-    """First pixels of patches that overlap by half, evenly spread so that they cover all pixels."""
+    """First pixels of patches that overlap by half and are evenly distributed, so that they cover all pixels."""
     count = max(2, -(-(n - size) // (size // 2)) + 1)
     return torch.linspace(0, n - size, count, device=device).round().long()
 

@@ -1,4 +1,4 @@
-"""The heart in a cine, located in the reference: a box around it, and the blood pool of the ventricle."""
+"""Location of the heart in the reference of a cine: a box around it, and the blood pool of the ventricle."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from cinerecon.cine import as_tensor
 Array = NDArray[np.float64]
 
 SQUARE = (1.0, 1.0)
-"""Size of a pixel along (y, x) where it is unknown [mm]."""
+"""Size of a pixel along (y, x) if it is unknown [mm]."""
 MAX_MOTION_SPREAD = 0.25
-"""Standard deviation of the motion's position, as a fraction of the field of view; above it, the motion is noise."""
+"""Standard deviation of the position of motion, as a fraction of the field of view, above which it is noise."""
 HEART_RADIUS_SD, VENTRICLE_RADIUS_SD = 3.0, 2.5
 """Radius of the heart and of the ventricle around the centre of motion, in standard deviations of its position."""
 BOX_HALF_WIDTH_SD, MAX_BOX_HALF_WIDTH = 2.5, 0.35
-"""Half width of the box in standard deviations; at most this fraction of the field of view."""
+"""Half width of the box in standard deviations, and its maximum as a fraction of the field of view."""
 MIN_BOX_SIZE = 24
 """Smallest side of the box [pixels], so that SSIM windows fit."""
 VENTRICLE_MOTION_FRACTION = 0.3
-"""Motion of a pixel of the ventricle, as a fraction of the strongest motion."""
+"""Smallest motion of a pixel of the ventricle, as a fraction of the strongest motion."""
 MIN_SEPARABILITY, MIN_REGULARITY, MIN_AREA_CHANGE = 0.7, 0.75, 0.2
 """Criteria of a blood pool: variance between blood and muscle over the total, power of the area in the first harmonic
 over the total, and change of the area over its maximum."""
@@ -38,7 +38,7 @@ class BloodPool:
     Attributes
     ----------
     region
-        ``(y, x)`` bool, the region in which blood comes and goes.
+        ``(y, x)`` bool, the region that contains blood in a part of the cycle.
     threshold
         Magnitude above which a pixel of the region is blood.
     """
@@ -49,8 +49,8 @@ class BloodPool:
     def areas(self, image: Tensor) -> Tensor:
         """Area of blood in each frame ``(frames,)`` of a series ``(frames, y, x)`` [pixels].
 
-        A pixel counts partially where its magnitude is within 20 % of the threshold, so that motion of an edge by less
-        than a pixel changes the area.
+        A pixel contributes a fraction if its magnitude is within 20 % of the threshold, so that subpixel motion of an
+        edge changes the area.
         """
         magnitude = image.abs().double()
         parts = ((magnitude / self.threshold - 0.8) / 0.4).clamp(0, 1)
@@ -68,10 +68,10 @@ class Heart:
     column
         Image column through the centre of motion.
     diastole, systole
-        Frames with the largest and the smallest blood pool. Without a blood pool: the first frame, since gated scans
-        begin with diastole, and the frame that differs most from it in the box.
+        Frames with the largest and the smallest blood pool. Without a blood pool, these are the first frame, since
+        gated scans begin in diastole, and the frame with the largest difference from it in the box.
     pool
-        The blood pool of the ventricle; None where it cannot be segmented, as in most long-axis views.
+        The blood pool of the ventricle; None if it cannot be segmented, as in most long-axis views.
     """
 
     box: tuple[int, int, int, int]
@@ -87,22 +87,22 @@ class Heart:
 
 
 def find_heart(reference: Tensor | NDArray[Any], pixel_size_mm: tuple[float, float] = SQUARE) -> Heart | None:
-    """Locate the heart in a reference series ``(frames, y, x)``; None if nothing moves like a heart.
+    """Locate the heart in a reference series ``(frames, y, x)``; None if there is no cardiac motion.
 
     1. The magnitude of the first temporal harmonic (one per cardiac cycle) is smoothed and squared to weights.
-    2. Their centre and standard deviation are computed repeatedly without distant pixels, until they do not change, so
-       that vessels and the chest wall do not contribute. They define the box.
+    2. Their centre and standard deviation are computed repeatedly without distant pixels until convergence, so that
+       vessels and the chest wall do not contribute. They define the box.
     3. Pixels near the centre with strong motion belong to the ventricle; Otsu's threshold separates blood from muscle.
-    4. It is accepted if both classes are well separated and the area of blood has one maximum per cardiac cycle.
+    4. The blood pool is accepted if both classes are well separated and its area has one maximum per cardiac cycle.
 
-    The result serves to compare images; it is not a measurement of cardiac function.
+    The result is intended for the comparison of images; it is not a measurement of cardiac function.
 
     Parameters
     ----------
     reference
         ``(frames, y, x)``
     pixel_size_mm
-        Distance of pixels along (y, x) [mm]; its ratio gives distances in the plane their shape.
+        Distance of pixels along (y, x) [mm]; only the ratio is used, for distances in the plane.
 
     Raises
     ------
@@ -163,16 +163,16 @@ def locate_motion(
     Parameters
     ----------
     motion
-        ``(y, x)`` its amplitude.
+        ``(y, x)`` amplitude of the motion.
     reach
-        Distance from the centre, in standard deviations, beyond which pixels are left out.
+        Distance from the centre, in standard deviations, beyond which pixels are excluded.
     steps
         Distance of pixels along (y, x) [square pixels], see `steps_of`.
 
     Returns
     -------
     tuple
-        Centre (y, x) [pixels], standard deviation [square pixels], and the pixels that are not left out.
+        Centre (y, x) [pixels], standard deviation [square pixels], and the pixels that are not excluded.
     """
     rows, columns = np.mgrid[: motion.shape[0], : motion.shape[1]]
     near = np.ones(motion.shape, bool)
@@ -213,7 +213,7 @@ def _interval(middle: float, half: float, size: int) -> tuple[int, int]:
 
 
 def otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
-    """Otsu's threshold between two classes, and the fraction of the variance that is between them."""
+    """Otsu's threshold between two classes, and the fraction of the variance between the classes."""
     counts, edges = np.histogram(values, n_bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

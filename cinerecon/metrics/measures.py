@@ -1,8 +1,8 @@
 """Measures of image quality against a reference: MSE, NMSE, PSNR, SSIM and HFEN.
 
-Every measure is called as ``measure(image, reference)``. Both are arrays of NumPy or PyTorch ``(..., y, x)``, usually
-``(frames, y, x)``; complex inputs are compared by their complex error, real ones by theirs, integers as real numbers.
-Sums run over the whole volume in double precision.
+Every measure is called as ``measure(image, reference)``. Both are NumPy or PyTorch arrays ``(..., y, x)``, usually
+``(frames, y, x)``. The error of complex inputs is complex; integers are converted to real numbers. Sums are over the
+whole volume in double precision.
 """
 
 import math
@@ -21,7 +21,7 @@ Array = Tensor | NDArray[Any]
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 HFEN_SIZE, HFEN_SIGMA = 15, 1.5
 PIXELS_AT_ONCE = 2**18
-"""Pixels of the frames whose SSIM is computed together, in 22 times the memory of their complex images."""
+"""Pixels of the frames whose SSIM is computed together, which requires 22 times the memory of their complex images."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Window:
     size
         Pixels along y and x.
     sigma
-        Standard deviation of a Gaussian window [pixels]; None: a uniform window.
+        Standard deviation of a Gaussian window [pixels]; None means a uniform window.
     is_sample
-        Use sample variances, N / (N - 1) times those of a population.
+        Whether to use sample variances, which are N / (N - 1) times population variances.
     """
 
     size: int
@@ -50,7 +50,7 @@ class Window:
 
 
 GAUSSIAN = Window(11, sigma=1.5)
-"""Window of Wang et al. and of ``tf.image.ssim``."""
+"""Window used by Wang et al. and ``tf.image.ssim``."""
 UNIFORM = Window(7, is_sample=True)
 """Default window of scikit-image, which fastMRI and CMRxRecon use."""
 SSIM_WINDOW = GAUSSIAN.size
@@ -76,7 +76,7 @@ def mse(image: Array, reference: Array) -> float:
 
 
 def nmse(image: Array, reference: Array) -> float:
-    """Normalised mean squared error, ||image - reference||^2 / ||reference||^2. Parameters as in `mse`."""
+    """Normalised mean squared error, ||image - reference||^2 / ||reference||^2; parameters as in `mse`."""
     image, reference = as_pair(image, reference)
     error, power = mse(image, reference), float(reference.abs().double().square().mean())
     if power == 0:
@@ -105,14 +105,14 @@ def psnr(image: Array, reference: Array, data_range: float | None = None) -> flo
 def ssim(image: Array, reference: Array, data_range: float | None = None, *, window: Window = GAUSSIAN) -> float:
     """Structural similarity, the mean over valid windows of all frames, each frame a 2-D image.
 
-    Magnitudes are compared under an 11x11 Gaussian window of sigma 1.5 with K1 = 0.01, K2 = 0.03 and population
-    statistics, as Wang et al. did; this is what ``tf.image.ssim`` computes, and scikit-image with
+    Magnitudes are compared with an 11x11 Gaussian window of sigma 1.5 with K1 = 0.01, K2 = 0.03 and population
+    statistics, as in Wang et al. The result equals that of ``tf.image.ssim``, and that of scikit-image with
     ``gaussian_weights=True, sigma=1.5, use_sample_covariance=False``.
 
     Parameters
     ----------
     image, reference
-        As in `mse`; at least as many pixels along y and x as the window has. Real values may be negative.
+        As in `mse`, with at least the size of the window along y and x. Real values may be negative.
     data_range
         Range of the pixel values; None means max |reference|. Published programs often fix it to 1.
     window
@@ -171,12 +171,12 @@ def hfen(image: Array, reference: Array) -> float:
     """High-frequency error norm, ||LoG(image) - LoG(reference)|| / ||LoG(reference)||, over all frames.
 
     LoG is the rotationally symmetric Laplacian of Gaussian, 15x15 with sigma 1.5 pixels, of the magnitude, for windows
-    inside the frame only. It measures edges and fine structure, to which PSNR is insensitive.
+    inside the frame only. HFEN measures errors of edges and fine structure, to which PSNR is insensitive.
 
     Parameters
     ----------
     image, reference
-        As in `mse`; at least 15 pixels along y and x.
+        As in `mse`, with at least 15 pixels along y and x.
 
     Raises
     ------
@@ -205,8 +205,8 @@ def compare(image: Array, reference: Array, *, magnitude: bool = True) -> dict[s
     image, reference
         As in `mse`.
     magnitude
-        Measure PSNR and NMSE on magnitudes. With several coils the phase of an image depends on the choice of the coil
-        maps, so only magnitudes can be compared; with one coil the complex error is the stricter measure.
+        Whether PSNR and NMSE are computed from magnitudes. With several coils, the phase of an image depends on the
+        coil maps, so that only magnitudes can be compared; with one coil, the complex error is the stricter measure.
     """
     image, reference = as_pair(image, reference, magnitude=magnitude)
     return {
@@ -239,14 +239,14 @@ def _laplacian_of_gaussian(frames: Tensor) -> Tensor:
     offset = torch.arange(HFEN_SIZE, dtype=torch.float64) - HFEN_SIZE // 2
     smooth = Window(HFEN_SIZE, sigma=HFEN_SIGMA).weights()
     second = smooth * (offset.square() / HFEN_SIGMA**4 - 1 / HFEN_SIGMA**2)
-    second = second - second.mean()  # truncation would leave a response to constant input
+    second = second - second.mean()  # removes the response to constant input that is due to truncation
     return _filter(frames, second, smooth) + _filter(frames, smooth, second)
 
 
 def _filter(frames: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
     """Weighted sum over each valid window, ``(..., y, x)`` to ``(..., y - size + 1, x - size + 1)``.
 
-    Two products with a banded matrix: in double precision they are many times faster than a convolution.
+    Two products with a banded matrix are used, which in double precision are much faster than a convolution.
     """
     y, x = (_banded(w, n).to(frames.device) for w, n in zip((along_y, along_x), frames.shape[-2:], strict=True))
     return y @ frames @ x.mT
@@ -266,7 +266,7 @@ def _require_size(name: str, reference: Tensor, size: int) -> None:
 
 
 def as_pair(image: Array, reference: Array, *, magnitude: bool = False) -> tuple[Tensor, Tensor]:
-    """Two arrays that are to be compared, as tensors of floating point numbers; optionally their magnitudes.
+    """Convert two arrays to be compared to floating point tensors, optionally of their magnitudes.
 
     Raises
     ------

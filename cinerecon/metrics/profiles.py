@@ -1,4 +1,4 @@
-"""Profiles: conventions by which papers, challenges and benchmarks compute MSE, PSNR and SSIM.
+"""Profiles: the conventions used by papers, challenges and benchmarks for MSE, PSNR and SSIM.
 
 The PSNR of a reconstruction differs by several dB between conventions. A profile fixes one of them completely and
 describes it: compared values, scale, crop, data range, window and averaging.
@@ -29,7 +29,7 @@ SCALES: dict[Scale, str] = {
 }
 """Descriptions of the scales."""
 FRAME_SCALES: tuple[Scale, ...] = ("own-maximum", "own-deviation", "own-percentile")
-"""Scales that are computed for each frame of image and reference separately."""
+"""Scales that are computed separately for each frame of image and reference."""
 
 
 @dataclass(frozen=True)
@@ -44,25 +44,25 @@ class Profile:
         Paper, challenge or program that uses the convention.
     scale
         Divisor of image and reference before the comparison. ``own-...``: each is divided by its own value, frame by
-        frame, so that errors of the overall scale are not seen.
+        frame, so that errors of the overall scale are not detected.
     data_range
-        Peak of PSNR and range of SSIM: 1, or the maximum of the reference in the frame or the series, as for PSNR.
+        Peak of PSNR and data range of SSIM: 1, or the maximum of the reference in the frame or in the series.
     window
         Window of SSIM.
     is_complex
-        MSE, NMSE and PSNR use the complex error for a single coil; all else uses magnitudes.
+        Whether MSE, NMSE and PSNR use the complex error for a single coil; everything else uses magnitudes.
     is_halved
-        MSE is the mean over real and imaginary parts, half the mean over complex pixels.
+        Whether MSE is the mean over real and imaginary parts, which is half the mean over complex pixels.
     by_frame
-        PSNR and NMSE are averaged over frames; otherwise computed from the whole series.
+        Whether PSNR and NMSE are averaged over frames; otherwise they are computed from the whole series.
     n_frames
-        Number of first frames to measure; None: all.
+        Number of frames, from the first, that are measured; None means all frames.
     crop_fraction
         Size of the central crop as a fraction of (y, x).
     has_fixed_range
-        Also compute ``ssim_fixed``, the SSIM with a data range of 1.
+        Whether ``ssim_fixed``, the SSIM with a data range of 1, is also computed.
     remark
-        Remaining differences from the original.
+        Remaining differences from the source.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Profile:
 
     @property
     def sees_scale(self) -> bool:
-        """Whether an overall scale factor of the image counts as an error."""
+        """Whether an overall scale factor of the image affects the measures."""
         return self.scale not in FRAME_SCALES
 
     @property
@@ -130,7 +130,8 @@ EVERY_SLICE = "all slices are used here; the ranking uses only the two central o
 def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> Profile:
     """The ranking of a CMRxRecon challenge.
 
-    The challenges crop a third of a readout that is oversampled twofold: two thirds of one that is not, as here.
+    The challenges crop to a third of a readout with twofold oversampling, which is two thirds without oversampling, as
+    here.
     """
     return Profile(
         f"cmrxrecon{year % 100}",
@@ -182,7 +183,7 @@ def find_profile(name: str) -> Profile:
 def measure(
     profile: Profile, image: Array, reference: Array, *, n_coils: int = 1, kspace_peak: float | None = None
 ) -> dict[str, float]:
-    """``mse``, ``nmse``, ``psnr`` [dB], ``ssim``, and the numerical ``data_range`` they were measured with.
+    """Compute ``mse``, ``nmse``, ``psnr`` [dB], ``ssim``, and their numerical ``data_range``.
 
     Parameters
     ----------
@@ -191,14 +192,14 @@ def measure(
     image, reference
         ``(frames, y, x)`` complex or magnitudes, both in the same units.
     n_coils
-        Coils that were reconstructed from.
+        Number of coils of the reconstruction.
     kspace_peak
-        Largest magnitude of the fully sampled k-space, which a profile may ask for; None: 1.
+        Largest magnitude of the fully sampled k-space, which a profile may require; None means 1.
 
     Raises
     ------
     ShapeError
-        If sizes differ, or what the crop leaves is smaller than the window of SSIM.
+        If sizes differ, or the cropped image is smaller than the window of SSIM.
     """
     image, reference = as_pair(image, reference, magnitude=not (profile.is_complex and n_coils == 1))
     image, reference = (_crop(x, profile) for x in (image, reference))
@@ -227,7 +228,7 @@ def measure(
 
 
 def _crop(image: Tensor, profile: Profile) -> Tensor:
-    """The first frames and the central part."""
+    """The first frames and the central part of an image series."""
     y, x = (int(size * share + 0.5) for size, share in zip(image.shape[-2:], profile.crop_fraction, strict=True))
     return centre_crop(image[: profile.n_frames], (y, x))
 
@@ -238,7 +239,7 @@ def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
         values, divisor = values - values.mean(), values.std(correction=0)
     else:
         divisor = values.max() if scale == "own-maximum" else torch.quantile(values.flatten(), 0.995)
-    return values / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)  # a black frame stays black
+    return values / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)  # a frame of zeros remains zero
 
 
 def _data_range(profile: Profile, reference: Tensor) -> float:

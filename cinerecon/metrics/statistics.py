@@ -1,7 +1,7 @@
 """Confidence intervals of means over cases, and paired tests between methods.
 
-Slices of one subject are not independent: they are averaged first, or resampled together, so that a hundred slices of
-two subjects do not count as a hundred subjects.
+Slices of one subject are not independent. They are averaged first, or resampled together, so that a hundred slices of
+two subjects are not treated as a hundred subjects.
 """
 
 import math
@@ -16,7 +16,7 @@ N_BOOTSTRAP_SAMPLES = 5000
 MIN_UNITS = 5
 """Smallest number of units for a bootstrap interval; with fewer, the interval is much too narrow."""
 MIN_PAIRS = 6
-"""Smallest number of pairs for a rank test: with five, even five equal signs give p = 0.0625."""
+"""Smallest number of pairs for a rank test; with five pairs, even five equal signs give p = 0.0625."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,12 @@ class MeanSummary:
     Attributes
     ----------
     mean, sd
-        Over all cases; standard deviation of a sample, 0 for one case, NaN where the mean is not finite.
+        Mean and sample standard deviation over all cases; the latter is 0 for one case, and NaN if the mean is not
+        finite.
     low, high
         Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units.
     n, n_units
-        Number of cases, and of units, e.g. subjects, that they belong to.
+        Number of cases, and of the units that they belong to, e.g. subjects.
     """
 
     mean: float
@@ -43,16 +44,16 @@ class MeanSummary:
 
 @dataclass(frozen=True)
 class Gain:
-    """A method against the baseline, on the same cases.
+    """Gain of a method over the baseline on the same cases.
 
     Attributes
     ----------
     mean
         Mean difference, method minus baseline.
     low, high
-        Its bootstrap confidence interval at 95 %.
+        Bootstrap confidence interval of the mean difference at 95 %.
     p
-        Two-sided p value of Wilcoxon's signed-rank test of the unit means; NaN for fewer than six.
+        Two-sided p value of Wilcoxon's signed-rank test of the unit means; NaN for fewer than six units.
     p_holm
         The p value with Holm's correction for all methods that are compared with the baseline.
     n_units
@@ -73,9 +74,9 @@ def summarise_mean(values: Sequence[float], units: Sequence[Hashable] | None = N
     Parameters
     ----------
     values
-        One per case.
+        One value per case.
     units
-        The unit of each case, e.g. the subject; None: each case is a unit.
+        The unit of each case, e.g. the subject; None means that each case is a unit.
     """
     pairs = [(v, u) for v, u in zip(values, units or range(len(values)), strict=True) if not math.isnan(v)]
     if not pairs:
@@ -92,7 +93,7 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the mean; units are drawn with replacement, each with all of its cases.
 
-    Deterministic. (NaN, NaN) for fewer than five units.
+    The result is deterministic. It is (NaN, NaN) for fewer than five units.
     """
     sums, counts = _by_unit(values, units)
     if len(sums) < MIN_UNITS or not np.isfinite(sums).all():
@@ -104,12 +105,12 @@ def bootstrap_interval(
 
 
 def compare_paired(values: Sequence[float], baseline: Sequence[float], units: Sequence[Hashable] | None = None) -> Gain:
-    """Compare a method with the baseline, case by case; not yet corrected for several methods, see `with_holm`.
+    """Compare a method with the baseline, case by case, without correction for several methods; see `with_holm`.
 
     Parameters
     ----------
     values, baseline
-        One per case, the same cases in the same order.
+        One value per case, for the same cases in the same order.
     units
         As in `summarise_mean`.
     """
@@ -124,7 +125,7 @@ def compare_paired(values: Sequence[float], baseline: Sequence[float], units: Se
 
 
 def with_holm(gains: Sequence[Gain]) -> list[Gain]:
-    """The same gains with `p_holm` for all of them together; those without a p value are not counted."""
+    """The gains with `p_holm`, corrected for all of them together; gains without a p value are not counted."""
     tested = [gain.p for gain in gains if not math.isnan(gain.p)]
     corrected = iter(holm(tested))
     return [gain if math.isnan(gain.p) else replace(gain, p_holm=next(corrected)) for gain in gains]

@@ -1,7 +1,8 @@
-"""Measures of motion, to which PSNR is insensitive and on which cardiac function depends.
+"""Measures of motion, which is essential for cardiac function, but to which PSNR is insensitive.
 
 Each measure takes two image series ``(frames, y, x)``, the image and the reference, and compares magnitudes. A gated
-cine is one cardiac cycle, so the first frame follows the last; a real-time series (``is_cyclic=False``) has two ends.
+cine covers one cardiac cycle, so that the first frame follows the last; a real-time series (``is_cyclic=False``) is not
+cyclic.
 
 The rate of change of the phase over time and space describes a complex cine without a reference.
 """
@@ -38,9 +39,9 @@ def xt_ssim(image: Array, reference: Array, data_range: float | None = None, *, 
 def temporal_sharpness(image: Array, reference: Array, *, is_cyclic: bool = True) -> float:
     """Steepness of temporal edges relative to the reference: 1 is ideal, less means temporal blur.
 
-    At each pixel, the steepest step of the reference from one frame to the next is compared with the same step of the
-    image, with its sign, so that noise does not count as sharpness. Summed over the 10 % of pixels with the largest
-    steps.
+    For each pixel, the largest difference between adjacent frames of the reference is compared with the same difference
+    of the image, with its sign, so that noise does not increase the sharpness. The differences are summed over the 10 %
+    of pixels with the largest differences.
     """
     series = [x.double() for x in as_pair(image, reference, magnitude=True)]
     steps = [torch.diff(x, dim=0, append=x[:1] if is_cyclic else None) for x in series]
@@ -60,14 +61,14 @@ def area_agreement(image: Array, reference: Array, heart: Heart) -> dict[str, fl
     image, reference
         ``(frames, y, x)``, the whole field of view.
     heart
-        Located in the reference.
+        The heart, located in the reference.
 
     Returns
     -------
     dict
-        ``diastolic_area`` and ``systolic_area``: error of the area, in percent of the true one; ``area_change``: error
-        of the fractional area change 100 (diastole - systole) / diastole, in percentage points. All with their sign:
-        temporal blur makes the area change too small, hence negative. NaN without a blood pool.
+        ``diastolic_area`` and ``systolic_area``: error of the area, in percent of the reference; ``area_change``: error
+        of the fractional area change 100 (diastole - systole) / diastole, in percentage points. Errors are signed:
+        temporal blur reduces the area change, so that its error is negative. NaN without a blood pool.
     """
     if heart.pool is None:
         return dict.fromkeys(("diastolic_area", "systolic_area", "area_change"), math.nan)
@@ -94,7 +95,7 @@ class PhaseChange(NamedTuple):
     Attributes
     ----------
     per_frame, per_row, per_column
-        Between consecutive frames, along y and along x [rad].
+        Difference between adjacent frames, along y and along x [rad].
     """
 
     per_frame: float
@@ -105,8 +106,8 @@ class PhaseChange(NamedTuple):
 def phase_change(image: Tensor) -> PhaseChange:
     """Mean absolute phase difference between adjacent frames, rows and columns.
 
-    Each pair of adjacent pixels a, b has the weight |a| |b|, so that air and noise contribute little. The difference is
-    that of the wrapped phase: a change of sign counts as pi.
+    Each pair of adjacent pixels a, b has the weight |a| |b|, so that air and noise contribute little. The phase
+    difference is wrapped; a change of sign is a difference of pi.
 
     Parameters
     ----------

@@ -1,12 +1,13 @@
 """The blood pool of the left ventricle in a short-axis cine: its area over time, and the sharpness of its border.
 
 The ventricle is located once, in the reference: a round, bright region, enclosed by darker muscle, that changes over
-the heartbeat. From this seed, image and reference are segmented separately, each by a threshold of its own, as a reader
-would contour each of them. Areas therefore include errors of contrast and of edges, not only those of motion.
+the heartbeat. From this seed, image and reference are segmented separately, each with its own threshold, similar to
+separate contouring by a reader. Areas therefore include errors of contrast and of edges, not only those of motion.
 
-Limits: papillary muscles count as blood; slices through the outflow tract, the valve or the tip of the apex, where
-muscle does not enclose the blood, are refused, or another chamber is taken for the ventricle; nothing determines the
-basal plane. The areas serve to compare an image with its reference. They are no measurement of cardiac function.
+Limitations: papillary muscles are included in the blood pool; slices through the outflow tract, the valve or the tip of
+the apex, where muscle does not enclose the blood, are rejected, or another chamber is mistaken for the ventricle; the
+basal plane is not determined. The areas are intended for the comparison of an image with its reference; they are not a
+measurement of cardiac function.
 
 Sources: Otsu 1979, doi:10.1109/TSMC.1979.4310076, for thresholds; Ahmad et al. 2015, doi:10.1002/mrm.25390 and
 references in it, for the distance over which an edge rises from 20 % to 80 % as a measure of its sharpness.
@@ -27,28 +28,28 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 SEARCH_RADIUS_RATIO = 1.6
-"""Radius of the searched disc over that of the ventricle at its largest."""
+"""Radius of the searched disc over the largest radius of the ventricle."""
 THRESHOLDS = (0.7, 1.0, 1.4)
-"""Multiples of Otsu's threshold by which candidates are searched."""
+"""Multiples of Otsu's threshold with which candidates are searched."""
 MIN_ROUNDNESS = 0.6
-"""Area of a ventricle over that of the circle around its centre that contains 95 % of it."""
+"""Smallest area of a ventricle over that of the circle around its centre that contains 95 % of it."""
 MIN_RADIUS_MM, MAX_RADIUS_MM = 6.0, 45.0
-"""Radius of a circle with the largest area of a ventricle [mm]."""
+"""Limits of the radius of a circle with the largest area of a ventricle [mm]."""
 MIN_CHANGE = 0.1
-"""Change of the area over the largest area, below which the region is no ventricle."""
+"""Change of the area over the largest area, below which a region is not a ventricle."""
 MAX_JUMP, MAX_RATE = 0.35, 5.0
-"""Change of the area over the largest area above which the segmentation leaks: from frame to frame, and, if that is
-more, as in a beat of few frames, per beat."""
+"""Change of the area over the largest area above which the segmentation leaks: between adjacent frames, and per beat.
+The larger limit applies, which for a beat of few frames is that per beat."""
 N_SECTORS, MUSCLE_MM, DARK_FRACTION, MIN_ENCLOSURE = 24, 6.0, 0.6, 0.8
-"""Directions, distance behind the border [mm], brightness over that of blood, and part of the directions, by which a
-ventricle is enclosed by muscle."""
+"""Criteria of a ventricle enclosed by muscle: number of directions, distance outside the border [mm], brightness
+relative to blood, and fraction of the directions with muscle."""
 MIN_MOTION_SHARE = 0.07
-"""Part of the motion of the heart, in squares of its amplitude, that a ventricle covers. It was at least 0.08 in
-short-axis slices, and at most 0.06 in vessels that would be taken for a ventricle, most of them in long-axis views."""
+"""Smallest fraction of the squared amplitude of cardiac motion in a ventricle. It was at least 0.08 in short-axis
+slices, and at most 0.06 in vessels that would be mistaken for a ventricle, most of them in long-axis views."""
 N_RAYS, RAY_STEP = 48, 0.25
-"""Rays from the centre over the border, and steps along them [square pixels]."""
+"""Number of rays from the centre across the border, and step along them [square pixels]."""
 BORDER_MM = 6.0
-"""Distance to each side of the border within which its edge is measured [mm]."""
+"""Distance on each side of the border within which its edge is measured [mm]."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,11 @@ class Ventricle:
     Attributes
     ----------
     seed
-        Its location.
+        Location of the ventricle.
     masks
-        ``(frames, y, x)`` bool, its blood pool in the reference.
+        ``(frames, y, x)`` bool, the blood pool in the reference.
     sharpness
-        Sharpness of its border at the largest and the smallest area [1/mm].
+        Sharpness of the border at the largest and the smallest area [1/mm].
     """
 
     seed: Seed
@@ -129,7 +130,7 @@ def areas_mm2(masks: Mask, seed: Seed) -> tuple[float, ...]:
 
 
 def relative_sharpness(image: Tensor, ventricle: Ventricle) -> float:
-    """Sharpness of the border in ``(frames, y, x)`` over that of the reference: 1 is right, blur is below; or NaN.
+    """Sharpness of the border in ``(frames, y, x)`` relative to the reference: 1 is ideal, blur reduces it; or NaN.
 
     The border is that of the reference in its frames of largest and smallest area; the mean of both is returned.
     """
@@ -144,11 +145,11 @@ def relative_sharpness(image: Tensor, ventricle: Ventricle) -> float:
 def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> Seed | None:
     """Locate the left ventricle in a short-axis series ``(frames, y, x)``; None if none is found.
 
-    1. Inside of the box around the motion of the heart, Otsu's threshold separates blood from the rest, in each frame.
+    1. In each frame, Otsu's threshold separates blood from other tissue in the box around the motion of the heart.
     2. Regions of the first frame, of diastole and of systole are candidates; each is segmented in all frames.
-    3. Those that are round, of the size of a ventricle, enclosed by darker muscle, cover a part of the motion of the
-       heart and change their area smoothly by at least `MIN_CHANGE` remain. The score of a candidate is the product of
-       its change, roundness, squared enclosure and the root of its radius.
+    3. Candidates are kept if they are round, have the size of a ventricle, are enclosed by darker muscle, contain a
+       sufficient part of the motion of the heart, and change their area smoothly by at least `MIN_CHANGE`. The score
+       of a candidate is the product of its change, roundness, squared enclosure and the root of its radius.
     """
     from scipy import ndimage
 
@@ -185,7 +186,7 @@ def _is_alike(a: Seed, b: Seed) -> bool:
 
 
 def _seed_of(region: Mask, pixel_size_mm: tuple[float, float]) -> Seed | None:
-    """The seed of a region of round shape and possible size; None for others."""
+    """The seed of a region if its shape is round and its size is plausible; otherwise None."""
     from scipy import ndimage
 
     region = ndimage.binary_fill_holes(region)
@@ -204,7 +205,7 @@ def _roundness(region: Mask, seed: Seed) -> float:
 
 
 def _enclosure(frame: Array, mask: Mask, seed: Seed) -> float:
-    """Part of the directions in which a border is followed by darker muscle within `MUSCLE_MM`."""
+    """Fraction of the directions in which darker muscle follows the border within `MUSCLE_MM`."""
     from scipy import ndimage
 
     blood = float(frame[mask].mean())
@@ -218,7 +219,7 @@ def _enclosure(frame: Array, mask: Mask, seed: Seed) -> float:
 
 
 def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
-    """How much a followed region behaves like a ventricle; 0 if it does not.
+    """Score of a tracked region as a ventricle; 0 if it is not one.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
     seed
         The region.
     motion
-        ``(y, x)`` part of the motion of the heart in each pixel.
+        ``(y, x)`` fraction of the motion of the heart in each pixel.
     """
     masks = segment(reference, seed)
     magnitude = reference.abs().double().cpu().numpy()
@@ -248,10 +249,12 @@ def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
 
 
 def segment(image: Tensor, seed: Seed) -> Mask:
-    """Blood pool of each frame ``(frames, y, x)`` bool of a series ``(frames, y, x)``, by a threshold of its own.
+    """Blood pool of each frame ``(frames, y, x)`` bool of a series ``(frames, y, x)``, with the threshold of the
+    series.
 
-    In a disc around the seed, Otsu's threshold of all frames together separates blood from muscle; of each frame the
-    component nearest to the centre is kept, without thin bridges; its convex hull includes papillary muscles.
+    In a disc around the seed, Otsu's threshold of all frames together separates blood from muscle. In each frame, the
+    component nearest to the centre is selected and thin bridges are removed; its convex hull includes papillary
+    muscles.
     """
     box = _box(seed, image.shape[-2:])
     magnitude = image[..., *box].abs().double().cpu().numpy()
@@ -265,7 +268,7 @@ def segment(image: Tensor, seed: Seed) -> Mask:
 
 
 def _box(seed: Seed, matrix: Sequence[int]) -> tuple[slice, slice]:
-    """The part of an image that the disc around the seed covers."""
+    """The part of an image that contains the disc around the seed."""
     reach = SEARCH_RADIUS_RATIO * seed.radius + 1
     y, x = (
         slice(max(0, math.floor(middle - reach / step)), min(size, math.ceil(middle + reach / step) + 1))
@@ -275,7 +278,7 @@ def _box(seed: Seed, matrix: Sequence[int]) -> tuple[slice, slice]:
 
 
 def _blood(blood: Mask, distance: Array, radius: float) -> Mask:
-    """The convex hull of the component of blood ``(y, x)`` at the centre, without thin bridges to others."""
+    """Convex hull of the component of blood ``(y, x)`` at the centre, without thin bridges to other components."""
     from scipy import ndimage
 
     cross = ndimage.generate_binary_structure(2, 1)
@@ -291,12 +294,12 @@ def _blood(blood: Mask, distance: Array, radius: float) -> Mask:
 
 
 def _reach(region: Mask, distance: Array, radius: float) -> float:
-    """Rank of a component: distance from the centre, in favour of large ones."""
+    """Rank of a component: its distance from the centre, reduced for large components."""
     return float(distance[region].min() - radius * min(1.0, math.sqrt(region.sum() / (math.pi * radius**2))))
 
 
 def _hull(region: Mask) -> Mask:
-    """The convex hull of a region; as it is where it has no extent."""
+    """The convex hull of a region; a region without extent is unchanged."""
     from scipy.spatial import ConvexHull, QhullError
 
     rows = np.flatnonzero(region.any(1))
@@ -313,10 +316,10 @@ def _hull(region: Mask) -> Mask:
 
 
 def border_sharpness(image: Tensor, mask: Mask, seed: Seed) -> float:
-    """Sharpness of the border of blood in one frame ``(y, x)`` [1/mm]; NaN where no edge is found.
+    """Sharpness of the border of blood in one frame ``(y, x)`` [1/mm]; NaN if no edge is found.
 
-    Along rays from the centre of the mask, the magnitude falls from blood to muscle. The inverse of the distance over
-    which it falls from 80 % to 20 % of that step is averaged as the median over rays.
+    Along rays from the centre of the mask, the magnitude falls from blood to muscle. The sharpness is the median over
+    rays of the inverse distance over which it falls from 80 % to 20 % of this step.
     """
     from scipy import ndimage
 

@@ -14,14 +14,14 @@ def inner_by_frame(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass
 class CgSteps:
-    """The steps of a run: they determine the polynomial q with which the solution is q(N) b.
+    """The steps of a run, which determine the polynomial q of the solution q(N) b.
 
     Attributes
     ----------
     lengths
         Length of each step, ``(*batch, frames, 1, 1)``.
     ratios
-        Weight of the previous direction in that of each further step, ``(*batch, frames, 1, 1)``.
+        Weight of the previous direction in the direction of each further step, ``(*batch, frames, 1, 1)``.
     """
 
     lengths: list[Tensor] = field(default_factory=list)
@@ -50,7 +50,7 @@ def conjugate_gradients(
     inner: Callable[[Tensor, Tensor], Tensor] = inner_by_frame,
     curvature: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Solve N x = b, with separate step sizes and convergence for each frame; it can be differentiated.
+    """Solve N x = b with separate step sizes and convergence for each frame; the solution is differentiable.
 
     Parameters
     ----------
@@ -59,17 +59,18 @@ def conjugate_gradients(
     target
         b, ``(*batch, frames, y, x)``.
     n_steps
-        Most steps.
+        Largest number of steps.
     tolerance
-        A frame has converged once its residual is this fraction of b, or a rounding error. None: all steps are taken.
+        A frame has converged if its residual is below this fraction of b, or is a rounding error. None means that all
+        steps are taken.
     observe
-        Called after each step with its count, the solution, and the one before.
+        Called after each step with its number, the solution, and the previous solution.
     steps
-        Receives the steps.
+        Records the steps.
     inner
         Real inner product of each frame.
     curvature
-        Computes the inner product of x and N x without N x, which the last step does not need.
+        Computes the inner product of x and N x without N x, which is not needed in the last step.
     """
     tiny = torch.finfo(target.dtype).tiny
     solution, residual, direction, power = torch.zeros_like(target), target, target, inner(target, target)
@@ -80,7 +81,7 @@ def conjugate_gradients(
         else:
             image = normal(direction)
             bend = inner(direction, image)
-        # A converged frame is not changed any more, so that its solution does not depend on the other frames.
+        # A converged frame is not updated further, so that its solution does not depend on the other frames.
         length = torch.where(power > goal, power / bend.clamp(min=tiny), 0)
         before, solution = solution, solution + length * direction
         if steps is not None:

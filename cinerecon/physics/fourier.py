@@ -1,8 +1,9 @@
-"""The centred orthonormal 2-D DFT, written without shifts.
+"""The centred orthonormal 2-D DFT, implemented without shifts.
 
 F x [k] = N^(-1/2) sum_n x[n] exp(-2 pi i (k - c)(n - c) / N), c = N // 2, along each of the last two axes.
-Multiplying out the exponent leaves a plain FFT between two diagonal factors (+-1 for even N, a phase ramp for odd N):
-F = K . fft2 . I. A shift moves the whole array through memory; a factor can be folded into what multiplies it anyway.
+Expanding the exponent yields a plain FFT between two diagonal factors (+-1 for even N, a phase ramp for odd N): F = K .
+fft2 . I. A shift moves the whole array in memory, whereas a factor can be combined with another multiplication, such as
+that by coil maps.
 """
 
 from functools import lru_cache
@@ -69,14 +70,14 @@ def ifft1c(signal: Tensor, dim: int) -> Tensor:
 
 
 def crop_sampled(sampled: NDArray[np.bool_], n: int) -> NDArray[np.bool_]:
-    """Which points of an axis count as sampled after its image is cropped to n pixels.
+    """The points of an axis that are regarded as sampled after the image is cropped to n pixels along this axis.
 
     Parameters
     ----------
     sampled
         ``(points,)`` of the encoded axis.
     n
-        Points of the image's axis.
+        Number of points of the cropped axis.
     """
     if n == len(sampled) or sampled.all():
         return np.full(n, True) if sampled.all() else sampled
@@ -104,10 +105,10 @@ def mirror(array: Tensor, dims: tuple[int, ...] = (-2, -1)) -> Tensor:
 
 
 def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> Tensor:
-    """K-space of the central n pixels along one axis. The centre is preserved; optionally mirrored first.
+    """K-space of the central n pixels along one axis, optionally mirrored first; the centre is preserved.
 
-    Mirrored samples are transformed as others are: the forward transform, which is the same in exact arithmetic, has
-    other rounding errors, which iterative methods amplify.
+    Mirrored samples use the same transform as others. The forward transform would be equivalent in exact arithmetic,
+    but has different rounding errors, which iterative methods amplify.
     """
     length = kspace.shape[dim]
     if mirrored:
@@ -119,7 +120,7 @@ def crop_kspace(kspace: Tensor, n: int, dim: int, *, mirrored: bool = False) -> 
 
 
 def crop_frames(kspace: Tensor, n: int, dim: int) -> Tensor:
-    """`crop_kspace` of ``(frames, coils, ky, kx)`` along one axis, one frame at a time, for its temporary arrays."""
+    """`crop_kspace` of ``(frames, coils, ky, kx)`` along one axis, frame by frame to limit temporary arrays."""
     if kspace.shape[dim] == n:
         return kspace
     shape = list(kspace.shape)

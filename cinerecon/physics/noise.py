@@ -1,11 +1,11 @@
-"""The noise level of undersampled data, from the data alone.
+"""Estimation of the noise level of undersampled data from the data alone.
 
-White noise is the same everywhere; signal is not. At high frequencies along ky and kx, transformed back along x, the
-signal of edges is confined to their columns, and other columns hold mainly noise: the mean power of the columns with
-the lowest power is that of the noise (as Donoho, Johnstone 1994, doi:10.1093/biomet/81.3.425, take the median of the
-finest wavelets). The static part of the image is subtracted first, where lines were sampled more than once.
-Lines with far more power than the others (spikes, interference) are left out.
-The statistic of white noise under the same mask calibrates it.
+The power of white noise is uniform, unlike that of the signal. If high frequencies along ky and kx are transformed
+along x, the signal of edges is confined to their columns, and other columns contain mainly noise. The mean power of the
+columns with the lowest power is therefore that of the noise (similar to the median of the finest wavelets in Donoho,
+Johnstone 1994, doi:10.1093/biomet/81.3.425). The static part of the image is first subtracted if lines were sampled
+more than once. Lines with much more power than others (spikes, interference) are excluded. The estimate is calibrated
+with the same statistic of white noise for the same mask.
 """
 
 import math
@@ -16,25 +16,25 @@ import torch
 from torch import Tensor
 
 MIN_LINE_DISTANCE = 0.7
-"""Distance from the centre, over the extent of ky, beyond which lines are used."""
+"""Distance from the centre, relative to the extent of ky, beyond which lines are used."""
 MIN_COLUMN_DISTANCE = 0.6
 """The same along kx, selected by a smooth window."""
 MIN_POINT_DISTANCE = 0.8
-"""The same of the radius, where single points were sampled."""
+"""The same for the radius, if single points were sampled."""
 QUIET_QUANTILE = 0.1
 """The quantile of the mean powers that estimates the power of the noise."""
 N_AVERAGED_COLUMNS = 4
 """Number of adjacent columns whose powers are averaged."""
 N_AVERAGED_POINTS = 64
-"""Number of adjacent points whose powers are averaged, where single points were sampled."""
+"""Number of adjacent points whose powers are averaged, if single points were sampled."""
 MAX_POWER_RATIO = 3.0
-"""Largest power of a line over the median, times the root of the number of lines: more is a spike or an interference.
+"""Largest power of a line over the median, times the root of the number of lines; above it is a spike or interference.
 
-A line below the limit adds at most three over that root to the mean power. Intact scans, also those without noise,
+A line below the limit adds at most three over this root to the mean power. Intact scans, including those without noise,
 remain below it.
 """
 N_REJECTIONS = 5
-"""Largest number of times that corrupted lines are rejected."""
+"""Largest number of iterations of the rejection of corrupted lines."""
 MIN_REPEATED_LINES = 16
 """Number of repeatedly sampled lines below which the static part of the image is not subtracted."""
 
@@ -49,11 +49,11 @@ def white_noise(rng: np.random.Generator, shape: Sequence[int], *, parts_axis: i
     shape
         Shape of the noise.
     parts_axis
-        Axis of the drawn array that holds real and imaginary parts, -1 or 0; it fixes the order of the random numbers.
+        Axis of real and imaginary parts in the drawn array, -1 or 0, which determines the order of the random numbers.
 
     Returns
     -------
-        complex64 of the given shape.
+        The noise, complex64 of the given shape.
     """
     if parts_axis == -1:
         parts = torch.from_numpy(rng.standard_normal((*shape, 2), dtype=np.float32))
@@ -65,20 +65,20 @@ def white_noise(rng: np.random.Generator, shape: Sequence[int], *, parts_axis: i
 def noise_level(kspace: Tensor, mask: Tensor) -> Tensor:
     """Standard deviation of the complex noise of a sample, in the units of k-space.
 
-    For k-space divided by the scale of the image it is relative to the brightness of the image. If whole readouts were
+    For k-space divided by the scale of the image, it is relative to the brightness of the image. If whole readouts were
     sampled, its error is below 15 % for noise above 2 % of the brightness with one coil, and above 1 % with several.
     Weaker noise is overestimated because of remaining signal, more so if single points were sampled.
 
     Parameters
     ----------
     kspace
-        ``(*batch, frames, coils, ky, kx)``, zero where not sampled; values of exactly zero do not count as samples.
+        ``(*batch, frames, coils, ky, kx)``, zero where not sampled; values of exactly zero are not used as samples.
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
 
     Returns
     -------
-    ``(*batch)`` float; 0 where the data have no noise or no sample.
+    ``(*batch)`` float; 0 if the data have no noise or no sample.
     """
     batch = kspace.shape[:-4]
     masks = mask.expand(*batch, *mask.shape[-4:]).flatten(0, -5) if batch else mask[None]
@@ -109,7 +109,7 @@ def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     window = torch.sin(math.pi * ((distance - MIN_COLUMN_DISTANCE) / (1 - MIN_COLUMN_DISTANCE)).clamp(0, 1)).square()
 
     def quiet_power(samples: Tensor) -> Tensor:
-        columns = torch.fft.ifft(samples * window, dim=-1)  # their order is immaterial
+        columns = torch.fft.ifft(samples * window, dim=-1)  # the order of columns is irrelevant
         return _low_quantile(columns.abs().square().flatten(0, -2).mean(0), N_AVERAGED_COLUMNS)
 
     repeated = lines & (sampled.sum(0) > 1)
@@ -126,7 +126,7 @@ def _outer_lines(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _without_static_part(samples: Tensor, rows: Tensor) -> Tensor:
-    """Lines ``(lines, coils, kx)`` without the mean of each row of k-space; zero where a row has a single line left."""
+    """Lines ``(lines, coils, kx)`` without the mean of each row of k-space; zero if a row has only one line."""
     intact = samples.any(-1, keepdim=True)
     shape = int(rows.max()) + 1, *samples.shape[1:]
     n = intact.new_zeros(*shape[:-1], 1, dtype=torch.float32).index_add_(0, rows, intact.float())[rows]
@@ -135,12 +135,13 @@ def _without_static_part(samples: Tensor, rows: Tensor) -> Tensor:
 
 
 def _corrupted_lines(samples: Tensor, window: Tensor, rows: Tensor) -> Tensor:
-    """Lines ``(lines, coils)`` with far more power than others of their coil, and most of their row of k-space.
+    """Lines ``(lines, coils)`` with much more power than others of their coil, and the most in their row of k-space.
 
-    The static part spreads a spike over its row; only the line with the most power is rejected at once.
+    The subtraction of the static part spreads a spike over its row, so that only the line with the largest power is
+    rejected in each iteration.
     """
     power = (samples * window).abs().square().sum(-1)
-    weight = ((samples != 0) * window.square()).sum(-1)  # less where the corners of k-space were not measured
+    weight = ((samples != 0) * window.square()).sum(-1)  # lower if the corners of k-space were not measured
     is_long = (weight > 0) & (weight >= weight.amax(0, keepdim=True) / 2)
     median = torch.where(is_long, power, torch.nan).nanmedian(0).values
     shape = int(rows.max()) + 1, power.shape[1]
@@ -149,7 +150,7 @@ def _corrupted_lines(samples: Tensor, window: Tensor, rows: Tensor) -> Tensor:
 
 
 def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Outer points ``(points)`` in the order of their direction, and the lowest power of directions."""
+    """Outer points ``(points)`` ordered by direction, and a function for the lowest power of directions."""
     support = kspace != 0
     n_y, n_x = support.shape[-2:]
     far_y, far_x = (_distance(support.any(dim).flatten(0, 1).any(0)) for dim in (-1, -2))
@@ -161,7 +162,7 @@ def _outer_points(kspace: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
 
 
 def _distance(sampled: Tensor) -> Tensor:
-    """Distance of each of n frequencies from the centre, relative to the farthest sampled one."""
+    """Distance of each of n frequencies from the centre, relative to the farthest sampled frequency."""
     n = len(sampled)
     distance = (torch.arange(n, device=sampled.device) - n // 2).abs().float()
     return distance / (distance * sampled).max().clamp(min=1)

@@ -18,7 +18,7 @@ from cinerecon.errors import ShapeError
 from cinerecon.physics.fourier import image_factor, kspace_factor
 
 SAMPLES_IN_CACHE = 2**16
-"""Complex numbers of one coil, 0.5 MB, that a core transforms at a time."""
+"""Number of complex samples of one coil, 0.5 MB, that a core transforms at a time."""
 
 
 def norm(x: Tensor) -> float:
@@ -30,7 +30,7 @@ def norm(x: Tensor) -> float:
 
 
 class LinearOperator(ABC):
-    """A linear map with its adjoint. There is no operator algebra."""
+    """A linear map and its adjoint, without operator algebra."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -50,27 +50,28 @@ class LinearOperator(ABC):
 
 
 class Encoding(LinearOperator):
-    """The measurement of a cine: coil weighting, Fourier transform, sampling. A = mask . F . csm. Immutable.
+    """The encoding operator of a cine, A = mask . F . csm: coil sensitivities, Fourier transform, sampling. Immutable.
 
     The centred transform is a plain FFT between two diagonal factors (`physics.fourier`). Here the image-side factor is
-    folded into the coil maps and the k-space-side factor into the mask, so that no array is shifted; in A^H A the
-    k-space-side factors cancel, and with whole readouts sampled so do the transforms along x.
+    combined with the coil maps and the k-space-side factor with the mask, so that no array is shifted. In A^H A, the
+    k-space-side factors cancel, and if whole readouts are sampled, so do the transforms along x.
 
-    Arrays may be NumPy arrays, which become tensors. Batch axes of mask, maps and arguments are broadcast.
+    NumPy arrays are converted to tensors. Batch axes of mask, maps and arguments are broadcast.
 
     Parameters
     ----------
     mask
-        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of 1 means whole readouts. A single frame applies to all
-        frames.
+        ``(*batch, frames, 1, ky, kx or 1)`` bool; a last axis of size 1 means whole readouts. A single frame applies to
+        all frames.
     csm
         ``(*batch, coils, y, x)`` complex; None means one coil of unit sensitivity.
     matrix
-        Image size (y, x). Needed only if neither the maps nor the mask determine it (no maps, readout axis of 1).
+        Image size (y, x); required only if neither the maps nor the mask determine it (no maps, readout axis of size
+        1).
     dtype
         Data type of the operator if there are no maps.
     coils_at_once
-        Number of coils transformed together; None means all. A smaller number takes less memory for the same result.
+        Number of coils transformed together; None means all. A smaller number requires less memory for the same result.
 
     Raises
     ------
@@ -137,14 +138,14 @@ class Encoding(LinearOperator):
         return parts[0] if len(parts) == 1 else torch.cat(parts, -3)
 
     def forward_in_parts(self, x: Tensor) -> Iterator[Tensor]:
-        """K-space of `coils_at_once` coils at a time, so that it is never in memory as a whole."""
+        """Compute the k-space of `coils_at_once` coils at a time, so that it is never completely in memory."""
         self._require("image", x, IMAGE, ())
         factor = self._sampling * self._kspace_factor
         for weights in self._coil_weights():
             yield torch.fft.fft2(x.unsqueeze(-3) * weights, norm="ortho").mul_(factor)
 
     def relative_residual(self, x: Tensor, y: Tensor) -> float:
-        """||A x - y|| / ||y||, a few coils at a time; 0 where y vanishes."""
+        """||A x - y|| / ||y||, computed for a few coils at a time; 0 if y is zero."""
         parts = zip(self.forward_in_parts(x), y.split(self.coils_at_once, -3), strict=True)
         misfit = sum(norm(part.sub_(measured)) ** 2 for part, measured in parts)
         energy = norm(y) ** 2
@@ -156,27 +157,28 @@ class Encoding(LinearOperator):
         return self.adjoint_of_parts(y.split(self.coils_at_once, -3))
 
     def adjoint_of_parts(self, parts: Iterable[Tensor]) -> Tensor:
-        """The adjoint of k-space that comes in parts of `coils_at_once` coils, so that it is never whole in memory."""
+        """The adjoint of k-space in parts of `coils_at_once` coils, so that it is never completely in memory."""
         factor = self._sampling * self._kspace_factor.conj()
         coil_images = (torch.fft.ifft2(part * factor, norm="ortho") for part in parts)
         return self._combine(coil_images)
 
     def normal(self, x: Tensor) -> Tensor:
-        """A^H A x, ``(*batch, frames, y, x)`` to the same; along whole readouts without a transform.
+        """A^H A x, ``(*batch, frames, y, x)`` to the same shape; no transform along x if whole readouts are sampled.
 
-        On a processor a few frames at a time, if no gradient is needed, so that the coil images stay in its cache.
+        On a CPU, a few frames are computed at a time if no gradient is required, so that the coil images stay in the
+        cache.
         """
         self._require("image", x, IMAGE, ())
         images = [piece._normal(part) for piece, part in self._in_cache(x)]
         return torch.cat(images, -3) if len(images) > 1 else images[0].contiguous()
 
     def energy(self, x: Tensor) -> Tensor:
-        """||A x||^2 of each frame, ``(*batch, frames, 1, 1)``: the inner product of x and A^H A x in half the time."""
+        """||A x||^2 of each frame, ``(*batch, frames, 1, 1)``: the inner product of x and A^H A x, in half the time."""
         self._require("image", x, IMAGE, ())
         return torch.cat([piece._energy(part) for piece, part in self._in_cache(x)], -3)
 
     def _in_cache(self, x: Tensor) -> Iterable[tuple[Self, Tensor]]:
-        """The operators and images of groups of frames whose coil images stay in the cache of a processor."""
+        """The operators and images of groups of frames whose coil images fit into the cache of the CPU."""
         n_frames = self._n_frames_in_cache
         is_whole = self.mask.shape[-4] == 1 or n_frames >= x.shape[-3]
         if is_whole or x.device.type != "cpu" or torch.is_grad_enabled():
@@ -199,11 +201,13 @@ class Encoding(LinearOperator):
         return max(1, SAMPLES_IN_CACHE * torch.get_num_threads() // (y * x))
 
     def _normal(self, x: Tensor) -> Tensor:
-        """A^H A x of all frames together; never more than two series of images of `coils_at_once` coils in memory."""
+        """A^H A x of all frames together, with at most two series of images of `coils_at_once` coils in memory."""
         kspaces, dim = self._sampled_kspaces(x)
         images = (torch.fft.ifftn(part, dim=dim, norm="forward") for part in kspaces)
         n_points = math.prod(x.shape[axis] for axis in dim)
-        return self._combine(images).mul_(1 / n_points)  # scaling in both transforms takes a sixth of their time
+        return self._combine(images).mul_(
+            1 / n_points
+        )  # scaling within both transforms would take a sixth of their time
 
     def _energy(self, x: Tensor) -> Tensor:
         kspaces, dim = self._sampled_kspaces(x)
@@ -212,13 +216,13 @@ class Encoding(LinearOperator):
         return total[..., None, None]
 
     def _sampled_kspaces(self, x: Tensor) -> tuple[Iterator[Tensor], tuple[int, ...]]:
-        """A x without its scale and phase, `coils_at_once` coils at a time, and the axes that are transformed."""
+        """A x without its scale and phase for `coils_at_once` coils at a time, and the axes that are transformed."""
         x, dim = (y_last_in_memory(x), (-2,)) if self._sampling.shape[-1] == 1 else (x, (-2, -1))
         kspaces = (torch.fft.fftn(x.unsqueeze(-3) * weights, dim=dim) for weights in self._coil_weights())
         return (part.mul_(self._sampling) for part in kspaces), dim
 
     def _combine(self, parts: Iterable[Tensor]) -> Tensor:
-        """The sum of coil images, given in parts of `coils_at_once` coils and overwritten, times conjugate maps."""
+        """The sum of coil images times conjugate maps; the images, in parts of `coils_at_once` coils, are overwritten."""
         weights = self._conjugate_weights.split(self.coils_at_once, -3)
         total = reduce(_add_coils, zip(parts, weights, strict=True), None)
         assert total is not None  # there is at least one coil
@@ -254,7 +258,7 @@ class Encoding(LinearOperator):
 
 
 def y_last_in_memory(x: Tensor) -> Tensor:
-    """The same ``(..., y, x)`` with consecutive y in memory, where transforms along y are fastest."""
+    """The same array ``(..., y, x)`` with consecutive y in memory, for which transforms along y are fastest."""
     return x.transpose(-1, -2).contiguous().transpose(-1, -2)
 
 

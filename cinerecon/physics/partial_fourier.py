@@ -1,11 +1,11 @@
-"""Partial Fourier: estimation of the part of k-space that was not measured on one side, from the measured side.
+"""Partial Fourier: estimation of k-space that was not measured on one side from the measured side.
 
 The image without its phase is real, and the k-space of real images is conjugate symmetric. The phase is estimated for
 each frame from the symmetric centre of k-space. Along ky this is partial Fourier, along kx an asymmetric echo.
 
 Homodyne detection doubles the side without counterpart and takes the real part after removal of the phase. Projection
-onto convex sets (POCS) alternates between the phase and the k-space that the image had; that part of k-space is the
-same before and after.
+onto convex sets (POCS) alternates between the phase constraint and the measured k-space of the image, which is not
+changed.
 
 References
 ----------
@@ -14,8 +14,8 @@ Haacke, Lindskog and Lin, A fast, iterative, partial-Fourier technique capable o
 DOI 10.1016/0022-2364(91)90253-P
 
 Departs from the papers in: the coils are combined first, by the reconstruction; the phase is restored after homodyne
-detection, so that the image is complex; POCS keeps the real part of the image in phase, where it is positive, instead
-of the magnitude; both axes may be incomplete.
+detection, so that the image is complex; POCS uses the positive real part of the demodulated image instead of the
+magnitude; both axes may be incomplete.
 """
 
 from dataclasses import dataclass
@@ -35,29 +35,29 @@ from cinerecon.physics.sampling import measured_extent
 FillMethod = Literal["pocs", "homodyne"]
 
 N_PROJECTIONS = 12
-"""Number of POCS iterations; later ones change the image by less than its noise."""
+"""Number of POCS iterations; further iterations change the image by less than its noise."""
 MIN_MISSING = 0.02
-"""Smallest fraction of an axis missing on one side that is filled in."""
+"""Smallest missing fraction of an axis that is filled in."""
 MIN_CENTRE = 4
 """Smallest number of lines on each side of the centre of k-space from which the phase is estimated."""
 HELD_OUT_FRACTION = 1 / 3
-"""Part of the lines between the centre and the missing side that the test of the phase leaves out."""
+"""Fraction of the lines between the centre and the missing side that are held out to test the phase."""
 
 LARGEST_PREDICTION_ERROR = 0.65
-"""Error of the prediction of measured lines above which plain filling in does not improve most simulated images."""
+"""Prediction error of measured lines above which filling in without weights does not improve most simulated images."""
 UNRESOLVED_PHASE = 1.25
-"""The same error above which the centre of k-space does not resolve the phase: far worse than zeros."""
+"""Prediction error above which the centre of k-space does not resolve the phase; much worse than zeros."""
 EDGE_OF_CENTRE = 0.8
-"""Distance, over that of the last line measured on both sides, from which the error of filling in is extrapolated."""
+"""Distance, relative to the last line measured on both sides, from which the error of filling in is extrapolated."""
 ERROR_EXPONENT = 1.5
-"""Exponent by which the power of that error, without noise, falls with the distance from the centre of k-space."""
+"""Exponent with which the power of this error, without noise, decreases with distance from the centre of k-space."""
 MIN_FILLED_SHARE = 0.35
-"""Smallest mean weight, by power, of the lines that are filled in."""
+"""Smallest power-weighted mean weight of the lines for which they are filled in."""
 N_EXTRAPOLATED = 2
-"""Number of missing lines next to measured ones that any method extrapolates with the coil maps."""
+"""Number of missing lines next to measured lines that any method extrapolates with the coil maps."""
 MAX_OWN_SHARE = 0.1
-"""Power of the missing lines in the image of a method, over that of their counterparts, above which it has estimated
-these lines itself."""
+"""Power of the missing lines in the image of a method, relative to their counterparts, above which the method has
+already estimated these lines."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,13 @@ class OneSided:
 
     @property
     def missing(self) -> int:
-        """Number of lines whose counterpart was measured and that were not measured themselves."""
+        """Number of lines that were not measured, but whose counterparts were."""
         longer, limit = max(self.below, self.above), (self.n - 1) // 2
         return max(min(longer, limit) - self.centre, 0)
 
     @property
     def is_partial(self) -> bool:
-        """Whether enough is missing on one side to be filled in."""
+        """Whether enough lines are missing on one side to be filled in."""
         return self.missing > MIN_MISSING * self.n
 
     def without(self, n_lines: int) -> "OneSided":
@@ -101,7 +101,7 @@ class OneSided:
         return OneSided(self.n, self.first, self.end - n_lines)
 
     def widened(self, n_lines: int) -> "OneSided":
-        """The axis with more lines on each side, as far as it has them."""
+        """The axis with more measured lines on each side, limited to its length."""
         return OneSided(self.n, max(self.first - n_lines, 0), min(self.end + n_lines, self.n))
 
     def window(self) -> Tensor:
@@ -156,8 +156,8 @@ def fill(image: Tensor, axes: Axes2D, method: FillMethod) -> Tensor:
     axes
         The measured part of each axis.
     method
-        ``pocs`` keeps the k-space of the image where it was measured; ``homodyne`` does not where it removes the part
-        that is not in phase.
+        ``pocs`` preserves the measured k-space of the image; ``homodyne`` changes it by removing the component that is
+        not in phase.
     """
     kspace, phase = fft2c(image), low_resolution_phase(image, axes)
     return _homodyne(kspace, phase, axes) if method == "homodyne" else _pocs(kspace, phase, axes)
@@ -189,21 +189,21 @@ def _homodyne(kspace: Tensor, phase: Tensor, axes: Axes2D) -> Tensor:
 
 
 def _reach(axes: Axes2D) -> Tensor:
-    """``(ky, kx)`` 1 as far from the centre as k-space was measured on either side of each axis."""
+    """``(ky, kx)`` 1 up to the largest distance from the centre at which k-space was measured on either side of each axis."""
     rows, columns = (torch.maximum(axis.window(), mirror(axis.window(), (0,))) for axis in axes)
     return rows[:, None] * columns
 
 
 def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:
-    """The error of `fill` for measured lines, by which the assumption of a smooth phase is tested.
+    """The error of `fill` for measured lines, which tests the assumption of a smooth phase.
 
-    Lines between the centre and the missing side are left out, filled in with the phase of the rest, and compared with
-    the measurement.
+    Lines between the centre and the missing side are held out, filled in with the phase of the other lines, and
+    compared with the measurement.
 
     Returns
     -------
-    ||filled - measured|| / ||measured|| over the lines left out: 0 if they are predicted exactly, 1 if zeros
-    are predicted.
+    ||filled - measured|| / ||measured|| over the lines held out: 0 if they are predicted exactly, 1 if zeros are
+    predicted.
     """
     fewer = [axis.without(max(1, round(HELD_OUT_FRACTION * axis.centre))) if axis.is_partial else axis for axis in axes]
     reduced: Axes2D = (fewer[0], fewer[1])
@@ -217,13 +217,13 @@ def prediction_error(image: Tensor, axes: Axes2D, method: FillMethod) -> float:
 
 
 def fill_weights(image: Tensor, filled: Tensor, axes: Axes2D) -> Tensor:
-    """Weights of the lines that are filled in which minimise the expected error, as a Wiener filter does.
+    """Weights of the filled lines that minimise the expected error, as in a Wiener filter.
 
-    In phase with the low-resolution phase, a point of k-space A + iB of the image is filled in as the conjugate of its
-    counterpart: the error is 2B, and the noise of the counterpart. B is known in the symmetric centre, where both sides
-    were measured, and is extrapolated from its edge. With P the power of the counterpart and E = 4 B^2 + 2 N the
-    extrapolated one (noise N), the expected error is minimal for a weight of 1 - E / (2 P). If the line that is filled
-    in has more power than P, the excess is an error, too.
+    After removal of the low-resolution phase, a k-space point of the image A + iB is filled in with the conjugate of
+    its counterpart; the error is 2B plus the noise of the counterpart. B is known in the symmetric centre, where both
+    sides were measured, and is extrapolated from its edge. With P the power of the counterpart and E = 4 B^2 + 2 N the
+    extrapolated power of the error (noise N), the expected error is minimal for a weight of 1 - E / (2 P). If the
+    filled line has more power than P, the excess is also an error.
 
     Parameters
     ----------
@@ -259,7 +259,7 @@ def _line_power(kspace: Tensor, other: Tensor, dim: int) -> Tensor:
 def _line_weights(axis: OneSided, wrong: Tensor, measured: Tensor, after: Tensor, noise: Tensor) -> Tensor:
     """The weights ``(n,)`` along one axis, from the powers of its lines."""
     distance = (torch.arange(axis.n, device=wrong.device) - axis.n // 2).abs().float()
-    inside = distance < axis.centre  # truncation disturbs the last lines
+    inside = distance < axis.centre  # the last lines are affected by truncation
     edge = inside & (distance >= EDGE_OF_CENTRE * (axis.centre - 1))
     decay = (distance.clamp(min=1) / distance[edge].mean()) ** -ERROR_EXPONENT
     constant = torch.minimum(2 * noise, wrong[inside].min())  # the noise of nearly noise-free data is overestimated
@@ -279,7 +279,7 @@ def _smoothed(power: Tensor) -> Tensor:
 def _shares(image: Tensor, weights: Tensor, axes: Axes2D) -> tuple[float, float]:
     """Mean weight of missing points, by the power of their counterparts, and the power of the image there.
 
-    The latter is relative to the counterparts, and without the lines next to measured ones.
+    The latter is relative to the counterparts, and excludes the lines next to measured lines.
     """
     power = fft2c(image).abs().square().mean(0)
     measured = (axes[0].window()[:, None] * axes[1].window()).to(image.device)
@@ -299,7 +299,7 @@ TESTED = "measured lines withheld for a test are predicted with an error of"
 
 
 class Filled(NamedTuple):
-    """An image after the step ``(frames, y, x)``, what was done in words, empty if nothing is missing, and warnings."""
+    """The image after filling in ``(frames, y, x)``, a description (empty if nothing is missing), and warnings."""
 
     image: Tensor
     record: str
@@ -307,12 +307,12 @@ class Filled(NamedTuple):
 
 
 def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) -> Filled:
-    """Fill in what k-space lacks on one side, as far as it was asked for.
+    """Fill in the missing part of k-space on one side, as requested.
 
     Parameters
     ----------
     image
-        ``(frames, y, x)`` in the units of A^H y, what a method reconstructed.
+        ``(frames, y, x)`` in the units of A^H y, the image reconstructed by a method.
     data
         The measurement.
     choice
@@ -336,7 +336,7 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
 
 
 def _fill_as_expected(image: Tensor, axes: Axes2D, missing: str) -> Filled:
-    """POCS with weights; nothing is filled in if they are small, or if the method itself has estimated it better."""
+    """POCS with weights; nothing is filled in if the weights are small, or if the method has a better estimate."""
     filled = fill(image, axes, "pocs")
     weights = fill_weights(image, filled, axes)
     share, own_share = _shares(image, weights, axes)

@@ -1,4 +1,4 @@
-"""Settings of the shrinkage of singular values, for networks and classical methods, and the rule they describe."""
+"""Settings of singular value shrinkage for networks and classical methods, and the corresponding rule."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
@@ -85,7 +85,7 @@ def make_rule(config: ShrinkageConfig, parameter: "Tensor | None" = None, gain: 
     Raises
     ------
     ConfigError
-        If the rule has learned weights, as PASS: only networks can use it.
+        If the rule has learned weights (PASS), since only networks can use it.
     """
     from cinerecon.physics.lowrank.rules import (
         AbsoluteSoft,

@@ -1,23 +1,24 @@
 """Noise of reconstructed images, and images in units of signal to noise ratio (SNR).
 
-The noise of an image is its standard deviation in the direction of the signal in the complex plane, which is that of
-the magnitude where the SNR is above 3; an image over it is in SNR units (Kellman, McVeigh 2005, doi:10.1002/mrm.20713).
-Noise of k-space has the variance E|n|^2 = s^2 for each sample, half of it in the real part.
+The noise of an image is its standard deviation in the direction of the signal in the complex plane, which equals that
+of the magnitude for an SNR above 3; an image divided by its noise is in SNR units (Kellman, McVeigh 2005,
+doi:10.1002/mrm.20713). The noise of k-space has the variance E|n|^2 = s^2 for each sample, half of which is in the real
+part.
 
-For linear methods the noise has a formula. With A = mask . F . csm and whole readouts, the columns of the image are
-separate problems, and N = A^H A is a matrix ``(y, y)`` for each column. An image q(N) A^H y has the covariance
+For linear methods there is an analytical formula. With A = mask . F . csm and whole readouts, the columns of the image
+are independent problems, and N = A^H A is a matrix ``(y, y)`` for each column. An image q(N) A^H y has the covariance
 q(N) A^H D A q(N) with the variances D of the samples; q = 1 / (N + w) is SENSE with Tikhonov weight w, q = 1 zero
-filling. The g-factor is the noise over that of a full scan, over the square root of the acceleration (Pruessmann et
-al. 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S).
+filling. The g-factor is the noise divided by that of a fully sampled scan and by the square root of the acceleration
+(Pruessmann et al. 1999, doi:10.1002/(SICI)1522-2594(199911)42:5<952::AID-MRM16>3.0.CO;2-S).
 
 For any other method, noise of the same statistics is added to data, and the reconstruction is repeated
 (pseudo-replicas: Robson et al. 2008, doi:10.1002/mrm.21728).
 
-Departs from the papers in: noise is added to the data A x that the image x predicts, and not to the measured ones,
-which carry noise already; a nonlinear method treats twice the noise differently (k-t SLR: noise of 3 % of the image is
-overestimated by 6 % instead of 14 %). Replicas are few, so their variance is averaged over 3 x 3 pixels and,
-as far as their number requires, over frames; the standard error of the result is estimated from the differences between
-replicas. Coil maps are held fixed: the noise that they carry is not counted.
+Departs from the papers in: noise is added to the data A x predicted by the image x instead of the measured data, which
+already contain noise; the response of a nonlinear method to twice the noise is different (k-t SLR: noise of 3 % of the
+image is overestimated by 6 % instead of 14 %). Since there are few replicas, their variance is averaged over 3 x 3
+pixels and, as far as their number requires, over frames; the standard error of the result is estimated from the
+differences between replicas. Coil maps are constant, so that their noise is not included.
 """
 
 from collections.abc import Callable
@@ -33,14 +34,14 @@ from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor_of
 
 SpectralFilter = Callable[[int, Tensor], Tensor]
-"""q of a frame: its number and eigenvalues of N, to factors of the same shape."""
+"""The function q of a frame: maps its number and the eigenvalues of N to factors of the same shape."""
 
 MAX_COLUMN_ELEMENTS = 2**22
-"""Elements of the matrices of all columns that are decomposed together."""
+"""Number of elements of the matrices of columns that are decomposed together."""
 AVERAGED_PIXELS = 3
 """Side of the square over which the variance of replicas is averaged [pixels]."""
 SUPPORT_FRACTION = 0.1
-"""Mean magnitude of a pixel over the brightness of the image, above which the pixel belongs to the support."""
+"""Mean magnitude of a pixel, relative to the brightness of the image, above which it belongs to the support."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class NoiseMap:
     std
         ``(frames, y, x)`` standard deviation of the noise, in the units of the image.
     standard_error
-        Relative standard error of `std`, root mean square over the support; 0 for a formula.
+        Relative standard error of `std`, as root mean square over the support; 0 for a formula.
     n_replicas
         Number of pseudo-replicas; 0 for a formula.
     """
@@ -63,7 +64,7 @@ class NoiseMap:
 
     @property
     def source(self) -> str:
-        """The origin of the map, as a text for readers of the image."""
+        """The origin of the map, as text for readers of the image."""
         if not self.n_replicas:
             return "noise by formula"
         return f"noise from {self.n_replicas} pseudo-replicas, standard error {self.standard_error:.0%}"
@@ -76,12 +77,12 @@ def support_of(image: Tensor) -> Tensor:
 
 
 def snr_units(image: Tensor, std: Tensor) -> Tensor:
-    """The magnitude of an image over its noise, both ``(frames, y, x)``; 0 where there is neither."""
+    """The magnitude of an image over its noise, both ``(frames, y, x)``; 0 where both are zero."""
     return image.abs() / std.clamp(min=torch.finfo(std.dtype).tiny) * (std > 0)
 
 
 def g_factor(std: Tensor, mask: Tensor, noise_std: Tensor) -> Tensor:
-    """G-factor: noise over that of a full scan with maps of unit norm, over the square root of the acceleration.
+    """G-factor: noise over that of a full scan with maps of unit norm and the square root of the acceleration.
 
     It is at least 1 for least squares; regularisation, and zero filling, which does not unfold aliasing, reduce it.
 
@@ -119,7 +120,7 @@ def zerofilled_noise(mask: Tensor, csm: Tensor | None, noise_std: Tensor) -> Ten
 
 
 def filtered_noise(mask: Tensor, csm: Tensor, noise_std: Tensor, spectral_filter: SpectralFilter) -> Tensor:
-    """Noise of q(A^H A) A^H y for whole readouts.
+    """Noise of q(A^H A) A^H y for sampling of whole readouts.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def filtered_noise(mask: Tensor, csm: Tensor, noise_std: Tensor, spectral_filter
     noise_std
         ``(frames, 1, ky or 1, 1)`` standard deviation of the complex noise of a sample.
     spectral_filter
-        q.
+        The function q.
 
     Returns
     -------
@@ -180,17 +181,18 @@ def pseudo_replicas(
     Parameters
     ----------
     data
-        Without batch axes, with ``noise_std``. The noise is added to its k-space, best that which the image predicts.
+        Data without batch axes, with ``noise_std``. Noise is added to their k-space, which should be that predicted by
+        the image.
     image
         ``(frames, y, x)``, whose phase is the direction of the signal.
     reconstruct
-        Data to their image ``(frames, y, x)``.
+        Reconstructs the image ``(frames, y, x)`` from data.
     n_replicas
-        At least 2.
+        Number of replicas, at least 2.
     seed
-        The same seed draws the same noise.
+        Seed of the noise.
     progress
-        Called with (replicas done, replicas in all).
+        Called with (replicas done, number of replicas).
     """
     assert data.noise_std is not None
     phase, kspace = phasor_of(image).conj(), data.kspace
@@ -206,11 +208,12 @@ def pseudo_replicas(
 
 
 def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
-    """Noise of ``(replicas, frames, y, x)``, and its error.
+    """Noise of replicas ``(replicas, frames, y, x)``, and its error.
 
-    The variance of each frame is noisy; the product of its mean over frames and a factor for each frame is not, but may
-    be wrong. Their weighted mean is taken, with the weight w of James and Stein 1961: with the mean square difference m
-    of both and the part s of it that the replicas' number explains, w = 1 - s / m, and the mean square error is w s.
+    The variance of each frame is noisy; the product of its mean over frames and a factor for each frame is less noisy,
+    but may be biased. The result is their weighted mean, with the weight w of James and Stein 1961: with m the mean
+    square difference of both, and s the part of it that is due to the number of replicas, w = 1 - s / m, and the mean
+    square error is w s.
     """
     n, tiny = len(replicas), torch.finfo(torch.float32).tiny
     deviations = average_pixels((replicas - replicas.mean(0)).square() * (n / (n - 1)))
@@ -225,12 +228,12 @@ def _noise_of(replicas: Tensor, support: Tensor) -> NoiseMap:
     difference = ((own - product) / scale)[:, support].square().mean()
     weight = float((1 - sampling / difference.clamp(min=tiny)).clamp(0, 1))
     pooled_error = (deviations.mean(1).var(0) / n / pooled.clamp(min=tiny).square())[support].mean()
-    error = float((weight * sampling + (1 - weight) ** 2 * pooled_error).sqrt()) / 2  # of a square root, half
+    error = float((weight * sampling + (1 - weight) ** 2 * pooled_error).sqrt()) / 2  # halved for the square root
     return NoiseMap((weight * own + (1 - weight) * product).sqrt(), error, n)
 
 
 def average_pixels(values: Tensor) -> Tensor:
-    """Mean over a square around each pixel of ``(..., y, x)``, at the edges over a part of it."""
+    """Mean over a square around each pixel of ``(..., y, x)``, truncated at the edges."""
     margin, size = AVERAGED_PIXELS // 2, values.shape[-2:]
     mean = torch.nn.functional.avg_pool2d(
         values.reshape(-1, 1, *size), AVERAGED_PIXELS, 1, margin, count_include_pad=False

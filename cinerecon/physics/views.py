@@ -1,4 +1,4 @@
-"""K-space of undersampled frames: phase, means over time, and completion from the frames that sampled a point."""
+"""K-space of undersampled frames: phase, temporal averages, and completion from the frames that sampled a point."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,11 @@ from torch import Tensor
 from cinerecon.axes import centre_slice
 
 CENTRAL_LINES = 16
-"""Lines around the centre of k-space from which the phase of a frame is estimated, if all frames sampled them."""
+"""Number of central lines from which the phase of a frame is estimated, if all frames sampled them."""
 
 
 def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tensor:
-    """Phase of each frame relative to the mean of all, at the central points that all frames sampled.
+    """Phase of each frame relative to the mean of all frames, from the central points that all frames sampled.
 
     Parameters
     ----------
@@ -19,11 +19,11 @@ def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tens
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
     n_iterations
-        Alternations between phases and mean.
+        Number of alternations between phases and mean.
 
     Returns
     -------
-    Complex numbers of magnitude 1, ``(*batch, frames, 1, 1, 1)``; 1 without such points.
+    Complex numbers of magnitude 1, ``(*batch, frames, 1, 1, 1)``; 1 if there are no such points.
     """
     n_y = kspace.shape[-2]
     rows = centre_slice(n_y, min(n_y, CENTRAL_LINES))
@@ -37,7 +37,7 @@ def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tens
 
 
 def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the frames that sampled each point, 0 where none did.
+    """Mean over the frames that sampled each point; 0 if no frame did.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def time_average(kspace: Tensor, mask: Tensor) -> Tensor:
 
 
 def windowed_averages(kspace: Tensor, mask: Tensor, n_windows: int, width: float) -> Tensor:
-    """Means over the frames that sampled each point, weighted by Gaussian windows that are spread over the cine.
+    """Means over the frames that sampled each point, weighted by Gaussian windows that are distributed over the cine.
 
     Parameters
     ----------
@@ -63,9 +63,9 @@ def windowed_averages(kspace: Tensor, mask: Tensor, n_windows: int, width: float
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
     n_windows
-        Number of windows; not more than frames are used.
+        Number of windows; limited to the number of frames.
     width
-        Standard deviation of a window, in parts of the duration of the cine.
+        Standard deviation of a window, as a fraction of the duration of the cine.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def share_views(kspace: Tensor, mask: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        ``(*batch, frames, coils, ky, kx)``; before the first and after the last sampled frame the nearest one is
-        taken, a point that no frame samples stays zero.
+        ``(*batch, frames, coils, ky, kx)``; before the first and after the last sampled frame, the nearest frame is
+        used. A point that no frame samples remains zero.
     """
     n_frames = mask.shape[-4]
     time = torch.arange(n_frames, device=mask.device).view(-1, 1, 1, 1)

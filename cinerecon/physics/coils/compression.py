@@ -1,16 +1,16 @@
-"""Coil compression: fewer virtual coils that hold nearly all of the signal.
+"""Coil compression: fewer virtual coils that contain nearly all of the signal.
 
-One matrix for the whole scan from the principal components of the coils (Huang et al. 2008,
-doi:10.1016/j.mri.2007.04.010), or one for each position along the readout (geometric decomposition: Zhang et al. 2013,
-doi:10.1002/mrm.24267).
+There is either one matrix for the whole scan from the principal components of the coils (Huang et al. 2008,
+doi:10.1016/j.mri.2007.04.010), or one matrix for each position along the readout (geometric decomposition: Zhang et al.
+2013, doi:10.1002/mrm.24267).
 
-The number of virtual coils may follow from the data. White noise adds the same energy to all components, so with many
-coils the energy of the weak ones is noise. The energy of the signal in a component is that beyond the noise; its share
-in the components left out is the loss (`CoilStatistics.loss`).
+The number of virtual coils can be determined from the data. White noise adds the same energy to all components, so that
+with many coils the energy of the weak components is noise. The signal energy of a component is the excess over the
+noise; its fraction in the discarded components is the loss (`CoilStatistics.loss`).
 
-Departs from the papers in: the principal components come from the coils x coils correlation matrix and not from an SVD
-of all samples; adjacent matrices are aligned outwards from the middle of the readout, so that any drift
-accumulates at the first and the last position, far from the heart.
+Departs from the papers in: the principal components are computed from the coils x coils correlation matrix instead of
+an SVD of all samples; adjacent matrices are aligned outwards from the centre of the readout, so that drift accumulates
+at the first and the last position, far from the heart.
 """
 
 from typing import Literal
@@ -23,20 +23,20 @@ from cinerecon.options import AUTO_LOSS
 from cinerecon.physics.fourier import fft1c, ifft1c
 
 NOISE_EDGE = 0.8
-"""Distance of a line from the centre of ky, over that of the farthest one, from which its energy counts as noise."""
+"""Distance from the centre of ky, relative to the farthest line, beyond which the energy of a line is noise."""
 
 Compression = Literal["pca", "geometric"]
 
 
 class CoilStatistics:
-    """The correlation between coils and the energy of each line, collected from readouts as they come.
+    """The correlation between coils and the energy of each line, accumulated over readouts.
 
     Parameters
     ----------
     n_coils, n_rows
         Number of coils, and of lines of k-space.
     n_positions
-        Positions along the readout, if the coils are compressed at each of them; None for one matrix.
+        Number of positions along the readout, if coils are compressed at each position; None for a single matrix.
     device
         Device of the readouts.
     """
@@ -77,10 +77,10 @@ class CoilStatistics:
 
     @property
     def loss(self) -> Tensor:
-        """Share of the energy of the signal that is lost with 1, 2, ... virtual coils, ``(coils,)`` float64.
+        """Fraction of the signal energy that is lost with 1, 2, ... virtual coils, ``(coils,)`` float64.
 
         The energy of the noise in a component is estimated from the lines at the edge of k-space and from the weakest
-        component. Both may hold signal, too, so that the smaller one is used.
+        component. Since both may also contain signal, the smaller one is used.
         """
         values = torch.linalg.eigvalsh(self.correlation.to(torch.complex128)).flip(-1).clamp(min=0)
         energies = values.reshape(-1, self.n_coils).sum(0)
@@ -102,7 +102,7 @@ class CoilStatistics:
         return self.n_coils if asked is None else min(asked, self.n_coils)
 
     def matrix(self, n_virtual: int) -> Tensor:
-        """The matrix of the virtual coils as `transform_coils` takes it.
+        """The matrix of the virtual coils for `transform_coils`.
 
         Raises
         ------
@@ -119,7 +119,7 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     Parameters
     ----------
     kspace
-        ``(..., coils, ky, kx)`` whitened k-space, or images; zeros where nothing was sampled do no harm.
+        ``(..., coils, ky, kx)`` whitened k-space, or images; unsampled points may be zero.
     n_virtual
         Number of virtual coils.
 
@@ -138,17 +138,17 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
 def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: int = 1) -> Tensor:
     """One compression matrix for each position along the readout, aligned so that virtual coils stay smooth.
 
-    Along the readout every position is known separately after a 1-D transform, and fewer virtual coils hold its signal
-    than the whole volume needs.
+    After a 1-D transform along the readout, each position can be compressed separately, which requires fewer virtual
+    coils than compression of the whole volume.
 
     Parameters
     ----------
     kspace
-        ``(..., coils, ky, kx)`` whitened k-space with whole readouts; lines that were not sampled are zero.
+        ``(..., coils, ky, kx)`` whitened k-space with whole readouts; unsampled lines are zero.
     n_virtual
         Number of virtual coils.
     window
-        Positions averaged for each matrix, odd; more for noisy data.
+        Number of positions that are averaged for each matrix, odd; larger for noisy data.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:
 
 
 def _align(matrices: Tensor) -> Tensor:
-    """Rotate each matrix within its subspace as near as possible to the adjacent one (orthogonal Procrustes)."""
+    """Rotate each matrix within its subspace as close as possible to the adjacent one (orthogonal Procrustes)."""
     aligned = list(matrices)
     middle = len(aligned) // 2
     for step, positions in ((1, range(middle + 1, len(aligned))), (-1, range(middle - 1, -1, -1))):
@@ -215,7 +215,7 @@ def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
     Parameters
     ----------
     mixing
-        ``(virtual coils, coils)``, or ``(x, virtual coils, coils)`` where it varies along the readout.
+        ``(virtual coils, coils)``, or ``(x, virtual coils, coils)`` if it varies along the readout.
     maps
         ``(coils, y, x)``
     """
@@ -225,14 +225,15 @@ def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
 def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int]) -> Tensor | None:
     """The factor that restores the sum-of-squares intensity of the measured coils, ``(y, x)``.
 
-    Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; undone, W^-1 has the norm 1 / ||W c||.
+    Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; applying W^-1 to these maps gives the
+    norm 1 / ||W c||.
 
     Parameters
     ----------
     csm
         ``(virtual coils, y, x)`` maps of the mixed coils; None for one coil.
     mixing
-        The product of whitening and compression, as `transform_maps` takes it.
+        The product of whitening and compression, as for `transform_maps`.
     matrix
         Size (y, x) of the image.
     """

@@ -1,14 +1,14 @@
-"""ESPIRiT: coil maps as eigenvectors of the projection onto what calibration data can be.
+"""ESPIRiT: coil maps as eigenvectors of the projection onto the subspace of calibration data.
 
 Uecker et al. 2014, doi:10.1002/mrm.24751. All k-by-k patches of the calibration k-space span a small subspace; P is the
-projection onto it. Patches of a point object at position q are c(q) exp(-2 pi i j q), so the coil maps c(q) are the
-eigenvectors to eigenvalue 1 of the coils x coils matrices
+projection onto it. Patches of a point object at position q are c(q) exp(-2 pi i j q), so that the coil maps c(q) are
+the eigenvectors with eigenvalue 1 of the coils x coils matrices
 
     G(q)_cd = k^-2 sum_ij exp(2 pi i (i - j) q) P_(ci)(dj).
 
 Departs from the paper in: G(q) depends on P only through the sums over patch positions with equal i - j, a small array
-of (2k - 1)^2 coefficients for each pair of coils. It is transformed by two small matrix products; no kernel is ever
-zero-padded to the size of the image. The subspace comes from the Gram matrix of the patches, not from their SVD.
+of (2k - 1)^2 coefficients for each pair of coils. It is transformed by two small matrix products, without zero-padding
+kernels to the size of the image. The subspace is computed from the Gram matrix of the patches instead of their SVD.
 """
 
 from collections.abc import Callable
@@ -32,14 +32,15 @@ def espirit(
     kspace
         ``(*batch, coils, ky, kx)``; only its central part is used.
     n_acs
-        Side of the central part, fully sampled; cut to the size of k-space.
+        Side of the fully sampled central part; limited to the size of k-space.
     kernel_size
         Side k of the patches.
     threshold
-        Patches span those eigenvectors of their Gram matrix whose eigenvalue exceeds this part of the largest one
-        (eigenvalues of the Gram matrix are squared singular values of the patches; BART's ``-t`` means the same).
+        The subspace is spanned by the eigenvectors of the Gram matrix of the patches whose eigenvalue exceeds this
+        fraction of the largest one (eigenvalues of the Gram matrix are squared singular values of the patches; same
+        meaning as ``-t`` in BART).
     crop
-        Maps are zero where the eigenvalue is below; 0 keeps them everywhere.
+        Eigenvalue below which maps are set to zero; 0 disables this.
 
     Returns
     -------
@@ -57,10 +58,10 @@ def espirit(
 def espirit_eigenmaps(
     kspace: Tensor, *, n_acs: int = 24, kernel_size: int = 6, threshold: float = 1e-3, n_maps: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Uncropped maps and their eigenvalues, any number of sets. Parameters as in `espirit`.
+    """Uncropped maps and their eigenvalues, for any number of sets; parameters as in `espirit`.
 
-    A second set takes up what one map cannot explain: a field of view smaller than the body, or water and fat that
-    moved differently.
+    A second set represents signal that one set of maps cannot explain: aliasing if the field of view is smaller than
+    the body, or a different displacement of water and fat.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def patch_gram(acs: Tensor, kernel_size: int) -> Tensor:
 
 
 def signal_projection(gram: Tensor, threshold: float) -> Tensor:
-    """Projection ``(batch, n, n)`` onto the eigenvectors with eigenvalues above a part of the largest one."""
+    """Projection ``(batch, n, n)`` onto the eigenvectors with eigenvalues above a fraction of the largest one."""
     values, vectors = torch.linalg.eigh(gram)
     signal = vectors * (values > threshold * values[:, -1:])[:, None]
     projector: Tensor = signal @ signal.mH
@@ -114,7 +115,7 @@ def signal_projection(gram: Tensor, threshold: float) -> Tensor:
 
 
 def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Callable[[slice], Tensor]:
-    """By rows, the matrices G(q) ``(batch, rows, x, coils, coils)`` of ``(batch, coils k^2, coils k^2)``."""
+    """The matrices G(q) ``(batch, rows, x, coils, coils)`` for a range of rows, from ``(batch, coils k^2, coils k^2)``."""
     k = round((projection.shape[-1] / coils) ** 0.5)
     pairs = projection.reshape(-1, coils, k * k, coils, k * k).permute(0, 2, 4, 1, 3).reshape(-1, k**4, coils**2)
     by_shift = pairs.new_zeros(pairs.shape[0], (2 * k - 1) ** 2, coils**2)

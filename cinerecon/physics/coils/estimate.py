@@ -1,19 +1,20 @@
-"""Coil maps of a cine, undersampled or not, from its own data; smooth maps are splines of all pixels and frames.
+"""Coil maps of a fully sampled or undersampled cine from its own data; smooth maps are splines.
 
-Coil sensitivities are quasi-static magnetic fields: they vary slowly, for any object. Modelled as I_ct = S_c m_t with
-S_c = sum_k a_ck B_k, the maps are the smooth factors, equal in all frames t, of the coil images I,
+Coil sensitivities are quasi-static magnetic fields and vary slowly in space, independent of the object. With the model
+I_ct = S_c m_t and S_c = sum_k a_ck B_k, the maps are smooth factors of the coil images I that are the same in all
+frames t,
 
     min_(a, m)  sum_ctq |I_ctq - S_cq m_tq|^2  +  weight_smooth |m|^2_mean ||D a||^2,
 
 with tensor products of cubic B-splines B_k on a coarse grid of knots and second differences D of the coefficients
 (P-splines: Eilers, Marx 1996, doi:10.1214/ss/1038425655). Alternating between m and a, as in the joint estimation of
-image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), takes a few steps. The frames t
-are averages over windows in time, after the phase of each frame is removed. The average over the whole cine alone is
-not enough: where the phase changes between frames, its lines do not fit together, and the maps are wrong.
+image and sensitivities (Ying, Sheng 2007, doi:10.1002/mrm.21245), converges in a few steps. The frames t are averages
+over temporal windows, after the phase of each frame has been removed. The average over the whole cine alone is not
+sufficient: if the phase changes between frames, its lines are inconsistent, and the maps are wrong.
 
-Advantages over local methods: maps need not be periodic, so the cut of the field of view through tissue (after the
-removal of readout oversampling, always) does no harm; noise and the incoherent aliasing of motion are averaged over
-hundreds of pixels; and pixels without signal get the continuation of their surroundings.
+Advantages over local methods: maps need not be periodic, so that tissue at the edge of the field of view (always
+present after removal of readout oversampling) causes no errors; noise and the incoherent aliasing of motion are
+averaged over hundreds of pixels; and maps are extrapolated smoothly to pixels without signal.
 
 Departs from the papers in: splines instead of global polynomials; both factors are in image space; after each step the
 maps are scaled to unit norm.
@@ -38,10 +39,10 @@ MIN_SPLINE_SIZE = 3
 """Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
 
 N_WINDOWS, WINDOW_WIDTH = 6, 0.2
-"""Number and standard deviation, in parts of the cine, of the windows in time to whose averages splines are fitted."""
+"""Number of temporal windows to whose averages splines are fitted, and their standard deviation relative to the cine."""
 
 MAX_SPLINE_SIZE = 128
-"""Largest matrix to which splines are fitted; a larger one would not improve them."""
+"""Largest matrix to which splines are fitted; a larger matrix would not improve them."""
 
 
 def smooth_maps(
@@ -53,24 +54,24 @@ def smooth_maps(
     weight_smooth: float = 0.03,
     n_iterations: int = 4,
 ) -> Tensor:
-    """Coil maps as splines that explain the coil images, from a first estimate.
+    """Coil maps as splines that explain the coil images, starting from a first estimate.
 
     Parameters
     ----------
     coil_images
         ``(*batch, frames, coils, n_y, n_x)`` complex, of the whole field of view at any resolution finer than the
-        knots, with pixels that divide it evenly, as `resample_field_of_view` gives them. The maps are those of all
+        knots, with pixels that divide it evenly, as returned by `resample_field_of_view`. The maps are common to all
         frames, whose phase may differ.
     csm
         ``(*batch, coils, n_y, n_x)`` the first estimate, e.g. by `walsh`; its phase must be smooth.
     matrix
-        Size (y, x) of the maps to return.
+        Size (y, x) of the returned maps.
     n_intervals
         Intervals between knots along each axis.
     weight_smooth
         Weight of the second differences of the spline coefficients, per mean energy of the pixels in an interval.
     n_iterations
-        Alternations between the image and the maps.
+        Number of alternations between the image and the maps.
 
     Returns
     -------
@@ -103,13 +104,13 @@ def _correlate(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 _PREVIOUS_MAPS_WEIGHT = 1e-6
-"""Small weight of the previous map at pixels without signal, so that an empty image has a solution too."""
+"""Small weight of the previous map at pixels without signal, so that the solution is defined for an empty image."""
 
 
 def cubic_splines(n: int, n_intervals: int) -> Tensor:
-    """Uniform cubic B-splines at n pixels that share the field of view, ``(n, n_intervals + 3)`` float64.
+    """Uniform cubic B-splines at n pixels that divide the field of view, ``(n, n_intervals + 3)`` float64.
 
-    The knots divide the field of view evenly, and so do the borders of the pixels, whose centres are at (i + 1/2) / n.
+    Both the knots and the borders of the pixels divide the field of view evenly; pixel centres are at (i + 1/2) / n.
     """
     position = (torch.arange(n, dtype=torch.float64) + 0.5) / n * n_intervals
     distance = (position[:, None] - torch.arange(-1, n_intervals + 2, dtype=torch.float64)).abs()
@@ -133,7 +134,7 @@ def _evaluate(coefficients: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
 
 
 def _spline_gram(weight: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
-    """sum_q weight_q B_k(q) B_l(q), ``(batch, k, l)``, axis by axis: products of splines are separable too."""
+    """sum_q weight_q B_k(q) B_l(q), ``(batch, k, l)``, axis by axis, since products of splines are separable."""
     n_y, n_x = along_y.shape[1], along_x.shape[1]
     pairs_y, pairs_x = ((b[:, :, None] * b[:, None, :]).flatten(1) for b in (along_y, along_x))
     gram = pairs_y.T @ weight @ pairs_x
@@ -157,13 +158,13 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
     """Coil sensitivity maps of a cine.
 
     The phase of each frame is removed first. ``smooth`` starts from the adaptive combination of the low-resolution time
-    average and fits splines to averages of parts of the cine; it is the most faithful, above all where the edge of the
-    field of view cuts tissue (`benchmarks/coils.py` measures it) and where the phase changes over the cine.
-    ``espirit`` and ``walsh`` are the standard methods on the calibration region of the time average. If that has one
-    or two lines, ``walsh`` replaces ``smooth``.
+    average and fits splines to averages over parts of the cine. It is the most accurate method, especially if there is
+    tissue at the edge of the field of view (measured by `benchmarks/coils.py`), and if the phase changes over the cine.
+    ``espirit`` and ``walsh`` are the standard methods, applied to the calibration region of the time average. If this
+    region has only one or two lines, ``walsh`` replaces ``smooth``.
 
-    All maps have unit norm at every pixel, also without signal: no part of an image is lost by a wrong estimate of
-    the support, and the combination S^H I of white noise is white noise of the same variance.
+    All maps have unit norm at every pixel, including pixels without signal, so that no part of an image is lost by a
+    wrong estimate of the support, and the combination S^H I of white noise is white noise of the same variance.
 
     Parameters
     ----------
@@ -204,12 +205,12 @@ def estimate_csm(kspace: Tensor, mask: Tensor, method: CsmMethod = "smooth") -> 
 
 
 def resample_field_of_view(kspace: Tensor, n_y: int, n_x: int) -> Tensor:
-    """An image from the centre of k-space, whose pixels divide the field of view of the full matrix evenly.
+    """Image from the centre of k-space whose pixels divide the field of view of the full matrix evenly.
 
-    The inverse DFT of n samples puts pixel n // 2 at the position of pixel N // 2 of the full matrix. For n < N the
-    outermost pixel then extends beyond the field of view, and holds signal from the opposite side. Here all pixels are
-    shifted by a fraction of their size, as a linear phase of k-space, such that the first one begins where pixel 0 of
-    the full matrix begins.
+    The inverse DFT of n samples puts pixel n // 2 at the position of pixel N // 2 of the full matrix. For n < N, the
+    outermost pixel then extends beyond the field of view and contains signal from the opposite side. Here all pixels
+    are shifted by a fraction of their size, by a linear phase in k-space, such that the borders of the first pixel and
+    of pixel 0 of the full matrix coincide.
 
     Parameters
     ----------

@@ -2,8 +2,8 @@
 
 Walsh, Gmitro, Marcellin 2000, doi:10.1002/(SICI)1522-2594(200005)43:5<682::AID-MRM10>3.0.CO;2-G.
 
-Departs from the paper in: the noise is taken as white (whiten first); the correlation is averaged over a window around
-every pixel, and not over blocks that are interpolated.
+Departs from the paper in: the noise is assumed to be white (whitening comes first); the correlation is averaged over a
+window around every pixel instead of over blocks with interpolation.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch.nn.functional import avg_pool2d, pad
 from cinerecon.physics.phasors import phasor_of
 
 NUMBERS_AT_ONCE = 2**20
-"""Complex numbers in the matrices of pixels that are decomposed together: 8 MB in single precision."""
+"""Number of complex numbers in the matrices of pixels that are decomposed together: 8 MB in single precision."""
 
 
 def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
@@ -30,8 +30,8 @@ def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
     coil_images
         ``(*batch, coils, y, x)`` complex.
     window
-        Side of the window [pixels]. Larger is less noisy, smaller follows steeper maps. It wraps around the edges once
-        at most, so that it is smaller in images of one or two pixels.
+        Side of the window [pixels]. A larger window reduces noise, a smaller one resolves steeper maps. It wraps around
+        the edges at most once, so that it is smaller in images of one or two pixels.
 
     Returns
     -------
@@ -40,13 +40,13 @@ def walsh(coil_images: Tensor, *, window: int = 7) -> Tensor:
     batch, (coils, y, x) = coil_images.shape[:-3], coil_images.shape[-3:]
     images, window = coil_images.reshape(-1, coils, y, x), min(window, 2 * min(y, x) + 1)
     images = images / images.abs().amax((1, 2, 3), keepdim=True).clamp_min(torch.finfo(images.real.dtype).tiny)
-    around = (0, 0, window // 2, (window - 1) // 2)  # periodic as the DFT is
+    around = (0, 0, window // 2, (window - 1) // 2)  # periodic, like the DFT
     padded = torch.complex(*(pad(part, around, mode="circular") for part in (images.real, images.imag)))
 
     def correlation(rows: slice) -> Tensor:
         part = padded[..., rows.start : rows.stop + window - 1, :]
         averaged = images.new_empty(len(images), rows.stop - rows.start, x, coils, coils)
-        for coil in range(coils):  # all pairs of coils at once would take twice the memory
+        for coil in range(coils):  # all pairs of coils together would need twice the memory
             averaged[..., coil, :] = _window_mean(part[:, coil, None] * part.conj(), window).movedim(1, -1)
         return averaged
 
@@ -69,8 +69,9 @@ def eigenmaps(
 ) -> tuple[Tensor, Tensor]:
     """Eigenvectors of the largest eigenvalues, pixel by pixel, a few rows of pixels at a time.
 
-    An eigenvector has no phase of its own. Here it is turned so that its inner product with one fixed combination of
-    coils, the strongest eigenvector of `reference`, is real and positive: smooth wherever that combination sees signal.
+    The phase of an eigenvector is arbitrary. Here it is chosen such that the inner product with a fixed combination of
+    coils, the eigenvector of `reference` with the largest eigenvalue, is real and positive; the phase is then smooth
+    wherever this combination has signal.
 
     Parameters
     ----------

@@ -1,18 +1,18 @@
 """Singular values and left singular vectors of a wide matrix, all or the leading ones, by the fastest exact method.
 
-The eigendecomposition of the small Gram matrix G = A A^H gives both, but squares the singular values: those below the
-root of the rounding errors of G are lost. Therefore
+The eigendecomposition of the small Gram matrix G = A A^H provides both, but squares the singular values, so that those
+below the root of the rounding errors of G are lost. Therefore
 
-- few rows (frames): G is accumulated in chunks and summed in double precision, which is free and resolves
-  values down to 1e-3 of the largest. If the rule keeps smaller ones, G is accumulated in double precision.
-- many rows (the lines of a frame): G and its eigenvectors in single precision where the rule drops everything below
-  2e-2 of the largest, otherwise the singular value decomposition; on a GPU G in double precision.
+- few rows (frames): G is accumulated in chunks and summed in double precision, which has no cost and resolves
+  values down to 1e-3 of the largest. If the rule keeps smaller values, G is accumulated in double precision.
+- many rows (the lines of a frame): G and its eigenvectors are computed in single precision if the rule removes all
+  values below 2e-2 of the largest; otherwise by singular value decomposition. On a GPU, G is in double precision.
 
 On the CPU a batch is halved and computed in two threads: LAPACK processes one matrix at a time.
 
-Where a rule keeps few singular values of a large matrix, only these are computed, and the result is checked.
+If a rule keeps few singular values of a large matrix, only these are computed, and the result is checked.
 Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and Ritz (Halko, Martinsson and Tropp,
-10.1137/090771806). The result is used under two conditions, otherwise the full method is:
+10.1137/090771806). The result is used under two conditions; otherwise the full method is used:
 
 - the error of the shrunk matrix due to the residuals r_i = G q_i - theta_i q_i of the vectors, to first order
   ||(||r_i|| w_i s_i / (theta_i - theta_last))||, is below the tolerance;
@@ -33,21 +33,21 @@ from torch import Tensor
 from cinerecon.physics.lowrank.rules import Shrinkage, Spectrum
 
 N_ROWS_SMALL = 64
-"""Most rows of a matrix whose Gram matrix is decomposed in double precision."""
+"""Largest number of rows for which the Gram matrix is decomposed in double precision."""
 _CHUNK_COLUMNS = 8192
-"""Columns whose products are accumulated in single precision before they are added in double precision."""
+"""Number of columns whose products are accumulated in single precision before they are added in double precision."""
 _RESOLUTION_CHUNKED, _RESOLUTION_SINGLE = 1e-3, 2e-2
-"""Smallest singular values, relative to the largest, from Gram matrices in chunks and in single precision."""
+"""Smallest resolved singular values, relative to the largest, for Gram matrices in chunks and in single precision."""
 _MIN_SIZE_FOR_THREADS = 2**18
-"""Size of a batch (elements times rows) from which it is computed in two threads."""
+"""Size of a batch (elements times rows) above which it is computed in two threads."""
 _THREAD_NAME = "half-of-a-batch"
 
 _VECTORS_RATIO = 1 / 6
-"""Leading vectors that are tried, as a share of the rows."""
+"""Number of leading vectors that are computed, as a fraction of the rows."""
 _MIN_CUTOFF_RATIO = 0.02
-"""Cutoff of a rule, relative to the largest value or its bound, below which the leading vectors would not suffice."""
+"""Cutoff of a rule, relative to the largest value or its bound, below which the leading vectors do not suffice."""
 _TOLERANCE = 5e-6
-"""Largest relative error of a matrix that is shrunk by its leading vectors."""
+"""Largest relative error of a matrix that is shrunk with its leading vectors."""
 _RIDGE = 1e-13
 """Added to the diagonal of a normalised Gram matrix before its Cholesky factorisation."""
 
@@ -62,11 +62,11 @@ class Decomposition:
     Attributes
     ----------
     squares
-        Squared singular values ``(*batch, rows)``, descending, double; NaN where a matrix is not finite.
+        Squared singular values ``(*batch, rows)``, descending, in double precision; NaN if a matrix is not finite.
     vectors
         Left singular vectors U ``(*batch, rows, rows)``.
     rotated
-        U^H A ``(*batch, rows, columns)``, if it came with them.
+        U^H A ``(*batch, rows, columns)``, if it was computed as well.
     """
 
     squares: Tensor
@@ -82,14 +82,14 @@ def decompose(matrix: Tensor, rule: Shrinkage) -> Decomposition:
 
 
 def singular_values(squares: Tensor) -> Tensor:
-    """Roots of eigenvalues of the Gram matrix; zero, with derivative zero, below rounding."""
+    """Roots of eigenvalues of the Gram matrix; zero, with derivative zero, below rounding errors."""
     floor = torch.finfo(squares.dtype).eps * squares[..., :1].abs()
-    positive = ~(squares <= floor)  # lets NaN pass
+    positive = ~(squares <= floor)  # NaN is not changed
     return torch.where(positive, squares, 1.0).sqrt() * positive
 
 
 def gram(matrix: Tensor, *, precise: bool = False) -> Tensor:
-    """A A^H ``(batch, rows, rows)`` in double precision; precise: accumulated in it too."""
+    """A A^H ``(batch, rows, rows)`` in double precision; if `precise`, also accumulated in double precision."""
     double = _double(matrix)
     if matrix.dtype == double:
         return matrix @ matrix.mH
@@ -119,7 +119,7 @@ def _few_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
 
 @torch.no_grad()
 def _is_kept_below(level: float, squares: Tensor, matrix: Tensor, rule: Shrinkage) -> bool:
-    """Whether values below a fraction of the largest matter: some are kept, but not all of them equally."""
+    """Whether values below a fraction of the largest are relevant: some are kept, but not all of them equally."""
     small = squares < level**2 * squares[:, :1]
     if not bool(small.any()):
         return False
@@ -139,7 +139,7 @@ def _many_rows(matrix: Tensor, rule: Shrinkage) -> Tensors:
 
 
 def gram_single_precision(matrix: Tensor) -> Tensor:
-    """A A^H in the precision of A; one matrix after the other on the CPU, where a batch would copy its conjugate."""
+    """A A^H in the precision of A; on the CPU matrix by matrix, since a batch would require a copy of its conjugate."""
     if matrix.device.type != "cpu":
         return matrix @ matrix.mH
     result = matrix.new_empty(*matrix.shape[:-1], matrix.shape[-2])
@@ -149,7 +149,7 @@ def gram_single_precision(matrix: Tensor) -> Tensor:
 
 
 def energy(matrix: Tensor) -> Tensor:
-    """Squared Frobenius norm ``(batch, 1)``, the rows added up in double precision."""
+    """Squared Frobenius norm ``(batch, 1)``, summed over rows in double precision."""
     rows = torch.view_as_real(matrix).flatten(-2) if matrix.is_complex() else matrix
     square: Tensor = torch.linalg.vector_norm(rows, dim=-1).double().square().sum(-1, keepdim=True)
     return square
@@ -157,7 +157,7 @@ def energy(matrix: Tensor) -> Tensor:
 
 @torch.no_grad()
 def relative_cutoff(energy: Tensor, rule: Shrinkage) -> float | None:
-    """The rule's cutoff as a share of the largest value, or of its bound ||A||; the least over all matrices."""
+    """Cutoff of the rule relative to the largest value, or to its bound ||A||; the smallest over all matrices."""
     bound = energy.sqrt()
     cutoff = rule.cutoff(bound)
     return None if cutoff is None else float((cutoff / bound).nan_to_num(1.0).min())
@@ -165,15 +165,15 @@ def relative_cutoff(energy: Tensor, rule: Shrinkage) -> float | None:
 
 def _eigh(gram: Tensor) -> Tensors:
     squares, vectors = _where_finite(finite_eigh, gram)
-    mark = 0 * gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)  # NaN where a matrix is not finite
+    mark = 0 * gram.diagonal(dim1=-2, dim2=-1).real.sum(-1, keepdim=True)  # NaN if a matrix is not finite
     return squares.flip(-1).double() + mark, vectors.flip(-1)
 
 
 def finite_eigh(matrix: Tensor) -> Tensors:
-    """Eigenvalues and vectors of Hermitian matrices; LAPACK's divide and conquer in single precision can give NaN.
+    """Eigenvalues and vectors of Hermitian matrices; LAPACK's divide and conquer in single precision can return NaN.
 
-    This occurred for a finite, singular 80 x 80 matrix of norm 1e-3; double precision is used then, without failures so
-    far.
+    This occurred for a finite, singular 80 x 80 matrix of norm 1e-3; in this case double precision is used, without
+    failures so far.
     """
     values, vectors = torch.linalg.eigh(matrix)
     if values.dtype == torch.float64 or bool(torch.isfinite(values).all()):
@@ -188,7 +188,7 @@ def _svd(matrix: Tensor, energy: Tensor) -> Tensors:
 
 
 def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tensors:
-    """A decomposition; of zero for those matrices of the batch that are not finite, at which LAPACK stops."""
+    """A decomposition in which matrices that are not finite, at which LAPACK would stop, are replaced by zero."""
     try:
         return apply_in_halves(function, matrix)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # public in torch, missing from its type stubs
@@ -199,7 +199,7 @@ def _where_finite(function: Callable[[Tensor], Tensors], matrix: Tensor) -> Tens
 
 
 def apply_in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Tensors:
-    """Apply a function to a batch of matrices, in two threads for large batches."""
+    """Apply a function to a batch of matrices; large batches are computed in two threads."""
     n = len(batch) // 2
     small = batch.numel() * batch.shape[-2] < _MIN_SIZE_FOR_THREADS
     alone = torch.get_num_threads() == 1 or threading.current_thread().name.startswith(_THREAD_NAME)
@@ -211,7 +211,7 @@ def apply_in_halves(function: Callable[[Tensor], Tensors], batch: Tensor) -> Ten
 
 @lru_cache(maxsize=1)
 def _thread_pool(process: int) -> ThreadPoolExecutor:  # noqa: ARG001
-    """Persistent threads of this process, since each new thread would allocate its own workers and memory."""
+    """Persistent threads of this process, since each new thread would allocate additional workers and memory."""
     return ThreadPoolExecutor(2, thread_name_prefix=_THREAD_NAME)
 
 
@@ -220,7 +220,7 @@ def _double(matrix: Tensor) -> torch.dtype:
 
 
 def shrink_leading(matrix: Tensor, rule: Shrinkage, full_method: Full) -> Tensor:
-    """Shrink matrices ``(*batch, rows, columns)``, rows <= columns, by their leading vectors where these suffice."""
+    """Shrink matrices ``(*batch, rows, columns)``, rows <= columns, with their leading vectors if these suffice."""
     n_vectors = int(matrix.shape[-2] * _VECTORS_RATIO)
     if matrix.shape[-2] <= N_ROWS_SMALL or matrix.dtype not in (torch.complex64, torch.float32):
         return full_method(matrix, rule)
@@ -244,7 +244,7 @@ def _try_leading(matrix: Tensor, n_vectors: int, rule: Shrinkage, full_method: F
 
 
 def apply_shares(vectors: Tensor, shares: Tensor, matrix: Tensor, rotated: Tensor | None = None) -> Tensor:
-    """V diag(w) V^H A from the columns of V with a nonzero share; `rotated` is V^H A, if it is available."""
+    """V diag(w) V^H A from the columns of V with nonzero shares; `rotated` is V^H A, if available."""
     kept = (shares != 0).reshape(shares.shape[:-1].numel(), shares.shape[-1]).any(0).nonzero()
     n = int(kept.max()) + 1 if len(kept) else 0
     weighted = vectors[..., :n] * shares[..., None, :n].to(vectors.real.dtype)
@@ -266,7 +266,7 @@ class Leading:
     error
         Relative error of the shrunk matrix due to the vectors, to first order ``(batch,)``.
     is_reliable
-        Whether that is small and no retained value was missed ``(batch,)``.
+        Whether the error is small and no retained value was missed ``(batch,)``.
     """
 
     vectors: Tensor

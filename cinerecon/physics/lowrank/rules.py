@@ -4,7 +4,7 @@ A rule processes a spectrum in two steps. `measure` computes the quantities that
 the median, or a threshold for each. `share` then treats each value separately. The derivative of a shrunk matrix is
 that of an elementwise function of the singular values, plus that of a few measured numbers.
 
-Two rules have no number to choose: the noise of the matrix itself sets them.
+Two rules have no parameter to choose, since the noise of the matrix determines them.
 
 References
 ----------
@@ -34,7 +34,7 @@ from torch import Tensor
 Measured = tuple[Tensor, ...]
 Number = Tensor | float
 _TIE = 1e-9
-"""Relative distance of squared singular values below which they count as equal."""
+"""Relative distance of squared singular values below which they are treated as equal."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Spectrum:
     Parameters
     ----------
     values
-        ``(*batch, n)``, descending; n is the smaller side of the matrix. A rule with a `cutoff` may be given the
-        leading ones only.
+        ``(*batch, n)``, descending; n is the smaller side of the matrix. For a rule with a `cutoff`, the leading values
+        are sufficient.
     shape
         Rows and columns of each matrix.
     is_complex
-        Whether its entries are complex, which doubles the degrees of freedom of noise in it.
+        Whether the matrices are complex, which doubles the degrees of freedom of noise.
     n_sibling_axes
         Number of trailing batch axes over matrices of the same series: 1 if each frame is a matrix.
     """
@@ -71,9 +71,10 @@ class Shrinkage(ABC):
     Attributes
     ----------
     tie_width
-        Distance of squared singular values, relative to the largest, below which the derivative takes them as equal.
-        Rounding for a rule that treats equal values alike; more for one that does not (the k-th and the next of a
-        top-k rule), whose derivative would grow without bound as they approach each other.
+        Distance of squared singular values, relative to the largest, below which the derivative treats them as equal.
+        This is the rounding error for a rule with equal shares for equal values. It is larger for a rule with unequal
+        shares (such as those of the k-th and the next value of a top-k rule), whose derivative diverges as the values
+        approach each other.
     """
 
     tie_width: float = 1e-9
@@ -86,11 +87,11 @@ class Shrinkage(ABC):
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise.
 
-        A rule that keeps everything must do so for a value of zero too: small values may be given as zero.
+        A rule that keeps everything must also do so for a value of zero, since small values may be replaced by zero.
         """
 
     def cutoff(self, leading: Tensor) -> Tensor | None:  # noqa: ARG002
-        """The value ``(*batch, 1)`` at and below which no value is kept, if the leading values determine it."""
+        """The value ``(*batch, 1)`` up to which no value is kept, if it is determined by the leading values."""
         return None
 
 
@@ -170,7 +171,7 @@ class TopKHard(Shrinkage):
         return (_rank_index(values) <= self.k).to(values.dtype).expand_as(values)
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
-        """The first value that is dropped."""
+        """The first value that is removed."""
         return leading[..., self.k : self.k + 1] if leading.shape[-1] > self.k else None
 
 
@@ -206,7 +207,7 @@ class NuclearMinusFrobenius(Shrinkage):
     weight: Number
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The threshold, the factor on what exceeds it, and the value from which on all is kept."""
+        """The threshold, the factor on the excess over it, and the value above which everything is kept."""
         threshold = self._threshold(spectrum.values)
         excess = (spectrum.values - threshold).clamp(min=0)
         energy = excess.square().sum(-1, keepdim=True)
@@ -229,13 +230,13 @@ class NuclearMinusFrobenius(Shrinkage):
 
 
 def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
-    """The share max(1 - t / s, 0) that soft thresholding keeps; all of it for t = 0."""
+    """The share max(1 - t / s, 0) that soft thresholding keeps; 1 for t = 0."""
     kept = values >= threshold
     return torch.where(kept, 1 - threshold / torch.where(values > 0, values, 1.0), 0.0)
 
 
 def as_tensor_like(number: Number, values: Tensor) -> Tensor:
-    """A number or a tensor of numbers in the type, and on the device, of the values."""
+    """A number or a tensor of numbers with the type and on the device of the values."""
     return torch.as_tensor(number, dtype=values.dtype, device=values.device)
 
 
@@ -253,7 +254,7 @@ class OptimalShrinkage(Shrinkage):
     """
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The unit of noise, squared, and beta."""
+        """The squared unit of noise, and beta."""
         values = spectrum.values
         n, m = values.shape[-1], max(spectrum.shape)
         median = values[..., [(n - 1) // 2, n // 2]].mean(-1, keepdim=True)
@@ -273,7 +274,7 @@ class OptimalShrinkage(Shrinkage):
 def marchenko_pastur_median(beta: float) -> float:
     """Median of the squared singular values of white noise (sides m <= n, beta = m / n, variance 1 / n)."""
     low, high = (1 - sqrt(beta)) ** 2, (1 + sqrt(beta)) ** 2
-    angles = (np.arange(20_000) + 0.5) * np.pi / 20_000  # x = centre - cos(angle): the edges' roots become smooth
+    angles = (np.arange(20_000) + 0.5) * np.pi / 20_000  # x = centre - cos(angle): smooth at both edges
     x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
     density = np.sin(angles) ** 2 / x
     mass = np.cumsum(density) - density / 2
@@ -349,7 +350,7 @@ class AdaptiveTraceNorm(Shrinkage):
 
 
 def _crowding(values: Tensor) -> tuple[Tensor, Tensor]:
-    """For each value the sum of 1 / (s_i^2 - s_j^2) over the others, and the number of those equal to it."""
+    """For each value, the sum of 1 / (s_i^2 - s_j^2) over the other values, and the number of values equal to it."""
     squares = values.square()
     distance = squares.unsqueeze(-1) - squares.unsqueeze(-2)
     width = (_TIE * squares[..., :1, None]).square() + torch.finfo(values.dtype).tiny

@@ -1,9 +1,9 @@
-"""Shrinkage of the Casorati matrix, frames or patches of a series, by the Gram matrix of the smaller side.
+"""Shrinkage of the Casorati matrix, frames or patches of a series, with the Gram matrix of the smaller side.
 
-For A = U S V^H with few rows the shrunk matrix U w(S) S V^H equals w(G^(1/2)) A with G = A A^H: one product for G, one
-eigendecomposition, one product. The derivative needs only divided differences of f(lambda) = w(sqrt(lambda)), which
-stay finite where singular values repeat or vanish and that of the singular value decomposition does not (Daleckii and
-Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
+For A = U S V^H with few rows, the shrunk matrix U w(S) S V^H equals w(G^(1/2)) A with G = A A^H, which requires one
+product for G, one eigendecomposition, and another product. The derivative needs only divided differences of f(lambda) =
+w(sqrt(lambda)), which remain finite if singular values are equal or zero, unlike the derivative of the singular value
+decomposition (Daleckii and Krein; Higham, Functions of Matrices, theorem 3.11, 10.1137/1.9780898717778).
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def shrink_matrix(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> T
 
 
 def shrink_by_all(matrix: Tensor, rule: Shrinkage, n_sibling_axes: int = 0) -> Tensor:
-    """Shrink by all singular values, without a derivative."""
+    """Shrink with all singular values, without a derivative."""
     parts = decompose(matrix, rule)
     shares, _ = _shares(singular_values(parts.squares), rule, _spectrum_of(matrix, n_sibling_axes))
     return apply_shares(parts.vectors, shares, matrix, parts.rotated)
@@ -55,15 +55,15 @@ def _spectrum_of(matrix: Tensor, n_sibling_axes: int) -> SpectrumOf:
 
 
 def _shares(values: Tensor, rule: Shrinkage, spectrum_of: SpectrumOf) -> tuple[Tensor, Measured]:
-    """Shares, NaN where values are NaN, and the quantities measured for them."""
+    """Shares, which are NaN if values are NaN, and the quantities measured for them."""
     measured = rule.measure(spectrum_of(values))
     return rule.share(values, *measured) + 0 * values, measured
 
 
 def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: SpectrumOf) -> Tensor:
-    """Derivative of each share by its own squared singular value.
+    """Derivative of each share with respect to its squared singular value.
 
-    Quantities measured once for all values are held constant, since they cancel in differences between shares; those
+    Quantities measured once for all values are constant, since they cancel in differences between shares; quantities
     measured for each value vary with it.
     """
     leaf = squares.requires_grad_()
@@ -77,8 +77,8 @@ def _slopes(squares: Tensor, measured: Measured, rule: Shrinkage, spectrum_of: S
 class _Decompose(torch.autograd.Function):
     """Squared singular values, differentiable; left vectors, not differentiable; and an anchor instead of G.
 
-    The values of the anchor are not used: it carries the derivative by G from the
-    assembled matrix function back to the matrix.
+    The values of the anchor are not used; it propagates the derivative with respect to G from the assembled matrix
+    function back to the matrix.
     """
 
     @staticmethod
@@ -97,7 +97,7 @@ class _Decompose(torch.autograd.Function):
 
 
 class _Assemble(torch.autograd.Function):
-    """V diag(f) V^H; the change of V with G enters by divided differences, that of f through f itself.
+    """V diag(f) V^H; the derivative of V with respect to G is given by divided differences, that of f by f itself.
 
     The divided difference (f_i - f_j) / (l_i - l_j) changes smoothly to the slope f' within the tie width:
     (df dl + e^2 f') / (dl^2 + e^2).
@@ -147,7 +147,7 @@ def shrink_frames(image: Tensor, rule: Shrinkage) -> Tensor:
 def shrink_patches(image: Tensor, rule: Shrinkage, size: int, shift: tuple[int, int] = (0, 0)) -> Tensor:
     """Shrink the singular values of each patch (voxels x frames) of a series ``(*batch, frames, y, x)``.
 
-    Squares tile the image without overlap; those that its border cuts are smaller matrices.
+    Squares tile the image without overlap; squares at the border may be smaller.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Reproducible random draws for sampling patterns: the request, random numbers, and sampling densities.
 
 NumPy guarantees the raw integers of a generator across versions and machines, but not its distributions. All draws here
-use these integers by multiplication and comparison only. Where a density or a logarithm enters, the last bits may
-differ between machines; they change a mask only in a tie, which occurs in one mask in 10^10.
+use these integers with multiplication and comparison only. If a density or a logarithm is involved, the last bits may
+differ between machines; this changes a mask only in case of a tie, which occurs in one mask in 10^10.
 """
 
 import math
@@ -21,12 +21,12 @@ Flags = NDArray[np.bool_]
 
 
 def require_whole(name: str, value: object, least: int, where: str = "") -> None:
-    """Check that a number is whole, and not too small.
+    """Check that a number is whole and not too small.
 
     Raises
     ------
     ConfigError
-        Naming the number.
+        If the number is not whole or too small.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ConfigError(f"{name} is {value!r}, expected a whole number of at least {least}", where=where)
@@ -41,9 +41,9 @@ class MaskRequest:
     n_frames, ky, kx
         Size of the mask.
     acceleration
-        Nominal acceleration; for ``radial`` the count of spokes.
+        Nominal acceleration; for ``radial`` the number of spokes.
     n_acs
-        Fully sampled central ky lines.
+        Number of fully sampled central ky lines.
     flags
         Options without a value, e.g. ``shifted``.
     """
@@ -70,7 +70,7 @@ class MaskRequest:
 
 
 def make_rng(seed: int | Generator) -> Generator:
-    """A counter-based generator (Philox) with a seed; a given generator is returned as it is.
+    """A counter-based generator (Philox) with a seed; a given generator is returned unchanged.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def make_rng(seed: int | Generator) -> Generator:
 
 
 def uniform_numbers(rng: Generator, *shape: int) -> Numbers:
-    """Uniform numbers in [0, 1) of 53 random bits each."""
+    """Uniform numbers in [0, 1) with 53 random bits each."""
     raw = np.asarray(rng.bit_generator.random_raw(math.prod(shape)))
     raw >>= np.uint64(11)
     values: Numbers = np.multiply(raw, 2.0**-53).reshape(shape)
@@ -98,30 +98,30 @@ def select_lowest(keys: Numbers, count: int) -> Flags:
 
 
 def choose_weighted(rng: Generator, weights: Numbers, n_rows: int, count: int) -> Flags:
-    """In each row choose `count` of n entries without replacement, ``(rows, n)``.
+    """Choose `count` of n entries in each row without replacement, ``(rows, n)``.
 
-    One after the other, each with a probability in proportion to its weight among those that are left. That is the same
-    as a race: entry i arrives after an exponential time of rate w_i, and the first `count` are taken (Efraimidis and
-    Spirakis 2006, 10.1016/j.ipl.2005.11.003). Entries of weight 0 never arrive.
+    Entries are drawn one by one, each with a probability proportional to its weight among the remaining ones. This is
+    equivalent to drawing an exponential time of rate w_i for each entry i and selecting the `count` shortest times
+    (Efraimidis and Spirakis 2006, 10.1016/j.ipl.2005.11.003). Entries of weight 0 are never selected.
     """
     arrival = -np.log1p(-uniform_numbers(rng, n_rows, len(weights)))
     return select_lowest(np.divide(arrival, weights, out=np.full_like(arrival, np.inf), where=weights > 0), count)
 
 
 def sample_by_density(rng: Generator, density: Numbers, n_rows: int, acceleration: float) -> Flags:
-    """In each row the entries of the highest products of a uniform number and the density, ``(rows, *axes)``.
+    """Select in each row the entries with the largest products of a uniform number and the density, ``(rows, *axes)``.
 
-    One more than n / acceleration, since the original program of `vds_density` keeps all that reach the next score.
+    Their number is one more than n / acceleration, since the original program of `vds_density` includes the next score.
     """
     count = min(round(density.size / acceleration) + 1, density.size)
     chosen, bound = np.empty((n_rows, density.size), dtype=bool), -1.0
-    for row in chosen:  # row by row, so that a row stays in the cache
+    for row in chosen:  # row by row for the cache
         scores = uniform_numbers(rng, density.size)
         scores *= density.ravel()
         likely = scores[scores > bound]
         threshold = np.partition(likely if len(likely) >= count else scores, -count)[-count]
         np.greater_equal(scores, threshold, out=row)
-        bound = 0.9 * threshold  # it differs little from row to row, and sorting a part is faster
+        bound = 0.9 * threshold  # differs little between rows, and sorting a part is faster
     return chosen.reshape(n_rows, *density.shape)
 
 
@@ -133,7 +133,7 @@ def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:
     line = np.arange(ky)
     density = np.exp(-0.5 / (ky / 10) ** 2 * (line - ky / 2) ** 2) + 0.5 / acceleration
     density[centre_slice(ky, n_acs)] = 0
-    probability: Numbers = density / (density.sum() or 1)  # no line is left where the centre is all
+    probability: Numbers = density / (density.sum() or 1)  # 0 if all lines are central
     return probability
 
 
@@ -146,8 +146,8 @@ def wide_gaussian_density(ky: int) -> Numbers:
 def vds_density(shape: tuple[int, ...], acceleration: float) -> Numbers:
     """Variable density over one or two axes of k-space: min(1, (1 - r)^9 + v).
 
-    r is the distance from the centre over its maximum; v is such that the sum over all points is their count over the
-    acceleration, up to the fraction of a point.
+    r is the distance from the centre over its maximum; v is chosen such that the sum over all points is their number
+    over the acceleration, up to a fraction of a point.
     """
     axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij")
     r = np.sqrt(np.sum(np.square(axes), axis=0))
@@ -160,5 +160,5 @@ def vds_density(shape: tuple[int, ...], acceleration: float) -> Numbers:
             break
         low, high = (level, high) if total < target else (low, level)
     density: Numbers = np.minimum(1, profile + level)
-    density.flags.writeable = False  # it is kept for the next call
+    density.flags.writeable = False  # cached for the next call
     return density

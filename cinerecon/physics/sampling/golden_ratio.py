@@ -1,10 +1,10 @@
-"""Patterns in steps of the golden ratio: GRO and CAVA, ``(frames, ky)``, and the order of their readouts in time.
+"""Golden-ratio patterns: GRO and CAVA, ``(frames, ky)``, and the temporal order of their readouts.
 
 Both draw positions v on a uniform axis [-1, 1) and stretch it, k = v / s + (1 - 1 / s) v^3, so that the centre of
 k-space has s times the mean density: CAVA, Rich et al. 2020, 10.1002/mrm.28059, equations 1 and 2; GRO, Joshi et al.
 2022, arXiv 2206.03630. The exponent 3 and s = 2.2 are the defaults of the latter.
 
-Departs from the papers in: a line that would repeat moves to the nearest free one, so that the count of lines is exact.
+Departs from the papers in: a repeated line is moved to the nearest free line, so that the number of lines is exact.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ Lines = NDArray[np.int64]
 
 
 def golden(rng: Generator, request: MaskRequest) -> Flags:
-    """GRO with a centre of twice the mean density, the central lines extra: round(ky / R) lines."""
+    """GRO with twice the mean density in the centre: round(ky / R) lines in addition to the central lines."""
     n_lines = max(round(request.ky / request.acceleration), 1)
     positions = offset_positions(rng, request.n_frames, n_lines)
     lines = stretched(positions, min(0.5, 1 - n_lines / request.ky), request.ky).astype(int)
@@ -31,10 +31,10 @@ def golden(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def gro(rng: Generator, request: MaskRequest) -> Flags:
-    """Golden ratio offset: equal distances in a frame, shifted by the golden ratio of a distance in the next.
+    """Golden ratio offset: equal distances in a frame, shifted by the golden ratio of a distance from frame to frame.
 
-    round(ky / R) lines, the central ones among them. As the offset never repeats, any run of frames covers k-space
-    evenly.
+    There are round(ky / R) lines, including the central lines. Since the offset never repeats, any sequence of frames
+    covers k-space evenly.
     """
     n_drawn, ky = outside_centre(request)
     positions = offset_positions(rng, request.n_frames, n_drawn)
@@ -45,16 +45,16 @@ def gro(rng: Generator, request: MaskRequest) -> Flags:
 def cava(rng: Generator, request: MaskRequest) -> Flags:
     """Golden ratio steps from readout to readout, so that the number of readouts per frame can be chosen afterwards.
 
-    See `cava_order`; every round(ky / R) readouts are a frame.
+    See `cava_order`; a frame consists of round(ky / R) readouts.
     """
     return flags_of(cava_order(rng, request), request.ky)
 
 
 def cava_order(rng: Generator, request: MaskRequest) -> Lines:
-    """The ky line of each readout of `cava` in the order of time, ``(frames, lines per frame)``.
+    """The ky line of each readout of `cava` in temporal order, ``(frames, lines per frame)``.
 
-    No line repeats within ky / 2 s readouts, and therefore in no frame. Up to that length of a frame, the order does
-    not depend on the acceleration: any run of readouts samples k-space with the same density.
+    No line repeats within ky / 2 s readouts, and therefore within a frame. Up to this length of a frame, the order does
+    not depend on the acceleration, and any sequence of readouts samples k-space with the same density.
     """
     n_lines = max(round(request.ky / request.acceleration), 1)
     window = max(n_lines, int(request.ky / (2 * CENTRE_DENSITY)))
@@ -71,20 +71,21 @@ def offset_positions(rng: Generator, n_frames: int, n_lines: int) -> Numbers:
 
 
 def stretching(ky: int, n_lines: int) -> float:
-    """The weight of v^3, 1 - 1 / s; less where `n_lines` of `ky` would be closer than a line in the centre."""
+    """The weight of v^3, 1 - 1 / s; smaller if `n_lines` of `ky` would be less than a line apart in the centre."""
     return max(min(1 - 1 / CENTRE_DENSITY, 1 - n_lines / ky), 0.0) if ky else 0.0
 
 
 def stretched(v: Numbers, weight: float, ky: int) -> Numbers:
-    """Lines, as whole numbers, of positions in [-1, 1): the centre denser by 1 / (1 - weight)."""
+    """Integer lines for positions in [-1, 1), where the centre is denser by a factor of 1 / (1 - weight)."""
     lines: Numbers = np.floor((((1 - weight) + weight * v**2) * v + 1) / 2 * ky)
     return lines
 
 
 def without_repeats(lines: Numbers, ky: int, window: int) -> Lines:
-    """Readouts in the order of time, ``(readouts,)``; a line that is among the `window` - 1 last moves to a free one.
+    """Readouts in temporal order, ``(readouts,)``; a line among the last `window` - 1 ones is moved to a free line.
 
-    It moves to the nearest; of two, to that closer to the centre of k-space, or to the lower one.
+    It is moved to the nearest free line; if two are equally near, to the line closer to the centre of k-space, or else
+    to the lower line.
     """
     last = np.full(ky, -window)
     played = np.empty(len(lines), dtype=np.int64)
@@ -105,19 +106,19 @@ def flags_of(lines: Lines, ky: int) -> Flags:
 
 
 def outside_centre(request: MaskRequest) -> tuple[int, int]:
-    """Lines per frame to draw, and lines to draw from, if round(ky / R) include the central ones.
+    """Number of lines per frame to draw, and of lines to draw from, if round(ky / R) includes the central lines.
 
     Raises
     ------
     ConfigError
-        If there are fewer than the central ones.
+        If round(ky / R) is less than the number of central lines.
     """
     n_lines = max(round(request.ky / request.acceleration), 1)
     return request.n_lines_outside_centre(n_lines), request.ky - request.n_acs
 
 
 def around_centre(drawn: Flags, request: MaskRequest) -> Flags:
-    """Lines drawn outside of the central ones ``(frames, ky - acs)``, together with these, ``(frames, ky)``."""
+    """Combine lines drawn outside the centre ``(frames, ky - acs)`` with the central lines, ``(frames, ky)``."""
     mask = np.ones((len(drawn), request.ky), dtype=bool)
     outer = np.ones(request.ky, dtype=bool)
     outer[centre_slice(request.ky, request.n_acs)] = False

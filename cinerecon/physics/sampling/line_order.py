@@ -24,7 +24,7 @@ def centre_out(lines: Lines, order: "LineOrder") -> Lines:
 
 
 def interleaved(lines: Lines, order: "LineOrder") -> Lines:
-    """Every n-th of the lines, then the next ones, ...; n is the number of segments, at least 2."""
+    """Every n-th line, followed by the next lines, etc.; n is the number of segments, at least 2."""
     step = max(order.n_segments, 2)
     return np.concatenate([lines[first::step] for first in range(step)])
 
@@ -48,17 +48,17 @@ class LineOrder:
     Attributes
     ----------
     name
-        One of `ORDERS`. ``alternating`` is linear, and backwards in every second frame, segment by segment.
+        One of `ORDERS`. ``alternating`` is linear, with reversed order in every second frame, segment by segment.
     ky
-        Lines of k-space.
+        Number of lines of k-space.
     n_segments
-        Heartbeats over which the lines of each frame are distributed, for a segmented cine; 1 in real time.
+        Number of heartbeats over which the lines of each frame are distributed, for a segmented cine; 1 in real time.
     tr_ms
-        Time from readout to readout.
+        Time between readouts [ms].
     rr_ms
-        Time from heartbeat to heartbeat; None for as long as the readouts take.
+        Time between heartbeats [ms]; None means the duration of the readouts.
     acs_first
-        In each frame, the central lines that all frames sample come first.
+        Whether the central lines sampled in all frames are acquired first in each frame.
     """
 
     name: str
@@ -85,12 +85,12 @@ class LineOrder:
 
 @dataclass(frozen=True)
 class OrderedReadouts:
-    """Readouts in the order of time, each array ``(readouts,)``.
+    """Readouts in temporal order, each array ``(readouts,)``.
 
     Attributes
     ----------
     time_ms
-        Time of the readout from the first one on.
+        Time of the readout since the first readout [ms].
     frame, ky
         Indices of the frame and of the line in the mask; zero frequency is at ky // 2.
     segment
@@ -104,15 +104,15 @@ class OrderedReadouts:
 
 
 def order_readouts(mask: Flags, order: LineOrder, drawn: Lines | None = None) -> OrderedReadouts:
-    """Put the lines of a mask in the order of time.
+    """Put the lines of a mask in temporal order.
 
-    In each heartbeat, or segment, the frames follow each other; a frame takes as many TR as the largest number of lines
-    that a frame has in a segment, so that the temporal resolution is constant.
+    In each heartbeat, or segment, the frames follow each other. The duration of a frame in TR is the largest number of
+    lines of a frame in a segment, so that the temporal resolution is constant.
 
     Parameters
     ----------
     mask
-        ``(frames, 1, ky, kx or 1)`` bool, of whole readouts.
+        ``(frames, 1, ky, kx or 1)`` bool, with whole readouts.
     order
         The order.
     drawn
@@ -148,7 +148,7 @@ def order_readouts(mask: Flags, order: LineOrder, drawn: Lines | None = None) ->
 
 
 def _central_first(lines: Lines, order: LineOrder, acs: slice) -> Lines:
-    """The lines with those of the centre before the others, where the order asks for it."""
+    """The lines, with the central lines before the others if the order specifies this."""
     if not order.acs_first:
         return lines
     is_central = (lines >= acs.start) & (lines < acs.stop)

@@ -32,10 +32,10 @@ def gaussian(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
-    """The k-t Gaussian pattern of CMRxRecon 2024: round(ky / R) lines, the centre extra.
+    """The k-t Gaussian pattern of CMRxRecon 2024: round(ky / R) lines in addition to the centre.
 
-    Wang et al., 10.1148/ryai.240443. Departs from it in: lines are drawn without repetition; there, repeated ones are
-    moved to free lines.
+    Wang et al., 10.1148/ryai.240443. Departs from the paper in: lines are drawn without repetition instead of moving
+    repeated lines to free lines.
     """
     n_lines = max(round(request.ky / request.acceleration), 1)
     return with_centre(
@@ -44,7 +44,7 @@ def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def uniform(rng: Generator, request: MaskRequest) -> Flags:
-    """All lines equally likely; int(ky / R) lines, the centre among them."""
+    """Uniform random lines: int(ky / R) lines, including the centre."""
     n_drawn = request.n_lines_outside_centre(int(request.ky / request.acceleration))
     weights = np.ones(request.ky)
     weights[centre_slice(request.ky, request.n_acs)] = 0
@@ -59,10 +59,10 @@ def vds(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def equispaced(rng: Generator, request: MaskRequest) -> Flags:
-    """The pattern of fastMRI: every R-th line from a random one on, the centre extra.
+    """The pattern of fastMRI: every R-th line starting from a random line, in addition to the centre.
 
-    Zbontar et al., arXiv 1811.08839. ``adjusted`` widens the distance of the lines until they and the centre together
-    are ky / R. ``shifted`` begins at another line in each frame.
+    Zbontar et al., arXiv 1811.08839. ``adjusted`` increases the distance of the lines such that their number including
+    the centre is ky / R. ``shifted`` starts from another line in each frame.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def equispaced(rng: Generator, request: MaskRequest) -> Flags:
         distance = (
             request.acceleration * (request.ky - request.n_acs) / (request.ky - request.n_acs * request.acceleration)
         )
-        stop = request.ky - 1  # as in fastMRI, which leaves the last line out here, and here alone
+        stop = request.ky - 1  # fastMRI omits the last line only in this case
     n_draws = request.n_frames if "shifted" in request.flags else 1
     offsets = np.floor(uniform_numbers(rng, n_draws) * round(distance)).astype(int)
     lines = [equispaced_lines(request.ky, distance, request.n_acs, int(offset), stop) for offset in offsets]
@@ -86,7 +86,7 @@ def equispaced(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: int) -> Flags:
-    """Lines at a distance before `stop`, the nearest where that is no whole number, and the centre; ``(ky,)``."""
+    """Equidistant lines before `stop`, rounded if the distance is not a whole number, and the centre; ``(ky,)``."""
     mask = np.zeros(ky, dtype=bool)
     lines = np.round(np.arange(offset, stop, distance)).astype(int)
     mask[lines[lines < ky]] = True  # the last one may be rounded up
@@ -97,7 +97,7 @@ def equispaced_lines(ky: int, distance: float, n_acs: int, offset: int, stop: in
 
 
 def kt_equispaced(rng: Generator, request: MaskRequest) -> Flags:
-    """Equispaced lines that are shifted by one line from frame to frame, the centre extra.
+    """Equispaced lines that are shifted by one line from frame to frame, in addition to the centre.
 
     This is the pattern of k-t BLAST and TSENSE; with ``acs=16`` it is the k-t uniform pattern of CMRxRecon 2024.
     """

@@ -1,4 +1,4 @@
-"""Measures of sampling masks: acceleration, extent, central lines; and the lines of k-space that hold signal."""
+"""Measures of sampling masks: acceleration, extent, central lines, and the lines of k-space that contain signal."""
 
 from typing import TYPE_CHECKING, Literal, Union
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from cinerecon.cine import CineData
 
 Mask = Union[Flags, "Tensor"]
-"""A mask as it is drawn, or as it is in `CineData`, on any device."""
+"""A mask as drawn, or as in `CineData`, on any device."""
 
 EVEN_DENSITY_RATIO = 0.85
-"""Outer over inner density of k-space, above which a pattern does not thin out."""
+"""Ratio of outer to inner density of k-space, above which the density of a pattern does not decrease outwards."""
 MIN_POSITIONS = 8
-"""Number of sampled positions opposite to an empty edge that occurs by chance in less than 1 of 1000 patterns."""
+"""Number of sampled positions opposite an empty edge that occurs by chance in less than 1 of 1000 patterns."""
 
 SamplingKind = Literal["points", "lines", "same lines", "changing lines"]
 MIN_DENSITY = 0.8
 """Smallest sampled fraction of a calibration region: random gaps at its border are harmless, regular gaps are not."""
 MIN_RELIABLE_LINES = 6
-"""Lines of a calibration region below which maps are unreliable."""
+"""Number of lines of a calibration region below which maps are unreliable."""
 
 
 def as_flags(mask: Mask) -> Flags:
@@ -42,7 +42,7 @@ def net_acceleration(mask: Mask, *, without: slice | None = None) -> float:
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
     without
-        Lines of ky that do not count, e.g. the ACS lines. If no other line or sampled point is left, the result is 1.
+        Lines of ky that are excluded, e.g. the ACS lines. If no other line or sampled point remains, the result is 1.
     """
     counted = np.ones(mask.shape[-2], dtype=bool)
     if without is not None:
@@ -55,16 +55,17 @@ def net_acceleration(mask: Mask, *, without: slice | None = None) -> float:
 def scan_acceleration(mask: Mask, extent: Extent | None = None) -> tuple[float, float]:
     """Acceleration of a scan, and the same without the central lines that every frame samples.
 
-    It counts points over sampled points within the extent that the scan covers: the edges of k-space that it leaves out
-    (asymmetric echo, partial Fourier, phase resolution below 100 %) cost resolution and do not accelerate it.
+    The acceleration is the ratio of points to sampled points within the extent that the scan covers: omitted edges of
+    k-space (asymmetric echo, partial Fourier, phase resolution below 100 %) reduce resolution and are not counted as
+    acceleration.
 
     Parameters
     ----------
     mask
         ``(*batch, frames, 1, ky, kx or 1)``
     extent
-        The ky and kx that the scan covers, where that is known, e.g. from the scan before it was undersampled; None:
-        see `measured_extent`.
+        The ky and kx that the scan covers, if known, e.g. from the scan before it was undersampled; None: see
+        `measured_extent`.
     """
     mask = as_flags(mask)
     rows, columns = extent or measured_extent(mask)
@@ -76,17 +77,17 @@ def scan_acceleration(mask: Mask, extent: Extent | None = None) -> tuple[float, 
 
 
 def acceleration_of(data: "CineData") -> tuple[float, float]:
-    """Acceleration of a slice as `scan_acceleration` counts it, over the extent that its metadata name."""
+    """Acceleration of a slice as in `scan_acceleration`, over the extent given by its metadata."""
     return scan_acceleration(data.mask, data.meta.extent)
 
 
 def measured_extent(mask: Mask) -> Extent:
-    """The ky and the kx that a scan covers, from its mask ``(*batch, frames, 1, ky, kx or 1)``.
+    """The ranges of ky and kx that a scan covers, from its mask ``(*batch, frames, 1, ky, kx or 1)``.
 
-    Edges that no frame samples are outside of the extent in two cases, else a sparse pattern missed them by chance:
-    the edge is wider than twice the widest gap of a pattern that samples most of the axis and has the same density
-    outside as inside; or the opposite edge, at the same distance from the centre, holds many samples (asymmetric echo
-    and partial Fourier of patterns that thin out). A mask with one column covers the whole readout.
+    Edges that no frame samples are outside the extent in two cases; otherwise, a sparse pattern missed them by chance.
+    Either the edge is wider than twice the widest gap of a pattern that samples most of the axis with uniform density;
+    or the opposite edge, at the same distance from the centre, contains many samples (asymmetric echo and partial
+    Fourier of patterns with decreasing density). A mask with one column covers the whole readout.
     """
     frames = _all_frames(mask)
     return _extent(frames), _extent(frames.swapaxes(1, 2)) if mask.shape[-1] > 1 else slice(None)
@@ -114,9 +115,9 @@ def _extent(sampled: Flags) -> slice:
 
 
 def _thins_out(sampled: Flags) -> bool:
-    """Whether the outer quarters of ``(frames, n, other axis)`` hold clearly less than the inner half.
+    """Whether the outer quarters of ``(frames, n, other axis)`` have clearly fewer samples than the inner half.
 
-    The most densely sampled positions are left out: those are the lines that all frames share.
+    The most densely sampled positions, which are the lines sampled in all frames, are excluded.
     """
     share = sampled.mean((0, 2))
     quarter = len(share) // 4
@@ -141,7 +142,7 @@ def acs_block(mask: Mask) -> slice:
 
 
 def count_acs(mask: Mask) -> int:
-    """The count of central ky lines that every frame samples."""
+    """The number of central ky lines that every frame samples."""
     block = acs_block(mask)
     return int(block.stop) - int(block.start)
 
@@ -166,7 +167,7 @@ def block_of_lines(mask: Mask) -> tuple[int, int] | None:
     """First and last row of a fully sampled scan; None if it is undersampled.
 
     Fully sampled means that all frames measure the same block of adjacent lines around the centre, over at least
-    half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but leave none out.
+    half of the grid: phase resolution below 100 % and partial Fourier measure fewer lines, but skip none.
 
     Parameters
     ----------
@@ -196,7 +197,7 @@ def calibration_size(mask: Mask, n_x: int) -> tuple[int, int]:
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
     n_x
-        Number of kx.
+        Number of points along kx.
     """
     sampled = as_flags(mask).any(-4).reshape(-1, *mask.shape[-2:]).mean(0)  # (ky, kx or 1)
     n_y, whole_readouts = sampled.shape[0], bool((sampled == sampled[:, :1]).all())
@@ -209,9 +210,9 @@ def calibration_size(mask: Mask, n_x: int) -> tuple[int, int]:
 
 
 def csm_warning(mask: Mask, n_x: int) -> str | None:
-    """A warning about maps of several coils that are estimated from too few lines; None if there are enough.
+    """A warning if the maps of several coils are estimated from too few lines; None if there are enough.
 
-    Parameters as for `calibration_size`.
+    The parameters are those of `calibration_size`.
     """
     n_y, _ = calibration_size(mask, n_x)
     if n_y >= min(MIN_RELIABLE_LINES, mask.shape[-2]):

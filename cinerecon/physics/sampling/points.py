@@ -18,7 +18,7 @@ GOLDEN_ANGLE = np.deg2rad(137.5)
 
 
 def radial(rng: Generator, request: MaskRequest) -> Flags:
-    """Pseudo-radial spokes at equal angles, turned by a random part of their distance in each frame."""
+    """Pseudo-radial spokes at equal angles, rotated by a random fraction of their distance in each frame."""
     shape = (request.ky, request.kx)
     turns = uniform_numbers(rng, request.n_frames)
     return np.stack([radial_spokes(shape, round(request.acceleration), float(turn)) for turn in turns])
@@ -27,14 +27,14 @@ def radial(rng: Generator, request: MaskRequest) -> Flags:
 def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Flags:
     """Pseudo-radial sampling of one frame ``(ky, kx)``: full-diameter spokes on the nearest grid points.
 
-    Lingala et al., k-t SLR, 10.1109/TMI.2010.2100850; the rounding of the JotlasNet program.
+    Lingala et al., k-t SLR, 10.1109/TMI.2010.2100850, with the rounding of the JotlasNet program.
 
     Parameters
     ----------
     shape
         (ky, kx).
     n_spokes
-        Spokes at equal angles.
+        Number of spokes, at equal angles.
     rotation
         Shift of all angles, as a fraction of their distance, in [0, 1).
     """
@@ -50,12 +50,13 @@ def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Fla
 
 
 def kt_radial(rng: Generator, request: MaskRequest) -> Flags:
-    """The k-t radial pattern of CMRxRecon 2024: 300 / R spokes, turned by the golden angle in each frame, centre extra.
+    """The k-t radial pattern of CMRxRecon 2024: 300 / R spokes, rotated by the golden angle in each frame, plus the
+    centre.
 
     Wang et al., 10.1148/ryai.240443: spokes at equal angles over 180 degrees, on a disc that spans the longer side of
     k-space; their centre is a square of `n_acs` points. At 300 / R spokes the net acceleration depends on the matrix.
 
-    Departs from it in: the first angle is random; spokes pass through the centre of k-space, n // 2.
+    Departs from the paper in: the first angle is random; spokes pass through the centre of k-space, n // 2.
     """
     n_spokes = max(int(180 / (0.6 * request.acceleration)), 1)
     first = uniform_numbers(rng, 1) * np.pi
@@ -73,10 +74,10 @@ def kt_radial(rng: Generator, request: MaskRequest) -> Flags:
 def _thin_lines(angles: Numbers, reach: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Points (y, x) of a grid, with its origin at `reach`, less than half a point away from lines through the origin.
 
-    A line has one or two such points, on either side of it, at each step along the axis that it is closer to.
+    A line has one or two such points, on either side of it, for each step along the axis closest to its direction.
     """
     cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
-    steep = np.abs(cosine) > np.abs(sine)  # closer to y
+    steep = np.abs(cosine) > np.abs(sine)  # direction closer to y
     slope = np.where(steep, sine, cosine) / np.where(steep, cosine, sine)
     step = np.arange(-reach, reach + 1)
     exact = slope * step

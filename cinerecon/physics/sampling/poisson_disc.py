@@ -1,10 +1,10 @@
-"""Variable-density Poisson disc sampling: random, but no sample is in the disc of an earlier one.
+"""Variable-density Poisson disc sampling: random samples that are not in the disc of an earlier sample.
 
-Dart throwing: points in random order are taken unless they are in the disc around a sample, whose radius grows with the
-distance from the centre of k-space. The form of the radius is that of Dwork et al. 2021, 10.1016/j.mri.2020.11.012; for
-such patterns in MRI see Lustig and Pauly 2010, SPIRiT, 10.1002/mrm.22428. Each frame has exactly the requested number
-of samples: where no free point is left, all discs shrink (relaxation dart throwing, McCool and Fiume, Hierarchical
-Poisson disk sampling distributions, Graphics Interface 1992).
+The method is dart throwing: points in random order are accepted unless they are in the disc around a sample, whose
+radius increases with the distance from the centre of k-space. The form of the radius is that of Dwork et al. 2021,
+10.1016/j.mri.2020.11.012; for such patterns in MRI see Lustig and Pauly 2010, SPIRiT, 10.1002/mrm.22428. Each frame has
+exactly the requested number of samples: if no free point remains, all discs shrink (relaxation dart throwing, McCool
+and Fiume, Hierarchical Poisson disk sampling distributions, Graphics Interface 1992).
 """
 
 from functools import lru_cache
@@ -17,23 +17,23 @@ from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, uni
 from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centre
 
 CENTRE_RADIUS_OF_LINES = 0.5
-"""Radius in the centre of k-space over its increase from there to the border, for lines: 4 in density."""
+"""Radius in the centre of k-space over its increase from the centre to the border, for lines; 4 in density."""
 CENTRE_RADIUS_OF_POINTS = 0.15
 """The same for points, as in Dwork et al."""
 RADIUS_STEP = 0.25
 """Radii of points are rounded down to multiples of this, in points."""
 SHRINKING = 0.95
-"""Factor of all radii where no free point is left."""
+"""Factor on all radii if no free point remains."""
 N_PARTS = 64
-"""Parts of the points; those that are blocked already are left out of each together, as most are."""
+"""Number of parts of the points; blocked points, which are the majority, are removed from each part together."""
 
 Indices = NDArray[np.int64]
 
 
 def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
-    """Lines ``(frames, ky)`` by Poisson discs on the ky-t grid; round(ky / R) lines, the centre among them.
+    """Lines ``(frames, ky)`` by Poisson discs on the ky-t grid; round(ky / R) lines, including the centre.
 
-    The distance of two frames counts as that of two lines, and the first frame follows the last.
+    The distance of two frames equals that of two lines, and the first frame follows the last.
     """
     n_drawn, ky = outside_centre(request)
     n_frames = request.n_frames
@@ -41,7 +41,7 @@ def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
     n_left = np.full(n_frames, n_drawn)
     radius = np.abs(np.arange(ky) - ky // 2) / max(ky / 2, 1) + CENTRE_RADIUS_OF_LINES
     apart = (np.arange(n_frames) + n_frames // 2) % n_frames - n_frames // 2
-    relative = np.full((n_frames, ky), np.inf)  # squared distance to a sample over its squared radius, the least of all
+    relative = np.full((n_frames, ky), np.inf)  # smallest squared distance to a sample over its squared radius
     order = uniform_numbers(rng, n_frames * ky).argsort(kind="stable")
     scale = float(ky + n_frames)
     while n_left.any():
@@ -56,7 +56,7 @@ def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
-    """Points ``(frames, ky, kx)`` by Poisson discs on the ky-kx grid, each frame by itself; round(ky kx / R) points."""
+    """Points ``(frames, ky, kx)`` by Poisson discs on the ky-kx grid, separately for each frame; round(ky kx / R) points."""
     shape = (request.ky, request.kx)
     count = max(round(request.ky * request.kx / request.acceleration), 1)
     too_large = scale_without_space(shape, count)
@@ -70,7 +70,7 @@ def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
 
 @lru_cache(maxsize=32)
 def scale_without_space(shape: tuple[int, int], count: int) -> float:
-    """A scale of the radii at which almost `count` points fit; at a scale lower by a factor of `SHRINKING`, all fit."""
+    """A scale of the radii for which almost `count` points fit; if it is reduced by a factor of `SHRINKING`, all fit."""
     scale, order = float(max(shape)), _random_order(make_rng(0), shape[0] * shape[1])
     while throw_darts(order, np.zeros(shape, dtype=bool), scale * SHRINKING, count) < count:
         scale *= SHRINKING
@@ -87,7 +87,7 @@ def throw_darts(order: Indices, mask: Flags, scale: float, count: int) -> int:
     Returns
     -------
     int
-        The count of samples, less than `count` if no free point is left.
+        The number of samples, less than `count` if no free point remains.
     """
     y, x = (np.abs(np.arange(n) - n // 2) / (n / 2) for n in mask.shape)
     radius = scale * (np.sqrt(y[:, None] ** 2 + x**2) + CENTRE_RADIUS_OF_POINTS)
@@ -104,7 +104,7 @@ def throw_darts(order: Indices, mask: Flags, scale: float, count: int) -> int:
         part = blocked[top : top + n, left : left + n]
         np.logical_or(part, stencil, out=part)
 
-    for number in np.unique(step[mask]):  # the discs of one size together
+    for number in np.unique(step[mask]):  # all discs of one size together
         stencil = disc(RADIUS_STEP * int(number))
         rows, columns = np.nonzero(mask & (step == number))
         dy, dx = np.nonzero(stencil)
@@ -126,7 +126,7 @@ def throw_darts(order: Indices, mask: Flags, scale: float, count: int) -> int:
 
 @lru_cache(maxsize=1024)
 def disc(radius: float) -> Flags:
-    """Points less than a radius away from the middle one, and that one, ``(n, n)``, n odd."""
+    """Points less than a radius away from the central point, including it, ``(n, n)``, n odd."""
     reach = np.arange(-int(np.ceil(radius)), int(np.ceil(radius)) + 1)
     stencil: Flags = reach[:, None] ** 2 + reach**2 < max(radius**2, 0.5)
     return stencil

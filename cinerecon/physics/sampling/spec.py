@@ -1,7 +1,7 @@
 """Names of sampling patterns as a line of text: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24``.
 
-The number after the name is the nominal acceleration; for ``radial`` it is the number of spokes, as in the
-literature. Options follow, with a value (``acs``, fully sampled central lines) or without.
+The number after the name is the nominal acceleration; for ``radial`` it is the number of spokes, as in the literature.
+It is followed by options with a value (``acs``, fully sampled central lines) or without.
 """
 
 import re
@@ -32,11 +32,11 @@ class Pattern:
     kind
         The kind of sampling without further options.
     n_acs
-        Central lines by default; None if the pattern has no central lines.
+        Default number of central lines; None if the pattern has no central lines.
     flags
         Options without a value, in addition to ``fixed``, which uses one draw for all frames.
     order
-        Draws the lines in the order of time, ``(frames, lines)``, where the pattern has one.
+        Draws the lines in temporal order, ``(frames, lines)``, if the pattern has an order.
     """
 
     draw: Callable[[Generator, MaskRequest], Flags]
@@ -83,7 +83,7 @@ class MaskSpec:
     acceleration
         Nominal acceleration; the number of spokes for ``radial``.
     n_acs
-        Fully sampled central ky lines; None takes the pattern's own default.
+        Number of fully sampled central ky lines; None means the default of the pattern.
     flags
         Options without a value.
 
@@ -149,7 +149,7 @@ class MaskSpec:
         return np.asarray(drawn.repeat(n_frames // request.n_frames, axis=0))
 
     def line_order(self, n_frames: int, ky: int, seed: int | Generator = 0) -> Lines | None:
-        """Lines of the mask of the same seed in the order of time, ``(frames, lines)``; None if it has no order.
+        """Lines of the mask with the same seed in temporal order, ``(frames, lines)``; None if it has no order.
 
         Raises
         ------
@@ -178,7 +178,7 @@ def parse_mask(text: str) -> MaskSpec:
     Raises
     ------
     ConfigError
-        If the text is not of that form, or the name or an option is unknown.
+        If the text is not of this form, or the name or an option is unknown.
     """
     if not isinstance(text, str):
         raise ConfigError(
@@ -208,7 +208,7 @@ def parse_mask(text: str) -> MaskSpec:
 
 
 def _example(name: str) -> str:
-    """A text that names a pattern."""
+    """An example of the text of a pattern."""
     if name == "full":
         return name
     options = ",acs=4" if PATTERNS[name].n_acs is not None else ""
@@ -239,7 +239,7 @@ def parse_sampling(text: str) -> Sampling:
 
 
 def fingerprint_pattern(pattern: str) -> str:
-    """A pattern by its text; a mask in a file by what the file holds, too.
+    """Fingerprint of a pattern: its text, and for a mask in a file also the hash of the file.
 
     Raises
     ------

@@ -6,14 +6,14 @@ other on the ky-t grid with the energy
     U = sum over i != j of w(k_i) w(k_j) / d_ij^s,    d_ij^2 = (k_i - k_j)^2 + W^2 (t_i - t_j)^2,
     w(k) = 1 - a exp(-k^2 / (2 sigma^2)),
 
-which is low for evenly spaced samples that are closer together in the centre of k-space, where w is small. Two
-constraints hold: each frame has the same number of lines, so samples move along ky only; and the mean over time is
+which is low for evenly spaced samples that are denser in the centre of k-space, where w is small. There are two
+constraints: each frame has the same number of lines, so that samples move along ky only; and the mean over time is
 fully sampled. The grid is periodic in both directions.
 
-Departs from the paper in: the energy is lowered on the grid by moving a sample at a time to the free line of the lowest
-energy, instead of by gradient steps between grid points. The mean is fully sampled within each block of frames that has
-`SAMPLES_PER_LINE` times as many samples as lines, instead of over all frames only. The energy is in whole numbers, so
-that the same seed draws the same mask on every machine.
+Departs from the paper in: the energy is reduced on the grid by moving one sample at a time to the free line with the
+lowest energy, instead of gradient steps between grid points. The mean is fully sampled within each block of frames that
+has `SAMPLES_PER_LINE` times as many samples as lines, instead of only over all frames. The energy is an integer, so
+that a seed draws the same mask on every machine.
 """
 
 from collections.abc import Sequence
@@ -34,15 +34,15 @@ WIDTH = 1 / 5
 EXPONENT = 1.4
 """Exponent of the distance, s."""
 SAMPLES_PER_LINE = 1.5
-"""Samples over lines in a block of frames that covers k-space."""
+"""Ratio of samples to lines in a block of frames that covers k-space."""
 MAX_SWEEPS = 40
-"""Passes over all samples; most patterns are at a minimum after 10."""
+"""Largest number of passes over all samples; most patterns have reached a minimum after 10."""
 WEIGHT_UNIT, KERNEL_UNIT = 2**10, 2**24
-"""Fixed point units of w and of 1 / d^s; a sum over 10^5 samples stays below 2^63."""
+"""Fixed-point units of w and of 1 / d^s; a sum over 10^5 samples is below 2^63."""
 
 
 def vista(rng: Generator, request: MaskRequest) -> Flags:
-    """Draw lines at random and move them to a minimum of the energy; round(ky / R) lines, the centre among them."""
+    """Draw lines at random and move them to a minimum of the energy; round(ky / R) lines, including the centre."""
     n_drawn, ky = outside_centre(request)
     weights = sample_weights(ky)
     if n_drawn == 0:
@@ -59,7 +59,7 @@ def vista(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def sample_weights(ky: int) -> Energies:
-    """W of each line, ``(ky,)``, in units of `WEIGHT_UNIT`."""
+    """The weight w of each line, ``(ky,)``, in units of `WEIGHT_UNIT`."""
     k = np.arange(ky) - ky // 2
     weights: Energies = np.rint(WEIGHT_UNIT * (1 - DEPTH * np.exp(-(k**2) / (2 * (WIDTH * max(ky, 1)) ** 2)))).astype(
         np.int64
@@ -70,7 +70,7 @@ def sample_weights(ky: int) -> Energies:
 def riesz_kernel(n_frames: int, ky: int, acceleration: float) -> Energies:
     """1 / d^s for all distances, ``(2 frames, 2 ky)``, zero at distance 0, in units of `KERNEL_UNIT`.
 
-    A frame is W = max(R / 10 + 1 / 4, 1) lines long.
+    The distance of adjacent frames is W = max(R / 10 + 1 / 4, 1) lines.
     """
     scale = max(acceleration / 10 + 0.25, 1.0)
     along_t, along_k = (np.abs((np.arange(2 * n) + n // 2) % n - n // 2) for n in (n_frames, ky))
@@ -93,7 +93,7 @@ class Grid:
     kernel
         1 / d^s, ``(2 frames, 2 ky)``.
     potential
-        Sum over all samples j of w_j / d_j^s, ``(frames, ky)``; a sample adds nothing at its own point.
+        Sum over all samples j of w_j / d_j^s, ``(frames, ky)``, where a sample does not contribute at its own point.
     """
 
     mask: Flags
@@ -122,14 +122,14 @@ class Grid:
         self.potential += self.caused_by(frame, target) - self.caused_by(frame, line)
 
     def descend(self, rng: Generator, blocks: Sequence[slice]) -> None:
-        """Move samples in random order to where their energy is lowest, until none moves.
+        """Move samples in random order to the lines of lowest energy, until no sample moves.
 
         Parameters
         ----------
         rng
             Random numbers.
         blocks
-            Runs of frames; the only sample of a line in one of them stays.
+            Blocks of consecutive frames; the only sample of a line in a block is not moved.
         """
         block_of = {frame: block for block in blocks for frame in range(block.start, block.stop)}
         for _ in range(MAX_SWEEPS):
@@ -155,9 +155,9 @@ class Grid:
         return self.kernel[0, ky - line : 2 * ky - line]
 
     def cover_every_line(self, block: slice) -> None:
-        """Move samples to lines that no frame of the block samples, each time the one that adds the least energy.
+        """Move samples to lines that no frame of the block samples, each time the sample that adds the least energy.
 
-        They come from lines that several of its frames sample; where there are none, some lines stay without a sample.
+        Only lines sampled in several frames of the block lose samples; if there are none, some lines remain unsampled.
         """
         mask, ky = self.mask[block], self.mask.shape[1]
         for line in np.flatnonzero(~mask.any(0)):
