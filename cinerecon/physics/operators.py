@@ -205,9 +205,7 @@ class Encoding(LinearOperator):
         kspaces, dim = self._sampled_kspaces(x)
         images = (torch.fft.ifftn(part, dim=dim, norm="forward") for part in kspaces)
         n_points = math.prod(x.shape[axis] for axis in dim)
-        return self._combine(images).mul_(
-            1 / n_points
-        )  # scaling within both transforms would take a sixth of their time
+        return self._combine(images).mul_(1 / n_points)  # scaling in both transforms would take a sixth of their time
 
     def _energy(self, x: Tensor) -> Tensor:
         kspaces, dim = self._sampled_kspaces(x)
@@ -222,7 +220,7 @@ class Encoding(LinearOperator):
         return (part.mul_(self._sampling) for part in kspaces), dim
 
     def _combine(self, parts: Iterable[Tensor]) -> Tensor:
-        """The sum of coil images times conjugate maps; the images, in parts of `coils_at_once` coils, are overwritten."""
+        """Sum of coil images times conjugate maps; the images, in parts of `coils_at_once` coils, are overwritten."""
         weights = self._conjugate_weights.split(self.coils_at_once, -3)
         total = reduce(_add_coils, zip(parts, weights, strict=True), None)
         assert total is not None  # there is at least one coil

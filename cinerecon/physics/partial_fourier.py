@@ -189,7 +189,7 @@ def _homodyne(kspace: Tensor, phase: Tensor, axes: Axes2D) -> Tensor:
 
 
 def _reach(axes: Axes2D) -> Tensor:
-    """``(ky, kx)`` 1 up to the largest distance from the centre at which k-space was measured on either side of each axis."""
+    """``(ky, kx)`` 1 up to the largest distance from the centre measured on either side of each axis."""
     rows, columns = (torch.maximum(axis.window(), mirror(axis.window(), (0,))) for axis in axes)
     return rows[:, None] * columns
 

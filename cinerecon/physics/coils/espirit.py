@@ -115,7 +115,7 @@ def signal_projection(gram: Tensor, threshold: float) -> Tensor:
 
 
 def pixel_matrices(projection: Tensor, coils: int, matrix: tuple[int, int]) -> Callable[[slice], Tensor]:
-    """The matrices G(q) ``(batch, rows, x, coils, coils)`` for a range of rows, from ``(batch, coils k^2, coils k^2)``."""
+    """The matrices G(q) ``(batch, rows, x, coils, coils)`` by rows, from ``(batch, coils k^2, coils k^2)``."""
     k = round((projection.shape[-1] / coils) ** 0.5)
     pairs = projection.reshape(-1, coils, k * k, coils, k * k).permute(0, 2, 4, 1, 3).reshape(-1, k**4, coils**2)
     by_shift = pairs.new_zeros(pairs.shape[0], (2 * k - 1) ** 2, coils**2)

@@ -39,7 +39,7 @@ MIN_SPLINE_SIZE = 3
 """Smallest calibration region (lines, columns) for a fit of splines; `walsh` is used for smaller regions."""
 
 N_WINDOWS, WINDOW_WIDTH = 6, 0.2
-"""Number of temporal windows to whose averages splines are fitted, and their standard deviation relative to the cine."""
+"""Number of temporal windows to whose averages splines are fitted, and their width relative to the cine."""
 
 MAX_SPLINE_SIZE = 128
 """Largest matrix to which splines are fitted; a larger matrix would not improve them."""

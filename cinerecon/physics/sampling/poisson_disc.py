@@ -56,7 +56,7 @@ def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
 
 
 def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
-    """Points ``(frames, ky, kx)`` by Poisson discs on the ky-kx grid, separately for each frame; round(ky kx / R) points."""
+    """Points ``(frames, ky, kx)`` by Poisson discs on the ky-kx grid, frame by frame; round(ky kx / R) points."""
     shape = (request.ky, request.kx)
     count = max(round(request.ky * request.kx / request.acceleration), 1)
     too_large = scale_without_space(shape, count)
@@ -70,7 +70,7 @@ def poisson_points(rng: Generator, request: MaskRequest) -> Flags:
 
 @lru_cache(maxsize=32)
 def scale_without_space(shape: tuple[int, int], count: int) -> float:
-    """A scale of the radii for which almost `count` points fit; if it is reduced by a factor of `SHRINKING`, all fit."""
+    """A scale of the radii for which almost `count` points fit; reduced by a factor of `SHRINKING`, all fit."""
     scale, order = float(max(shape)), _random_order(make_rng(0), shape[0] * shape[1])
     while throw_darts(order, np.zeros(shape, dtype=bool), scale * SHRINKING, count) < count:
         scale *= SHRINKING
