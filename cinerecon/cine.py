@@ -1,4 +1,4 @@
-"""The container of the data of one slice: `CineData`."""
+"""The container for the data of one slice: `CineData`."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ ARRAYS = ("kspace", "mask", "csm", "reference", "shading", "noise_std")
 
 @dataclass(frozen=True, eq=False)
 class CineData:
-    """One slice, one cine. Shapes and values are checked here, once; code that takes a `CineData` relies on them.
+    """The data of one slice of a cine. Shapes and values are validated once, on construction.
 
     Arrays may be NumPy arrays, which become tensors.
 
@@ -48,7 +48,7 @@ class CineData:
     ShapeError
         If axes are missing, sizes disagree, or a dtype is wrong.
     DataError
-        If an array holds NaN or infinite values, or k-space is not zero outside of the mask.
+        If an array contains NaN or infinite values, or k-space is not zero outside the mask.
     """
 
     kspace: Tensor
@@ -91,7 +91,7 @@ class CineData:
 
     @property
     def where(self) -> str:
-        """File and slice, for messages; empty for data that come from no file."""
+        """File and slice, for messages; empty for data that do not come from a file."""
         return self.meta.where
 
     @property
@@ -110,7 +110,7 @@ class CineData:
         return self.kspace.shape[-2], self.kspace.shape[-1]
 
     def with_warnings(self, *texts: str) -> Self:
-        """The same data with more warnings, each of them once."""
+        """The same data with additional warnings, without duplicates."""
         warnings = tuple(dict.fromkeys((*self.meta.warnings, *texts)))
         return replace(self, meta=replace(self.meta, warnings=warnings))
 
@@ -173,12 +173,12 @@ def as_tensor(array: Any) -> Tensor:
 
 
 def require_finite(array: Tensor, where: str = "", name: str = "k-space") -> None:
-    """Check that k-space or another array holds numbers.
+    """Check that k-space or another array contains only finite values.
 
     Raises
     ------
     DataError
-        Naming the number of values that are NaN or infinite.
+        If values are NaN or infinite; the error states their number.
     """
     if bool(torch.isfinite(array.sum())):  # one pass without a temporary array; a sum may overflow
         return
@@ -188,7 +188,7 @@ def require_finite(array: Tensor, where: str = "", name: str = "k-space") -> Non
 
 
 def _require_sampled(kspace: Tensor, mask: Tensor, where: str) -> None:
-    """Check that k-space ``(*batch, frames, coils, ky, kx)`` holds numbers, and zeros outside of the mask."""
+    """Check that k-space ``(*batch, frames, coils, ky, kx)`` is finite, and zero outside the mask."""
     if mask.shape[-1] == 1:  # one pass without a temporary array
         signal = torch.linalg.vector_norm(torch.view_as_real(kspace), dim=(-1, -2)).amax(-2, keepdim=True).unsqueeze(-1)
         part = "lines"
@@ -210,7 +210,7 @@ def require_sizes(
     Raises
     ------
     ShapeError
-        Naming the axis, the size found and the size of k-space.
+        If a size differs; the error names the axis, its size and the size of k-space.
     """
     batch, expected = tuple(array.shape[: -len(axes)]), tuple(kspace.shape[: -len(KSPACE)])
     if batch != expected:

@@ -1,4 +1,4 @@
-"""Errors a user can cause: what is wrong, where it is, and what to try."""
+"""Errors that users can cause: what is wrong, where it occurs, and what to try."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ class CineReconError(Exception):
     Parameters
     ----------
     what
-        The error, with the value found and the value expected.
+        Description of the error, with the actual and the expected value.
     where
-        The file, slice, acquisition or option it concerns.
+        The file, slice, acquisition or option in which the error occurs.
     hint
         A suggestion for the user.
     """
@@ -35,7 +35,7 @@ class FileError(CineReconError):
 
 
 class StorageError(FileError):
-    """The file system accepts no more data: it is full, read-only or faulty. It would refuse further files, too."""
+    """The file system accepts no more data because it is full, read-only or faulty; further files would also fail."""
 
 
 class HeaderError(CineReconError):
@@ -47,11 +47,11 @@ class DataError(CineReconError):
 
 
 class UnsupportedError(CineReconError):
-    """The scan is valid, but of a kind that is not reconstructed here."""
+    """The scan is valid, but its type is not supported."""
 
 
 class NotACineError(UnsupportedError):
-    """The file is intact but holds no cine: among the files of a folder it is left out.
+    """The file is intact but contains no cine; such files are skipped in folders.
 
     Attributes
     ----------

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Status = Literal["as expected", "doubtful", "do not use"]
-"""In order, the worst one last."""
+"""Statuses in order of severity, the worst one last."""
 COVERAGE = 0.9
-"""Probability with which the intervals hold the true error."""
+"""Probability with which the intervals contain the true error."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,17 @@ class Verdict:
         ``as expected``: the error is that of an intact scan; ``doubtful``: it may be larger; ``do not use``: it is
         probably twice as large or larger.
     reasons
-        Why it is not as expected; empty if it is.
+        Reasons why the image is not as expected; empty if it is.
     psnr, psnr_low, psnr_high
         Expected PSNR of the magnitude, and its 90 % interval [dB].
     heart_error, heart_error_low, heart_error_high
-        Expected root mean square error around the heart over the root mean square of the image there, and its interval.
+        Expected root-mean-square error around the heart, relative to the root mean square of the image there, and its
+        interval.
     usual_psnr
         PSNR of an intact scan with the same sampling, coils and noise [dB].
     risk
-        Probability that the error is more than twice the usual one, as logistic models estimate it; raised where one
-        sign of a failure is sufficient by itself.
+        Probability that the error is more than twice the usual one, estimated by logistic models; increased if a sign
+        of a failure is sufficient by itself.
     """
 
     status: Status
@@ -67,6 +68,6 @@ class Verdict:
 
 
 def worst_status(verdicts: Iterable[Verdict | None]) -> str:
-    """The worst status of several images; empty if none of them was judged."""
+    """The worst status of several images; empty if none of them has a verdict."""
     order = get_args(Status)
     return max((verdict.status for verdict in verdicts if verdict), key=order.index, default="")

@@ -1,1 +1,1 @@
-"""Preparation: from any archive of scans to cases for training and evaluation."""
+"""Preparation of archives of scans as cases for training and evaluation."""

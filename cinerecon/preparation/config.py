@@ -1,4 +1,4 @@
-"""Settings of the preparation, stored with the cases and in each of them."""
+"""Settings of the preparation, which are stored with the cases and in each case."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLI
 
 Patch = tuple[int, int, int]
 COMBINING_MAPS: dict[str, CsmMethod] = {"adaptive": "walsh", "espirit": "espirit", "smooth": "smooth"}
-"""The coil maps by which each choice of `combine` combines the coils."""
+"""The type of coil maps that each choice of `combine` uses to combine the coils."""
 
 
 class PrepareConfig(Config):
@@ -73,15 +73,15 @@ class PrepareConfig(Config):
 
     @property
     def maps(self) -> AcquisitionConfig:
-        """Settings of the preprocessing, with the maps that combine the coils where they are combined."""
+        """Preprocessing settings with the maps that are used to combine the coils, if they are combined."""
         if self.combine is None:
             return self.preprocessing
         return self.preprocessing.model_copy(update={"csm": COMBINING_MAPS[self.combine]})
 
     @property
     def sha256(self) -> str:
-        """Hash of the format of the cases and of all settings that decide on what is in them, thus not of the split."""
-        former = {present: name for name, present in self.renamed.items()}  # so that hashes of existing cases hold
+        """Hash of the case format and of all settings that affect the content of the cases, and not of the split."""
+        former = {present: name for name, present in self.renamed.items()}  # so that existing hashes remain valid
         values = self.model_dump(mode="json", exclude={"split"})
         text = json.dumps([VERSION, {former.get(name, name): value for name, value in values.items()}], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -93,7 +93,7 @@ class PrepareConfig(Config):
 
 
 def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
-    """Settings as plain numbers and texts, lists written out; what is not set is left out."""
+    """Settings as plain numbers and texts, with lists converted to text and unset values omitted."""
     flat: dict[str, str | int | float | bool] = {}
     for name, value in values.items():
         if isinstance(value, dict):
@@ -108,12 +108,12 @@ def _flat(values: dict[str, object]) -> dict[str, str | int | float | bool]:
 def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
     """Read sizes such as ``16x192x192``.
 
-    ``axes`` describes them, e.g. ``frames x y x x``.
+    ``axes`` describes the sizes, e.g. ``frames x y x x``.
 
     Raises
     ------
     ConfigError
-        If the text is not of this form.
+        If the text does not have this form.
     """
     n_sizes = len(re.split(" x ", axes))
     if not re.fullmatch(rf"\d+(x\d+){{{n_sizes - 1}}}", text):
@@ -123,7 +123,7 @@ def parse_sizes(text: str, axes: str, option: str) -> tuple[int, ...]:
 
 
 def parse_split(text: str) -> tuple[float, ...]:
-    """Read the shares of train, val and test, such as ``80,10,10``, or the name of the split that takes all.
+    """Read the fractions of train, val and test, such as ``80,10,10``, or the name of a split that receives all cases.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""The folder of prepared cases: its index, settings and records, and which existing cases are kept.
+"""The folder of prepared cases: its index, settings and records, and the selection of existing cases to keep.
 
-An interrupted preparation that continues, or one with further scans, opens no source and reads no case whose size and
-time of modification are unchanged.
+A preparation that is resumed or extended by further scans neither opens sources nor reads cases whose size and
+modification time are unchanged.
 """
 
 import os
@@ -36,9 +36,10 @@ class ExistingCases:
     Parameters
     ----------
     rows
-        Rows of its index.
+        Rows of the index.
     is_compatible
-        Whether it was prepared with the same settings; the split may differ, since it concerns new subjects only.
+        Whether the cases were prepared with the same settings; the split may differ, since it affects only new
+        subjects.
     """
 
     def __init__(self, rows: Iterable[IndexRow], *, is_compatible: bool = True) -> None:
@@ -51,7 +52,7 @@ class ExistingCases:
                 self._by_slice[name, row.slice].append(row)
 
     def with_former_names(self, items: Iterable[Item]) -> list[Item]:
-        """The scans, those that were prepared under another name under that one."""
+        """The scans, with their former names if they were already prepared under another name."""
         current = {(row.source_sha256, name) for row in self.rows for name in case_names(row.case)}
         cases = {row.source_sha256: row.case for row in reversed(self.rows) if row.slice == 0}
         return [
@@ -59,14 +60,14 @@ class ExistingCases:
         ]
 
     def find(self, item: Item, number: int) -> tuple[IndexRow, ...]:
-        """The cases with the name of a slice of a scan."""
+        """The existing cases of a slice of a scan."""
         return tuple(self._by_slice.get((item.case_name(number), number), ()))
 
 
 class CaseFolder:
     """The folder of prepared cases: settings, index, and records of the sources and cases of this run and earlier ones.
 
-    A shard has an index and records of its own. Sources are surveyed again after other settings.
+    A shard has a separate index and separate records. Sources are surveyed again if the settings have changed.
 
     Parameters
     ----------
@@ -88,14 +89,14 @@ class CaseFolder:
         return self.records != self.path
 
     def existing_cases(self, *, force: bool) -> ExistingCases:
-        """Cases and settings of the folder, which is not modified. With ``force`` other settings are accepted.
+        """Cases and settings of the folder, which is not modified. With ``force``, different settings are accepted.
 
         Raises
         ------
         FileError
             If the folder cannot be written.
         ConfigError
-            If it contains cases prepared with other settings, and ``force`` is not set, or this is a shard.
+            If it contains cases prepared with different settings, and ``force`` is not set or this is a shard.
         """
         settings, force = self.path / SETTINGS, force and not self.is_shard
         refuse_existing(settings, force=True)
@@ -105,7 +106,7 @@ class CaseFolder:
             return ExistingCases(rows)
         try:
             stored = PrepareConfig.parse(read_yaml(settings), where=str(settings))
-        except ConfigError as error:  # damaged, or of another version
+        except ConfigError as error:  # damaged, or from another version
             if force:
                 return ExistingCases(rows, is_compatible=False)
             what = f"cannot read the settings of this folder: {error.what}"
@@ -123,7 +124,7 @@ class CaseFolder:
         return "choose another folder" + ("" if self.is_shard else ", or --force, which removes the cases in it")
 
     def start(self, before: ExistingCases) -> ExistingCases:
-        """Remove cases of other settings and remains of interruptions, write the settings; returns the cases kept."""
+        """Remove cases with other settings and incomplete files, write the settings, and return the remaining cases."""
         self.path.mkdir(parents=True, exist_ok=True)
         clear_partial(self.path)
         if not before.is_compatible:
@@ -132,14 +133,14 @@ class CaseFolder:
             before = ExistingCases([])
             write_index(self.path, [])
         elif self.is_shard:
-            write_index(self.records, read_index(self.records))  # a line cut short would damage the next one
+            write_index(self.records, read_index(self.records))  # an incomplete line would corrupt the next one
         elif before.rows:
             write_index(self.path, before.rows)
         write_text(self.path / SETTINGS, yaml.safe_dump(self.config.model_dump(mode="json"), sort_keys=False))
         return before
 
     def finish(self, rows: Iterable[IndexRow], refused: Iterable[Rejection]) -> None:
-        """Add the cases of this run to the index, which keeps those of other runs, and list rejected files."""
+        """Add the cases of this run to the index, keeping those of other runs, and list rejected files."""
         done = {row.case: row for row in read_index(self.records)} | {row.case: row for row in rows}
         write_index(self.records, [row for row in done.values() if (self.path / row.case).exists()])
         write_refused(self.records, refused)
@@ -149,17 +150,17 @@ class CaseFolder:
         return str(path.absolute()) in self._sources
 
     def find(self, source: Source) -> list[Item] | None:
-        """The scans of a source; None if it is not recorded, or a file has changed."""
+        """The recorded scans of a source; None if it is not recorded, or a file has changed."""
         entry = self._sources.get(str(source.path.absolute()))
         if entry is None or entry["key"] != self._key(source) or entry["files"] != _states(source, entry["files"]):
             return None
         try:
             return [Item(source=source, **values) for values in entry["items"]]
-        except TypeError:  # of another version
+        except TypeError:  # record from another version
             return None
 
     def add_survey(self, survey: Survey) -> None:
-        """Record the scans of a source; one with anything that is not a scan is surveyed again."""
+        """Record the scans of a source; sources that contain anything other than scans are surveyed again."""
         items = [item for item in survey.found if isinstance(item, Item)]
         if not items or len(items) < len(survey.found):
             return
@@ -176,7 +177,7 @@ class CaseFolder:
             self._cases.add(row.case, [file_state(self.path / row.case), row.sha256])
 
     def are_unchanged(self, rows: Iterable[IndexRow]) -> bool:
-        """Whether the files of cases have the size and time that they were written with."""
+        """Whether the files of cases still have the size and modification time recorded when they were written."""
         return all(self._cases.get(row.case) == [file_state(self.path / row.case), row.sha256] for row in rows)
 
     def _key(self, source: Source) -> list[str]:
@@ -184,7 +185,7 @@ class CaseFolder:
 
 
 def _states(source: Source, files: Iterable[str]) -> dict[str, Any]:
-    """Size and time of the files of a source; of a folder of DICOM images, those of all its files."""
+    """Size and modification time of the files of a source, which for a DICOM folder are all its files."""
     if source.is_dicom:
         with os.scandir(source.path) as entries:
             files = sorted(entry.path for entry in entries if entry.is_file())

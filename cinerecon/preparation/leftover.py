@@ -1,4 +1,4 @@
-"""Cases that a run finds in its folder and does not make again: which of them belong to the present scans."""
+"""Existing cases in the output folder that a run does not prepare again, by relation to the present scans."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from cinerecon.io.paths import absolute
 
 @dataclass(frozen=True)
 class Leftover:
-    """Cases of earlier runs that this run has neither made nor confirmed.
+    """Cases of earlier runs that this run has neither prepared nor confirmed.
 
     Attributes
     ----------
     stale
-        Cases of slices or series that the present scan no longer has.
+        Cases of slices or series that the present scan no longer contains.
     outdated
-        Cases of former contents of scans that are refused now.
+        Cases prepared from former contents of scans that are now rejected.
     others
-        Cases of scans that were not given.
+        Cases of scans that were not given in this run.
     unlisted
-        Files of cases that are in no index.
+        Case files that are not in any index.
     """
 
     stale: tuple[IndexRow, ...] = ()
@@ -42,13 +42,13 @@ class Leftover:
         Parameters
         ----------
         rows
-            The rows.
+            Rows of the index.
         confirmed
-            Cases that the run has made, or found to be up to date.
+            Cases that the run has prepared or found to be up to date.
         contents
-            Hashes of the present contents of each given file, by absolute paths; none for a file that is refused.
+            Hashes of the present contents of each given file, by absolute path; empty for a rejected file.
         refused
-            Absolute paths of files of which something is refused.
+            Absolute paths of files of which a part was rejected.
         """
         stale, outdated, others = list[IndexRow](), list[IndexRow](), list[IndexRow]()
         for row in rows:
@@ -57,7 +57,7 @@ class Leftover:
                 continue
             if path not in contents:
                 others.append(row)
-            elif row.source_sha256 not in contents[path]:  # otherwise it is up to date, under its former name
+            elif row.source_sha256 not in contents[path]:  # otherwise up to date under its former name
                 (outdated if path in refused else stale).append(row)
         return cls(tuple(stale), tuple(outdated), tuple(others))
 

@@ -1,4 +1,4 @@
-"""Magnitude images as a scan: phase, coils and k-space are simulated, which the marks state."""
+"""Magnitude images as a scan with simulated phase, coils and k-space, which is recorded in the marks."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,16 +17,16 @@ from cinerecon.simulation.phantom import draw_coil_maps, draw_phase
 
 @dataclass(frozen=True, eq=False)
 class SimulatedScan(CineSource):
-    """A scan simulated from magnitude images; no noise is added to that of the images.
+    """A scan simulated from magnitude images, whose noise is not increased.
 
     Attributes
     ----------
     images
-        The images.
+        The magnitude images.
     config
-        Number of coils, and seed.
+        Settings, including the number of coils and the seed.
     content
-        Hash of the images, so that the same images get the same phase and coils under any name.
+        Hash of the images, so that equal images receive the same phase and coils regardless of their name.
     """
 
     images: MagnitudeImages
@@ -40,7 +40,7 @@ class SimulatedScan(CineSource):
 
     @property
     def subject(self) -> str:
-        """A hash of the patient's number; empty if unknown."""
+        """A hash of the patient ID; empty if unknown."""
         return self.images.subject
 
     @property
@@ -55,12 +55,12 @@ class SimulatedScan(CineSource):
         return ("magnitude only", "simulated phase and coils", *interpolated)
 
     def size_of(self, number: int) -> SliceSize:
-        """See `CineSource.size_of`; the images of the slice are read for it."""
+        """See `CineSource.size_of`; the images of the slice are read to determine it."""
         (n_frames, y, x), n_coils = self.images.read_pixels(number)[0].shape, self.config.simulated_coils
         return SliceSize(n_frames, n_coils, y, x, n_copies=2.0)
 
     def read_timed(self, number: int) -> FinishedSlice:
-        """Simulate a slice: a smooth phase of its own, and the coils of the whole scan."""
+        """Simulate a slice with a separate smooth phase and the coils of the whole scan."""
         magnitude, meta = self.images.read_slice(number)
         frames, y, x = magnitude.shape
         seeds = [self.config.seed, int(self.content[:12], 16)]

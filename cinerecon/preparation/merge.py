@@ -1,4 +1,4 @@
-"""Join the shards of a preparation: one index of all cases, each content once."""
+"""Merging of the shards of a preparation into one index of all cases without duplicate contents."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ from cinerecon.preparation.report import PrepareReport, read_refused, write_refu
 
 
 def merge_cases(folder: Path) -> PrepareReport:
-    """Join the indices of all shards into that of the folder.
+    """Merge the indices of all shards into that of the folder.
 
-    It may be repeated: the result is the same. Cases of other runs in the index are kept. Scans of equal content that
-    were prepared by different shards count once, under the first of their names, as in a run without shards.
+    Repeating the call gives the same result. Cases of other runs in the index are kept. Scans with equal content that
+    were prepared by different shards are kept only once, under the first of their names, as in a run without shards.
 
     Raises
     ------
     FileError, ConfigError
-        If the shards are not complete, finished and of one run, see `io.shards.read_finished_shards`; or a case is
-        missing.
+        If the shards are incomplete, unfinished or from different runs, see `io.shards.read_finished_shards`; or if a
+        case is missing.
     DataError
         If a subject is in two splits.
     """
@@ -55,7 +55,7 @@ def merge_cases(folder: Path) -> PrepareReport:
 
 
 def _copies(rows: dict[str, IndexRow], before: dict[str, IndexRow]) -> set[str]:
-    """The cases whose content is also prepared under a name that comes first, or was in the index already."""
+    """Cases whose content was also prepared under a name that sorts first, or was already in the index."""
     sources: dict[str, set[str]] = defaultdict(set)
     for row in rows.values():
         sources[row.source_sha256].add(row.source)

@@ -1,4 +1,4 @@
-"""Options of a preparation that do not change the cases, of the command and of `prepare`."""
+"""Options of a preparation that do not affect the cases, for the command and `prepare`."""
 
 import warnings
 from typing import Annotated, Any
@@ -32,7 +32,7 @@ class PreparationOptions(Options):
 
     @property
     def memory_limit(self) -> int | None:
-        """Most memory of all processes [bytes]; None without a limit.
+        """Memory limit of all processes together [bytes]; None without a limit.
 
         Raises
         ------
@@ -43,12 +43,12 @@ class PreparationOptions(Options):
 
     @classmethod
     def from_arguments(cls, values: dict[str, Any]) -> "PreparationOptions":
-        """The options from the arguments of a call; a former name gives a warning with the present one.
+        """The options from the arguments of a call; a former name causes a warning with the present name.
 
         Raises
         ------
         ConfigError
-            If an argument is unknown, or a value is wrong.
+            If an argument is unknown, or a value is invalid.
         """
         if "draws" in values:
             warnings.warn("draws=... is now pictures=...", DeprecationWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""Preparation of one slice; several processes can run it in parallel."""
+"""Preparation of one slice, which can run in several processes in parallel."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -45,15 +45,15 @@ class SliceJob:
     config
         Settings of the preparation.
     known
-        Rows of the index for this slice; its cases are not prepared again if they still match.
+        Rows of the index for this slice; its cases are not prepared again if they are still valid.
     is_forced
-        Whether the slice is prepared even if its cases match.
+        Whether the slice is prepared even if its cases are valid.
     draws
-        Whether a picture of the slice is drawn.
+        Whether to draw a picture of the slice.
     memory
-        Most memory of the process [bytes]; None without a limit.
+        Memory limit of the process [bytes]; None without a limit.
     is_unchanged
-        Whether the files of the known cases have the size and time that they were written with.
+        Whether the files of the known cases have the recorded size and modification time.
     """
 
     item: Item
@@ -79,7 +79,7 @@ class PreparedSlice:
 
 @dataclass(frozen=True)
 class ExcludedFile:
-    """A file of a folder that contains no cine, the kind of such files in the plural, and the reason."""
+    """A file in a folder that contains no cine: the file, the kind of such files in the plural, and the reason."""
 
     path: Path
     kind: str
@@ -96,7 +96,7 @@ class Survey:
 
 
 def survey_source(source: Source, config: PrepareConfig) -> Survey:
-    """Open a source and hash it; errors of the input become a rejection."""
+    """Open a source and compute its hash; input errors are returned as a rejection."""
     try:
         content, files = survey(source, config)
     except NotACineError as error:
@@ -108,23 +108,23 @@ def survey_source(source: Source, config: PrepareConfig) -> Survey:
 
 
 def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
-    """The record of a file that is not a cine: refused if the user named it, excluded if it is one of a folder."""
+    """The record of a file that is not a cine: a rejection if the user named it, an exclusion if it is in a folder."""
     return Rejection.of(source.path, error) if source.is_given else ExcludedFile(source.path, error.kind, error.what)
 
 
 class SlicePreparer:
-    """Prepares slices; the source of the last one stays open for its further slices."""
+    """Prepares slices, keeping the source of the last slice open for further slices."""
 
     def __init__(self) -> None:
         self._last: tuple[tuple[str, str], CineSource] | None = None
 
     def __call__(self, job: SliceJob) -> PreparedSlice | Rejection:
-        """Prepare one slice, unless it exists already; errors of the input become a rejection.
+        """Prepare one slice, unless its cases already exist; input errors are returned as a rejection.
 
         Raises
         ------
         StorageError
-            If the disk is full, read-only or faulty; the slice has no cases then.
+            If the disk is full, read-only or faulty; no cases of the slice remain.
         """
         if not job.is_forced and _is_done(job):
             return PreparedSlice(job.known, is_new=False)
@@ -135,7 +135,7 @@ class SlicePreparer:
                 data, marks = _make(job, source)
                 require_unchanged(source.files, job.item.state)
                 rows = _write_all(job, data, marks)
-        except StorageError:  # it is no property of the scan, and would refuse the next slice, too
+        except StorageError:  # not caused by the scan: the next slice would fail too
             raise
         except CineReconError as error:
             return Rejection.of(job.item.source.path, error)
@@ -146,19 +146,19 @@ class SlicePreparer:
     def _open(self, job: SliceJob) -> CineSource:
         key = (job.item.sha256, job.config.sha256)
         if self._last is None or self._last[0] != key:
-            self._last = None  # frees the memory of the last source before the next is opened
+            self._last = None  # free the memory before the next source is opened
             self._last = (key, open_item(job.item, job.config))
         return self._last[1]
 
 
 def _kept_coils(data: CineData, config: PrepareConfig) -> tuple[str, ...]:
-    """The statement that fewer coils than requested were there, which is reported and stored, but is no warning."""
+    """Note that the scan has fewer coils than requested, which is reported and stored but is not a warning."""
     text = data.meta.compression
     return (text,) if text and text == describe_kept_coils(data.n_coils, config.maps.n_virtual_coils) else ()
 
 
 def _is_done(job: SliceJob) -> bool:
-    """Whether all cases of the slice were made from the same content with the same settings, and are unchanged."""
+    """Whether all cases of the slice were prepared from the same content with the same settings, and are unchanged."""
     hashes = (job.item.sha256, job.config.sha256)
     if not job.known or len(job.known) != job.known[0].n_parts:
         return False
@@ -188,7 +188,7 @@ def _make(job: SliceJob, source: CineSource) -> tuple[CineData, tuple[str, ...]]
 
 
 def _write_all(job: SliceJob, data: CineData, marks: tuple[str, ...]) -> tuple[IndexRow, ...]:
-    """Write the cases of a slice, or none where the disk becomes full."""
+    """Write all cases of a slice, or none if the disk becomes full."""
     rows: list[IndexRow] = []
     try:
         rows += _write(job, data, marks)  # after an error the list holds the rows before it

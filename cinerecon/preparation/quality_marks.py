@@ -11,13 +11,14 @@ from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import block_of_lines
 
 LESS_REALISTIC = ("magnitude only", "zero-padded", "interpolated")
-"""Marks of data that are easier to reconstruct than what a scanner measures."""
+"""Marks of data that are easier to reconstruct than measured data."""
 CUTOFF_RATIO = 1e-3
-"""Power beyond the edge of an interpolated k-space over that before it. Measured k-space ends in noise, or fades."""
+"""Power outside the edge of an interpolated k-space relative to that inside; measured k-space ends in noise or
+decays."""
 SMALLEST_PHASE = 1e-3
-"""Imaginary part of an image over all of it. Coils, fields and noise leave more in measured images."""
+"""Ratio of the imaginary part of an image to the image; coils, fields and noise cause more in measured images."""
 BAND_WIDTH = 4
-"""Number of lines before the edge whose power is compared."""
+"""Number of lines inside the edge whose power is compared."""
 
 
 def find_marks(data: CineData) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -48,7 +49,7 @@ def refuse_unrealistic(marks: tuple[str, ...], where: str) -> None:
     Raises
     ------
     UnsupportedError
-        With the marks.
+        If there are such marks; the error lists them.
     """
     unrealistic = [mark for mark in marks if mark in LESS_REALISTIC]
     if unrealistic:
@@ -57,7 +58,7 @@ def refuse_unrealistic(marks: tuple[str, ...], where: str) -> None:
 
 
 def _measured(data: CineData) -> Tensor:
-    """Which points ``(ky, kx)`` were measured: in the mask, and not empty."""
+    """Points ``(ky, kx)`` that were measured, i.e. are in the mask and not empty, bool."""
     rows, columns = lines_with_signal(data.kspace)
     return data.mask[0, 0] & rows[:, None] & columns
 

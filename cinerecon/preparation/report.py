@@ -1,4 +1,4 @@
-"""The result of a preparation: its cases, and the table of refused files."""
+"""The result of a preparation: its cases, and the table of rejected files."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ REFUSED = "refused.csv"
 
 @dataclass(frozen=True)
 class Rejection:
-    """A source or a slice that could not be prepared, and why."""
+    """A source or a slice that could not be prepared, and the reason."""
 
     path: Path
     what: str
@@ -34,7 +34,7 @@ class PrepareReport:
     Attributes
     ----------
     rows
-        The cases of this run, including those that existed already.
+        The cases of this run, including existing ones.
     n_new
         Number of cases that were created in this run.
     refused
@@ -42,13 +42,13 @@ class PrepareReport:
     passed
         Number of excluded files in folders, by reason.
     n_unknown_subjects
-        Number of files that count as separate subjects because the subject is unknown.
+        Number of files that are treated as separate subjects because the subject is unknown.
     warnings
-        Warnings, each with the number of slices it concerns.
+        Warnings, each with the number of slices that it concerns.
     index
-        The index of all cases of the folder.
+        The index of all cases in the folder.
     leftover
-        Cases of earlier runs that this run has neither made nor confirmed.
+        Cases of earlier runs that this run has neither prepared nor confirmed.
     """
 
     rows: tuple[IndexRow, ...]

@@ -42,7 +42,7 @@ from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 from cinerecon.version import __version__
 
 MAX_SERIAL_TASKS = 4
-"""Largest number of tasks for which no further process is started, as that takes seconds."""
+"""Largest number of tasks for which no further process is started, since starting a process takes seconds."""
 
 Progress = Callable[[str, float], None]
 
@@ -57,35 +57,35 @@ def prepare(
     progress: Progress | None = None,
     **options: Any,
 ) -> PrepareReport:
-    """Prepare all cines in files and folders. Cases that exist and match their source and settings are kept.
+    """Prepare all cines in files and folders. Existing cases that match their source and settings are kept.
 
     Parameters
     ----------
     paths
-        Files, or folders that are walked: ISMRMRD scans, CMRxRecon files, magnitude cines, prepared cases.
+        Files, or folders that are searched: ISMRMRD scans, CMRxRecon files, magnitude cines, prepared cases.
     folder
-        Output folder: a subfolder per split, ``index.csv``, ``settings.yaml`` and pictures.
+        Output folder, with a subfolder for each split, ``index.csv``, ``settings.yaml`` and pictures.
     config
         Settings of the preparation.
     listed
-        Files and folders of a list of scans; missing ones are refused, the others prepared.
+        Files and folders from a list of scans; missing ones are rejected, and the others prepared.
     shard
-        Prepare this part of the files; its cases are in the index after `merge_cases`.
+        Shard of the files to prepare; its cases are added to the index by `merge_cases`.
     progress
-        Called with the step and the fraction completed.
+        Called with the step and the completed fraction.
     options
-        As the options of the command, see `PreparationOptions`: ``workers`` (a few slices are prepared by one process),
-        ``memory`` (a text or a number [bytes]), ``pictures`` and ``force`` (cases with other settings are removed as
-        soon as there are new ones).
+        Options of the command, see `PreparationOptions`: ``workers`` (few slices are prepared in one process),
+        ``memory`` (a text or a number [bytes]), ``pictures`` and ``force`` (cases with other settings are removed when
+        new ones exist).
 
     Raises
     ------
     FileError
-        If nothing is found, another process works on the folder or the shard, or the disk is full.
+        If nothing is found, another process uses the folder or the shard, or the disk is full.
     ConfigError
-        If the folder holds cases prepared with other settings, and ``force`` is not set, or an option is wrong.
+        If the folder contains cases prepared with other settings and ``force`` is not set, or an option is invalid.
     DataError
-        If a process dies, most often for lack of memory.
+        If a process terminates unexpectedly, most often because of insufficient memory.
     """
     config, chosen = PrepareConfig.or_default(config), PreparationOptions.from_arguments(options)
     records = shard.folder(folder, PREPARE) if shard else folder
@@ -117,7 +117,7 @@ def prepare(
 
 @dataclass(eq=False)
 class _Preparation:
-    """A run that surveys sources and prepares their slices; the index of the records lists the cases."""
+    """A run that surveys sources and prepares their slices; the index lists the cases."""
 
     folder: CaseFolder
     existing: ExistingCases
@@ -127,7 +127,7 @@ class _Preparation:
     record_names: Callable[[Mapping[Path, str]], None]
 
     def __call__(self, sources: list[Source], passed: dict[str, int]) -> PrepareReport:
-        """Prepare sources; ``passed`` counts the files that were excluded before, by reason."""
+        """Prepare sources; ``passed`` counts the files that were already excluded, by reason."""
         self.report("reading headers", 0.0)
         items, refused, left_out = self._survey(sources)
         surveyed = items
@@ -177,7 +177,7 @@ class _Preparation:
         return leftover
 
     def _survey(self, sources: list[Source]) -> tuple[list[Item], list[Rejection], list[ExcludedFile]]:
-        """Open the sources that are not recorded: scans, rejections, and the files of folders that hold no cine."""
+        """Open the sources that are not recorded: scans, rejections, and files in folders that contain no cine."""
         content: list[Item | Rejection | ExcludedFile] = []
         others: list[Source] = []
         for source in sources:
@@ -196,14 +196,14 @@ class _Preparation:
         )
 
     def _job(self, item: Item, number: int) -> SliceJob:
-        """The job of a slice; a subject stays in its split of the index even if the shares have changed."""
+        """The job of a slice; a subject remains in its split of the index even if the fractions have changed."""
         split = self.existing.splits.get(item.subject) or split_of(item.subject, self.folder.config.split)
         rows = self.existing.find(item, number)
         is_unchanged = self.folder.are_unchanged(rows)
         return self.make_job(item=item, slice=number, split=split, known=rows, is_unchanged=is_unchanged)
 
     def _prepare(self, jobs: list[SliceJob]) -> tuple[list[PreparedSlice], list[Rejection]]:
-        """The cases of each slice, of which new ones are added to the index, and the slices that are refused."""
+        """The cases of each slice, of which new ones are added to the index, and the rejected slices."""
         prepared: list[PreparedSlice] = []
         rejected: list[Rejection] = []
         try:
@@ -233,7 +233,7 @@ class _Preparation:
             self.folder.add_cases(cases.rows)
 
     def _in_processes(self, work: Callable[[Task], Result], tasks: list[Task]) -> Iterator[Result]:
-        """The results of tasks, computed in this process if they are few."""
+        """Results of tasks, computed in this process if there are few tasks."""
         return in_processes(work, tasks, 1 if len(tasks) <= MAX_SERIAL_TASKS else self.n_processes)
 
 
@@ -244,7 +244,7 @@ def _counted(left_out: list[ExcludedFile]) -> dict[str, int]:
 
 
 def split_of(subject: str, shares: Sequence[float]) -> str:
-    """The split of a subject: by a hash of the name, so that it does not depend on the other subjects."""
+    """The split of a subject, determined by a hash of its name, so that it does not depend on other subjects."""
     remainder = int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8]) / 2**64 * sum(shares)
     for split, share in zip(SPLITS, shares, strict=True):
         remainder -= share

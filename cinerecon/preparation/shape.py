@@ -1,7 +1,7 @@
-"""Crop a case in time and space, and combine its coils.
+"""Cropping of a case in time and space, and combination of its coils.
 
-Cropping an image resamples its k-space. This is exact if k-space was measured without gaps. Otherwise it would mix
-measured with missing points, so an undersampled case keeps its rows.
+Cropping an image resamples its k-space. This is exact if k-space was measured without gaps. Otherwise, measured and
+missing points would be mixed, so an undersampled case keeps its rows.
 """
 
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ from cinerecon.preparation.config import Patch, PrepareConfig
 
 @dataclass(frozen=True)
 class Window:
-    """A part of a cine: first frame, row and column, and how many of each."""
+    """A part of a cine, given by its first frame, row and column, and its size."""
 
     first: Patch
     size: Patch
 
     @property
     def name(self) -> str:
-        """Size and position, for the name of a file."""
+        """Size and position as text, for file names."""
         return "x".join(map(str, self.size)) + "_at_" + "_".join(f"{index:03d}" for index in self.first)
 
 
@@ -42,7 +42,7 @@ def shape_case(data: CineData, config: PrepareConfig) -> CineData:
     DataError
         If the cine is smaller than the requested part.
     UnsupportedError
-        If undersampled k-space would have to be cut or combined.
+        If undersampled k-space would have to be cropped or combined.
     """
     if config.frames is not None:
         y, x = data.matrix
@@ -82,7 +82,7 @@ def cut_case(data: CineData, window: Window) -> CineData:
     DataError
         If the window is larger than the case.
     UnsupportedError
-        If rows or columns of undersampled k-space would be cut.
+        If rows or columns of undersampled k-space would be cropped.
     """
     shape = (data.n_frames, *data.matrix)
     for axis, first, size, n in zip(("frames", "rows", "columns"), window.first, window.size, shape, strict=True):
@@ -108,7 +108,7 @@ def _cut_image(data: CineData, rows: slice, columns: slice) -> CineData:
 
 
 def _cut_mask(data: CineData, matrix: tuple[int, int]) -> Tensor:
-    """Which points of the resampled k-space count as sampled."""
+    """Points of the resampled k-space that are treated as sampled."""
     (y, x), mask = matrix, data.mask
     if block_of_lines(mask) is None:
         if y != data.matrix[0] or mask.shape[-1] != 1:
@@ -140,7 +140,7 @@ def _moved(data: CineData, rows: slice, columns: slice) -> CineMeta:
 
 
 def combine_coils(data: CineData) -> CineData:
-    """A case of one coil: k-space of the reference at the points that were sampled.
+    """A case with one coil: k-space of the reference at the sampled points.
 
     Raises
     ------

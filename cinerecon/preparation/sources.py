@@ -1,4 +1,4 @@
-"""The files of an archive that hold cines, and their subjects."""
+"""The files of an archive that contain cines, and their subjects."""
 
 import zipfile
 from collections import Counter
@@ -26,7 +26,7 @@ FORMATS = "ISMRMRD .h5, CMRxRecon .mat, k-space .npz or .cfl, NIfTI, DICOM or .n
 
 @dataclass(frozen=True)
 class Source:
-    """A file, or a folder of DICOM images, that may hold cines.
+    """A file, or a folder of DICOM images, that may contain cines.
 
     Attributes
     ----------
@@ -35,11 +35,11 @@ class Source:
     name
         Name of its cases, including folders.
     folder_subject
-        The first folder below the given one; in most archives there is one per subject.
+        First folder below the given one; most archives have one such folder per subject.
     is_dicom
         Whether it is a folder of DICOM images.
     is_given
-        Whether the user named this file, and not a folder that it is in.
+        Whether the user named this file rather than a folder that contains it.
     """
 
     path: Path
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Item:
-    """One scan: a file, or one series among DICOM images.
+    """One scan: a file, or one series of DICOM images.
 
     Attributes
     ----------
@@ -62,13 +62,13 @@ class Item:
     subject
         Name of the subject.
     is_subject_known
-        False if the subject is unknown; the file then counts as a separate subject.
+        False if the subject is unknown; the file is then treated as a separate subject.
     n_slices
         Number of slices.
     sha256
-        Hash of all files it is read from.
+        Hash of all files from which the scan is read.
     state
-        State of these files when they were hashed, see `io.checksums.state_of`.
+        State of these files when the hash was computed, see `io.checksums.state_of`.
     """
 
     source: Source
@@ -107,7 +107,7 @@ def find_sources(
     listed: Iterable[Path] = (),
     is_known: Callable[[Path], bool] = lambda _: False,
 ) -> tuple[list[Source], dict[str, int]]:
-    """Files given by name and files of folders that may hold cines, and the number of excluded files by reason.
+    """Files given by name and files in folders that may contain cines, and the number of excluded files by reason.
 
     Parameters
     ----------
