@@ -1,4 +1,4 @@
-"""Undersampled cines of known truth: phantoms, and measured magnitudes with simulated phase, coils and noise."""
+"""Undersampled cines with known reference: phantoms, and measured magnitudes with simulated phase, coils and noise."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,7 +80,7 @@ def make_cases(
 
 
 def draw_image(anatomy: str, series: Path | None, sizes: Sizes) -> Tensor:
-    """The truth ``(frames, y, x)``, of peak 1; of a measured series the central part, with simulated phase."""
+    """The reference ``(frames, y, x)``, of peak 1; of a measured series the central part, with simulated phase."""
     name, _, seed = anatomy.partition(":")
     if name == "phantom":
         return draw_phantom(int(seed), PhantomConfig(n_frames=sizes.frames, matrix=sizes.matrix))

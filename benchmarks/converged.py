@@ -6,7 +6,7 @@ from pages import folded, machine, markdown_table
 from cinerecon.methods.classical.config import KtSlrConfig
 
 CONVERGED_CHANGE = 3e-4
-"""Relative change of the image in ten iterations below which a run counts as converged."""
+"""Relative change of the image in ten iterations below which a run has converged."""
 MAX_ITERATIONS = 600
 SAME_COST = [
     *("block_size=0", "isotropic=true", "continuation=1"),

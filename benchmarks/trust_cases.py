@@ -1,4 +1,4 @@
-"""Cases of known truth, to fit and test the verdict: intact scans, and scans with one kind of failure.
+"""Cases with known reference, to fit and test the verdict: intact scans, and scans with one kind of failure.
 
 Phantoms, and measured magnitude cines with simulated phase, coils and noise. Each case with a failure has an intact
 twin with the same anatomy, phase, coils and noise, and with the same pattern unless the acceleration is wrong.

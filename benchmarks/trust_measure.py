@@ -1,4 +1,4 @@
-"""Reconstruct cases of known truth, and measure features, which need no truth, and errors."""
+"""Reconstruct cases with known reference, and measure features, which need no reference, and errors."""
 
 import json
 import time

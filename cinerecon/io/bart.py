@@ -84,7 +84,7 @@ def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
 
 
 def holds_cfl_images(path: Path) -> bool:
-    """Whether the header marks an array as images written by this package; otherwise it holds k-space."""
+    """Whether the header marks an array as images written by this package; otherwise it contains k-space."""
     return set(IMAGE_NOTE) <= set(_read_lines(cfl_files(path)[0]))
 
 

@@ -3,7 +3,7 @@
     kspace          (frames, coils, ky, kx) complex64, zero where not sampled
     mask            (frames, 1, ky, kx or 1) bool
     csm             (coils, y, x) complex64; absent for one coil
-    reference       (frames, y, x) complex64, the fully sampled truth, where there is one
+    reference       (frames, y, x) complex64, the fully sampled reference, if available
     shading         (y, x) float32, where coils were whitened
     frame_times_ms  (frames,) where known
     geometry        a group of attributes, where known
@@ -240,7 +240,7 @@ def read_case(path: Path) -> "CineData":
     FileError
         If the file is missing, damaged, or no case.
     DataError
-        If an array is missing, is of the wrong kind, or holds invalid values.
+        If an array is missing, has the wrong type, or contains invalid values.
     ShapeError
         If the arrays do not fit each other.
     """

@@ -88,7 +88,7 @@ def case_names(case: str) -> set[str]:
 
 
 def holds_cases(folder: Path) -> bool:
-    """Whether a folder holds prepared cases, listed in its index.
+    """Whether a folder contains prepared cases that are listed in its index.
 
     Raises
     ------
@@ -104,7 +104,7 @@ def holds_cases(folder: Path) -> bool:
 
 
 def read_index(folder: Path) -> list[IndexRow]:
-    """The rows of a folder's index; empty where there is none. A line cut short by an interruption is left out.
+    """The rows of a folder's index; empty if there is none. A line truncated by an interruption is omitted.
 
     Raises
     ------

@@ -49,7 +49,7 @@ class CmrFile:
     mask
         The file of its mask; None where all is sampled.
     twin
-        The fully sampled file of the same scan; None where there is none, or this is it.
+        The fully sampled file of the same scan; None if there is none, or if this file is fully sampled.
     oversampling
         Oversampling of the readout; None if unknown.
     fov_mm

@@ -1,4 +1,4 @@
-"""Tables as CSV files, written atomically or row by row; incomplete rows of an interruption are left out."""
+"""Tables as CSV files, written atomically or row by row; incomplete rows after an interruption are omitted."""
 
 import csv
 import io
@@ -57,7 +57,7 @@ def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str, required: Sequence[str] = ()) -> list[T]:
-    """The rows of a table; none where there is no such file.
+    """The rows of a table; empty if the file does not exist.
 
     Parameters
     ----------

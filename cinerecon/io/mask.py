@@ -21,7 +21,7 @@ Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
 NO_MASK = "expected an array of zeros and ones; cinerecon mask writes one"
 KINDS = "biuf"
-"""Kinds of numbers that may hold zeros and ones: bool, integers, real numbers."""
+"""Kinds of data types for zeros and ones: bool, integers, real numbers."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class MaskFile:
         Raises
         ------
         FileError
-            If the file is missing, holds no mask, or one without ones.
+            If the file is missing, contains no mask, or a mask without ones.
         ConfigError
             If the mask does not fit, or can be read in more than one way.
         """

@@ -54,7 +54,7 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
 
 
 def holds_images_only(path: Path) -> bool:
-    """Whether an ISMRMRD file or a stream holds images and no raw data, as after a reconstruction."""
+    """Whether an ISMRMRD file or a stream contains images and no raw data, as after a reconstruction."""
     return holds_hdf5_images(path) or holds_stream_images(path) or holds_mrd2_images(path)
 
 

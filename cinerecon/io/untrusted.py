@@ -44,7 +44,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     FileError
         If the file cannot be opened.
     WeightsError
-        If it is damaged or holds pickled objects.
+        If it is damaged or contains pickled objects.
     """
     refuse_pipe(path)
     try:
@@ -69,7 +69,7 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     FileError
         If the file cannot be opened.
     WeightsError
-        If it holds code or objects, is damaged, or is not a dictionary of tensors.
+        If it contains code or objects, is damaged, or is not a dictionary of tensors.
     """
     import torch
 

@@ -201,7 +201,7 @@ def data_consistency(
 ) -> Tensor:
     """Put the measured data into an image, coil by coil, and combine the coils again.
 
-    In k-space: (1 - M) k + M y where there is no noise, (1 - M) k + M (k + v y) / (1 + v) with v the inverse noise
+    In k-space: (1 - M) k + M y without noise, (1 - M) k + M (k + v y) / (1 + v) with v the inverse noise
     level. With A = M F S this is |S|^2 x + w (A^H y - A^H A x), w = 1 or v / (1 + v).
 
     Parameters
@@ -213,7 +213,7 @@ def data_consistency(
     encoding
         The operator A.
     inverse_noise_level
-        v; None takes the data as they are.
+        v; None means that the data are treated as noise-free.
     """
     weight = 1.0 if inverse_noise_level is None else inverse_noise_level / (1 + inverse_noise_level)
     unchanged = image

@@ -8,7 +8,7 @@
     threshold: s = D(x), x = s - gamma A^H (A s - y); the last s is the image.
 ``plus``
     ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the version of UnrollingNets, with which
-    PASSNet is compared: as ``slr_paper``, with numbers kept from being negative by a ReLU.
+    PASSNet is compared: as ``slr_paper``, with parameters restricted to nonnegative values by a ReLU.
 
 With `lowrank`, the plug-and-play module of Ke et al. shrinks singular values in each cascade; with ``slr_paper`` that
 is ISTA-LR-Net. L1: before the transform, which sees the result, as the residual does not. L2: after the transform.

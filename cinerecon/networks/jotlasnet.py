@@ -35,7 +35,7 @@ class Cascade(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Image and previous mean, each ``(batch, frames, y, x)``, to the next ones, and the two parts.
 
-        The proximal map of a prior that counts w times in the mean has its threshold divided by w.
+        The threshold of the proximal map of a prior with weight w in the mean is divided by w.
         """
         image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         w = torch.softmax(self.w, 0)

@@ -111,7 +111,7 @@ def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight:
 
 
 class _Solve(torch.autograd.Function):
-    """x = (1 + w A^H A)^-1 b, frame by frame; the derivative is the same solve: no step is kept for it."""
+    """x = (1 + w A^H A)^-1 b, frame by frame; the derivative is the same solve, so that no step is stored."""
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:

@@ -76,7 +76,7 @@ def is_external(name: str) -> bool:
 
 
 def code_file(name: str) -> Path:
-    """The file that holds an external network."""
+    """The file that contains an external network."""
     return Path(name.rpartition(":")[0])
 
 
@@ -88,5 +88,5 @@ def located(name: str, folder: Path) -> str:
 
 
 def portable(name: str) -> str:
-    """The name without the folder of its file, for a folder that holds a copy of the code."""
+    """The name without the folder of its file, for a folder that contains a copy of the code."""
     return f"{code_file(name).name}:{name.rpartition(':')[2]}" if is_external(name) else name

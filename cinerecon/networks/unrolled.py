@@ -71,11 +71,11 @@ class Unrolled(nn.Module, Generic[C]):
 
     config_class: type[C]
     frames_are_cyclic: ClassVar[bool] = False
-    """Whether the network takes the first frame as the one after the last."""
+    """Whether the network treats the frames as cyclic, with the first frame after the last."""
     needs_kspace: ClassVar[bool] = False
     """Whether its cascades use k-space itself, not A^H y alone."""
     n_feature_series: ClassVar[float] = 5.0
-    """Series of features with all channels that are in memory at once without gradients, at most."""
+    """Largest number of feature series with all channels that are in memory at the same time without gradients."""
     cascades: nn.ModuleList
 
     def __init__(self, config: C | None = None) -> None:

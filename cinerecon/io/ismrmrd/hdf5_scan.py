@@ -85,7 +85,7 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
     Raises
     ------
     FileError
-        If no group holds readouts, several do and ``name`` is None, or the named one is missing.
+        If no group contains readouts, several do and ``name`` is None, or the named group is missing.
     HeaderError, DataError
         If the group lacks one of its two parts.
     """
@@ -220,7 +220,7 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
     path
         An ISMRMRD (MRD) file, HDF5.
     dataset
-        The group of the measurement; needed only where a file holds several.
+        The group of the measurement; required only if a file contains several.
 
     Raises
     ------

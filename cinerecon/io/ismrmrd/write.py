@@ -104,7 +104,7 @@ class SimulatedScan:
 
 
 def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False) -> None:
-    """Write a simulated scan; the file appears when it is complete. Its truth is in the group ``dataset/truth``.
+    """Write a simulated scan; the file appears when it is complete. Its reference is in the group ``dataset/truth``.
 
     Raises
     ------

@@ -26,7 +26,7 @@ from cinerecon.provenance import hashed_subject
 __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
-"""Ratio of pixels to measured points above which an image counts as interpolated."""
+"""Ratio of pixels to measured points above which an image is regarded as interpolated."""
 SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
 """Elements that all images of a series share."""
 
@@ -34,7 +34,7 @@ SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
 def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> list[MagnitudeImages]:
     """The cine series among the DICOM files of a folder: magnitude images with several times per slice.
 
-    With ``fewest_frames`` of 1, a series of one image per slice counts as well.
+    With ``fewest_frames`` of 1, a series of one image per slice is also accepted.
 
     Raises
     ------

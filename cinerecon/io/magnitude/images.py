@@ -44,7 +44,7 @@ LARGEST_TESLA = 30.0
 
 
 def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str]]:
-    """The frames ``(frames, y, x)`` that hold an image of their own, and warnings that name the others.
+    """The frames ``(frames, y, x)`` that contain an image of their own, and warnings that name the others.
 
     Raises
     ------
