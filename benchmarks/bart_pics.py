@@ -29,7 +29,7 @@ HEADER = "# BART's weights for images of peak 1, searched in factors of 2 by `be
 
 @dataclass(frozen=True)
 class Weights:
-    """Regularisation of one run; a term of weight 0 is left out.
+    """Regularisation of one run; a term of weight 0 is omitted.
 
     Attributes
     ----------

@@ -63,7 +63,7 @@ def rate_table(scores: Sequence[Score]) -> str:
 
 
 def ventricle_table(scores: Sequence[Score]) -> str:
-    """Means of the truth; for each method bias and limits of agreement of areas, and border sharpness."""
+    """Means of the reference; for each method bias and limits of agreement of areas, and border sharpness."""
     functions = slice_functions(scores)
     truth = [f.pairs for f in functions if f.method == METHODS[0]]
     means = ", ".join(f"{name} {np.mean([pairs[name][1] for pairs in truth]):.1f}" for name in AREA_QUANTITIES)

@@ -131,7 +131,7 @@ class Scan:
     maps: Tensor | None = None
 
     def sample(self) -> None:
-        """Draw the mask, compute k-space, and take the image as the truth, each unless it is set already."""
+        """Draw the mask, compute k-space, and use the image as the reference, each unless it is already set."""
         if self.mask is None:
             self.mask = draw_mask(self.pattern, len(self.image), self.image, self.seed)
         self.reference = self.image if self.reference is None else self.reference
@@ -156,7 +156,7 @@ class Scan:
 
 
 def make_case(plan: Plan) -> CineData:
-    """The data of a plan, with the truth as reference."""
+    """The data of a plan, with the reference."""
     rng = np.random.default_rng([plan.seed, 1])
     ranges = plan.ranges
     n_coils = int(rng.choice(ranges.coils))
@@ -181,7 +181,7 @@ def wrap_ratio_of(seed: int) -> float:
 def draw_image(
     anatomy: Anatomy, n_frames: int, size: tuple[int, int], seed: int, *, has_fast_phase: bool = False
 ) -> tuple[Tensor, CineMeta]:
-    """The complex truth ``(frames, y, x)`` of peak 1, with fewer frames, rows or columns if the cine is smaller."""
+    """The complex reference ``(frames, y, x)`` of peak 1, with fewer frames, rows or columns if the cine is smaller."""
     y, x = size
     if anatomy.path is not None:
         shape = np.load(anatomy.path)["magnitude"].shape

@@ -38,9 +38,9 @@ MIN_SCALE = 1e-3
 """Least standard deviation of a feature."""
 N_NEWTON_STEPS = 30
 N_PARTS = 10
-"""Parts of the subjects that are left out in turn."""
+"""Number of parts of the subjects that are held out in turn."""
 SPREAD_OFFSET_DB = 0.3
-"""Added to residuals before the logarithm, so that single small ones do not count."""
+"""Added to residuals before the logarithm, which limits the influence of single small residuals."""
 CHECK_MARGIN = 0.5
 """Distance of the limit of a feature that is a sign of a failure from all intact scans [standard deviations]."""
 MAX_FALSE_ALARMS = 0.01

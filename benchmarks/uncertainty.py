@@ -99,7 +99,7 @@ def measure(model: str, cases: Sequence[tuple[str, CineData]], n_variants: int) 
 
 
 def make_cases(config: SimulateConfig, folder: Path, cines: Sequence[str]) -> Iterator[tuple[str, CineData]]:
-    """Undersampled cines with the truth as reference; measured cines have every second frame only."""
+    """Undersampled cines with their references; measured cines have only every second frame."""
     with TemporaryDirectory() as name:
         for number, source in enumerate((*PHANTOMS, *cines)):
             if isinstance(source, int):
