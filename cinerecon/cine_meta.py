@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 Vector = tuple[float, float, float]
 Extent = tuple[slice, slice]
-"""The ky lines and kx columns that a scan covers; ``slice(None)`` is the whole axis."""
+"""The ky lines and kx columns that a scan covers; ``slice(None)`` selects the whole axis."""
 
 TIME_ROUNDING_MS = 1e-6
-"""Difference of times that results from rounding [ms]."""
+"""Largest difference between times that is due to rounding [ms]."""
 
 REFERENCES = {
     "truth": "the reference in the scan",
@@ -17,7 +17,7 @@ REFERENCES = {
     "some samples": "the image of all its samples, in which part of k-space is missing: anything that a method fills "
     "in counts as error",
 }
-"""Kinds of reference, with their names where an image is compared with it."""
+"""Kinds of reference, with their names for comparisons with an image."""
 
 
 def vector(values: Iterable[float]) -> Vector:
@@ -54,36 +54,36 @@ class CineMeta:
     Attributes
     ----------
     source
-        File the data came from.
+        File from which the data were read.
     slice
         Index of the slice, sorted by position.
     frame_times_ms
-        Time of each frame since the first [ms]; empty if unknown.
+        Time of each frame relative to the first [ms]; empty if unknown.
     pixel_size_mm
-        Distance of neighbouring pixels along (y, x) [mm].
+        Distance between adjacent pixels along (y, x) [mm].
     slice_thickness_mm
         Thickness of the slice [mm].
     geometry
-        Position and orientation; None where the file has none, and then none is written.
+        Position and orientation; None if the file contains none, in which case none is written.
     protocol
         Name of the scan.
     warnings
         Warnings for readers of the image.
     crop_y
-        Number of central rows of the image that the protocol requested; None: all. Phase oversampling adds rows that
-        cannot be removed from undersampled k-space: `crop_image` removes them from the final image.
+        Number of central rows of the image that the protocol requested; None for all. Phase oversampling adds rows that
+        cannot be removed from undersampled k-space; `crop_image` removes them from the final image.
     reference_is
-        Kind of reference, a key of `REFERENCES`; empty if there is none or it is not known.
+        Kind of the reference, a key of `REFERENCES`; empty if there is none or it is unknown.
     extent
-        The part of k-space that the scan covers, where it was undersampled after the fact and its mask no longer shows
-        it; None: as the mask shows it (`physics.sampling.measured_extent`).
+        The part of k-space that the scan covers, if it was undersampled retrospectively and its mask no longer shows
+        the extent; None to determine it from the mask (`physics.sampling.measured_extent`).
     is_one_beat
-        Whether the frames are one whole heart beat, put together from several (gated); False if that is not known.
+        Whether the frames are one complete heartbeat, combined from several beats (gated); False if unknown.
     compression
-        Description of the virtual coils and of the signal that they leave out; empty if coils were not compressed.
+        Description of the virtual coils and of the signal loss; empty if coils were not compressed.
     is_real_time
-        Whether the frames follow each other over several beats or a part of one, so that the first does not follow the
-        last: methods and measures then do not wrap around in time.
+        Whether the frames were measured consecutively over several beats or a part of one, so that the series is not
+        periodic: methods and measures then do not wrap around in time.
     """
 
     source: str = ""

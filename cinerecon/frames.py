@@ -1,4 +1,4 @@
-"""Frames of a series that were not measured, or follow from others: which are left out, and warnings about them."""
+"""Detection of frames that were not measured or are derived from others: their exclusion, and warnings about them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from cinerecon.errors import DataError
 from cinerecon.words import name_frames
 
 Reasons = Mapping[str, Sequence[int]]
-"""Numbers of frames by what they are, e.g. ``{"empty": [8, 9]}``."""
+"""Frame numbers by reason, e.g. ``{"empty": [8, 9]}``."""
 
 
 def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: str) -> tuple[list[int], list[str]]:
@@ -17,17 +17,17 @@ def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: st
     n_frames
         Number of frames in the file.
     missing
-        Frames that were not measured, or in part: left out at the begin and the end of a series, as archives fill
-        series up, and scans are stopped early.
+        Frames that were not measured, or only partly. They are excluded at the start and the end of a series, since
+        archives pad series and scans are stopped early.
     redundant
-        Frames that follow from others: left out wherever they are.
+        Frames that are derived from others, which are excluded at any position.
     where
-        The file and the slice, for errors.
+        The file and the slice, for error messages.
 
     Raises
     ------
     DataError
-        If frames are missing between others, or fewer than two are left.
+        If frames are missing between others, or fewer than two remain.
     """
     frames = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
     for what, numbers in missing.items():

@@ -20,7 +20,7 @@ FirstVoxel = tuple[Vector, Vector, Vector, Vector]
 """Centre of the first voxel [mm], and the unit vectors along x, along y and across the slice (LPS)."""
 
 MAX_WINDOW_PIXELS = 2**23
-"""Pixels that a display window is determined from; of larger series, every second one, or fewer."""
+"""Number of pixels from which a display window is determined; larger series are subsampled."""
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
@@ -40,11 +40,11 @@ class CineImage:
     image
         ``(frames, y, x)`` complex64.
     reference
-        ``(frames, y, x)`` complex64, the image to compare with; None if there is none.
+        ``(frames, y, x)`` complex64 reference; None if there is none.
     meta
         Source, slice, frame times, geometry, and kind of the reference.
     method
-        Name of the method that made it.
+        Name of the reconstruction method.
     convergence
         Convergence of an iterative method, by name: one number per iteration ``(iterations,)``.
     header_xml
@@ -55,21 +55,21 @@ class CineImage:
         ``(frames, y, x)`` float32, standard deviation of the noise in the units of the image; None if it was not
         mapped.
     noise_source
-        The origin of `noise`, in words.
+        The origin of `noise`, as text.
     uncertainty
         ``(frames, y, x)`` float32, standard deviation of the image over variants of the data, in the units of the
         image; None if it was not mapped.
     uncertainty_source
-        The origin of `uncertainty`, in words.
+        The origin of `uncertainty`, as text.
     quantity
-        A key of `QUANTITIES`, where the values of `image` are a map and not an image; empty for an image.
+        A key of `QUANTITIES` if the values of `image` are a map; empty for an image.
     velocity
         ``(frames, y, x)`` float32, velocity along the encoded direction [cm/s]; None unless the scan is phase
         contrast.
     venc_cm_s
         Velocity at which the phase difference is pi [cm/s].
     verdict
-        Expected error of the image, and whether it can be used; None if that was not estimated.
+        Expected error of the image, and whether it can be used; None if no verdict was estimated.
 
     Raises
     ------
@@ -126,7 +126,7 @@ class CineImage:
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """``(frames, y, x)`` float32, what files without complex numbers hold: the magnitude, or a signed velocity."""
+        """``(frames, y, x)`` float32 values for files without complex numbers: the magnitude, or a signed velocity."""
         return self.image.real.astype(np.float32) if self.quantity == "velocity" else self.magnitude
 
     @property
@@ -225,7 +225,7 @@ def locate_first_voxel(geometry: Geometry, pixel_size_mm: tuple[float, float], m
 
 
 def collect_warnings(cines: list[CineImage]) -> tuple[str, ...]:
-    """Each warning once, with the slices it concerns where it is not all of them."""
+    """Warnings without duplicates, with the slices that they concern unless they concern all slices."""
     by_text: dict[str, list[int]] = {}
     for cine in cines:
         for text in dict.fromkeys(cine.meta.warnings):

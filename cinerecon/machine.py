@@ -32,7 +32,7 @@ def pick_device(name: str | torch.device = "auto") -> str:
     Raises
     ------
     ConfigError
-        If there is no such device, or it lacks double precision, which low-rank methods need.
+        If the device does not exist, or lacks double precision, which low-rank methods need.
     """
     name = str(name)
     if name == "auto":
@@ -120,7 +120,7 @@ def _read_kilobytes(path: Path, name: str, otherwise: float) -> float:
 
 
 def n_cores() -> int:
-    """Cores this process may use: in a container, or under a batch system, fewer than the machine has."""
+    """Number of cores that this process may use, which may be limited by a container or a batch system."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -142,16 +142,16 @@ def in_processes(
         Called with each task. It is sent to each process once, so that an object may keep state from task to task.
         Like tasks and results it must be picklable.
     tasks
-        In the order they are begun; each is taken from an iterator when a process is free for it.
+        Tasks in the order in which they are started; each is taken from an iterator when a process is free.
     n_processes
-        At the same time.
+        Number of simultaneous processes.
     option
         Name of the option for the number of processes.
 
     Raises
     ------
     DataError
-        If a process dies.
+        If a process terminates unexpectedly.
     """
     ahead = iter(tasks)
     first = list(islice(ahead, max(1, n_processes)))
@@ -217,7 +217,7 @@ def deferred_interruption() -> Iterator[Callable[[], bool]]:
 
 
 _function: Callable[[Any], Any]
-"""What a process that `in_processes` started does with each task."""
+"""Function that a process started by `in_processes` applies to each task."""
 
 
 def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
@@ -231,7 +231,7 @@ def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
 
 
 def _work(task: Any) -> Any:
-    """The result of a task in a process that `in_processes` started."""
+    """The result of a task in a process started by `in_processes`."""
     return _function(task)
 
 

@@ -20,9 +20,9 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # names of mallopt(3)
 _DOCUMENTED_LIMIT = 2**25
 _SMALL = 2**20
 UNITS = ("", "K", "M", "G", "T", "P", "E")
-"""Letters of units; the place is the power of the thousand, or of 1024 with an i (GiB)."""
+"""Letters of units; the index is the power of 1000, or of 1024 with an i (GiB)."""
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|CUDA out of memory|Unable to allocate", re.I)
-"""Texts of the errors of allocators that have no class of their own."""
+"""Texts of the errors of allocators that have no separate exception class."""
 REQUESTED = re.compile(r"tried to allocate ([\d.]+) ?(\w*)|allocate ([\d.]+) (\w+)", re.I)
 
 
@@ -33,7 +33,7 @@ def keep_freed_memory() -> None:
     k-t SLR with one coil and a third with eight, a sixth of that of SLR-Net, half that of T2LR-Net with eight coils.
     Peak memory may grow by a fifth.
     """
-    # versions that hold to the limit they document refuse more
+    # versions that enforce the documented limit refuse larger values
     if _set_allocator(_MMAP_THRESHOLD, 2**30) or _set_allocator(_MMAP_THRESHOLD, _DOCUMENTED_LIMIT):
         _set_allocator(_TRIM_THRESHOLD, 2**31 - 1)
 
@@ -68,13 +68,13 @@ def release_pages(values: object) -> None:
 
 
 def _set_allocator(parameter: int, value: int) -> bool:
-    """Set a parameter of the allocator; whether it has it and accepts the value."""
+    """Set a parameter of the allocator, and return whether the allocator supports it and accepts the value."""
     libc = _c_library()
     return libc is not None and hasattr(libc, "mallopt") and bool(libc.mallopt(parameter, value))
 
 
 def _c_library() -> ctypes.CDLL | None:
-    """The C library of Linux; functions that glibc alone has are looked up in it."""
+    """The C library of Linux, in which functions specific to glibc are looked up."""
     return ctypes.CDLL(None) if sys.platform.startswith("linux") else None
 
 
@@ -99,13 +99,13 @@ _workspace: ContextVar[Workspace] = ContextVar("workspace", default=Workspace())
 
 
 def workspace() -> Workspace:
-    """The limits that apply here."""
+    """The limits that apply in the current context."""
     return _workspace.get()
 
 
 @contextmanager
 def limited_to(limits: Workspace) -> Iterator[None]:
-    """Context in which temporary arrays have limits; those of other threads are not affected."""
+    """Context manager that limits temporary arrays; other threads are not affected."""
     token = _workspace.set(limits)
     try:
         yield
@@ -129,7 +129,7 @@ def parse_size(text: str, where: str = "--memory") -> int:
 
 
 def show_size(n_bytes: float) -> str:
-    """A size with two or more digits, rounded up: ``3.7 GB``, ``850 MB``."""
+    """A size with at least two digits, rounded up: ``3.7 GB``, ``850 MB``."""
     unit, name = (1e9, "GB") if n_bytes >= 0.9995e9 else (1e6, "MB")
     value = n_bytes / unit
     digits = 1 if name == "GB" and value < 100 else 0
@@ -164,7 +164,7 @@ def describe_out_of_memory(error: BaseException) -> str:
 
 @contextmanager
 def report_out_of_memory(where: str, hint: str) -> Iterator[None]:
-    """Context that raises exhausted memory as an error of the input, which ends one slice and not the others.
+    """Context manager that raises exhausted memory as an input error, which ends one slice and not the others.
 
     Raises
     ------

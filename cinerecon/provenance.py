@@ -12,11 +12,11 @@ from pathlib import Path
 from cinerecon.version import __version__
 
 PREFIX, N_DIGITS = "person-", 10
-"""Beginning of the hash of a patient's number, and its hexadecimal digits."""
+"""Prefix of the hash of a patient ID, and its number of hexadecimal digits."""
 ANONYMOUS = "anonymous-"
-"""Beginning of the patient ID of anonymous images; the rest depends on the study, not on the patient."""
+"""Prefix of the patient ID of anonymous images; the rest depends on the study, not on the patient."""
 SHORTEST_IDENTIFIER = 8
-"""Letters below which an identifier of a study is a mere counter."""
+"""Number of characters below which a study identifier is a mere counter."""
 
 _HASHED = re.compile(rf"{PREFIX}[0-9a-f]{{{N_DIGITS}}}")
 
@@ -30,7 +30,8 @@ class Provenance:
     scan_sha256
         Checksum of the files of the scan, or of k-space and mask.
     study
-        Key that scans of one study share: a hash of its identifier in the header, else `scan_sha256`.
+        Key that is the same for all scans of one study: a hash of its identifier in the header, otherwise
+        `scan_sha256`.
     frame_of_reference
         Key that scans with the same coordinate system share: a hash from the header, else `scan_sha256`.
     series
@@ -40,13 +41,13 @@ class Provenance:
     weights_sha256
         Checksum of the weights of a network; empty for classical methods.
     acceleration
-        Net acceleration of the samples that were used.
+        Net acceleration of the used samples.
     residual
         ||mask (A x) - y|| / ||y||.
     partial_fourier
-        What was filled in of k-space; empty if nothing was missing on one side.
+        Part of k-space that was filled in; empty if no side of k-space was missing.
     coil_compression
-        The virtual coils, and the loss of signal by them; empty if coils were not compressed.
+        Description of the virtual coils and the signal loss; empty if coils were not compressed.
     """
 
     scan_sha256: str
@@ -83,7 +84,7 @@ class Provenance:
 
 
 def series_texts(parts: Sequence[Provenance | None]) -> dict[str, str]:
-    """The values of all slices of a file by name; where they differ, one for each slice."""
+    """The values for all slices of a file by name; one value per slice if they differ."""
     slices = [part.texts for part in parts if part is not None]
     lists = {name: [texts[name] for texts in slices] for name in (slices[0] if slices else ())}
     return {name: ", ".join(values if len(set(values)) > 1 else values[:1]) for name, values in lists.items()}

@@ -64,7 +64,7 @@ def _adjoint_check(device: str) -> Check:
 
 
 def _round_trip(device: str) -> Check:
-    """Sample a phantom with 8 coils at 3x, reconstruct it with CG-SENSE, and compare with the truth."""
+    """Sample a phantom with 8 coils at 3x, reconstruct it with CG-SENSE, and compare it with the true image."""
     start = time.perf_counter()
     n_frames, (y, x) = 6, (96, 96)
     reference = draw_phantom(0, PhantomConfig(n_frames=n_frames, matrix=(y, x)))

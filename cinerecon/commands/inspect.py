@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cinerecon.acquisition.source import CineContent, CineSummary
 
 PARTIAL_FOURIER_FRACTION = 0.9
-"""Fraction of k-space along y below which a scan counts as partial Fourier."""
+"""Fraction of k-space along y below which a scan is reported as partial Fourier."""
 
 
 class InspectOptions(ArrayOptions, RawScanOptions, SetOptions):
@@ -119,7 +119,7 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
 
 
 def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
-    """The kind of gating, the heartbeats, and the coverage of k-t space."""
+    """The gating mode, the heartbeats, and the coverage of k-t space."""
     gating = plan.gating
     names = {"counter": "by the counters", "retro": "retrospective", "none": "none, real time"}
     yield "gating", names[gating.mode]
@@ -172,6 +172,6 @@ def _acceleration(content: "CineContent") -> str:
 
 
 def _labelled(label: str, texts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Rows for several texts, of which only the first has the label."""
+    """Rows for several texts; only the first row has the label."""
     for number, text in enumerate(texts):
         yield label if number == 0 else "", text

@@ -80,7 +80,7 @@ class ReconOptions(ReconSettings, ArchiveOptions):
 
     @property
     def is_batch(self) -> bool:
-        """Whether there may be several scans or methods."""
+        """Whether several scans or methods may be given."""
         n_parts = max(len(self.scans), len(self.models))
         return n_parts > 1 or bool(self.formats) or any(path.is_dir() for path in self.scans)
 
@@ -140,7 +140,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 
 
 def _refuse_verdict(options: ReconOptions) -> None:
-    """Refuse a verdict that is requested of methods that have none."""
+    """Refuse a verdict for methods that have none."""
     if not (options.verdict and "verdict" in options.model_fields_set):
         return
     from cinerecon.errors import ConfigError
@@ -153,7 +153,7 @@ def _refuse_verdict(options: ReconOptions) -> None:
 
 
 def _no_verdict(options: ReconOptions, model: str) -> str:
-    """Why images of a method have no verdict; empty if they have one."""
+    """Reason why images of a method have no verdict; empty if they have one."""
     from cinerecon.reconstruction.run import load_request_method
     from cinerecon.reconstruction.trust import method_without_verdict
 
@@ -218,7 +218,7 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
 
 
 def _print_finished(outcome: "Outcome", *, quiet: bool, as_json: bool) -> None:
-    """Report a scan that an earlier run finished."""
+    """Report a scan that an earlier run completed."""
     from cinerecon.commands.recon_report import batch_as_plain, print_batch
 
     _print_warnings(outcome.warnings)

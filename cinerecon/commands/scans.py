@@ -33,7 +33,7 @@ def shard_of(options: ArchiveOptions) -> "Shard | None":
 
 
 def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, ...], bool]:
-    """The files and folders, including those in lists, and whether there are lists.
+    """The files and folders, including those from lists, and whether lists were given.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, 
 
 
 def print_shard(options: ArchiveOptions, output: Path) -> None:
-    """Print that a shard is finished, and the command that merges all."""
+    """Print that a shard is complete, and the command that merges all shards."""
     names = [name for name in ("baseline", "tables") if hasattr(options, name) and options.is_changed(name)]
     values = {options.option_of(name): getattr(options, name) for name in names}
     arguments = [

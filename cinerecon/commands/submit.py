@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 O = TypeVar("O", bound=ArchiveOptions)  # noqa: E741
 
 LOGS = "logs"
-"""Name of the folder for the output of the jobs, in that of the shards."""
+"""Name of the folder for the output of the jobs, within the folder of the shards."""
 POLL_S = 2.0
 """Interval at which the state of the jobs is queried [s]."""
 GRACE_S = 10.0
@@ -35,7 +35,7 @@ class ShardJob:
     options: ArchiveOptions
 
     def __call__(self) -> str:
-        """Run the shard, and return the error that ended it; empty if it finished, even if some scans failed."""
+        """Run the shard, and return the error that ended it; empty if it completed, even if some scans failed."""
         from cinerecon.errors import CineReconError
 
         run = getattr(import_module(f"cinerecon.commands.{self.command}"), self.command)
@@ -62,7 +62,7 @@ def submit(options: O, run: Callable[[O], None]) -> None:
     ConfigError
         If submitit is not installed, a setting of the jobs is invalid, or there is no folder of results.
     DataError
-        If a job dies; finished shards are kept.
+        If a job terminates unexpectedly; completed shards are kept.
     """
     command, n = run.__name__, options.n_shards
     if options.shard is not None:
@@ -95,7 +95,7 @@ def output_of(options: ArchiveOptions) -> Path:
 
 
 def resumed(options: ArchiveOptions) -> ArchiveOptions:
-    """The options with which an interrupted run continues."""
+    """The options for continuing an interrupted run."""
     return options.model_copy(update={"resume": True}) if hasattr(options, "resume") else options
 
 
