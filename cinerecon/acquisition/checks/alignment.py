@@ -23,6 +23,8 @@ CORRELATION_DIFFERENCE = 0.03
 scans."""
 MIN_COILS = 3
 """Smallest number of coils for which images along x differ clearly from their mirror images."""
+MIN_COLUMNS = 24
+"""Smallest number of columns for which they do; with 12, adjacent lines of intact scans resemble mirrored ones."""
 MIN_BALANCE = 0.6
 """Smallest ratio between the mean differences of the two directions; it is small for readouts that resemble their own
 mirror image."""
@@ -47,9 +49,9 @@ MIN_MIDDLE_ALONG_Y, MIN_MIDDLE_ALONG_X = 0.4, 0.12
 edges. Along y, hearts have at least 0.6; shifted by half a field of view, 7 of 10 have less than 0.4, as do 4 % of the
 phantoms, which fill the field of view, without a shift. Along x, images have at least 0.17; images with air at both
 ends have less than 0.1 after such a shift."""
-OPPOSITE_SIGNS_ALONG_X, OPPOSITE_SIGNS_ALONG_Y = -0.5, -0.65
+OPPOSITE_SIGNS_ALONG_X, OPPOSITE_SIGNS_ALONG_Y = -0.6, -0.65
 """Correlations of adjacent samples and lines below which their signs alternate; images that fill the field of view have
--0.4, and phantoms with few frames -0.57."""
+-0.4, and phantoms with a small field of view or few frames -0.51 along x and -0.57 along y."""
 
 
 def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
@@ -67,7 +69,7 @@ def require_complex(has_real: bool, has_imaginary: bool, where: str) -> None:
 
 def backward_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about readouts that run opposite to the others."""
-    lines = central.first
+    lines = central.with_signal(central.first)
     backward = find_backward(lines.samples)
     if not backward.size:
         return
@@ -85,7 +87,7 @@ def backward_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def find_backward(samples: Samples) -> Index:
-    """Indices of the readouts that appear to run opposite to the majority; empty if there are few coils.
+    """Indices of the readouts that appear to run opposite to the majority; empty if there are few coils or columns.
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def find_backward(samples: Samples) -> Index:
     """
     if (
         samples.shape[1] < MIN_COILS
+        or samples.shape[-1] < MIN_COLUMNS
         or len(samples) < 2 * MIN_MIRRORED
         or abs(_correlation_along_x(samples)) <= SMALLEST_CORRELATION
     ):

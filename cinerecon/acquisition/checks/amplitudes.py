@@ -25,6 +25,9 @@ MAX_USUAL_PART = 0.5
 """Largest ratio of the median sample to the limit; above it all samples are large, as for a point source."""
 FRAME_GAIN = 1.5
 """Amplitude ratio between a frame and the same lines in other frames, or its inverse, from which it is reported."""
+N_STRONGEST, AGREEING_QUANTILE = 8, 0.25
+"""Number of the strongest lines that are compared one by one, and quantile of their ratios that must differ from 1 if
+the gain of a frame is different; motion changes some of the central lines as much, but not all."""
 MIN_SHARED_FRACTION = 0.5
 """Smallest fraction of the frames that must measure a line for it to be compared between frames."""
 N_LEVEL_FRAMES = 3
@@ -115,13 +118,23 @@ def frame_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator
     ratio = np.ones(len(table))
     usual = np.nanquantile(shared, 0.5, axis=0, method="lower")
     ratio[has_lines] = np.nanmedian(shared[has_lines] / usual, axis=1)
-    differing = np.flatnonzero((ratio > FRAME_GAIN) | (ratio < 1 / FRAME_GAIN))
+    strongest = np.argsort(usual)[-N_STRONGEST:]
+    is_outside = (ratio > FRAME_GAIN) | (ratio < 1 / FRAME_GAIN)
+    agrees = [_agree_on_gain(shared[frame, strongest] / usual[strongest], ratio[frame]) for frame in range(len(ratio))]
+    differing = np.flatnonzero(is_outside & agrees)
     if differing.size:
         most = ratio[differing[np.abs(np.log(ratio[differing])).argmax()]]
         yield (
             f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the "
             "others: different gain or contrast, or not in the steady state"
         )
+
+
+def _agree_on_gain(ratios: NDArray[np.float64], gain: float) -> bool:
+    """Whether the ratios of most lines, NaN where not measured, differ from 1 in the direction of the gain."""
+    changes = np.sort(np.log(ratios[np.isfinite(ratios)]) * np.sign(np.log(gain)))
+    least = changes[int(AGREEING_QUANTILE * (len(changes) - 1))] if len(changes) else np.inf
+    return bool(least > np.log(FRAME_GAIN) / 2)
 
 
 def line_gain_warnings(

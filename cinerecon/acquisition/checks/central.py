@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
 from cinerecon.words import name_frames
 
@@ -21,6 +22,15 @@ PHASE_DISTANCE, MAX_FRAMES = 4, 32
 """Largest distance from the centre of k-space, and largest number of frames per line, of `CentralReadouts.near`."""
 PATCH_DISTANCE, MAX_PATCH_FRAMES = 12, 4
 """Largest distance from the centre of k-space, and largest number of frames per line, of `CentralReadouts.around`."""
+OUTER_LINES, OUTER_COLUMNS = 0.7, 0.6
+"""Distances from the centre, relative to the extents of ky and kx, beyond which samples give the power of the noise."""
+N_OUTER = 32
+"""Largest number of readouts that give the power of the noise."""
+N_CENTRAL = 32
+"""Number of central columns whose energy is compared with that of the noise."""
+MIN_ENERGY_RATIO = 3.0
+"""Smallest ratio of the energy of a readout, or of a coil, to that of its noise for comparisons between frames; with
+less, differences of phase, gain and position are mostly noise."""
 
 
 class CentralLines(NamedTuple):
@@ -80,13 +90,40 @@ class CentralReadouts:
 
     @cached_property
     def near(self) -> CentralLines:
-        """The lines whose phase, gain and position are compared between frames, spread over the cine."""
-        return self._lines(self.spread_over_frames(PHASE_DISTANCE, self.max_frames))
+        """The lines whose phase, gain and position are compared between frames, spread over the cine.
+
+        Lines that are mostly noise are left out.
+        """
+        return self.with_signal(self._lines(self.spread_over_frames(PHASE_DISTANCE, self.max_frames)))
+
+    @cached_property
+    def noise_power(self) -> NDArray[np.float64]:
+        """Power of the noise of each coil, ``(coils,)``, by the edges of k-space: too large where these have signal."""
+        distance = np.abs(self.ky)
+        outer = np.flatnonzero(distance >= OUTER_LINES * distance.max(initial=0))
+        if not outer.size:
+            return np.zeros(len(self.coils))
+        chosen = np.unique(np.linspace(0, len(outer) - 1, N_OUTER).round().astype(np.intp))
+        power = np.abs(self.read(outer[chosen])) ** 2
+        columns = np.flatnonzero(power.any((0, 1)))  # those of asymmetric echoes that were measured
+        column_distance = np.abs(columns - power.shape[-1] // 2)
+        edges = columns[column_distance >= OUTER_COLUMNS * column_distance.max(initial=0)]
+        return np.asarray(np.median(power[..., edges].mean(-1), axis=0) if edges.size else np.zeros(len(self.coils)))
+
+    def energy_ratio(self, samples: Samples) -> NDArray[np.float64]:
+        """Ratio of the energy of the central columns of readouts to that of noise, ``(readouts, coils)``."""
+        power = np.abs(samples[..., centre_slice(samples.shape[-1], N_CENTRAL)]) ** 2
+        return np.asarray(power.mean(-1) / np.maximum(self.noise_power, np.finfo(np.float32).tiny))
 
     @cached_property
     def around(self) -> CentralLines:
         """More lines around the centre in few frames, for the comparison of adjacent lines."""
         return self._lines(self.spread_over_frames(PATCH_DISTANCE, MAX_PATCH_FRAMES))
+
+    def with_signal(self, lines: CentralLines) -> CentralLines:
+        """The lines that are not mostly noise."""
+        has_signal = self.energy_ratio(lines.samples).mean(1) > MIN_ENERGY_RATIO
+        return lines if has_signal.all() else CentralLines(*(part[has_signal] for part in lines))
 
     def exclusion(self, coils: Index) -> str:
         """Text with the option that excludes coils; empty for arrays, which have no such option."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.central import MAX_FRAMES, PHASE_DISTANCE, CentralReadouts, Samples, frame_warnings
-from cinerecon.acquisition.checks.coil_changes import GAP_OVER_SPREAD, two_groups
+from cinerecon.acquisition.checks.coil_changes import GAP_OVER_SPREAD, MIN_SAMPLES, two_groups
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
@@ -36,7 +36,8 @@ MIRROR_SUMS = (-1, 0, 1)
 for mirroring about the middle of a grid with an even number of lines."""
 MIRRORED_DIFFERENCE = 0.15
 """Difference between the correlations with the mirrored and the same line of other frames above which a frame is
-mirrored: about 0.5 if it is, 0 in noise, at most -0.1 in intact scans."""
+mirrored: about 0.5 if it is, 0 in noise, at most -0.1 in intact scans. The limit is larger for fewer than `MIN_SAMPLES`
+samples of all coils."""
 N_COLUMNS = 64
 """Number of central columns from which the position of the image is determined."""
 LARGEST_SHIFT, SHIFT_STEP = 16.0, 0.25
@@ -44,6 +45,8 @@ LARGEST_SHIFT, SHIFT_STEP = 16.0, 0.25
 SHIFT_GAP = 2.5
 """Gap between two groups of positions [pixels] above which frames are shifted: 0.5 in most intact scans, up to 1.8 in
 phantoms with few frames and much motion."""
+NOISE_DEVIATIONS = 5.0
+"""Number of standard deviations above the mean phase correlation of noise below which a position is due to noise."""
 MIN_FRAMES = 4
 """Smallest number of frames whose positions are compared."""
 
@@ -82,6 +85,8 @@ def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
     is gradual and local, so the maximum remains at the position of static tissue. Shifted frames form a separate group.
     """
     _, samples, frames, ky = central.near
+    if not len(frames):
+        return
     columns = centre_slice(samples.shape[-1], N_COLUMNS)
     position = (np.arange(samples.shape[-1]) - samples.shape[-1] // 2)[columns]
     largest = min(LARGEST_SHIFT, samples.shape[-1] / 2 - SHIFT_STEP)  # a shift by the full width has no effect
@@ -95,8 +100,10 @@ def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
         if own:
             products = np.array([(own[line] * reference[line].conj()).sum(0) for line in own])
             phasors = products / np.maximum(np.abs(products), np.finfo(float).tiny)
-            compared.append(int(frame))
-            best.append(shifts[np.abs(phasors @ transform).sum(0).argmax()])
+            agreement = np.abs(phasors @ transform).sum(0)
+            if agreement.max() > _largest_in_noise(*phasors.shape):
+                compared.append(int(frame))
+                best.append(shifts[agreement.argmax()])
     if len(compared) < MIN_FRAMES:
         return
     shift = np.array(best)
@@ -106,6 +113,15 @@ def shifted_frame_warnings(central: CentralReadouts) -> Iterator[str]:
         what = f"the image is shifted by {n_pixels:.1f} pixels along x relative to the other frames"
         cause = "the receiver frequency or the position changed; do not trust images that combine frames"
         yield from frame_warnings([compared[i] for i in np.flatnonzero(differing)], f"{what}: {cause}")
+
+
+def _largest_in_noise(n_lines: int, n_columns: int) -> float:
+    """Limit of the phase correlation of lines of white noise at all shifts.
+
+    The magnitude of a sum of ``n`` random phasors has mean ``sqrt(pi n) / 2`` and variance ``(1 - pi / 4) n``.
+    """
+    mean, deviation = np.sqrt(np.pi) / 2, np.sqrt(1 - np.pi / 4)
+    return float(np.sqrt(n_columns) * (n_lines * mean + NOISE_DEVIATIONS * np.sqrt(n_lines) * deviation))
 
 
 def phase_warnings(central: CentralReadouts) -> Iterator[str]:
@@ -158,11 +174,14 @@ def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
     Each pair of frames is compared directly and with one of the two frames mirrored. If some frames are mirrored,
     mirroring improves the agreement between two groups of frames and reduces it within each group.
     """
+    if not len(frames):
+        return []
     numbers, position = np.unique(frames, return_inverse=True)
     readouts = np.full((len(numbers), 2 * PHASE_DISTANCE + 1), -1)
     readouts[position.ravel(), ky + PHASE_DISTANCE] = np.arange(len(ky))
     vectors = samples.reshape(len(samples), -1)
     products = np.abs(vectors @ vectors.conj().T)
+    limit = MIRRORED_DIFFERENCE * max(MIN_SAMPLES / vectors.shape[1], 1.0) ** 0.5
     for line_sum in MIRROR_SUMS:
         gain = _gain_of_mirroring(products, readouts, line_sum)
         if not np.isfinite(gain).any():
@@ -171,7 +190,7 @@ def mirrored_frames(samples: Samples, frames: Index, ky: Index) -> list[int]:
         if 2 * is_mirrored.sum() > len(numbers) or (2 * is_mirrored.sum() == len(numbers) and is_mirrored[0]):
             is_mirrored = ~is_mirrored
         between = np.ma.masked_invalid(gain[:, ~is_mirrored]).mean(1).filled(-1.0)
-        mirrored = numbers[is_mirrored & (between > MIRRORED_DIFFERENCE)]
+        mirrored = numbers[is_mirrored & (between > limit)]
         if mirrored.size:
             return [int(frame) for frame in mirrored]
     return []

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.checks.central import PHASE_DISTANCE, CentralReadouts, Samples, frame_warnings
+from cinerecon.acquisition.checks.central import (
+    MIN_ENERGY_RATIO,
+    PHASE_DISTANCE,
+    CentralReadouts,
+    Samples,
+    frame_warnings,
+)
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
@@ -29,7 +35,8 @@ MIN_SAMPLES = 64
 """Smallest number of samples of a readout for which noise and signal differ clearly in their correlation."""
 EXCHANGED_DIFFERENCE = 0.1
 """Difference between the correlations with another and with the same coil of a frame above which coils are exchanged: 0
-in intact scans, 0.2 to 0.6 if coils with different sensitivities are exchanged."""
+in intact scans, 0.2 to 0.6 if coils with different sensitivities are exchanged. The limit is larger if readouts have
+fewer than `MIN_SAMPLES` samples, where the correlations of noise are larger."""
 
 MIN_FRAMES, MIN_FRAMES_PHASE_GROUPS, MIN_FRAMES_GAIN_GROUPS = 3, 4, 6
 """Smallest number of frames in which factors are compared, and of frames with two groups of phases or gains; images
@@ -75,8 +82,14 @@ def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
 
 
 def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:
-    """A warning about frames whose coils have a different order from the majority of frames."""
+    """A warning about frames whose coils have a different order from the majority of frames.
+
+    Coils with mostly noise are excluded, because they correlate with other coils as much as with themselves.
+    """
     _, samples, frames, ky = central.near
+    if not len(frames):
+        return
+    samples = samples[:, central.energy_ratio(samples).mean(0) > MIN_ENERGY_RATIO]
     numbers, n_lines = np.unique(frames, return_counts=True)
     reference = {int(ky[i]): samples[i] for i in np.flatnonzero(frames == numbers[n_lines.argmax()])}
     exchanged, n_compared = [], 0
@@ -122,26 +135,28 @@ def are_coils_exchanged(pairs: list[tuple[Samples, Samples]]) -> bool:
     norms = sum(np.outer(np.linalg.norm(line, axis=-1), np.linalg.norm(other, axis=-1)) for line, other in pairs)
     correlation = products / np.where(norms > 0, norms, 1.0)
     largest = np.sort(correlation.max(-1) - correlation.diagonal())[-2:]
-    if largest.mean() <= EXCHANGED_DIFFERENCE:
+    limit = EXCHANGED_DIFFERENCE * max(MIN_SAMPLES / pairs[0][0].shape[-1], 1.0) ** 0.5
+    if largest.mean() <= limit:
         return False  # exchanging two or more coils gains less on average; avoids a slow import
 
     from scipy.optimize import linear_sum_assignment
 
     own, other = linear_sum_assignment(-correlation)
     gain = (correlation[own, other] - correlation[own, own])[own != other]
-    return bool(gain.size and gain.mean() > EXCHANGED_DIFFERENCE)
+    return bool(gain.size and gain.mean() > limit)
 
 
 def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
     """Warnings about coils whose gain or phase differs in some frames while that of the other coils does not.
 
-    Coils with little signal are excluded.
+    Coils with little signal or mostly noise are excluded.
     """
     (_, samples, frames, ky), coils = central.near, central.coils
     if len(coils) < 2 or len(np.unique(frames)) < MIN_FRAMES:
         return
     amplitude = np.linalg.norm(samples, axis=-1).mean(0)
     is_strong = amplitude > np.median(amplitude) / 2
+    is_strong &= central.energy_ratio(samples).mean(0) > MIN_ENERGY_RATIO
     if is_strong.sum() < 2:
         return
     is_shared = np.isin(ky, [line for line in np.unique(ky) if (ky == line).sum() >= MIN_LINES])
