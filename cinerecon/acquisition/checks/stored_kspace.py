@@ -15,6 +15,7 @@ from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
 from cinerecon.acquisition.checks.image_space import transformed_axes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
+from cinerecon.words import name_numbers
 
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 """Correlation of adjacent coils above which axes may be exchanged, and smallest excess over that of frames."""
@@ -97,6 +98,13 @@ def require_one_mask(stored: StoredSlice) -> None:
         )
         hint = "all coils must measure the same lines: remove the coil, or correct its lines"
         raise DataError(what, where=stored.where, hint=hint)
+
+
+def empty_coil_warnings(stored: StoredSlice) -> Iterator[str]:
+    """A warning about coils that contain only zeros."""
+    empty = [number for number, coil in enumerate(stored.kspace.unbind(1)) if not coil.any()]
+    if empty:
+        yield f"{name_numbers('coil', empty)} of {stored.kspace.shape[1]}: only zeros, no contribution to the image"
 
 
 def array_gain_warnings(stored: StoredSlice) -> Iterator[str]:
