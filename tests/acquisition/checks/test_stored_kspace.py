@@ -107,3 +107,11 @@ def test_a_coil_that_dominates_is_reported(kspace):
     (text,) = (text for text in warnings_of(kspace) if "dominates the image" in text)
     assert text.startswith("coil 1 has ")
     assert "exclude_coils" not in text
+
+
+@pytest.mark.parametrize("n_reported", [0, 1])
+def test_a_coil_with_far_more_noise_is_reported(kspace, n_reported):
+    generator = torch.Generator().manual_seed(1)
+    kspace[:, 1] += 0.5 * n_reported * torch.randn(6, 48, 56, dtype=torch.complex64, generator=generator)
+    texts = [text for text in warnings_of(kspace) if text.startswith("coil 1 of 3: ") and "times the noise" in text]
+    assert len(texts) == n_reported
