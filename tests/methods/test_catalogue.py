@@ -68,8 +68,8 @@ def test_models_stay_small():
     assert sum(path.stat().st_size for path in models_folder().rglob("*") if path.is_file()) < 40e6
 
 
-@pytest.mark.parametrize("name", sorted(set(PUBLISHED) - {"passnet"}))
-def test_published_networks_but_passnet_are_trained_alike(name):
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_published_networks_are_trained_alike(name):
     recipes = [read_recipe(models_folder() / model / "model.yaml") for model in (name, "istanet")]
     assert recipes[0].training == recipes[1].training
     assert recipes[0].initial_method == recipes[1].initial_method
