@@ -8,14 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition.checks.table import (
-    ARRAY_CHECKS,
-    FRAME_CHECKS,
-    LINE_CHECKS,
-    READOUT_CHECKS,
-    SCAN_CHECKS,
-    Check,
-)
+from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, LINE_CHECKS
+from cinerecon.acquisition.checks.table import FRAME_CHECKS, READOUT_CHECKS, SCAN_CHECKS, Check
 
 TARGET = Path(__file__).parent / "reference/checks.md"
 HEAD = """# Checks of the data

@@ -25,7 +25,7 @@ LAST_OF_PASSNET = ("position_aware.mix.weight", "fusion.tail.0.weight")
 
 
 def combine(jotlasnet: dict[str, Tensor], passnet: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a PASSNet by name, from those of both networks, which have the same numbers of cascades and channels."""
+    """Weights of a PASSNet by name, from those of two networks with the same cascades and channels."""
     combined = dict(passnet)
     for name in passnet:
         if name.endswith(LAST_OF_PASSNET):

@@ -12,8 +12,9 @@ from cinerecon.commands.from_options import app_of
 from cinerecon.options import ArrayOptions, Flag, RawScanOptions, SetOptions, with_options, with_preprocessing
 
 if TYPE_CHECKING:
+    from cinerecon.acquisition.content import CineContent
     from cinerecon.acquisition.inspection import ScanPlan
-    from cinerecon.acquisition.source import CineContent, CineSummary
+    from cinerecon.acquisition.source import CineSummary
 
 PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan is reported as partial Fourier."""

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, line_warnings
 from cinerecon.acquisition.checks.measured import require_own_pattern
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
-from cinerecon.acquisition.checks.table import ARRAY_CHECKS, line_warnings, run_checks
+from cinerecon.acquisition.checks.table import run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.axes import KSPACE, MASK

@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
 from cinerecon.words import name_frames
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Samples = NDArray[np.complexfloating[Any, Any]]
 
@@ -163,7 +165,7 @@ def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAME
     )
 
 
-def central_of_array(kspace: Tensor, mask: Tensor, n_columns: int) -> CentralReadouts:
+def central_of_array(kspace: "Tensor", mask: "Tensor", n_columns: int) -> CentralReadouts:
     """The central readouts of a slice in an array.
 
     Parameters

@@ -1,4 +1,4 @@
-"""Tables of the checks of the data, by the data that they examine.
+"""The checks of raw scans, in tables by what they examine; `array_table` has those of arrays.
 
 A check is a function in a file of this folder. It yields warnings, or raises an error if the image would be wrong. To
 add a check, write the function and add an entry to the table. A check with a warning *explains* later checks that the
@@ -12,18 +12,15 @@ from typing import Generic, TypeVar
 from cinerecon.acquisition.checks import (
     alignment,
     amplitudes,
-    axes_order,
     coherence,
     coil_changes,
     coverage,
     displacement,
     headers,
     repeats,
-    stored_kspace,
 )
 from cinerecon.acquisition.checks.alignment import MIN_MIRRORED, require_complex
-from cinerecon.acquisition.checks.central import CentralReadouts, central_of_array, central_of_scan
-from cinerecon.acquisition.checks.stored_kspace import StoredSlice
+from cinerecon.acquisition.checks.central import CentralReadouts, central_of_scan
 from cinerecon.acquisition.layout import ScanLayout
 
 MAX_FRAMES_OTHER_SLICES = 16
@@ -86,25 +83,6 @@ READOUT_CHECKS: Mapping[str, Check[CentralReadouts]] = {
     ),
 }
 """Checks of the readouts of one slice near the centre of k-space."""
-
-ARRAY_CHECKS: Mapping[str, Check[StoredSlice]] = {
-    "order of axes": Check("exchanged axes of frames and coils", axes_order.require_order),
-    "readouts": Check("exchanged axes kx and ky", axes_order.require_readouts),
-    "centre": Check("k-space that is not centred", axes_order.centre_warnings),
-    "k-space": Check("images instead of k-space, or real instead of complex numbers", stored_kspace.require_kspace),
-}
-"""Checks of k-space in an array before its measured samples are determined."""
-
-LINE_CHECKS: Mapping[str, Check[StoredSlice]] = {
-    "one mask": Check("coils with different measured lines", stored_kspace.require_one_mask),
-    "empty coils": Check("coils that contain only zeros", stored_kspace.empty_coil_warnings),
-    "noisier coils": Check("coils with far more noise than the others", stored_kspace.noisier_coil_warnings),
-    "gain": Check("frames and lines with a different gain", stored_kspace.array_gain_warnings),
-    "coils as frames": Check(
-        "adjacent coils that are more similar than adjacent frames", stored_kspace.exchanged_coil_warnings
-    ),
-}
-"""Checks of the measured lines of an array."""
 
 
 def run_checks(checks: Mapping[str, Check[Subject]], subject: Subject) -> Iterator[str]:
@@ -169,23 +147,3 @@ def checked(layout: ScanLayout) -> ScanLayout:
         If measurements of a line contradict each other, or the samples are real numbers.
     """
     return layout.with_warnings(run_checks(SCAN_CHECKS, layout))
-
-
-def line_warnings(stored: StoredSlice, n_columns: int) -> Iterator[str]:
-    """Warnings about the measured lines of an array; none if single points were sampled.
-
-    Parameters
-    ----------
-    stored
-        The slice, with the mask of the measured samples.
-    n_columns
-        Number of columns of the image.
-
-    Raises
-    ------
-    DataError
-        If coils have different lines.
-    """
-    if stored.mask.shape[-1] == 1:
-        yield from run_checks(LINE_CHECKS, stored)
-        yield from run_checks(READOUT_CHECKS, central_of_array(stored.kspace, stored.mask, n_columns))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, line_warnings
 from cinerecon.acquisition.checks.axes_order import (
     COILS_AS_SLICES,
     EXCHANGED_COILS,
@@ -20,7 +21,7 @@ from cinerecon.acquisition.checks.axes_order import (
 )
 from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
-from cinerecon.acquisition.checks.table import ARRAY_CHECKS, line_warnings, run_checks
+from cinerecon.acquisition.checks.table import run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.source import CineSource, SliceSize

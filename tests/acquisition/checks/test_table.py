@@ -4,10 +4,11 @@ import inspect
 
 import pytest
 
-from cinerecon.acquisition.checks import table
+from cinerecon.acquisition.checks import array_table, table
 from cinerecon.acquisition.checks.table import Check, run_checks
 
-TABLES = [value for name, value in vars(table).items() if name.endswith("_CHECKS")]
+NAMES = vars(table) | vars(array_table)
+TABLES = [value for name, value in NAMES.items() if name.endswith("_CHECKS")]
 
 
 @pytest.mark.parametrize("checks", TABLES)
@@ -31,7 +32,7 @@ def test_a_check_hides_those_that_it_explains():
 def test_all_checks_of_readouts_and_arrays_are_in_a_table():
     """The public functions whose only parameter is a subject of the tables."""
     used = {check.run for checks in TABLES for check in checks.values()}
-    modules = [value for value in vars(table).values() if inspect.ismodule(value)]
+    modules = [value for value in NAMES.values() if inspect.ismodule(value)]
     functions = [function for module in modules for _, function in inspect.getmembers(module, inspect.isfunction)]
     public = [function for function in functions if not function.__name__.startswith("_")]
     checks = [f for f in public if [*inspect.signature(f).parameters] in (["layout"], ["central"], ["stored"])]
