@@ -73,7 +73,7 @@ def test_the_four_additions_make_a_method(clone):
         "--undersample",
         "gaussian:2",
     )
-    assert "against the truth" in printed
+    assert "against the reference" in printed
     assert (clone / "out.npz").exists()
 
 

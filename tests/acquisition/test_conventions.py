@@ -670,7 +670,7 @@ class TestIncompleteFrames:
         assert_slices(result, scan.kspace)
         assert not warned(result, "incompletely measured")
         scan.keep(~((scan.heads["idx"]["phase"] == 5) & (scan.heads["idx"]["kspace_encode_step_1"] > 18)))
-        assert warned(opened(scan), "incompletely measured: frame 5 has 7 of 8 lines")
+        assert warned(opened(scan), "incompletely measured frames: frame 5 has 7 of 8 lines")
 
     def test_all_frames_are_complete(self, opened):
         assert not warned(opened(small_scan()), "incompletely measured")

@@ -37,7 +37,7 @@ REFUSED = {
     "epi_header.h5": "EPI .needs phase correction and regridding",
     "fastmri_layout.h5": "fastMRI.*not ISMRMRD raw data",
     "group_is_array.h5": "'dataset' is an array, not a group",
-    "images_only.h5": "images only.*no raw data",
+    "images_only.h5": "only images.*no raw data",
     "inf_data.h5": "Inf in acquisition 9",
     "ky_beyond_limit.h5": "kspace_encode_step_1 = 200, limit 9",
     "multi_contrast.h5": "3 contrasts .multi-echo. are not supported",

@@ -124,7 +124,7 @@ BENT = {
     "65536 phases": (set_limit("phase", 65535), DataError, "phase limit 65535 against 3 phase"),
     "terabytes": (set_space(matrix=(65535, 65535)), HeaderError, "TB of k-space, limit is 1 TB|rows|samples"),
     "matrix of another scan": (set_space(matrix=(32, 640)), HeaderError, "640 rows, the data only have lines up to 11"),
-    "wide matrix": (set_space(matrix=(640, 12), fov=(12800.0, 240.0)), HeaderError, "makes no sense|640"),
+    "wide matrix": (set_space(matrix=(640, 12), fov=(12800.0, 240.0)), HeaderError, "oversampling of 40 is not valid"),
     "short readouts": (set_space(matrix=(320, 12)), DataError, "encodedSpace x is 320, but"),
     "field of view": (set_space(recon_fov=(1280.0, 240.0)), HeaderError, "oversampling of 0.5 is not valid"),
     "phases and repetitions": (repeat(repetition=1), UnsupportedError, "3 phases x 2 repetitions"),

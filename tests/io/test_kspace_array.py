@@ -143,7 +143,7 @@ def test_an_archive_names_its_axes_and_what_is_not_read(tmp_path):
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=np.array(["frames", "coils", "ky", "kx"]))
     assert open_kspace_array(tmp_path / "k.npz").shape == (1, 3, 4, 6, 8)
     np.savez(tmp_path / "k.npz", ksp=kspace)
-    with pytest.raises(FileError, match="holds 'ksp', expected 'kspace'"):
+    with pytest.raises(FileError, match="contains 'ksp', expected 'kspace'"):
         open_kspace_array(tmp_path / "k.npz")
 
 

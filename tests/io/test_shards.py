@@ -89,7 +89,7 @@ def test_a_shard_that_is_there_twice_is_refused(make, tmp_path):
 
 def test_shards_of_several_runs_are_refused(make, tmp_path):
     make(1)
-    with pytest.raises(ConfigError, match="the folder contains shards i/3, this is shard "):
+    with pytest.raises(ConfigError, match="the folder contains shards i/3, but this is shard "):
         make(1, n=2)
     make(2, scans=[*SCANS, "P7"])
     make(3)

@@ -322,7 +322,7 @@ WRONG = {
     missing_iteration: "damaged: .* is missing in iteration 0",
     other_shape: r"weight 'cascades.1.analysis.2.weight': .*\(5, 5, 3, 3, 3\)",
     not_finite: "damaged: 'celllist/1/eta' is not finite",
-    unknown_network: "unknown network; its variables: dense_0/kernel, dense_1/kernel",
+    unknown_network: "unknown network with the variables dense_0/kernel, dense_1/kernel",
     random_archive: "unknown network with the variables image, mask",
     archive_of_objects: "contains objects or code",
     truncated_archive: "the archive is damaged",

@@ -406,7 +406,7 @@ def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, t
         assert (first.n_new, both.n_new) == (2, 2)
         (refusal,) = both.refused
         assert (refusal.path, refusal.where) == (archive / "anna/cine.h5", f"--split, {archive / 'anna/cine.h5'}")
-        assert refusal.what == "the subject anna is in train not in test"
+        assert refusal.what == "the subject anna is already in train, not in test"
     again = run(archive, split=(80, 10, 10))
     assert (again.n_new, again.refused) == (0, ())
     assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}

@@ -287,7 +287,7 @@ def test_a_movie_that_was_written_meanwhile_is_left_as_it_is(scans, tmp_path, mo
 
     arguments = (scans / "other.h5", "-m", "zerofilled", "-m", "viewshared", "-o", movie, "--resume")
     monkeypatch.setattr(batch_run, "write_comparison", write_late)
-    for text in ("meanwhile", "already exists"):
+    for text in ("in the meantime", "already exists"):
         code, _, err = recon(monkeypatch, capsys, *arguments)
         assert (code, text in err, movie.read_bytes()) == (2, True, b"precious")
 

@@ -117,7 +117,7 @@ def test_one_set_by_its_index(scan):
 def test_mistakes(scan, tmp_path):
     with pytest.raises(DataError) as error:
         reconstruct(scan, method="zerofilled", set_index=4)
-    assert error.value.hint == "choose --set-index=0"
+    assert error.value.hint == "use --set-index=0"
     with pytest.raises(ConfigError, match="phase contrast"):
         reconstruct(scan, method="zerofilled", venc=100, set_index=0)
     with pytest.raises(ConfigError, match="one set at a time"):

@@ -129,9 +129,9 @@ def test_inputs_are_never_overwritten(scan, tmp_path, name):
     own.write_bytes(scan.read_bytes())
     (tmp_path / "sub").mkdir()
     (tmp_path / "link.h5").symlink_to(own)
-    with pytest.raises(FileError, match=r"scan\.h5 is the input"):
+    with pytest.raises(FileError, match=r"scan\.h5 is an input file"):
         run(own, tmp_path, name, force=True)
-    with pytest.raises(FileError, match=r"scan\.h5 is the input"):
+    with pytest.raises(FileError, match=r"scan\.h5 is an input file"):
         run(scan, tmp_path, name, force=True, noise=own)
     assert own.read_bytes() == scan.read_bytes()
 
@@ -139,9 +139,9 @@ def test_inputs_are_never_overwritten(scan, tmp_path, name):
 def test_mask_and_weights_are_never_overwritten(scan, tmp_path):
     for name in ("mask.npz", "weights.npz"):
         (tmp_path / name).write_bytes(b"precious")
-    with pytest.raises(FileError, match=r"mask\.npz is the input"):
+    with pytest.raises(FileError, match=r"mask\.npz is an input file"):
         run(scan, tmp_path, "mask.npz", force=True, undersample=f"{tmp_path}/mask.npz,axes=ty")
-    with pytest.raises(FileError, match=r"weights\.npz is the input"):
+    with pytest.raises(FileError, match=r"weights\.npz is an input file"):
         run(scan, tmp_path, "weights.npz", force=True, weights=tmp_path / "weights.npz")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"] * 2
 

@@ -136,7 +136,7 @@ def test_the_second_of_two_equal_runs_leaves_only_the_image_of_the_first(scan, t
             shutil.rmtree(folder)
             (tmp_path / "out.npz").write_bytes(b"precious")
 
-    with pytest.raises(FileError, match="meanwhile"):
+    with pytest.raises(FileError, match="in the meantime"):
         reconstruct_scan(request(scan, tmp_path), Observer(stage=finish_first))
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]
 
@@ -151,7 +151,7 @@ def test_a_file_written_meanwhile_is_left_as_it_is(scan, tmp_path, name):
         path.write_bytes(b"precious")
 
     asked = ReconRequest(scan, "zerofilled", (f"{tmp_path}/{name}",), csm="walsh")
-    with pytest.raises(FileError, match="meanwhile"):
+    with pytest.raises(FileError, match="in the meantime"):
         reconstruct_scan(asked, Observer(stage=write))
     assert path.read_bytes() == b"precious"
     assert len(list(tmp_path.glob("*.slices-*/*.json"))) == 3, "the work is not lost"

@@ -87,5 +87,5 @@ def test_weights_hold_the_preprocessing_of_their_training_cases(make_recipe, tmp
     recipe = make_recipe(f"data.sources={json.dumps({'one': source['a']})}")
     assert training_preprocessing(recipe) == {"csm": "walsh", "n_virtual_coils": 2}
     assert training_preprocessing(make_recipe(f"data.sources={json.dumps({'one': source['b']})}")) == {}
-    with pytest.raises(ConfigError, match="prepared by the defaults, expected is"):
+    with pytest.raises(ConfigError, match="prepared with the defaults, expected"):
         training_preprocessing(make_recipe(f"data.sources={json.dumps(source)}"))

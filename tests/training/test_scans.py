@@ -127,6 +127,6 @@ def test_fine_tuning_on_one_scan_explains_more_of_the_held_out_samples(scan, tmp
 
 
 def test_a_loss_that_needs_the_truth_is_refused(scan, make_recipe, tmp_path):
-    with pytest.raises(ConfigError, match="loss mse needs the truth") as error:
+    with pytest.raises(ConfigError, match="loss mse needs a reference") as error:
         train(make_recipe(), tmp_path / "run", TrainOptions(DataPaths(tmp_path / "run", scans=(scan,))))
     assert "ssdu" in error.value.hint

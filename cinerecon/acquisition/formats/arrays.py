@@ -73,7 +73,7 @@ class ArraySource(GridSource):
     """
 
     order_hint = "use --axes to name the axes in order"
-    coils_hint = 'name the axes by their meaning, e.g. --axes "frames coils ky kx"'
+    coils_hint = 'if they are coils: --axes "frames coils ky kx"'
 
     stored: KspaceArray
     meta: ArrayMeta = field(default_factory=ArrayMeta)

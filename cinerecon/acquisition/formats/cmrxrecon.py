@@ -33,7 +33,7 @@ class CmrxreconSource(GridSource):
     """
 
     order_hint = "the order in MATLAB is (kx, ky, coils, slices, frames): see permute"
-    coils_hint = "k-space of several coils has five axes, and is neither in a folder SingleCoil nor called single"
+    coils_hint = "k-space of several coils needs five axes and another name than SingleCoil"
 
     stored: CmrFile
 

@@ -60,7 +60,7 @@ class GridSource(CineSource):
     order_hint: ClassVar[str]
     """Hint on how to correct the order of the axes, for error messages."""
     coils_hint: ClassVar[str]
-    """Hint on how to read slices as coils or frames, for error messages."""
+    """Hint on how to read slices as coils, for a warning."""
 
     config: AcquisitionConfig
     stored: StoredKspace
@@ -123,9 +123,6 @@ class GridSource(CineSource):
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         if self._has_exchanged_coils:
             raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
-        if self._has_coils_as_slices:
-            what = COILS_AS_SLICES.format(self.n_slices)
-            raise DataError(what, where=str(self.path), hint=self.coils_hint)
         if self._has_exchanged_frames:
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         return kspace
@@ -174,6 +171,8 @@ class GridSource(CineSource):
         kspace, mask = measured.keep_(kspace), measured.mask
         n_columns = self.n_columns if mask.shape[-1] == 1 else kspace.shape[-1]
         warnings += [*measured.warnings, *line_warnings(stored._replace(kspace=kspace, mask=mask), n_columns)]
+        if self._has_coils_as_slices:
+            warnings.append(f"{COILS_AS_SLICES.format(self.n_slices)}; {self.coils_hint}")
         if n_columns != self.n_columns:
             warnings.append("readouts were not measured completely: their oversampling is kept")
         elif n_columns != kspace.shape[-1]:

@@ -123,7 +123,7 @@ def _choose(numbers: NDArray[Any], sizes: NDArray[Any]) -> tuple[NDArray[np.bool
         return np.ones(len(sizes), bool), ()
     if int(sizes[is_ecg].sum()) <= MAX_WAVEFORM_SAMPLES:
         return is_ecg, (limit + "all except the ECG are omitted",)
-    return np.zeros(len(sizes), bool), (limit + "they are left out",)
+    return np.zeros(len(sizes), bool), (limit + "they are omitted",)
 
 
 def _unusable_ecg(waveforms: Iterable[Waveform]) -> tuple[str, ...]:

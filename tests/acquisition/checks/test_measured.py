@@ -65,7 +65,7 @@ def test_a_full_file_of_zeros(tmp_path, kspace, make_mask):
     assert data.reference is None
     assert warned(
         data,
-        "hold nothing but zeros, although the file is supposed to be fully sampled: they are treated as not measured",
+        "contain only zeros, although the file is supposed to be fully sampled: they are treated as not measured",
     )
 
 

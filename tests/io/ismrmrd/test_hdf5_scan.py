@@ -172,7 +172,7 @@ def test_other_layouts_are_called_by_their_name(tmp_path):
         (fill("cine_sax.mat", kspace_full=np.zeros(3)), "MATLAB v7.3"),
         (fill("empty.h5"), "it is empty"),
         (fill("array.h5", dataset=np.zeros(3)), "'dataset' is an array"),
-        (fill("other.h5", spectra=np.zeros(3)), "it holds 'spectra'"),
+        (fill("other.h5", spectra=np.zeros(3)), "it contains 'spectra'"),
     ]
     for path, words in cases:
         with pytest.raises(FileError, match=words):

@@ -28,7 +28,7 @@ def test_crops(text, crop):
 
 @pytest.mark.parametrize("text", ["128", "0x24", "128x", "128x24x2", "big"])
 def test_wrong_crops_are_named(text):
-    with pytest.raises(ConfigError, match=f"'{text}' is no crop"):
+    with pytest.raises(ConfigError, match=f"'{text}' is not a crop"):
         DataConfig.parse({"crops": [text]})
 
 

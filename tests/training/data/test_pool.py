@@ -159,7 +159,7 @@ def test_series_for_reporting_are_refused(tmp_path, write_series, name, part):
     write_series(path)
     write_series(path.with_name("other.npz"))
     settings = {"folder": str(path.parent), "validation": ["*"] if part == "val" else []}
-    with pytest.raises(ConfigError, match="reserved for reporting") as error:
+    with pytest.raises(ConfigError, match="reserved for testing") as error:
         series_pool(tmp_path, part, **settings)
     assert path.stem in error.value.where + error.value.hint
     assert series_pool(tmp_path, part, **settings, reserved=[]).groups  # other data may have such names
@@ -173,7 +173,7 @@ def test_a_folder_without_cases_is_an_error(tmp_path):
 
 def test_measured_coil_images_are_not_moved(prepared, tmp_path):
     settings = {"sources": {"data": {"kind": "prepared", "folder": str(prepared)}}, "augment": {"rotate": 10}}
-    with pytest.raises(ConfigError, match="measured coil images cannot be turned"):
+    with pytest.raises(ConfigError, match="measured coil images cannot be rotated"):
         open_pool(DataConfig.parse(settings), tmp_path)
     settings["sources"]["data"]["signal"] = "combined"
     assert open_pool(DataConfig.parse(settings), tmp_path).groups
