@@ -123,6 +123,9 @@ class GridSource(CineSource):
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         if self._has_exchanged_coils:
             raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
+        if self._has_exchanged_frames and self._has_coils_as_slices:
+            what = COILS_AS_SLICES.format(self.n_slices)
+            raise DataError(what, where=str(self.path), hint=self.coils_hint)
         if self._has_exchanged_frames:
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         return kspace

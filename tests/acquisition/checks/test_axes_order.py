@@ -107,15 +107,25 @@ def test_slices_and_frames_that_are_exchanged_are_refused_in_spite_of_noise(read
 
 
 @pytest.mark.parametrize("n_coils", [2, 5])
-def test_coils_that_are_named_slices_are_reported(tmp_path, n_coils):
+def test_coils_that_are_named_slices_are_refused(tmp_path, n_coils):
     kspace = simulated(64, n_slices=1, n_coils=n_coils)[0]
     np.save(tmp_path / "scan.npy", kspace)
     same = f"all {n_coils} slices show the same details, as coils or frames of one slice do"
-    data = open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0)
-    assert f'{same}; if they are coils: --axes "frames coils ky kx"' in data.meta.warnings
+    with pytest.raises(DataError, match=same) as caught:
+        open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0)
+    assert caught.value.hint == 'if they are coils: --axes "frames coils ky kx"'
     path = tmp_path / "SingleCoil/Cine/TrainingSet/FullSample/P001/cine_sax.mat"
-    data = open_scan(write_v73(path, kspace_full=kspace), PLAIN).read_slice(0)
-    assert f"{same}; k-space of several coils needs five axes and another name than SingleCoil" in data.meta.warnings
+    with pytest.raises(DataError, match=same) as caught:
+        open_scan(write_v73(path, kspace_full=kspace), PLAIN).read_slice(0)
+    assert caught.value.hint == "k-space of several coils needs five axes and another name than SingleCoil"
+
+
+def test_slices_like_coils_are_reported_if_frames_differ_less(tmp_path):
+    """Slices of equal anatomy, e.g. of a phantom along its axis, are not refused."""
+    kspace = simulated(64, n_slices=1, n_coils=3)[0]
+    np.save(tmp_path / "scan.npy", np.repeat(kspace[:1], 4, 0))
+    (text,) = open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0).meta.warnings
+    assert text.startswith("all 3 slices show the same details") and "--axes" in text
 
 
 @pytest.mark.parametrize("n_slices", [2, 5])
