@@ -647,7 +647,7 @@ class TestIncompleteFrames:
         scan = self.late()
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        words = "frame 4 has 6 of 12 lines; frame 5 has 3 of 12 lines, none at the centre"
+        words = "frame 4 has 6 of 12 lines; frame 5 has 3 of 12 lines, none of them at the centre"
         assert warned(result, words, "--frames 0:4 excludes them")
         assert (result.plan.fewest_lines, result.plan.most_lines) == (3, 12)
 

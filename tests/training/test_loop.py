@@ -192,7 +192,7 @@ def test_nothing_to_resume_is_an_error(folder, cases, make_recipe):
 def test_a_run_resumes_with_its_own_data_network_and_share(whole, cases, make_recipe):
     run, _ = whole
     for setting, message in {
-        "data.sources.phantom.n_cases=3": "started with other settings: training.data.sources.phantom.n_cases: 2, now 3",
+        "data.sources.phantom.n_cases=3": "other settings: training.data.sources.phantom.n_cases: 2, now 3",
         "seed=9": "training.seed: 0, now 9",
         "n_validation=3": "training.n_validation: 2, now 3",
         "optimizer=adamw": "training.optimizer: adam, now adamw",

@@ -85,20 +85,13 @@ def gain_warnings(layout: ScanLayout) -> Iterator[str]:
         is_calibration[own.ky[np.isin(own.row, layout.selection.calibration)]] = True
         where = f" of slice {number}" if layout.n_slices > 1 else ""
         yield from frame_gain_warnings(table, where)
-        levels = line_levels(central_of_scan(layout, number), grid.ky, np.isfinite(amplitude))
+        levels = line_levels(central_of_scan(layout, number), grid.ky)
         yield from line_gain_warnings(levels, is_calibration, grid.first_row, where)
 
 
-def line_levels(
-    readouts: CentralReadouts, n_rows: int, is_finite: NDArray[np.bool_] | None = None
-) -> NDArray[np.float64]:
-    """Root of the energy of each line, as the median over a few frames, ``(ky,)``; NaN if a line was not measured.
-
-    Readouts that are not finite, ``(readouts,)``, are not read: they are refused when their slice is read.
-    """
+def line_levels(readouts: CentralReadouts, n_rows: int) -> NDArray[np.float64]:
+    """Root of the energy of each line, as the median over a few frames, ``(ky,)``; NaN if a line was not measured."""
     index, levels = readouts.spread_over_frames(n_rows, N_LEVEL_FRAMES), np.full(n_rows, np.nan)
-    if is_finite is not None:
-        index = index[is_finite[index]]
     blocks = (index[start : start + N_READ] for start in range(0, len(index), N_READ))
     norms = np.concatenate([np.empty(0), *(np.linalg.norm(readouts.read(block), axis=(1, 2)) for block in blocks)])
     rows = readouts.ky[index] + n_rows // 2

@@ -123,9 +123,11 @@ def test_coils_that_are_named_slices_are_refused(tmp_path, n_coils):
 def test_slices_like_coils_are_reported_if_frames_differ_less(tmp_path):
     """Slices of equal anatomy, e.g. of a phantom along its axis, are not refused."""
     kspace = simulated(64, n_slices=1, n_coils=3)[0]
-    np.save(tmp_path / "scan.npy", np.repeat(kspace[:1], 4, 0))
-    (text,) = open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0).meta.warnings
-    assert text.startswith("all 3 slices show the same details") and "--axes" in text
+    kspace = np.repeat(kspace[:1], 4, 0)
+    noise = np.random.default_rng(0).standard_normal((2, *kspace.shape), np.float32) * 0.002 * np.abs(kspace).max()
+    np.save(tmp_path / "scan.npy", kspace + noise[0] + 1j * noise[1])
+    data = open_array(tmp_path / "scan.npy", with_axes("frames slices ky kx")).read_slice(0)
+    assert any(text.startswith("all 3 slices show the same details") for text in data.meta.warnings)
 
 
 @pytest.mark.parametrize("n_slices", [2, 5])

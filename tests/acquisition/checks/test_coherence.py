@@ -8,9 +8,9 @@ import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
+from cinerecon.acquisition.checks.array_table import line_warnings
 from cinerecon.acquisition.checks.displacement import Displacement, find_displacement
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
-from cinerecon.acquisition.checks.array_table import line_warnings
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig

@@ -2,8 +2,8 @@
 
 import pytest
 
+from cinerecon.acquisition.checks.array_table import line_warnings
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
-from cinerecon.acquisition.checks.table import line_warnings
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine, simulate_scan

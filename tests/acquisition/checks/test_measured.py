@@ -136,7 +136,7 @@ def test_a_frame_measured_in_part_is_named(tmp_path, kspace):
     kspace = kspace.clone()
     kspace[:, -1, :, 10:] = 0
     data = open_scan(full_file(tmp_path, kspace), PLAIN).read_slice(0)
-    assert warned(data, "incompletely measured frames: frame 4 has 10 of 40 lines, none at the centre")
+    assert warned(data, "incompletely measured frames: frame 4 has 10 of 40 lines, none of them at the centre")
     assert data.reference is None
     assert int(data.mask[-1].sum()) == 10
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from conftest import beating_cine, coil_maps
 
-from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_kspace
 from cinerecon.acquisition.checks.array_table import line_warnings
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_kspace
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import fft2c
 

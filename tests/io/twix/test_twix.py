@@ -456,7 +456,7 @@ def test_a_protocol_of_more_frames_than_were_measured_is_a_warning(tmp_path):
     opened = open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
     assert opened.n_slices == 1 and opened.plan.n_frames == (2,)
     assert any(
-        text.startswith("the protocol specifies 25 values of phase, but the data contain 2") for text in opened.plan.warnings
+        text.startswith("the protocol specifies 25 values of phase, but the data") for text in opened.plan.warnings
     )
 
 

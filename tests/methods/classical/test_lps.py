@@ -99,7 +99,7 @@ def test_rules_that_are_soft_thresholding_are_one_rule(make_cine):
 
 @pytest.mark.parametrize("settings", [["shrinkage=pass"], ["threshold=-3"]])
 def test_what_only_networks_have_is_refused_before_any_work(settings):
-    with pytest.raises(ConfigError, match="only to networks|by networks only"):
+    with pytest.raises(ConfigError, match=r"only to networks|by networks only"):
         load_method("lps", settings)
 
 
