@@ -17,9 +17,9 @@ from cinerecon.physics.coils import (
 PLAIN = AcquisitionConfig(csm="walsh")
 
 
-def undersampled_with_calibration(n_acs: int = 12, vendor: str = "GE") -> RawFile:
+def undersampled_with_calibration(n_acs: int = 12, vendor: str = "GE", n_columns: int = 16) -> RawFile:
     """Every third line of the image, and central lines for calibration alone: they come after it, of other contrast."""
-    scan = small_scan(matrix=(48, 16), vendor=vendor)
+    scan = small_scan(matrix=(48, n_columns), vendor=vendor)
     lines = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
     central = np.flatnonzero((abs(lines - 24 + n_acs % 2 / 2) < n_acs / 2 + 0.1) & (scan.heads["idx"]["phase"] == 0))
     calibration = [(scan.heads[row].copy(), 5 * scan.samples[row]) for row in central[:n_acs]]
@@ -32,7 +32,7 @@ def undersampled_with_calibration(n_acs: int = 12, vendor: str = "GE") -> RawFil
 
 
 def test_calibration_lines_with_coils_in_another_order_are_reported(tmp_path):
-    scan = undersampled_with_calibration()
+    scan = undersampled_with_calibration(n_columns=64)
     for row in np.flatnonzero(scan.heads["flags"] & (1 << 19)):
         scan.samples[row] = scan.samples[row][[2, 0, 1]]
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
