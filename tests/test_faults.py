@@ -150,7 +150,7 @@ def test_sets_uncounted(make, tmp_path):
 
 def test_late_phases(make, tmp_path):
     make("late_phases")
-    words = "frame 6 has 32 of 64 lines; frame 7 has 8 of 64 lines, none at the centre"
+    words = "frame 6 has 32 of 64 lines; frame 7 has 8 of 64 lines, none of them at the centre"
     warnings = recon("scan.h5", tmp_path).report["warnings"]
     assert any(words in text and "--frames 0:6" in text for text in warnings)
     complete = recon("scan.h5", tmp_path, "--frames", "0:6", "--force")
