@@ -137,7 +137,7 @@ def noisier_coil_warnings(stored: StoredSlice) -> Iterator[str]:
     if noisy:
         yield (
             f"{name_numbers('coil', noisy)} of {kspace.shape[1]}: {float(louder[is_noisy].max()):.2g} times the noise "
-            "of the other coils, and coils are not whitened: remove it from the array, or whiten the array"
+            "of the other coils; leave noisy coils out of the array, or whiten it"
         )
 
 
