@@ -28,6 +28,7 @@ from cinerecon.metrics.frc import CUTOFF_THRESHOLD, FrcMap, scan_correlation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float32]
@@ -50,9 +51,13 @@ CURVES_CAPTION = "PSNR against net acceleration, mean over slices; error bars: 9
 CANDIDATES_CAPTION = (
     "Top: the frame with the most candidates for hallucinations (rectangles: patches whose Fourier ring "
     "correlation with the reference falls too early), in the reference and in each reconstruction. Bottom: the "
-    f"lowest cut-off over all frames [cycles per pixel]; candidates are below {CUTOFF_THRESHOLD}, patches without "
-    "structure are black."
+    f"lowest cut-off over all frames [cycles per pixel]; candidates, below {CUTOFF_THRESHOLD}, are red, other patches "
+    "are blue, and patches without structure are white."
 )
+CANDIDATE_COLOURS = ("#67000d", "#fcae91"), ("#c6dbef", "#08306b")
+"""Colours of the lowest and highest cut-off of candidates, and of other patches."""
+LARGEST_CUTOFF, N_COLOURS = 0.5, 200
+"""Largest cut-off, and number of colours from 0 to it."""
 CANDIDATES_WIDTH = 2.6
 """Width of a panel of the candidates for hallucinations [inches]."""
 IMAGES_PER_ROW = 6
@@ -284,6 +289,7 @@ def draw_candidates(case: ShownCase) -> "Figure | None":
     case = case.turned()
     reference, ratio, white = case.truth.magnitude, case.pixel_ratio, case.white
     y, x = reference.shape[1:]
+    colours = _candidate_colours()
     figure = new_figure(
         CANDIDATES_WIDTH * (len(scans) + 1) + 0.5, 2 * CANDIDATES_WIDTH * limited_ratio(ratio * y / x) + 0.6
     )
@@ -296,14 +302,27 @@ def draw_candidates(case: ShownCase) -> "Figure | None":
         _mark_patches(above, scan, frame, turn, matrix)
         lowest = turn.pixels(np.nan_to_num(scan.at_pixels(matrix).numpy(), nan=np.inf).min(0))
         known = np.where(np.isinf(lowest), np.nan, lowest)
-        colours = below.imshow(known, cmap="magma_r", vmin=0, vmax=0.5, aspect=ratio)
-        below.set_facecolor("black")
+        drawn = below.imshow(known, cmap=colours, vmin=0, vmax=LARGEST_CUTOFF, aspect=ratio, interpolation="nearest")
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
     axes[1][0].set_visible(False)
-    figure.colorbar(colours, ax=list(axes[1][1:]), label="cut-off [cycles per pixel]")
+    ticks = [0, CUTOFF_THRESHOLD, 0.3, 0.4, LARGEST_CUTOFF]
+    bar = figure.colorbar(drawn, ax=list(axes[1][1:]), label="cut-off [cycles per pixel]", ticks=ticks)
+    bar.ax.axhline(CUTOFF_THRESHOLD, color="black", lw=1)
     return figure
+
+
+def _candidate_colours() -> "ListedColormap":
+    """Colours of cut-offs from 0 to `LARGEST_CUTOFF`, which change at the threshold of candidates."""
+    from matplotlib.colors import LinearSegmentedColormap, ListedColormap
+
+    n_below = round(N_COLOURS * CUTOFF_THRESHOLD / LARGEST_CUTOFF)
+    parts = [
+        LinearSegmentedColormap.from_list("", ends)(np.linspace(0, 1, n))
+        for ends, n in zip(CANDIDATE_COLOURS, (n_below, N_COLOURS - n_below), strict=True)
+    ]
+    return ListedColormap(np.concatenate(parts))
 
 
 def _mark_patches(axis: "Axes", scan: FrcMap, frame: int, turn: Turn, matrix: tuple[int, int]) -> None:

@@ -34,7 +34,7 @@ from cinerecon.io.untrusted import read_npz, refuse_pipe
 
 IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 PICTURES = (".png", ".gif", ".mp4")
-FORMATS = "images as .npz, .npy, ISMRMRD (.h5, .mrd, .mrd2), NIfTI, BART (.cfl), or a folder of DICOM"
+FORMATS = "images as .npz, .npy, ISMRMRD (.h5, .mrd, .mrd2), NIfTI, BART (.cfl), or DICOM (a folder, or Enhanced MR)"
 Array = NDArray[Any]
 
 

@@ -265,7 +265,7 @@ def _open_all(source: Source, config: PrepareConfig) -> list[tuple[str, CineSour
     """The contents of a source, by series."""
     path = source.path
     is_kspace = holds_kspace(path, has_axes=False)
-    if source.is_dicom or (path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")) and not is_kspace):
+    if source.is_dicom or is_dicom(path) or (path.name.lower().endswith((*NIFTI_ENDINGS, ".npz")) and not is_kspace):
         return [(images.name, SimulatedScan(images, config)) for images in open_magnitude(path)]
     return [("", open_scan(path, config.maps))]
 

@@ -150,7 +150,7 @@ OTHERS = {
     "image type mosaic": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]},
     "modality SEG": {"Modality": "SEG"},
     "photometric interpretation MONOCHROME1": {"PhotometricInterpretation": "MONOCHROME1"},
-    "several frames in one file (enhanced MR)": {"NumberOfFrames": 3},
+    "several frames in one file that is not complete Enhanced MR": {"NumberOfFrames": 3},
     "no ImagePositionPatient": {"ImagePositionPatient": None},
     "colour images: photometric interpretation PALETTE COLOR": {"PhotometricInterpretation": "PALETTE COLOR"},
     "not MR images": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"},

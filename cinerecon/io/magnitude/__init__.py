@@ -31,14 +31,16 @@ __all__ = [
 
 
 def open_magnitude(path: Path) -> list[MagnitudeImages]:
-    """The magnitude cines of a NIfTI file, of a NumPy archive, or of the DICOM images in a folder: one for each series.
+    """The magnitude cines of a file, or of the DICOM images in a folder: one for each series.
+
+    The file is NIfTI, a NumPy archive or Enhanced MR.
 
     Reconstructions by this package are left out where the folder also holds images of a scanner.
 
     Raises
     ------
     FileError
-        If the path is missing, is not a regular file, or the file is damaged.
+        If the path is missing, is not a regular file, is a single DICOM image, or the file is damaged.
     DataError
         If there is no cine among the DICOM images.
     """
@@ -54,6 +56,12 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
             )
             raise DataError(what, where=str(path))
         return cines
+    if path.is_file() and is_dicom(path):
+        cines = open_dicom(path.parent, [path])
+        if not cines:
+            hint = f"give its folder, {path.parent}"
+            raise FileError("this is one DICOM image, not a cine", where=str(path), hint=hint)
+        return cines
     return [open_nifti(path) if path.name.lower().endswith(NIFTI_ENDINGS) else open_archive(path)]
 
 
@@ -63,15 +71,17 @@ def open_one_magnitude(path: Path) -> MagnitudeImages:
     Raises
     ------
     FileError
-        Also if the path is a single DICOM image.
+        See `open_magnitude`.
     DataError
         Also if a folder holds several series.
     """
-    if path.is_file() and is_dicom(path):
-        raise FileError("this is one DICOM image, not a cine", where=str(path), hint=f"give its folder, {path.parent}")
     cines = open_magnitude(path)
     if len(cines) > 1:
         names = ", ".join(cine.name for cine in cines)
         hint = "put each series into a separate folder"
-        raise DataError(f"the folder contains {len(cines)} series: {names}", where=str(path), hint=hint)
+        raise DataError(
+            f"the {'folder' if path.is_dir() else 'file'} contains {len(cines)} series: {names}",
+            where=str(path),
+            hint=hint,
+        )
     return cines[0]

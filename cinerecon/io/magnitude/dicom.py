@@ -1,4 +1,4 @@
-"""Magnitude cines in DICOM files: one image per file, one or several series per folder.
+"""Magnitude cines in DICOM files: one image or, as Enhanced MR, all frames per file; one or several series per folder.
 
 The images of a series are grouped into slices by position and direction, and the images of a slice are ordered in time.
 Images that are not magnitude images of a cine are excluded with a remark, a warning for the cines of the folder.
@@ -6,7 +6,7 @@ Ambiguous images, e.g. two of a slice with the same time, are refused.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.export.dicom import MANUFACTURER
+from cinerecon.io.magnitude.dicom_frames import headers_of_frames, is_enhanced
 from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
 from cinerecon.io.magnitude.dicom_order import Slice
 from cinerecon.io.magnitude.dicom_slices import split_into_slices
@@ -79,21 +80,38 @@ def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list
     series: dict[tuple[str, ...], list[DicomImage]] = {}
     remarks: Counter[str] = Counter()
     seen: dict[str, list[tuple[str, ...]]] = {}
-    for file in sorted(files):
-        header = read_header(file)
+    for file, frame, header in _headers(files):
+        kind = "files" if frame is None else "frames"
         if reason := why_excluded(header, file):
-            remarks[f"excluded: {{}} ({reason})"] += 1
+            remarks[f"{kind} excluded: {{}} ({reason})"] += 1
             continue
-        image = image_of(file, header)
-        others = seen.setdefault(image.text("SOPInstanceUID") or str(file), [])
+        image = image_of(file, header, frame)
+        others = seen.setdefault(f"{image.text('SOPInstanceUID') or file} {frame}", [])
         if image.identity in others:
-            remarks["excluded: {} (copies of other files, same SOP Instance UID)"] += 1
+            remarks[f"{kind} excluded: {{}} (copies of other {kind}, same SOP Instance UID)"] += 1
             continue
         if others:
-            remarks["with different images that have the same SOP Instance UID: {}"] += 1
+            remarks[f"{kind} with different images that have the same SOP Instance UID: {{}}"] += 1
         others.append(image.identity)
         series.setdefault(tuple(map(image.text, SERIES)), []).append(image)
-    return series, [f"DICOM files {text.format(n)}" for text, n in remarks.items()]
+    return series, [f"DICOM {text.format(n)}" for text, n in remarks.items()]
+
+
+def _headers(files: Iterable[Path]) -> Iterator[tuple[Path, int | None, Any]]:
+    """File, index of the frame in an Enhanced MR file, and header of each image."""
+    for file in sorted(files):
+        header = read_header(file)
+        if is_enhanced(header):
+            try:
+                frames = list(headers_of_frames(header))
+            except (AttributeError, TypeError, ValueError) as error:
+                raise FileError(f"the functional groups are damaged: {error}", where=str(file)) from None
+            if len(frames) != int(header.get("NumberOfFrames") or 1):
+                what = f"the header describes {len(frames)} frames, but counts {header.get('NumberOfFrames')}"
+                raise FileError(what, where=str(file), hint="copy it again")
+            yield from ((file, number, frame) for number, frame in enumerate(frames))
+        else:
+            yield file, None, header
 
 
 def _unique_names(numbers: Sequence[str]) -> list[str]:
@@ -117,16 +135,30 @@ def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[
     )
 
     def read(number: int) -> tuple[NDArray[Any], CineMeta]:
-        pixels = np.stack([_pixels(image.file) for image in slices[number]])
+        opened: dict[Path, Any] = {}  # a file with many frames is read once
+        pixels = np.stack([_pixels(image, opened) for image in slices[number]])
         return pixels, _meta(folder, number, slices[number], remarks)
 
-    files = tuple(image.file for part in slices for image in part)
+    files = tuple(dict.fromkeys(image.file for part in slices for image in part))
     subject = hashed_subject(first.text("PatientID"))
     field_tesla = plausible_tesla(first.number("MagneticFieldStrength"))
     return MagnitudeImages(folder, name, len(slices), subject, is_interpolated, files, read, field_tesla)
 
 
-def _pixels(file: Path) -> NDArray[np.float32]:
+def _pixels(image: DicomImage, opened: dict[Path, Any]) -> NDArray[np.float32]:
+    """The pixels of an image in the units of its header; `opened` keeps the values of files with several frames."""
+    stored = opened.get(image.file)
+    if stored is None:
+        stored = _stored_values(image.file)
+    if image.frame is not None:
+        opened[image.file] = stored
+        stored = stored if stored.ndim == 2 else stored[image.frame]
+    slope, intercept = _slope_and_intercept(image.header)
+    values: NDArray[np.float32] = stored.astype(np.float32) * slope + intercept
+    return values
+
+
+def _stored_values(file: Path) -> NDArray[Any]:
     import pydicom
 
     try:
@@ -135,8 +167,7 @@ def _pixels(file: Path) -> NDArray[np.float32]:
             image.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             if not image.original_encoding[0]:
                 image.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-        slope, intercept = _slope_and_intercept(image)
-        return image.pixel_array.astype(np.float32) * slope + intercept
+        return np.asarray(image.pixel_array)
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         reason = " ".join(str(error).split())
         hint = "decompress the file first, e.g. with gdcmconv --raw" if "decompress" in reason.lower() else ""

@@ -32,6 +32,7 @@ GE_IMAGE_KIND = (0x0043, 0x102F)
 """Private element of GE: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+"""Enhanced MR, and classic images that were converted to it; colour images have another class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +44,15 @@ class DicomImage:
     file
         The file.
     header
-        All elements except the pixels.
+        All elements except the pixels; those of one frame for an Enhanced MR file.
     position_mm
         Centre of the first pixel (LPS), ``(3,)``.
     directions
         Unit vectors along a row and along a column, ``(2, 3)``.
     is_real_time
         Whether it belongs to a real-time series, whose trigger times start again with every heartbeat.
+    frame
+        Index of the image in its file; None if the file holds one image.
     """
 
     file: Path
@@ -57,6 +60,7 @@ class DicomImage:
     position_mm: NDArray[np.float64]
     directions: NDArray[np.float64]
     is_real_time: bool = False
+    frame: int | None = None
 
     @property
     def normal(self) -> NDArray[np.float64]:
@@ -172,7 +176,7 @@ def _why_no_mr_image(header: Any) -> str:
     storage = str(getattr(header, "SOPClassUID", MR_STORAGE))
     modality = str(getattr(header, "Modality", "") or "MR").upper()
     if int(getattr(header, "NumberOfFrames", None) or 1) > 1 or storage in ENHANCED_MR_STORAGE:
-        return "several frames in one file (enhanced MR)"
+        return "several frames in one file that is not complete Enhanced MR"
     if modality != "MR":
         return f"modality {modality}"
     if int(getattr(header, "SamplesPerPixel", None) or 1) > 1:
@@ -213,8 +217,8 @@ def _why_unreadable(header: Any) -> str:
     return "" if is_decodable else f"compressed as {syntax.name}, decompress them first, e.g. with gdcmconv --raw"
 
 
-def image_of(file: Path, header: Any) -> DicomImage:
-    """The image of a file that is not excluded.
+def image_of(file: Path, header: Any, frame: int | None = None) -> DicomImage:
+    """The image of a file, or of a frame of an Enhanced MR file, that is not excluded.
 
     Raises
     ------
@@ -233,4 +237,4 @@ def image_of(file: Path, header: Any) -> DicomImage:
         raise FileError("position or directions of the image are not valid", where=str(file))
     if len(sizes) != 2 or min(sizes) <= 0:
         raise FileError(f"the pixel size {sizes} is not valid", where=str(file))
-    return DicomImage(file, header, position, directions)
+    return DicomImage(file, header, position, directions, frame=frame)

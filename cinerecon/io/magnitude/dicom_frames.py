@@ -1,0 +1,79 @@
+"""The frames of Enhanced MR files, each with the header of a classic image of one frame.
+
+An Enhanced MR file holds all frames of a series. Elements that classic images have at the top level, e.g. the position,
+are in functional groups, which are shared by all frames or belong to one frame.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cinerecon.io.magnitude.dicom_header import ENHANCED_MR_STORAGE, MR_STORAGE
+
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+MULTI_FRAME = (SHARED, PER_FRAME, "NumberOfFrames")
+CLASSIC_NAMES = {
+    "FrameType": "ImageType",
+    "EffectiveEchoTime": "EchoTime",
+    "InversionTimes": "InversionTime",
+    "NominalCardiacTriggerDelayTime": "TriggerTime",
+    "TemporalPositionIndex": "TemporalPositionIdentifier",
+    "FrameAcquisitionNumber": "AcquisitionNumber",
+    "FrameAcquisitionDateTime": "AcquisitionDateTime",
+}
+"""Elements of functional groups, and the elements of classic images with the same meaning."""
+STEPS = ("MRAcquisitionFrequencyEncodingSteps", "MRAcquisitionPhaseEncodingStepsInPlane")
+"""Numbers of measured points, which classic images have in one element."""
+
+
+def is_enhanced(header: Any) -> bool:
+    """Whether a header is that of an Enhanced MR file with functional groups for its frames."""
+    is_class = str(getattr(header, "SOPClassUID", "")) in ENHANCED_MR_STORAGE
+    return is_class and bool(getattr(header, PER_FRAME, None))
+
+
+def headers_of_frames(header: Any) -> Iterator[Any]:
+    """The header of each frame of an Enhanced MR file as that of a classic image.
+
+    Instance numbers count the frames of the file from 1.
+    """
+    from pydicom.dataset import Dataset
+
+    common = Dataset()
+    common.update({element.tag: element for element in header if element.keyword not in MULTI_FRAME})
+    _set(common, "SOPClassUID", MR_STORAGE)
+    for groups in getattr(header, SHARED, None) or []:
+        _merge(common, groups)
+    for number, groups in enumerate(getattr(header, PER_FRAME), start=1):
+        frame = Dataset()
+        frame.update(common)
+        _merge(frame, groups)
+        _set(frame, "InstanceNumber", number)
+        frame.file_meta = header.file_meta
+        yield frame
+
+
+def _merge(target: Any, groups: Any) -> None:
+    """Add the elements of functional groups, with classic names; the map to real world values remains a group."""
+    for group in groups:
+        if group.VR != "SQ" or len(group.value or []) != 1:
+            continue
+        if group.keyword == "RealWorldValueMappingSequence":
+            target.add(group)
+            continue
+        (item,) = group.value
+        target.update({element.tag: element for element in item})
+        for new, classic in CLASSIC_NAMES.items():
+            if new in item and item.get(new) is not None:
+                _set(target, classic, item.get(new))
+        steps = [item.get(name) for name in STEPS]
+        if None not in steps:
+            _set(target, "AcquisitionMatrix", [steps[0], 0, 0, steps[1]])
+
+
+def _set(target: Any, name: str, value: Any) -> None:
+    """Set an element without changing the one that it replaces, which frames share."""
+    from pydicom.dataelem import DataElement
+    from pydicom.datadict import dictionary_VR
+    from pydicom.tag import Tag
+
+    target[name] = DataElement(Tag(name), dictionary_VR(name), value)
