@@ -72,8 +72,8 @@ def _merge(target: Any, groups: Any) -> None:
 
 def _set(target: Any, name: str, value: Any) -> None:
     """Set an element without changing the one that it replaces, which frames share."""
-    from pydicom.dataelem import DataElement
     from pydicom.datadict import dictionary_VR
+    from pydicom.dataelem import DataElement
     from pydicom.tag import Tag
 
     target[name] = DataElement(Tag(name), dictionary_VR(name), value)
