@@ -103,7 +103,8 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
         files = f"{report.n_unknown_subjects} files"
         text = f"the subject of {files} is unknown: each file counts as a subject (--subject extracts it from the path)"
         console.print(f"[yellow]warning[/]  {text}")
-    print(f"wrote    {report.index}")
+    if report.index.exists():
+        print(f"wrote    {report.index}")
     for refusal in report.refused[:MAX_PRINTED_REJECTIONS]:
         print(f"refused  {refusal.what}\nwhere    {refusal.where or refusal.path}", file=sys.stderr)
         if refusal.hint:

@@ -14,7 +14,7 @@ from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, li
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
-from cinerecon.io.atomic import clear_partial, require_folder
+from cinerecon.io.atomic import clear_partial
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
@@ -88,9 +88,7 @@ def evaluate(
         If all tasks fail, or a process terminates. If some tasks fail, the result contains the reasons.
     """
     find_profile(request.profile)
-    if request.output:
-        require_folder(request.output)
-    elif shard:
+    if shard and not request.output:
         raise ConfigError("shards need a folder for their scores", where="-o", hint="-o results/")
     request = replace(request, device=pick_device(request.device))
     methods, output = request.load_methods(), request.output

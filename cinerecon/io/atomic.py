@@ -9,7 +9,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -276,6 +276,13 @@ def require_folder(folder: Path) -> None:
         raise FileError(what, where=str(folder), hint="choose another folder with -o") from None
     if not os.access(folder, os.W_OK):
         raise FileError("cannot write to this folder", where=str(folder), hint="choose another folder with -o")
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove empty folders, in the given order, up to the first one that is not empty."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def clear_partial(folder: Path, *, below: bool = True) -> None:

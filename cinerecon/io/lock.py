@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cinerecon.errors import FileError
-from cinerecon.io.atomic import require_folder
+from cinerecon.io.atomic import remove_empty, require_folder
 
 try:
     import fcntl
@@ -22,16 +22,21 @@ def sole_writer(folder: Path) -> Iterator[None]:
     """Context that only one process at a time can enter for a folder; a missing folder is created.
 
     The operating system holds the lock, which ends with the process. On file systems without locks it has no effect.
+    Folders that were created for the lock and are empty at the end are removed.
 
     Raises
     ------
     FileError
         If another process is working on the folder, or it cannot be created.
     """
-    is_new = not folder.exists()
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     require_folder(folder)
     path = folder / LOCK
-    descriptor = _locked(path)
+    try:
+        descriptor = _locked(path)
+    except FileError:
+        remove_empty(created)
+        raise
     try:
         yield
     finally:
@@ -40,9 +45,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)  # before the lock ends: another process would lock a file without a name
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked processes may hold the descriptor, too
             os.close(descriptor)
-        if is_new:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        remove_empty(created)
 
 
 def _locked(path: Path) -> int | None:

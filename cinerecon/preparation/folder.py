@@ -16,7 +16,7 @@ import yaml
 from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
-from cinerecon.io.case_index import IndexRow, case_names, read_index, write_index
+from cinerecon.io.case_index import INDEX, IndexRow, case_names, read_index, write_index
 from cinerecon.io.checksums import file_state
 from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
@@ -46,6 +46,9 @@ class ExistingCases:
         self.rows = list(rows)
         self.is_compatible = is_compatible
         self.splits = {row.subject: row.split for row in reversed(self.rows)}
+        self.subjects = {(row.source_sha256, row.slice): row.subject for row in self.rows}
+        self._names = {(row.source_sha256, name) for row in self.rows for name in case_names(row.case)}
+        self._first_cases = {row.source_sha256: row.case for row in reversed(self.rows) if row.slice == 0}
         self._by_slice: dict[tuple[str, int], list[IndexRow]] = defaultdict(list)
         for row in self.rows:
             for name in case_names(row.case):
@@ -53,10 +56,9 @@ class ExistingCases:
 
     def with_former_names(self, items: Iterable[Item]) -> list[Item]:
         """The scans, with their former names if they were already prepared under another name."""
-        current = {(row.source_sha256, name) for row in self.rows for name in case_names(row.case)}
-        cases = {row.source_sha256: row.case for row in reversed(self.rows) if row.slice == 0}
         return [
-            item if (item.sha256, item.case_name(0)) in current else with_former_name(item, cases) for item in items
+            item if (item.sha256, item.case_name(0)) in self._names else with_former_name(item, self._first_cases)
+            for item in items
         ]
 
     def find(self, item: Item, number: int) -> tuple[IndexRow, ...]:
@@ -140,9 +142,13 @@ class CaseFolder:
         return before
 
     def finish(self, rows: Iterable[IndexRow], refused: Iterable[Rejection]) -> None:
-        """Add the cases of this run to the index, keeping those of other runs, and list rejected files."""
+        """Add the cases of this run to the index, keeping those of other runs, and list rejected files.
+
+        Without any case no index is created, since a folder with an index counts as one of prepared cases.
+        """
         done = {row.case: row for row in read_index(self.records)} | {row.case: row for row in rows}
-        write_index(self.records, [row for row in done.values() if (self.path / row.case).exists()])
+        if done or (self.records / INDEX).exists():
+            write_index(self.records, [row for row in done.values() if (self.path / row.case).exists()])
         write_refused(self.records, refused)
 
     def knows(self, path: Path) -> bool:

@@ -11,6 +11,7 @@ import pytest
 from cinerecon.errors import FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
+from cinerecon.io.case_index import list_cases
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.shards import Shard
 from cinerecon.preparation.run import prepare
@@ -36,32 +37,55 @@ def test_a_second_process_is_refused_until_the_first_is_killed(tmp_path):
 
 
 def test_an_empty_folder_is_not_left_over(tmp_path):
-    with pytest.raises(ZeroDivisionError), sole_writer(tmp_path / "results"):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(ZeroDivisionError), sole_writer(tmp_path / "kept/results/shards/recon-1-of-2"):
         raise ZeroDivisionError
-    assert not (tmp_path / "results").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept"], "only what was created is removed"
+    with sole_writer(tmp_path / "kept/results/shards/recon-1-of-2"):
+        (tmp_path / "kept/results/shards/result").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "results", "shards", "result"]
 
 
-def _recon(output, shard):
-    run_batch(plan_batch([SCAN], ["zerofilled"], [f"{output}/"], [".npz"], ReconRequest(SCAN, "zerofilled"), shard))
+def _prepare(scan, output, shard):
+    return prepare([scan], output, shard=shard, workers=1, pictures=False)
 
 
-@pytest.mark.parametrize(
-    ("command", "run"),
-    [
-        ("prepare", lambda output, shard: prepare([SCAN], output, shard=shard)),
-        (
-            "evaluate",
-            lambda output, shard: evaluate(
-                [SCAN], EvaluationRequest(["zerofilled"], ["gaussian:4"], output=output), shard=shard
-            ),
-        ),
-        ("recon", _recon),
-    ],
-)
-@pytest.mark.parametrize("shard", [Shard(1, 2), None], ids=str)
-def test_a_run_is_not_started_twice(tmp_path, command, run, shard):
+def _evaluate(scan, output, shard):
+    evaluate([scan], EvaluationRequest(["zerofilled"], ["gaussian:4"], output=output), shard=shard)
+
+
+def _recon(scan, output, shard):
+    run_batch(plan_batch([scan], ["zerofilled"], [f"{output}/"], [".npz"], ReconRequest(scan, "zerofilled"), shard))
+
+
+RUNS = pytest.mark.parametrize("run", [_prepare, _evaluate, _recon])
+SHARDS = pytest.mark.parametrize("shard", [Shard(1, 2), None], ids=str)
+
+
+@RUNS
+@SHARDS
+def test_a_run_is_not_started_twice(tmp_path, run, shard):
+    command = run.__name__.removeprefix("_")
     with sole_writer(shard.folder(tmp_path, command) if shard else tmp_path):
         before = sorted(tmp_path.rglob("*"))
         with pytest.raises(FileError, match="another process"):
-            run(tmp_path, shard)
+            run(SCAN, tmp_path, shard)
         assert sorted(tmp_path.rglob("*")) == before, "the results of the first are as they were"
+
+
+@RUNS
+@SHARDS
+def test_nothing_is_created_without_a_scan(tmp_path, run, shard):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match=r"nothing to prepare|no scan"):
+        run(tmp_path / "empty", tmp_path / "results/below", shard)
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_without_any_case_there_is_no_index(tmp_path):
+    (tmp_path / "damaged.h5").write_bytes(SCAN.read_bytes()[:3000])
+    report = _prepare(tmp_path / "damaged.h5", tmp_path / "cases", None)
+    assert len(report.refused) == 1
+    assert [path.name for path in (tmp_path / "cases").iterdir()] == ["refused.csv"]
+    with pytest.raises(FileError, match="no prepared cases here"):
+        list_cases(tmp_path / "cases")
