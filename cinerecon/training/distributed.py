@@ -7,10 +7,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import distributed, nn
 
+from cinerecon.io.atomic import remove_empty
 from cinerecon.machine import pick_device
 from cinerecon.options import DEVICE
 
@@ -94,3 +96,16 @@ def join_process_group(device: str = DEVICE) -> Iterator[ProcessGroup]:
         distributed.barrier()  # a process that leaves while others still communicate may cause an abort
     finally:
         distributed.destroy_process_group()
+    _remove_launcher_folder()
+
+
+def _remove_launcher_folder() -> None:
+    """Remove the folder of this process that ``torchrun`` creates for logs and leaves behind, if it is empty.
+
+    The last process removes the folders above, up to the temporary folder ``torchelastic_...``. A folder that the user
+    gave to ``torchrun --log-dir`` is kept.
+    """
+    error_file = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    folders = list(Path(error_file).parents)[:4] if error_file else []
+    if folders and folders[-1].name.startswith("torchelastic_"):
+        remove_empty(folders)

@@ -1,5 +1,6 @@
 """Training in two processes of torchrun equals training in one process with twice the batches."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -77,7 +78,9 @@ def together(folder, cases, make_recipe):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", port]
     files = [out / "script.py", out / "recipe.yaml", out, cases]
     words = [str(part) for part in (*command, *files)]
-    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
+    (out / "temporary").mkdir()
+    environment = os.environ | {"TMPDIR": str(out / "temporary")}
+    result = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=environment)
     assert result.returncode == 0, result.stderr
     return out
 
@@ -100,6 +103,11 @@ def test_gradients_of_two_processes_are_those_of_the_double_batch(together, doub
         saved = torch.load(together / f"rank{rank}.pt", weights_only=True)
         assert saved["means"] == pytest.approx([loss, 0.5], rel=1e-5)
         assert_same_gradients(saved["gradients"], net)
+
+
+@pytest.mark.slow
+def test_no_folder_of_the_launcher_remains(together):
+    assert not list((together / "temporary").glob("torchelastic*"))
 
 
 def test_accumulated_gradients_are_those_of_the_double_batch(double_batch, cases, make_recipe):
