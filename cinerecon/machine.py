@@ -155,26 +155,40 @@ def in_processes(
     """
     ahead = iter(tasks)
     first = list(islice(ahead, max(1, n_processes)))
-    n_processes = len(first)
-    ahead = chain(first, ahead)
-    if n_processes <= 1:
-        yield from map(function, ahead)
-        return
+    if len(first) <= 1:
+        yield from map(function, chain(first, ahead))
+    else:
+        yield from in_pool(function, chain(first, ahead), len(first), option=option)
+
+
+def in_pool(
+    function: Callable[[Task], Result], tasks: Iterator[Task], n_processes: int, *, option: str = "--workers"
+) -> Iterator[Result]:
+    """As `in_processes`, always in other processes, each started for the first task that finds no free one.
+
+    The iterator is asked for a task again after each result, even if it had none before: results may lead to tasks.
+    """
     context = multiprocessing.get_context("spawn")
     threads = max(1, n_cores() // n_processes)
     pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, function))
     waiting = set[Future[Result]]()
+
+    def start_tasks() -> None:
+        """Give each free process one task, and none in advance: tasks that the pool has cannot be withdrawn."""
+        waiting.update(pool.submit(_work, task) for task in islice(tasks, n_processes - len(waiting)))
+
     with deferred_interruption() as is_interrupted:
         try:
-            waiting |= {pool.submit(_work, task) for task in islice(ahead, n_processes)}
+            start_tasks()
             while waiting:
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     result = future.result()
-                    if not is_interrupted():
-                        # one at a time, since tasks that are submitted to the pool cannot be withdrawn
-                        waiting |= {pool.submit(_work, task) for task in islice(ahead, 1)}
                     waiting.remove(future)
+                    if not is_interrupted():
+                        start_tasks()
                     yield result
+                    if not is_interrupted():
+                        start_tasks()
         except BrokenProcessPool:
             if is_interrupted():  # the processes were asked to end as well
                 raise KeyboardInterrupt from None

@@ -1,5 +1,6 @@
-"""Preparation of one slice, which can run in several processes in parallel."""
+"""Opening of sources, and preparation of their slices, which can run in several processes in parallel."""
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,11 @@ from cinerecon.preparation.sources import Item, Source, open_item, survey
 from cinerecon.version import __version__
 
 PICTURES = "pictures"
+MAX_SENT_BYTES = 2**22
+"""Largest size of the files of a source that is sent to other processes when it has been opened [bytes]."""
+
+OpenedKey = tuple[Path, str, str]
+"""Path, series and state of an opened scan."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class SliceJob:
         Memory limit of the process [bytes]; None without a limit.
     is_unchanged
         Whether the files of the known cases have the recorded size and modification time.
+    opened
+        The opened source, see `Survey`; None if it is to be opened.
     """
 
     item: Item
@@ -66,6 +74,7 @@ class SliceJob:
     draws: bool = True
     memory: int | None = None
     is_unchanged: bool = False
+    opened: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -88,23 +97,24 @@ class ExcludedFile:
 
 @dataclass(frozen=True)
 class Survey:
-    """The content of a source."""
+    """The content of a source.
+
+    Attributes
+    ----------
+    source
+        The source.
+    found
+        Its scans, rejections and files without a cine.
+    files
+        The files that its scans are read from.
+    opened
+        The opened scans, pickled, so that other processes need not open a small source again.
+    """
 
     source: Source
     found: tuple[Item | Rejection | ExcludedFile, ...]
     files: tuple[Path, ...] = ()
-
-
-def survey_source(source: Source, config: PrepareConfig) -> Survey:
-    """Open a source and compute its hash; input errors are returned as a rejection."""
-    try:
-        content, files = survey(source, config)
-    except NotACineError as error:
-        content, files = [error], []
-    except CineReconError as error:
-        return Survey(source, (Rejection.of(source.path, error),))
-    items = tuple(item if isinstance(item, Item) else _excluded(source, item) for item in content)
-    return Survey(source, items, tuple(files))
+    opened: bytes | None = None
 
 
 def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
@@ -112,13 +122,44 @@ def _excluded(source: Source, error: NotACineError) -> Rejection | ExcludedFile:
     return Rejection.of(source.path, error) if source.is_given else ExcludedFile(source.path, error.kind, error.what)
 
 
-class SlicePreparer:
-    """Prepares slices, keeping the source of the last slice open for further slices."""
+class PreparationWorker:
+    """Opens sources and prepares slices; the source of the last task remains open for further slices of it.
 
-    def __init__(self) -> None:
-        self._last: tuple[tuple[str, str], CineSource] | None = None
+    Parameters
+    ----------
+    config
+        Settings of the preparation.
+    is_alone
+        Whether all tasks are given to this worker, so that no other one needs the opened sources.
+    """
 
-    def __call__(self, job: SliceJob) -> PreparedSlice | Rejection:
+    def __init__(self, config: PrepareConfig, *, is_alone: bool) -> None:
+        self.config, self.is_alone = config, is_alone
+        self._opened: dict[OpenedKey, CineSource] = {}
+
+    def __call__(self, task: Source | SliceJob) -> Survey | PreparedSlice | Rejection:
+        """Open a source, or prepare a slice, see `survey` and `prepare`."""
+        return self.survey(task) if isinstance(task, Source) else self.prepare(task)
+
+    def survey(self, source: Source) -> Survey:
+        """Open a source and compute its hash; input errors are returned as a rejection."""
+        self._opened = {}  # free the memory before the next source is opened
+        try:
+            content = survey(source, self.config)
+        except NotACineError as error:
+            return Survey(source, (_excluded(source, error),))
+        except CineReconError as error:
+            return Survey(source, (Rejection.of(source.path, error),))
+        items = [item for item in content.items if isinstance(item, Item)]
+        self._opened = {_key(item): content.opened[item.series] for item in items}
+        return Survey(
+            source,
+            tuple(item if isinstance(item, Item) else _excluded(source, item) for item in content.items),
+            tuple(dict.fromkeys(file for item in items for file in content.opened[item.series].files)),
+            None if self.is_alone else _pickled(self._opened),
+        )
+
+    def prepare(self, job: SliceJob) -> PreparedSlice | Rejection:
         """Prepare one slice, unless its cases already exist; input errors are returned as a rejection.
 
         Raises
@@ -126,7 +167,7 @@ class SlicePreparer:
         StorageError
             If the disk is full, read-only or faulty; no cases of the slice remain.
         """
-        if not job.is_forced and _is_done(job):
+        if is_done(job):
             return PreparedSlice(job.known, is_new=False)
         try:
             where = f"{job.item.source.path}, slice {job.slice}"
@@ -144,11 +185,29 @@ class SlicePreparer:
         return PreparedSlice(rows, is_new=True, warnings=(*data.meta.warnings, *_kept_coils(data, job.config)))
 
     def _open(self, job: SliceJob) -> CineSource:
-        key = (job.item.sha256, job.config.sha256)
-        if self._last is None or self._last[0] != key:
-            self._last = None  # free the memory before the next source is opened
-            self._last = (key, open_item(job.item, job.config))
-        return self._last[1]
+        key = _key(job.item)
+        if key not in self._opened:
+            self._opened = {}
+            if job.opened is None:
+                self._opened = {key: open_item(job.item, self.config)}
+            else:
+                self._opened = pickle.loads(job.opened)  # sent by another process of this run
+        return self._opened[key]
+
+
+def _key(item: Item) -> OpenedKey:
+    return item.source.path, item.series, item.state
+
+
+def _pickled(opened: dict[OpenedKey, CineSource]) -> bytes | None:
+    """The opened scans of a small source, for which opening takes a considerable part of the time; otherwise None."""
+    files = {file for scan in opened.values() for file in scan.files}
+    if not opened or sum(file.stat().st_size for file in files) > MAX_SENT_BYTES:
+        return None
+    try:
+        return pickle.dumps(opened)
+    except (pickle.PicklingError, TypeError, AttributeError):  # such as an open HDF5 file
+        return None
 
 
 def _kept_coils(data: CineData, config: PrepareConfig) -> tuple[str, ...]:
@@ -157,8 +216,10 @@ def _kept_coils(data: CineData, config: PrepareConfig) -> tuple[str, ...]:
     return (text,) if text and text == describe_kept_coils(data.n_coils, config.maps.n_virtual_coils) else ()
 
 
-def _is_done(job: SliceJob) -> bool:
+def is_done(job: SliceJob) -> bool:
     """Whether all cases of the slice were prepared from the same content with the same settings, and are unchanged."""
+    if job.is_forced:
+        return False
     hashes = (job.item.sha256, job.config.sha256)
     if not job.known or len(job.known) != job.known[0].n_parts:
         return False

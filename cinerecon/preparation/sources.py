@@ -217,13 +217,24 @@ def _may_hold_a_cine(path: Path) -> bool:
     return name.endswith(NIFTI_ENDINGS) or is_cine_name(path)
 
 
-def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineError], list[Path]]:
-    """Open a source, read its headers and hash its files; a series that is a segmentation becomes an error in the list.
+@dataclass(frozen=True)
+class Content:
+    """The content of a source.
 
-    Returns
-    -------
-    tuple
-        The scans, and the files that they are read from.
+    Attributes
+    ----------
+    items
+        Its scans, and an error for each series that is a segmentation.
+    opened
+        The opened scans, by their series.
+    """
+
+    items: tuple[Item | NotACineError, ...]
+    opened: Mapping[str, CineSource]
+
+
+def survey(source: Source, config: PrepareConfig) -> Content:
+    """Open a source, read its headers and hash its files.
 
     Raises
     ------
@@ -238,7 +249,7 @@ def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineE
         printable = str(source.path).encode(errors="backslashreplace").decode()
         raise FileError("the name of the file is not UTF-8", where=printable, hint="rename it") from None
     items: list[Item | NotACineError] = []
-    files: dict[Path, None] = {}
+    scans: dict[str, CineSource] = {}
     for series, opened in _open_all(source, config):
         if isinstance(opened, SimulatedScan):
             try:
@@ -250,14 +261,19 @@ def survey(source: Source, config: PrepareConfig) -> tuple[list[Item | NotACineE
         subject = _subject(source, opened, config)
         state, sha256 = state_of(opened.files), hash_files(opened.files)
         require_unchanged(opened.files, state)
-        files |= dict.fromkeys(opened.files)
-        items.append(Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256, state))
-    return items, list(files)
+        item = Item(source, series, name, subject or name, bool(subject), opened.n_slices, sha256, state)
+        items.append(item)
+        scans[series] = _with_content(opened, item)
+    return Content(tuple(items), scans)
 
 
 def open_item(item: Item, config: PrepareConfig) -> CineSource:
-    """Open a scan again, e.g. in another process; phase and coils that are simulated depend on its content alone."""
-    opened = dict(_open_all(item.source, config))[item.series]
+    """Open a scan of a source that was surveyed before, e.g. by a run that was interrupted."""
+    return _with_content(dict(_open_all(item.source, config))[item.series], item)
+
+
+def _with_content(opened: CineSource, item: Item) -> CineSource:
+    """An opened scan; phase and coils that are simulated depend on its content alone."""
     return replace(opened, content=item.sha256) if isinstance(opened, SimulatedScan) else opened
 
 

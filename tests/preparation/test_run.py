@@ -22,7 +22,7 @@ from cinerecon.io.case import CaseFile, read_case
 from cinerecon.io.case_index import INDEX, SPLITS, read_index
 from cinerecon.preparation import prepare_slice as work
 from cinerecon.preparation.config import parse_split
-from cinerecon.preparation.run import split_of
+from cinerecon.preparation.selection import split_of
 
 """A process that cannot be."""
 
