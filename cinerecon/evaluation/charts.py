@@ -124,11 +124,11 @@ def _boxes(axis: "Axes", values: list[list[float]], positions: list[int], style:
 
 
 def _legend(
-    figure: "Figure", methods: Sequence[str], *, n_columns: int = 6, has_truth: bool = False, **style: str
+    figure: "Figure", methods: Sequence[str], *, n_columns: int = 6, has_reference: bool = False, **style: str
 ) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], label="truth", color="black", lw=2, alpha=0.6)] if has_truth else []
+    handles = [Line2D([], [], label="reference", color="black", lw=2, alpha=0.6)] if has_reference else []
     handles += [Line2D([], [], label=method, **(style_of(index) | style)) for index, method in enumerate(methods)]
     n_columns = min(len(handles), n_columns)
     figure.legend(handles=handles, loc="outside lower center", ncols=n_columns, fontsize=8, frameon=False)
@@ -174,7 +174,7 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
                     if np.isfinite(end):
                         axis.axhline(end, color=style["color"], lw=0.8, ls="--")
             axis.set_xlabel(f"mean of image and reference, {name}", fontsize=8)
-            axis.set_ylabel("image - truth", fontsize=8)
+            axis.set_ylabel("image - reference", fontsize=8)
             axis.set_title(f"{sampling}, {coils_in_words(n_coils)}", fontsize=9)
             axis.tick_params(labelsize=7)
     _legend(figure, methods, n_columns=7, linestyle="")
@@ -203,5 +203,5 @@ def draw_function_curves(functions: Sequence[Function]) -> "Figure":
         axis.set_ylabel("volume [ml]" if members[0].is_volume else "area [mm²]", fontsize=8)
         axis.set_ylim(bottom=0)
         axis.tick_params(labelsize=7)
-    _legend(figure, methods, n_columns=7, has_truth=True, marker="")
+    _legend(figure, methods, n_columns=7, has_reference=True, marker="")
     return figure

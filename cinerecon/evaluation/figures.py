@@ -34,15 +34,17 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 LARGEST_ERROR = 0.07
-"""Upper limit of error maps for images with a maximum of 1, as in the papers."""
+"""Smallest upper limit of error maps for images with a maximum of 1, the limit in the papers."""
+ERROR_PERCENTILE = 99
+"""Percentile of the errors of the best image that an error map shows without saturation."""
 WHITE_PERCENTILE = 99.7
 """Percentile of the reference that is displayed as white."""
 DPI = 150
 WIDTH, SCALE = 2.1, 0.06
 """Width of a column [inches], and of the colour bar [columns]."""
 IMAGES_CAPTION = (
-    f"Magnitudes, with the maximum of the reference equal to 1; errors are shown from 0 to {LARGEST_ERROR}. The "
-    "rectangle is the box around the heart, the line is the column of the x-t profile."
+    "Magnitudes, with the maximum of the reference equal to 1; all errors have the same scale. The rectangle is the "
+    "box around the heart, the dotted line is the column of the y-t profile."
 )
 BOXES_CAPTION = (
     "Scores of all slices: median, quartiles, whiskers to 1.5 times the interquartile range, and each slice as a point."
@@ -170,7 +172,8 @@ def draw_images(case: ShownCase) -> "Figure":
     series = [reference, *(image.magnitude for image in case.images)]
     heart = find_heart(torch.from_numpy(reference), case.truth.meta.pixel_size_mm) or _middle(reference)
     y, x = reference.shape[1:]
-    rows, ratio, white = _rows(heart, reference), case.pixel_ratio, case.white
+    rows, ratio = _rows(heart, reference), case.pixel_ratio
+    white, largest_error = case.white, _error_limit(series[1:], reference)
     heights = [row.height(y, x, heart, ratio) for row in rows]
     figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
     ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
@@ -181,7 +184,7 @@ def draw_images(case: ShownCase) -> "Figure":
             _bare(axis)
         for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the reference has no error
             shown = np.abs(image - reference) if row.is_error else image
-            drawn = axis.imshow(row.cut(shown, heart), **row.style(white, ratio))
+            drawn = axis.imshow(row.cut(shown, heart), **row.style(largest_error if row.is_error else white, ratio))
         if row.is_error:
             figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
     for axis, title in zip(axes[0], [TRUTH, *map(_title, case.scores)], strict=False):
@@ -212,9 +215,9 @@ class _Row:
         window: Array = frame[top:bottom, left:right] if self.is_zoom else frame
         return window
 
-    def style(self, white: float, ratio: float) -> dict[str, Any]:
+    def style(self, largest: float, ratio: float) -> dict[str, Any]:
         """Keyword arguments of the drawing function; `ratio` is the height of a pixel over its width."""
-        colours, largest = ("inferno", LARGEST_ERROR) if self.is_error else ("gray", white)
+        colours = "inferno" if self.is_error else "gray"
         aspect = "auto" if self.is_profile else ratio
         return {"cmap": colours, "vmin": 0, "vmax": largest, "aspect": aspect, "interpolation": "nearest"}
 
@@ -238,6 +241,12 @@ def _rows(heart: Heart, reference: Array) -> list[_Row]:
         _Row(f"error, frame {s}", s, is_zoom=True, is_error=True),
         *([_Row("y-t profile"), _Row("error of profile", is_error=True)] if len(reference) > 1 else []),
     ]
+
+
+def _error_limit(images: Sequence[Array], reference: Array) -> float:
+    """Upper limit of the error maps of all images, rounded up to 0.01."""
+    largest = min(float(np.percentile(np.abs(image - reference), ERROR_PERCENTILE)) for image in images)
+    return max(LARGEST_ERROR, math.ceil(100 * largest) / 100)
 
 
 def _middle(reference: Array) -> Heart:

@@ -37,7 +37,7 @@ class SliceCache:
     output
         First output of the reconstruction; the folder is created next to it.
     checksum
-        Identifier of the reconstruction, see `checksum_of`.
+        Checksum of the reconstruction, see `Identity`.
     keeps_convergence
         Whether the convergence is stored with the slices, see `ReconRequest.keeps_convergence`.
     """

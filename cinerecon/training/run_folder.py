@@ -292,11 +292,11 @@ def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
     The top row shows the middle frame, the bottom row the middle column over time, each with a label.
     """
     series = {"zero-filled": batch.encoding.adjoint(batch.kspace)[0], label: image[0]}
-    series |= {} if batch.target is None else {"truth": batch.target[0]}
+    series |= {} if batch.target is None else {"reference": batch.target[0]}
     magnitudes = {name: values.abs().cpu().float().numpy() for name, values in series.items()}
     white = window(list(magnitudes.values())[-1:])
     if batch.target is not None:
-        magnitudes[f"error, {ERROR_GAIN} times"] = ERROR_GAIN * np.abs(magnitudes[label] - magnitudes["truth"])
+        magnitudes[f"error, {ERROR_GAIN} times"] = ERROR_GAIN * np.abs(magnitudes[label] - magnitudes["reference"])
     frames, y, x = magnitudes[label].shape
     size = (ZOOM * x, ZOOM * y)
     picture = Image.new("L", (size[0] * len(magnitudes), 2 * size[1]))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.evaluation.figures import draw_candidates, draw_images, draw_movies, shown_cases
+from cinerecon.evaluation.figures import LARGEST_ERROR, draw_candidates, draw_images, draw_movies, shown_cases
 from cinerecon.evaluation.images import read_image, store_image
 from cinerecon.image import CineImage
 from cinerecon.io.export.display import Turn, turned
@@ -84,6 +84,25 @@ def test_pixels_have_their_aspect(stored):
     folder, store = stored
     ratios = [aspect for values, _, aspect in panels(drawn(draw_images, store(0), folder)) if values.shape == (60, 72)]
     assert ratios == [pytest.approx(1.5 / 1.25)] * len(ratios)
+
+
+@pytest.mark.parametrize("gain", [0.1, 10])
+def test_error_maps_of_the_best_image_are_not_saturated(stored, gain):
+    folder, store = stored
+    (case,) = shown_cases([store(0)], folder)
+    good, truth = case.images[0], case.truth.image
+    good = replace(good, image=truth + gain * (good.image - truth))
+    poor = replace(good, image=truth + 20 * (good.image - truth))
+    figure = draw_images(replace(case, images=[good, poor], scores=case.scores * 2))
+    limits = {
+        shown.get_clim()[1] for axis in figure.axes for shown in axis.images if shown.get_cmap().name == "inferno"
+    }
+    (largest,) = limits
+    assert largest >= LARGEST_ERROR
+    assert largest == LARGEST_ERROR or gain > 1
+    error = np.abs(good.magnitude - case.truth.magnitude)
+    assert np.mean(error > largest) <= 0.01
+    assert np.mean(error > largest / 3) > 0.01 or largest == LARGEST_ERROR
 
 
 def test_stored_images_are_not_turned_and_keep_their_position(stored):

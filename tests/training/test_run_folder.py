@@ -61,7 +61,7 @@ def test_the_picture_shows_four_panels_with_labels(run):
     assert all(panel.std() > 1 for panel in panels)
     assert len({panel.tobytes() for panel in panels}) == 4
     labels = Image.new("L", picture.shape[::-1])
-    for n, text in enumerate(("zero-filled", "slrnet, step 4", "truth", "error, 5 times")):
+    for n, text in enumerate(("zero-filled", "slrnet, step 4", "reference", "error, 5 times")):
         draw_label(labels, text, left=n * 48, width=48)
     draw_label(labels, "frame 2 of 4", width=48, bottom=3 * 40)
     draw_label(labels, "column 8 over time", width=48, bottom=2 * 3 * 40)
