@@ -221,7 +221,10 @@ def _ends_in_zeros(image: Readouts, time: str, unmeasured: Index, maximum: int) 
     filled = stored[stored > measured.max()]
     if filled.size == 0 or stored.max() < maximum:
         return False
-    image.warn(f"the last {filled.size} frames contain only zeros: they are excluded")
+    if filled.size == 1:
+        image.warn("the last frame contains only zeros: it is excluded")
+    else:
+        image.warn(f"the last {filled.size} frames contain only zeros: they are excluded")
     return True
 
 

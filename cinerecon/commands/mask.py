@@ -9,6 +9,7 @@ from pydantic import Field
 from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
 from cinerecon.options import Flag, Options
+from cinerecon.words import counted
 
 if TYPE_CHECKING:
     from cinerecon.physics.sampling import LineOrder, Sampling
@@ -189,7 +190,7 @@ def mask(options: MaskOptions) -> None:
     """Draw the mask, write it, and print its acceleration."""
     drawn = draw_mask(options)
     print(f"acceleration  {drawn.acceleration:.3f}, and {drawn.acceleration_without_acs:.3f} without the ACS")
-    print(f"ACS           {drawn.n_acs} lines")
+    print(f"ACS           {counted(drawn.n_acs, 'line')}")
     for path in drawn.paths:
         print(f"wrote         {path}")
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from cinerecon.commands.from_options import app_of
 from cinerecon.errors import ConfigError
 from cinerecon.options import TRAINING_WORKERS, DeviceOptions, Flag, Loss
+from cinerecon.words import plural
 
 if TYPE_CHECKING:
     from cinerecon.training import DataPaths, Estimate, Recipe, Step
@@ -155,7 +156,8 @@ def _print_unused_sources(recipe: "Recipe", series: tuple[Path, ...]) -> None:
     sources = recipe.training.data.sources
     left_out = [name for name, source in sources.items() if source.kind == "series" and not source.folder]
     if left_out and not series:
-        print(f"note     not used, as --series is not given: {', '.join(left_out)}")
+        names = f"{plural('source', len(left_out))} {', '.join(left_out)}"
+        print(f"note     the recipe's {names} will not be used, as --series is not given")
     for source in sources.values():
         for remark in series_warnings(source, series) if source.kind == "series" else ():
             print(f"note     {remark}")

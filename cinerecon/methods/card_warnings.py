@@ -61,8 +61,8 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
     texts += _other_coils(card, data.n_coils)
     n_lines = data.matrix[0]
     if card.lines and not card.lines[0] / LINES_RATIO <= n_lines <= card.lines[1] * LINES_RATIO:
-        low, high = card.lines
-        texts.append(f"the scan has {n_lines} lines, the network was trained on {low} to {high}")
+        trained = " to ".join(map(str, dict.fromkeys(card.lines)))
+        texts.append(f"the scan has {n_lines} lines, the network was trained on {trained}")
     return texts
 
 

@@ -36,6 +36,7 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference
 from cinerecon.reconstruction.uncertainty import with_uncertainty
+from cinerecon.words import counted
 
 Array = NDArray[Any]
 SCAN_OPTIONS = (
@@ -281,7 +282,7 @@ def _data_of_arrays(
     empty = sampled & ~measured.any(-1, keepdim=True)
     if empty.any():
         n_lines = int(empty.any(-1).sum())
-        texts.append(f"the mask includes {n_lines} lines without any signal: they are treated as not measured")
+        texts.append(f"the mask includes {counted(n_lines, 'line')} without any signal, treated as not measured")
         sampled = sampled & ~empty
     whole = sampled.any(-1, keepdim=True)
     sampled = whole if bool((sampled == whole).all()) else sampled

@@ -19,6 +19,7 @@ from cinerecon.training.data.config import DataConfig, PreparedSource, SeriesSou
 from cinerecon.training.data.pool import SPLITS, CasePool
 from cinerecon.training.data.series import list_series
 from cinerecon.training.scans import Scans
+from cinerecon.words import counted
 
 DEFAULT_N_FRAMES = 16
 N_INSPECTED_SLICES = 8
@@ -71,7 +72,7 @@ def describe_scans(scans: Scans) -> Card:
     sources = [open_scan(path, AcquisitionConfig.model_validate_json(scans.preprocessing)) for path in scans.files]
     card = Card(
         trained_on=f"{', '.join(names)}; as sampled, without a reference",
-        split=f"train: {len(scans.slices)} slices; val: other samples of the same slices",
+        split=f"train: {counted(len(scans.slices), 'slice')}; val: other samples of the same slices",
         acceleration=_span([acceleration_of(cine)[0] for cine in cines]),
         whole_readouts=all(samples_whole_readouts(cine.mask) for cine in cines),
         coils=(min(coils), max(coils)),

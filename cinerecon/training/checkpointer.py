@@ -116,7 +116,8 @@ class Checkpointer:
         state.log.append(step)
         self.folder.save(state, self.recipe, self.card, self.n_batches_per_step)
         image = reconstruct(state.ema_net, self.validation[0])
-        picture = self.folder.draw(self.validation[0], image, f"{self.recipe.network}, step {state.n_steps_done}")
+        name = self.recipe.network.rpartition(":")[2]  # without the file of an external network
+        picture = self.folder.draw(self.validation[0], image, f"{name}, step {state.n_steps_done}")
         if self.tensorboard:
             self.tensorboard.add(step, picture)
         self.on_validation(step)

@@ -63,7 +63,9 @@ LOG, ABOUT, DATA, PICTURE = "log.csv", "run.json", "data.txt", "validation.png"
 FILES = (RECIPE, ABOUT, DATA, LOG, LAST, LAST_WEIGHTS, WEIGHTS, PICTURE)
 """All files of a run; none of them may exist before the run starts."""
 PACKAGES = ("cinerecon", "torch", "numpy")
-ERROR_GAIN, ZOOM = 5, 3
+ERROR_GAIN = 5
+ZOOM, MIN_WIDTH = 3, 128
+"""Pixels of the picture for each pixel of the patch, and smallest width of a panel [pixels], so that labels fit."""
 RESTART_HINT = "start again in another folder; --weights can start from the weights in this folder"
 
 
@@ -298,7 +300,8 @@ def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
     if batch.target is not None:
         magnitudes[f"error, {ERROR_GAIN} times"] = ERROR_GAIN * np.abs(magnitudes[label] - magnitudes["reference"])
     frames, y, x = magnitudes[label].shape
-    size = (ZOOM * x, ZOOM * y)
+    zoom = max(ZOOM, -(-MIN_WIDTH // x))
+    size = (zoom * x, zoom * y)
     picture = Image.new("L", (size[0] * len(magnitudes), 2 * size[1]))
     for n, (name, values) in enumerate(magnitudes.items()):
         for top, part in enumerate((values[frames // 2], values[:, :, x // 2].T)):

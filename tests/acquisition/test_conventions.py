@@ -205,7 +205,7 @@ class TestUncounted:
         scan.space["limits"]["set"] = (1, 0)
         result = opened(scan)
         assert_slices(result, scan.kspace)
-        assert warned(result, "the header has 2 sets, the data 1", "1 lines were measured more than once")
+        assert warned(result, "the header has 2 sets, the data 1", "1 line was measured more than once")
 
     def test_measurements_that_contradict_each_other_are_refused(self, opened):
         scan = small_scan()

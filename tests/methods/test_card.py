@@ -70,6 +70,7 @@ def test_a_scan_like_those_of_the_training_gives_no_warning(make_cine):
         (Card(coils=(1, 4)), 9, "the scan has 9 coils, the network was trained on up to 4"),
         (Card(coils=(4, 8)), 1, "the scan has one coil, the network was trained on 4 or more"),
         (Card(lines=(128, 192)), 4, "the scan has 24 lines, the network was trained on 128 to 192"),
+        (Card(lines=(64, 64)), 4, "the scan has 24 lines, the network was trained on 64"),
     ],
 )
 def test_scans_outside_of_the_training_data_give_warnings(make_cine, card, n_coils, words):

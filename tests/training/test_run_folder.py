@@ -56,15 +56,15 @@ def test_the_weights_carry_recipe_and_card(run):
 
 def test_the_picture_shows_four_panels_with_labels(run):
     picture = np.asarray(Image.open(run / "validation.png"))
-    assert picture.shape == (2 * 3 * 40, 4 * 3 * 16)
-    panels = np.split(picture[: 3 * 40].astype(float), 4, 1)
+    assert picture.shape == (2 * 8 * 40, 4 * 8 * 16)  # 8 times, for panels of 128 pixels
+    panels = np.split(picture[: 8 * 40].astype(float), 4, 1)
     assert all(panel.std() > 1 for panel in panels)
     assert len({panel.tobytes() for panel in panels}) == 4
     labels = Image.new("L", picture.shape[::-1])
-    for n, text in enumerate(("zero-filled", "slrnet, step 4", "reference", "error, 5 times")):
-        draw_label(labels, text, left=n * 48, width=48)
-    draw_label(labels, "frame 2 of 4", width=48, bottom=3 * 40)
-    draw_label(labels, "column 8 over time", width=48, bottom=2 * 3 * 40)
+    for n, text in enumerate(("zero-filled", "slrnet, step 2", "reference", "error, 5 times")):
+        draw_label(labels, text, left=n * 128, width=128)
+    draw_label(labels, "frame 2 of 4", width=128, bottom=8 * 40)
+    draw_label(labels, "column 8 over time", width=128, bottom=2 * 8 * 40)
     assert picture[np.asarray(labels) > 200].min() > 200
 
 

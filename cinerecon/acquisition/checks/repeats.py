@@ -8,6 +8,7 @@ from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.acquisition.placement import LARGEST_GAIN, Lines, compare_readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
+from cinerecon.words import counted, were
 
 N_COMPARED = 64
 """Number of repeated lines with the most signal that are compared."""
@@ -32,8 +33,9 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
     n_repeated = int((counts - 1).sum())
     if layout.gating.is_retro or n_repeated == 0:
         return
+    times = f"{counted(n_repeated, 'line')} {were(n_repeated)} measured more than once"
     if n_averages == 1:
-        yield f"{n_repeated} lines were measured more than once: the repetitions are averaged"
+        yield f"{times}: the repetitions are averaged"
     pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)
     if len(pairs) == 0:
         return
@@ -44,7 +46,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
     how = f"differ (correlation {correlation:.2f})"
     if is_one_image:
         how = f"differ in amplitude: the last ones have {agreement.gain:.2g} times the amplitude of the first"
-    what = f"{n_repeated} lines were measured more than once, and the measurements {how}"
+    what = f"{times}, and the measurements {how}"
     is_averageable = is_one_image or (n_averages > 1 and correlation >= AVERAGE_CORRELATION)
     is_uniform = bool((counts == counts[0]).all())  # then a gain scales the whole image
     if layout.config.repeats == "average" or (is_averageable and (is_one_gain or is_uniform)):

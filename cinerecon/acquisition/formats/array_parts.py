@@ -15,6 +15,7 @@ from cinerecon.io.bart import MAPS, cfl_files, open_cfl
 from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
+from cinerecon.words import counted
 
 MAX_ZERO_FRACTION = 0.01
 """Largest fraction of zeros in sampled lines and columns that are treated as measured."""
@@ -59,7 +60,8 @@ def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: i
         return mask, [] if bool(mask.all()) else [warning]
     mask = torch.from_numpy(pattern.copy())
     n_lines = int((has_signal & ~mask).any(-1).sum())
-    warning = f"the array contains samples on {n_lines} lines that its pattern does not include: these are not used"
+    lines = counted(n_lines, "line")
+    warning = f"the array contains samples on {lines} that its pattern does not include: these are not used"
     return mask, [warning] if n_lines else []
 
 

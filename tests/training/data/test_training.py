@@ -43,5 +43,5 @@ def test_series_without_a_folder_are_mentioned(prepared, tmp_path):
         f"training.data.sources.phantom={{kind: prepared, folder: {prepared}}}",
     )
     result = train(tmp_path, "-o", tmp_path / "run", *(part for text in settings for part in ("--set", text)))
-    assert "note     not used, as --series is not given: series" in result.stdout
+    assert "note     the recipe's source series will not be used, as --series is not given" in result.stdout
     assert result.exit_code == 0, result.exception
