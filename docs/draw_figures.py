@@ -22,7 +22,7 @@ ROWS: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
     (
         "tasks",
         [
-            ("preparation", "scans to training cases"),
+            ("preparation", "training cases"),
             ("reconstruction", "scans to images"),
             ("evaluation", "scores, tables, figures"),
             ("training", "recipes, data, loop"),
