@@ -17,15 +17,17 @@ MASK = ("frames", "1", "ky", "kx")
 CSM = ("coils", "y", "x")
 IMAGE = ("frames", "y", "x")
 
-SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
-"""Correlation of adjacent slices above which they may be frames, and by how much more than that of frames."""
-
 
 def describe(array: "Tensor", axes: tuple[str, ...]) -> str:
     """Sizes of an array with the names of its axes: ``(frames 12, coils 10, ky 144, kx 192)``."""
     n_batch = array.ndim - len(axes)
     names = ("batch",) * max(n_batch, 0) + axes[max(-n_batch, 0) :]
     return "(" + ", ".join(f"{name} {size}" for name, size in zip(names, array.shape, strict=True)) + ")"
+
+
+def describe_values(name: str, array: "Tensor | NDArray[Any]") -> str:
+    """Name, sizes and type of an array: ``image (12, 144, 192) complex64``."""
+    return f"{name} {tuple(array.shape)} {str(array.dtype).removeprefix('torch.')}"
 
 
 def require_axes(name: str, array: "Tensor", axes: tuple[str, ...], dtype: "torch.dtype | None" = None) -> None:
@@ -77,25 +79,3 @@ def centre_crop(array: "Tensor", sizes: tuple[int, int]) -> "Tensor":
     """A view of the central part of the last two axes ``(..., y, x)``, of the given sizes, or all of it if smaller."""
     rows, columns = (centre_slice(n, size) for n, size in zip(array.shape[-2:], sizes, strict=True))
     return array[..., rows, columns]
-
-
-def are_slices_frames(first: NDArray[Any], second: NDArray[Any], next_slice: NDArray[Any]) -> bool:
-    """Whether adjacent slices are more alike than adjacent frames: then the two axes are exchanged.
-
-    Parameters
-    ----------
-    first, second
-        Images or k-space of two adjacent frames of a slice.
-    next_slice
-        The frame ``first`` of the adjacent slice.
-    """
-    slices = correlation(first, next_slice)
-    return slices > SIMILAR_SLICES and correlation(first, second) < slices - SLICES_MARGIN
-
-
-def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Correlation of two parts of k-space or of images at the points that are not zero in both; 1 without any."""
-    common = (first != 0) & (second != 0)
-    first, second = (first * common).ravel(), (second * common).ravel()
-    norm = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
-    return float(abs(np.vdot(first, second))) / norm if norm > 0 else 1.0

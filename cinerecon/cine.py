@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, require_axes
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, describe_values, require_axes
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
 
@@ -88,6 +88,12 @@ class CineData:
         for name in ("csm", "reference", "shading", "noise_std"):
             if getattr(self, name) is not None:
                 require_finite(getattr(self, name), self.where, name)
+
+    def __repr__(self) -> str:
+        """Sizes and types of the arrays, and the source."""
+        arrays = [(name, getattr(self, name)) for name in ARRAYS]
+        texts = [describe_values(name, array) for name, array in arrays if array is not None]
+        return f"CineData({', '.join(texts + [self.where] * bool(self.where))})"
 
     @property
     def where(self) -> str:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.axes import IMAGE
+from cinerecon.axes import IMAGE, describe_values
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.memory import release_pages
@@ -107,6 +107,12 @@ class CineImage:
             values = getattr(self, name)
             if values is not None and values.shape != self.image.shape:
                 raise ShapeError(f"{name} is {values.shape}, expected {self.image.shape} as the image")
+
+    def __repr__(self) -> str:
+        """Sizes and types of the arrays, the method and the source."""
+        arrays = [(name, getattr(self, name)) for name in ("image", "reference", "noise", "uncertainty", "velocity")]
+        texts = [describe_values(name, array) for name, array in arrays if array is not None]
+        return f"CineImage({', '.join([*texts, *filter(None, (self.method, self.meta.where))])})"
 
     @property
     def n_frames(self) -> int:

@@ -1,6 +1,6 @@
 """Phase-contrast scans: two sets of readouts, one of them velocity-encoded, which share coil maps."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -19,11 +19,11 @@ from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PhaseContrastScan(Scan):
     """A scan with two sets, which represents the set with the lower number; both sets share coil maps."""
 
-    encoded: Scan = field(repr=False)
+    encoded: Scan
 
     @property
     def venc_cm_s(self) -> float | None:

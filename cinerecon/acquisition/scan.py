@@ -1,6 +1,6 @@
 """An opened raw scan, whose slices are converted to `CineData` one at a time."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -26,12 +26,12 @@ from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scan(CineSource):
     """A raw scan with checked headers, whose slices are read one at a time."""
 
-    _layout: ScanLayout = field(repr=False)
-    _config: AcquisitionConfig = field(repr=False)
+    _layout: ScanLayout
+    _config: AcquisitionConfig
 
     @cached_property
     def plan(self) -> ScanPlan:

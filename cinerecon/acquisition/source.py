@@ -12,6 +12,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.checksums import hash_files
 from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
+from cinerecon.words import counted
 
 N_STUDY_DIGITS = 10
 """Number of hexadecimal digits of the study hash that are used to identify a subject."""
@@ -88,6 +89,10 @@ class CineSource(ABC):
             If the slice does not exist or its samples cannot be read.
         """
         return self.read_timed(number).data
+
+    def __repr__(self) -> str:
+        """The format, the first file and the number of slices."""
+        return f"{type(self).__name__}({self.files[0]}, {counted(self.n_slices, 'slice')})"
 
     def require_slice(self, number: int) -> None:
         """Check that a slice exists.

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.axes import are_slices_frames
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 
@@ -35,6 +34,8 @@ LOWEST_VENC_CM_S, HIGHEST_VENC_CM_S = 5.0, 800.0
 """Range of the velocity encoding of blood and heart muscle; in aortic stenosis blood flows at up to 600 cm/s."""
 MAX_NOT_ORTHONORMAL = 0.01
 """Largest deviation of the products of two directions from those of orthogonal unit vectors."""
+SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
+"""Correlation of adjacent slices above which they may be frames, and by how much more than that of frames."""
 
 
 def require_memory(sizes: tuple[int, int, int, int], limit_gb: float, where: str) -> None:
@@ -151,6 +152,8 @@ def are_orthonormal(directions: NDArray[np.float64]) -> bool:
 def has_exchanged_slices(n_slices: int, n_frames: int, read_slice: Callable[[int, slice], NDArray[Any]]) -> bool:
     """Whether the axes of slices and frames of a file are exchanged, judged by two slices in its middle.
 
+    They are if these slices are more alike than adjacent frames.
+
     Parameters
     ----------
     n_slices, n_frames
@@ -163,7 +166,16 @@ def has_exchanged_slices(n_slices: int, n_frames: int, read_slice: Callable[[int
     middle = (n_slices - 1) // 2
     first, second = read_slice(middle, slice(0, 2))
     (next_slice,) = read_slice(middle + 1, slice(0, 1))
-    return are_slices_frames(first, second, next_slice)
+    slices = correlation(first, next_slice)
+    return slices > SIMILAR_SLICES and correlation(first, second) < slices - SLICES_MARGIN
+
+
+def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
+    """Correlation of two parts of k-space or of images at the points that are not zero in both; 1 without any."""
+    common = (first != 0) & (second != 0)
+    first, second = (first * common).ravel(), (second * common).ravel()
+    norm = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
+    return float(abs(np.vdot(first, second))) / norm if norm > 0 else 1.0
 
 
 def _short(value: float) -> str:

@@ -11,7 +11,7 @@ from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.classical import config
-from cinerecon.methods.model_file import ModelConfig, find_model, imported_models
+from cinerecon.methods.model_file import MODEL_ENDING, ModelConfig, find_model, imported_models
 from cinerecon.networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -175,5 +175,7 @@ def find_method(name: str) -> Method:
     if Path(name).is_file():
         hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
         raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)
+    if Path(name).name != str(name) or Path(name).suffix == MODEL_ENDING:
+        raise ConfigError("there is no such model file or folder", where=str(name))
     known = [*METHODS, *(path.stem for path in imported_models())]
     raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, known))

@@ -15,7 +15,7 @@ from cinerecon.preparation.config import PrepareConfig
 from cinerecon.simulation.phantom import draw_coil_maps, draw_phase
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimulatedScan(CineSource):
     """A scan simulated from magnitude images, whose noise is not increased.
 

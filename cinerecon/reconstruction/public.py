@@ -241,6 +241,7 @@ def _check_arguments(scan: object, mask: object, csm: object, options: Mapping[s
         raise ConfigError(f"this option belongs to {kind}a scan in a file", where=wrong)
     if mask is not None and (is_file or isinstance(scan, CineData)):
         hint = "undersample='mask.npz' undersamples a scan in a file retrospectively" if is_file else ""
+        hint = f"pass the name of a method as method='{mask}'" if isinstance(mask, str) else hint
         raise ConfigError("a scan has its own mask", where="mask", hint=hint)
     if not isinstance(csm, str | None) and (is_file or isinstance(scan, CineData)):
         raise ConfigError("coil maps can be given only for a k-space array", where="csm")
@@ -252,7 +253,8 @@ def _check_settings(scan: object, method: object, settings: Sequence[str], weigh
     """Refuse settings that would have no effect."""
     if not isinstance(method, str | Reconstructor):
         what = f"method must be a name, a path or the result of load_method, found {type(method).__name__}"
-        raise ConfigError(what, where="method")
+        hint = "for a network of your own: the folder with its file and its model.yaml, e.g. './mynet/'"
+        raise ConfigError(what, where="method", hint=hint if isinstance(method, torch.nn.Module) else "")
     of_method, of_preprocessing = split_settings(settings)
     if not isinstance(method, str) and (of_method or weights is not None):
         name = "settings" if weights is None else "weights"

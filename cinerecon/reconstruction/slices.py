@@ -76,6 +76,11 @@ class ReconstructedSlice:
     uncertainty: dict[str, float] = field(default_factory=dict)
     no_verdict: str = ""
 
+    def __repr__(self) -> str:
+        """The image without its values, and the main figures."""
+        figures = f"acceleration={self.acceleration:.3g}, residual={self.residual:.3g}, quality={self.quality}"
+        return f"ReconstructedSlice({self.cine}, {figures}, warnings={self.warnings})"
+
     @property
     def image(self) -> NDArray[np.complex64]:
         """``(frames, y, x)`` complex64, as written to files."""

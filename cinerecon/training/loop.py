@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from cinerecon import networks
 from cinerecon.errors import ConfigError
@@ -23,10 +24,12 @@ from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.networks.external import load_external
 from cinerecon.networks.table import is_external
 from cinerecon.options import DEVICE, TRAINING_WORKERS
+from cinerecon.physics.operators import Encoding
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
 from cinerecon.training.card import list_data
 from cinerecon.training.checkpointer import Checkpointer, TensorBoardLog, require_tensorboard
 from cinerecon.training.data.batch import Batch
+from cinerecon.training.data.config import DataConfig, parse_crop
 from cinerecon.training.data.workers import fill_cache
 from cinerecon.training.distributed import ProcessGroup, join_process_group
 from cinerecon.training.gradient_check import check_weight_gradients
@@ -35,6 +38,9 @@ from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.run_folder import RunFolder
 from cinerecon.training.state import State, Step, check_divergence, make_optimizer, optimizer_step
 from cinerecon.training.validation import measure_baselines, require_baseline
+
+TRIAL_SIZE, TRIAL_FRAMES = 64, 8
+"""Lines or columns, and frames, to which an external network is applied as a trial if the recipe uses all of them."""
 
 
 @dataclass(frozen=True)
@@ -297,7 +303,8 @@ def init_state(
     WeightsError
         If the initial weights do not fit the network.
     ConfigError
-        If the network or one of its settings is unknown, or the device does not support the precision.
+        If the network or one of its settings is unknown, an external network does not return an image, or the device
+        does not support the precision.
     """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(recipe.training.seed)
@@ -306,9 +313,20 @@ def init_state(
         load_weights(net, weights / WEIGHTS if weights.is_dir() else weights)
     ema_net.load_state_dict(net.state_dict())
     net, ema_net = net.to(device), ema_net.to(device).eval()
+    if is_external(recipe.network):
+        _try_network(ema_net, recipe.training.data, device)
     is_gpu = torch.device(device).type == "cuda"
     if recipe.training.precision == "bfloat16" and is_gpu and not torch.cuda.is_bf16_supported():
         raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="float32")
     if recipe.training.precision == "bfloat16":
         check_weight_gradients(net)
     return State(net, ema_net, make_optimizer(net, recipe.training), where)
+
+
+def _try_network(net: nn.Module, config: DataConfig, device: torch.device | str) -> None:
+    """Apply a network to k-space of the size of a patch, so that its errors are found before data are simulated."""
+    ky, kx = (size or TRIAL_SIZE for size in parse_crop(next(iter(config.crops))))
+    kspace = torch.ones(1, config.n_frames or TRIAL_FRAMES, 1, ky, kx, dtype=torch.complex64, device=device)
+    encoding = Encoding(torch.ones(1, 1, 1, ky, 1, dtype=torch.bool, device=device), matrix=(ky, kx))
+    with torch.no_grad():
+        net(kspace, encoding, start=encoding.adjoint(kspace))

@@ -62,9 +62,12 @@ def test_a_classical_method_refuses_weights(tmp_path):
         load_method("zerofilled", weights=tmp_path / "weights.safetensors")
 
 
-def test_a_missing_folder_is_an_unknown_method(tmp_path):
-    with pytest.raises(ConfigError, match="unknown method"):
-        find_method(str(tmp_path / "run"))
+@pytest.mark.parametrize("name", ["runs/slrnet", "./slrnett/", "slrnet.safetensors"])
+def test_a_missing_file_or_folder_is_no_misspelt_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="there is no such model file or folder") as error:
+        find_method(name)
+    assert error.value.where == name
 
 
 def test_a_folder_is_a_trained_network(tmp_path):

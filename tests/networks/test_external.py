@@ -158,6 +158,14 @@ def test_outputs_that_are_no_image_are_refused(model, data, part):
         load_method(str(model))(data)
 
 
+def test_outputs_that_are_no_image_are_refused_before_data_are_simulated(model, tmp_path):
+    (model / "net.py").write_text(CODE.replace("adjoint(kspace)", "adjoint(kspace).abs()"))
+    with pytest.raises(ConfigError, match=r"Gain returns .*, expected a complex image"):
+        train(read_recipe(model / "model.yaml"), tmp_path / "run", TrainOptions(DataPaths(tmp_path / "cases")))
+    assert not list((tmp_path / "cases").rglob("*.safetensors"))
+    assert not (tmp_path / "run/model.yaml").exists()
+
+
 def test_weights_run_no_file_of_another_folder(model, tmp_path):
     config = ModelConfig(network="../net.py:Gain", architecture={"gain": 1.0})
     write_model(tmp_path / "gain/evil.safetensors", {"gain": torch.tensor(1.0)}, config)

@@ -108,6 +108,19 @@ def test_arrays_give_the_image_that_the_command_writes(plain, method):
     assert np.array_equal(maps, part.image)
 
 
+def test_objects_are_printed_without_their_values(scan):
+    """In a notebook, the values of whole arrays would fill pages."""
+    source = cinerecon.open_scan(scan)
+    data = source.read_slice(0)
+    part = cinerecon.reconstruct(data, method="zerofilled")
+    frames, coils, ky, kx = data.kspace.shape
+    assert str(source) == f"Scan({scan}, {source.n_slices} slices)"
+    assert str(data).startswith(f"CineData(kspace ({frames}, {coils}, {ky}, {kx}) complex64, mask ({frames}, 1, {ky}, ")
+    assert str(part.cine).startswith(f"CineImage(image ({frames}, {ky}, {kx}) complex64, ")
+    assert f"zerofilled, {scan}, slice 0), acceleration=" in str(part)
+    assert all(len(text) < 400 for text in map(repr, (source, data, part.cine, part)))
+
+
 def test_samples_outside_the_mask_are_not_used(plain):
     _, cine = plain
     noise = 100 * complex_randn(*cine.kspace.shape, dtype=torch.complex64)
@@ -224,6 +237,9 @@ def test_arrays_that_do_not_fit_are_refused(plain, change, error, match):
 
 def test_arguments_that_do_not_belong_to_the_scan_are_refused(scan, plain):
     _, cine = plain
+    with pytest.raises(ConfigError, match="its own mask") as info:
+        cinerecon.reconstruct(scan, "slrnet")
+    assert info.value.hint == "pass the name of a method as method='slrnet'"
     with pytest.raises(ConfigError, match="its own mask"):
         cinerecon.reconstruct(scan, cine.mask)
     with pytest.raises(ConfigError, match="scan in a file"):

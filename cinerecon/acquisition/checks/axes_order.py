@@ -16,8 +16,9 @@ from torch import Tensor
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
 from cinerecon.acquisition.readouts import CENTRE_TOLERANCE, PEAK_POWER_RATIO
-from cinerecon.axes import centre_slice, correlation
+from cinerecon.axes import centre_slice
 from cinerecon.errors import DataError
+from cinerecon.io.plausibility import correlation
 from cinerecon.physics.fourier import ifft2c
 
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1

@@ -64,7 +64,7 @@ class ArrayMeta:
         yield "the array has no geometry: images have no orientation"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ArraySource(GridSource):
     """K-space of an array file, whose slices are read one at a time.
 

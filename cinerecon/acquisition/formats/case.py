@@ -14,7 +14,7 @@ SETTINGS = ("whiten", "n_virtual_coils", "compression", "csm", "remove_oversampl
 """The acquisition settings that determine the stored arrays."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CaseSource(CineSource):
     """A prepared case, opened for reconstruction.
 

@@ -10,11 +10,10 @@ from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.formats.gridded import GridSource
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.axes import correlation
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
-from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
+from cinerecon.io.plausibility import UNKNOWN_TIMES, correlation, thickness_or_default, with_plausibility_warnings
 from cinerecon.physics.coils import transform_coils
 from cinerecon.physics.fourier import crop_frames
 from cinerecon.physics.operators import Encoding
@@ -24,7 +23,7 @@ MIN_CORRELATION = 0.7
 """Correlation of a slice with its fully sampled counterpart below which the two belong to different scans."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CmrxreconSource(GridSource):
     """A k-space file of a CMRxRecon challenge, whose slices are read one at a time.
 

@@ -53,7 +53,7 @@ class StoredKspace(Protocol):
         ...
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GridSource(CineSource):
     """A file of gridded k-space, with the settings of its processing."""
 
