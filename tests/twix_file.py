@@ -45,6 +45,7 @@ class TwixMeasurement:
     extra_flags: dict[int, tuple[str, ...]] = field(default_factory=dict)  # of readouts by number
     quaternion: bool = True
     packets: dict[int, list[bytes]] = field(default_factory=dict)  # synchronous data before readouts by number
+    channels: dict[int, list[int]] = field(default_factory=dict)  # channel numbers of readouts by number, line VD
 
     def header(self) -> np.ndarray:
         buffers = {
@@ -68,6 +69,7 @@ class TwixMeasurement:
 
     def blocks(self, is_vd: bool) -> list[Any]:
         from twixtools.mdb import Mdb_local
+        from twixtools.mdh_def import Channel_header
 
         blocks = []
         for number, (head, samples) in enumerate(zip(self.heads, self.samples, strict=True)):
@@ -90,6 +92,8 @@ class TwixMeasurement:
                     mdb.add_flag(name)
             for name in self.extra_flags.get(number, ()):
                 mdb.add_flag(name)
+            if number in self.channels:
+                mdb.channel_hdr = [Channel_header(ChannelId=channel) for channel in self.channels[number]]
             blocks.append(mdb)
         end = Mdb_local(version_is_ve=is_vd)
         end.add_flag("ACQEND")

@@ -37,7 +37,7 @@ def place_calibration(calibration: Readouts, image: Lines, n_frames: Iterable[in
         own_mask = own.mask(n, grid.ky)
         if extra.row.size == 0 or block_of_lines(own_mask) is not None:
             continue
-        both = _with_gaps_filled(extra, own).in_one_frame()
+        both = _with_gaps_filled(calibration, extra, own).in_one_frame()
         if _n_central(both.mask(1, grid.ky)) > _n_central(own_mask):
             chosen.append(both)
     empty = placed.where(np.zeros(len(placed.row), bool))
@@ -49,13 +49,40 @@ def _n_central(mask: NDArray[np.bool_]) -> int:
     return calibration_size(mask, mask.shape[-2])[0]
 
 
-def _with_gaps_filled(calibration: Lines, image: Lines) -> Lines:
-    """The calibration lines of a slice and, if they have gaps, the image lines between and next to them."""
+def _with_gaps_filled(readouts: Readouts, calibration: Lines, image: Lines) -> Lines:
+    """The calibration lines of a slice and, if they have gaps, the image lines between and next to them.
+
+    If the calibration lines that are not image lines have a different gain, they are not combined with image lines, and
+    a warning is given.
+    """
+    separate = calibration.where(is_calibration_only(readouts.raw.heads[calibration.row]))
+    gain = _gain(readouts.raw, separate, image.where(~np.isin(image.ky, separate.ky)))
+    if not 1 / LARGEST_GAIN_OF_GAPS < gain < LARGEST_GAIN_OF_GAPS:
+        readouts.warn(
+            f"the calibration lines have {gain:.2g} times the amplitude of the image lines between them (different "
+            "contrast or gain): they are not combined for coil maps"
+        )
+        return separate
     first, last = int(calibration.ky.min()), int(calibration.ky.max())
     if len(np.unique(calibration.ky)) == last - first + 1:
         return calibration
     is_among = (image.ky >= first - 1) & (image.ky <= last + 1)
     return calibration.joined(image.where(is_among & ~np.isin(image.ky, calibration.ky)))
+
+
+def _gain(raw: RawScan, calibration: Lines, image: Lines) -> float:
+    """Amplitude of calibration lines relative to the image lines between two of them; 1 if there are few of these."""
+    levels = [
+        {int(row): float(np.median(raw.amplitude[lines.row[lines.ky == row]])) for row in np.unique(lines.ky)}
+        for lines in (calibration, image)
+    ]
+    around, between = levels
+    logs = [
+        np.log(np.sqrt(around[row - 1] * around[row + 1]) / level)
+        for row, level in between.items()
+        if row - 1 in around and row + 1 in around and min(level, around[row - 1], around[row + 1]) > 0
+    ]
+    return float(np.exp(np.median(logs))) if len(logs) >= MIN_GAPS else 1.0
 
 
 def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
@@ -84,6 +111,9 @@ def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     return placed.where(fits & (peak is None))
 
 
+LARGEST_GAIN_OF_GAPS, MIN_GAPS = 1.8, 4
+"""Amplitude ratio, or its inverse, above which calibration lines and the image lines between them have a different
+gain, and smallest number of such image lines; the ratio is within 0.8 to 1.3 for equal gains."""
 COUNTERS_OF_IMAGE = ("slice", "contrast", "phase", "repetition", "set")
 """The counters that distinguish images."""
 N_COMPARED = 64

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
-from cinerecon.acquisition.checks.cartesian import require_cartesian
+from cinerecon.acquisition.checks.cartesian import require_cartesian, require_cartesian_header
 from cinerecon.acquisition.checks.image_space import require_kspace_readouts
 from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -134,6 +134,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     require_sane_claim(raw)
     selection = select_readouts(raw, config, warn)
     readouts = Readouts(raw, selection.image, warn)
+    require_cartesian_header(readouts, raw.header.encodings[selection.encoding])
     require_kspace_readouts(readouts, raw.header.encodings[selection.encoding])
     gating = plan_gating(readouts, config)
     raw, config = gating.set_counters(raw, config, warn)

@@ -69,6 +69,25 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     assert compressed.csm.shape == (2, 48, 16)
 
 
+@pytest.mark.parametrize("gain", [0.3, 1.0, 3.0])
+def test_calibration_lines_of_another_gain_are_not_combined_with_image_lines(tmp_path, gain):
+    """Every other line belongs to the image; the central ones are also for calibration, with lines between them."""
+    scan = small_scan(matrix=(48, 16), vendor="GE")
+    line = scan.heads["idx"]["kspace_encode_step_1"].astype(int)
+    is_image, is_central = line % 2 == 0, abs(line - 24) < 9
+    for row in np.flatnonzero(is_central):
+        scan.flag(row, 21 if is_image[row] else 20)
+        scan.samples[row] = scan.samples[row] * (1 if is_image[row] else gain)
+    scan.keep(is_image | is_central)
+    data = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).read_slice(0)
+    assert any("times the amplitude of the image lines between them" in text for text in data.meta.warnings) == (
+        gain != 1.0
+    )
+    if gain == 1.0:
+        mask = torch.from_numpy(is_central[:48])[:, None].expand(1, 1, 48, 1)
+        assert relative_error(data.csm, estimate_csm(scan.kspace[0].mean(0, keepdim=True) * mask, mask, "walsh")) < 0.05
+
+
 def test_unusable_calibration_lines(tmp_path):
     scan = undersampled_with_calibration()
     only = (scan.heads["flags"] & (1 << 19)) > 0

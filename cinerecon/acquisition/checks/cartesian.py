@@ -5,14 +5,31 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import UnsupportedError
+from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import REVERSE, flag_bit, has_flag
 
 LARGEST_LINE_ERROR = 0.1
 """Largest distance between a readout of the stored trajectory and its line, as a fraction of the line spacing."""
 
 
+def require_cartesian_header(image: Readouts, encoding: EncodingSpace) -> None:
+    """Check that the trajectory is Cartesian according to the header.
+
+    Raises
+    ------
+    UnsupportedError
+        If the header specifies another trajectory.
+    """
+    if encoding.trajectory not in ("cartesian", ""):
+        coordinates = ", with stored coordinates" if image.heads["trajectory_dimensions"].any() else ""
+        needs = " (needs phase correction and regridding)" if encoding.trajectory == "epi" else ""
+        name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
+        what = f"the trajectory is {name}{coordinates}{needs}, only Cartesian scans are supported"
+        raise UnsupportedError(what, where=image.path)
+
+
 def require_cartesian(image: Readouts) -> None:
-    """Check that the scan is 2-D Cartesian, using its header and the stored trajectory if there is one.
+    """Check that the scan is 2-D and, if a trajectory is stored, that it is Cartesian.
 
     A stored trajectory is Cartesian if all readouts have the same uniform step along the first coordinate and constant
     other coordinates, and if the second coordinate is proportional to the line number. Readouts that run backwards
@@ -21,16 +38,9 @@ def require_cartesian(image: Readouts) -> None:
     Raises
     ------
     UnsupportedError
-        If the header specifies another trajectory, the stored trajectory is not Cartesian, or the scan is 3-D.
+        If the stored trajectory is not Cartesian, or the scan is 3-D.
     """
     encoding = image.encoding
-    n_dimensions = image.heads["trajectory_dimensions"]
-    if encoding.trajectory not in ("cartesian", ""):
-        coordinates = ", with stored coordinates" if n_dimensions.any() else ""
-        needs = " (needs phase correction and regridding)" if encoding.trajectory == "epi" else ""
-        name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
-        what = f"the trajectory is {name}{coordinates}{needs}, only Cartesian scans are supported"
-        raise UnsupportedError(what, where=image.path)
     partitions = np.unique(image.counter("kspace_encode_step_2"))
     depth = max(encoding.encoded.matrix[2], len(partitions))
     if depth > 1:
@@ -40,7 +50,7 @@ def require_cartesian(image: Readouts) -> None:
         )
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
         raise UnsupportedError(what, where=image.path, hint=hint)
-    stored = image.where(n_dimensions > 0)
+    stored = image.where(image.heads["trajectory_dimensions"] > 0)
     steps, positions = _readout_steps(stored)
     spacing = _require_on_lines(stored, positions)
     backward = stored.rows[steps < 0]

@@ -55,7 +55,9 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
     axes = transformed_axes(frame.swapaxes(0, 1), max(1.0, *ratios)) if frame.size else ""
     if axes:
         what = f"the readouts are not k-space along {axes}: a Fourier transform concentrates their energy in the middle"
-        hint = "store the readouts as measured, before the Fourier transform to images"
+        hint = (
+            "store the readouts as measured, before the transform to images; radial and spiral scans are not supported"
+        )
         raise DataError(what, where=image.path, hint=hint)
 
 

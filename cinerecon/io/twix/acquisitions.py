@@ -110,8 +110,7 @@ def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
         heads["idx"][name] = mdh["Counter"][source]
     user = [*(mdh["Counter"][name] for name in ("Ida", "Idb", "Idc", "Idd", "Ide")), mdh["CenterLin"], mdh["CenterPar"]]
     heads["idx"]["user"][:, : len(user)] = np.stack(user, 1)
-    for axis, name in enumerate(("Sag", "Cor", "Tra")):
-        heads["position"][:, axis] = mdh["SliceData"]["SlicePos"][name]
+    heads["position"] = _positions(mdh, protocol)
     heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = _directions(mdh, heads["position"], protocol)
     heads["patient_table_position"] = _table_position(mdh)
     return heads
@@ -145,6 +144,16 @@ def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.flo
     else:
         noise = np.floor(76800.0 / n_samples) / 10
     return np.where(has_flag(mdh, layout, "NOISEADJSCAN"), noise, image)
+
+
+def _positions(mdh: Mdh, protocol: Protocol) -> NDArray[np.float64]:
+    """Position of each readout, ``(readouts, 3)``; of a single slice from the protocol if no readout has slice data."""
+    slice_data = mdh["SliceData"]
+    stored = np.stack([slice_data["SlicePos"][name].astype(np.float64) for name in ("Sag", "Cor", "Tra")], 1)
+    slices = protocol.items("sSliceArray.asSlice")
+    if stored.any() or slice_data["Quaternion"].any() or len(slices) != 1:
+        return stored
+    return np.broadcast_to(_vector(slices[0].get("sPosition")), stored.shape)
 
 
 def _directions(

@@ -23,6 +23,10 @@ CALIBRATION = {2: "embedded", 4: "separate", 8: "separate", 16: "interleaved", 3
 """Modes of calibration by their number in the protocol."""
 THREE_DIMENSIONS = 4
 """Number of dimensions in the protocol of a 3-D scan."""
+RETROSPECTIVE = 8
+"""Number of retrospective gating in the protocol, for which the number of measured phases depends on the heart rate."""
+SHARED_PHASES = 2
+"""Number of view sharing between cardiac phases in the protocol."""
 
 
 def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
@@ -39,6 +43,7 @@ def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...]
     """
     _require_supported(protocol, image)
     limits, warnings = _limits(protocol, image)
+    warnings += _shared_line_warnings(protocol, image)
     parts = {
         "subjectInformation": {"patientID": protocol.text("PatientID")},
         "studyInformation": {"studyInstanceUID": _study(protocol)},
@@ -56,6 +61,7 @@ def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...]
             "parallelImaging": _parallel_imaging(protocol),
         },
         "sequenceParameters": _sequence(protocol),
+        "userParameters": {"userParameterLong": _velocity_range(protocol)},
         "waveformInformation": describe_signals(waveforms),
     }
     xml = f'<ismrmrdHeader xmlns="{NAMESPACE}">{elements(parts)}</ismrmrdHeader>'
@@ -153,18 +159,35 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
         "segment": int(idx["segment"].max()) + 1,
     }
     planned = {"phase": protocol.count("sPhysioImaging.lPhases", 1), "repetition": protocol.count("lRepetitions") + 1}
+    is_retrospective = protocol.count("sPhysioImaging.lMethod1") == RETROSPECTIVE
     first = {name: int(idx[name].min()) for name in planned}
     n_values = {name: counts[name] - first[name] for name in planned}
     warnings = [
         f"the protocol specifies {n} values of {name}, but the data contain {n_values[name]}: the scan may have "
         "been stopped early"
         for name, n in planned.items()
-        if n_values[name] < n
+        if n_values[name] < n and not (name == "phase" and is_retrospective)
     ]
     limits = {name: limit(max(count, 1) - 1, first.get(name, 0)) for name, count in counts.items()}
     centre = _centre_line(protocol, image)
     limits["kspace_encoding_step_1"] = limit(max(n_lines - 1, centre), centre=centre)
     return limits, warnings
+
+
+def _shared_line_warnings(protocol: Protocol, image: Heads) -> list[str]:
+    """A warning if the scanner shares lines between cardiac phases that were not measured in each of them."""
+    if protocol.count("sKSpace.ucViewSharing") != SHARED_PHASES:
+        return []
+    names = ("slice", "set", "phase", "kspace_encode_step_1")
+    keys = np.unique(np.stack([image["idx"][name] for name in names], 1), axis=0)
+    n_frames, n_lines = len(np.unique(keys[:, :-1], axis=0)), len(np.unique(keys[:, -1]))
+    if len(keys) == n_frames * n_lines:
+        return []
+    what = f"a frame has {len(keys) / n_frames:.3g} of {n_lines} lines on average"
+    return [
+        f"{what}: the scanner shares the others between adjacent phases (ucViewSharing); here they are treated as not "
+        "measured"
+    ]
 
 
 def _centre_line(protocol: Protocol, image: Heads) -> int:
@@ -197,3 +220,11 @@ def _sequence(protocol: Protocol) -> dict[str, Any]:
         "sequence_type": protocol.text("tSequenceFileName").rpartition("\\")[2],
         "echo_spacing": spacing / 1000 if spacing > 0 else "",
     }
+
+
+def _velocity_range(protocol: Protocol) -> dict[str, Any]:
+    """The velocity encoding of a phase-contrast scan [cm/s] as a user parameter; empty without one."""
+    velocity = protocol.number("sAngio.sFlowArray.asElm[0].nVelocity")
+    if not velocity or protocol.count("sAngio.sFlowArray.lSize") < 1:
+        return {}
+    return {"name": "VENC_0", "value": f"{velocity:g}"}

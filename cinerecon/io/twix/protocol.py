@@ -22,7 +22,9 @@ DERIVED = ("Meas", "Dicom", "Config")
 LARGEST_PROTOCOL = 64 << 20
 """Largest size of a protocol [bytes]."""
 
-_ASSIGNMENT = re.compile(r"^([A-Za-z_][\w.\[\]]{0,200})[ \t]*=[ \t]*(\"[^\"\n]{0,200}\"|[^\s\"]{1,100})", re.MULTILINE)
+_ASSIGNMENT = re.compile(
+    r"^([A-Za-z_][\w.\[\]]{0,200})[ \t]*=[ \t]*(\"{1,2}[^\"\n]{0,200}\"{1,2}|[^\s\"]{1,100})", re.MULTILINE
+)
 _LARGE_INDEX = re.compile(r"\[\d{5,}\]")
 _BLANKS = re.compile(r"[ \t]+")
 _NAME = re.compile(rb"(\w{4,40})\0")

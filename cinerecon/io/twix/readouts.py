@@ -53,6 +53,8 @@ class TwixSamples:
         ``(readouts,)`` first byte of each readout.
     n_channels, n_samples
         ``(readouts,)`` sizes of each readout.
+    channels
+        ``(channels,)`` numbers of the channels in the order in which samples are returned; None for the stored order.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class TwixSamples:
     offsets: NDArray[np.int64]
     n_channels: Index
     n_samples: Index
+    channels: NDArray[np.uint16] | None = None
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
         """The samples of some readouts, a flat complex64 array each; trajectories are never stored.
@@ -78,14 +81,19 @@ class TwixSamples:
                 stored[i] = self._blocks(file, int(row))["samples"].reshape(-1)
         return stored
 
-    def amplitudes(self) -> NDArray[np.float64]:
-        """Largest real or imaginary part of each readout, ``(readouts,)``."""
+    def examine(self) -> tuple[NDArray[np.float64], list[tuple[int, ...]]]:
+        """Largest real or imaginary part of each readout, ``(readouts,)``, and the numbers of its channels."""
+        amplitude, channels, known = np.empty(len(self.offsets)), [], dict[bytes, tuple[int, ...]]()
         with self.path.open("rb") as file:
-            parts = (largest_part(self._blocks(file, row)["samples"].reshape(-1)) for row in range(len(self.offsets)))
-            return np.fromiter(parts, np.float64, len(self.offsets))
+            for row in range(len(self.offsets)):
+                blocks = self._blocks(file, row)
+                amplitude[row] = largest_part(blocks["samples"].reshape(-1))
+                numbers = blocks["channel_id"]
+                channels.append(known.setdefault(numbers.tobytes(), tuple(numbers.tolist())))
+        return amplitude, channels
 
     def channel_ids(self, row: int) -> NDArray[np.uint16]:
-        """The numbers of the channels of a readout, in the order in which they are stored."""
+        """The numbers of the channels of a readout, in the order in which its samples are returned."""
         with self.path.open("rb") as file:
             return np.array(self._blocks(file, row)["channel_id"])
 
@@ -104,7 +112,14 @@ class TwixSamples:
         content = file.read(n_channels * block.itemsize)
         if len(content) < n_channels * block.itemsize:
             raise FileError("the file was truncated while it was being read", where=f"{self.path}, acquisition {row}")
-        return np.frombuffer(content, block, n_channels)
+        blocks = np.frombuffer(content, block, n_channels)
+        stored = blocks["channel_id"]
+        if self.channels is None or np.array_equal(stored, self.channels):
+            return blocks
+        order = np.argsort(stored, kind="stable")
+        if not np.array_equal(stored[order], np.sort(self.channels)):
+            return blocks
+        return blocks[order[np.argsort(np.argsort(self.channels))]]
 
 
 def read_headers(
@@ -159,8 +174,9 @@ def read_headers(
             "the measurement has no readouts", where=where, hint="the scan was aborted before its first readout"
         )
     mdh = np.frombuffer(b"".join(headers), layout.header)
-    sizes = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
-    return mdh, TwixSamples(path, layout, np.array(offsets, np.int64), *sizes), tuple(packets)
+    n_channels, n_samples = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
+    store = TwixSamples(path, layout, np.array(offsets, np.int64), n_channels, n_samples)
+    return mdh, store, tuple(packets)
 
 
 def _truncated(n_readouts: int, measurement: Measurement, where: str) -> FileError:

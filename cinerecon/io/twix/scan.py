@@ -11,12 +11,22 @@ from cinerecon.io.ismrmrd.raw import NOISE, RawScan
 from cinerecon.io.ismrmrd.raw import has_flag as has_acquisition_flag
 from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, is_image_line
-from cinerecon.io.twix.definitions import layout_of
+from cinerecon.io.twix.channels import in_one_order
+from cinerecon.io.twix.definitions import Layout, layout_of
 from cinerecon.io.twix.header import header_xml
 from cinerecon.io.twix.measurements import Measurement, choose_measurement, list_measurements
 from cinerecon.io.twix.protocol import read_protocol
-from cinerecon.io.twix.readouts import has_flag, read_headers
+from cinerecon.io.twix.readouts import Mdh, has_flag, read_headers
 from cinerecon.io.twix.signals import read_signals
+
+NOT_APPLIED = {
+    "RAWDATACORRECTION": "a per-coil correction of readouts",
+    "SIGNREV": "a change of sign of readouts",
+    "SCANSCALEFACTOR": "a scale factor of readouts",
+}
+"""Twix flags of image lines that request a correction, which is not made, and its description."""
+UNIFORM = ("SIGNREV", "SCANSCALEFACTOR")
+"""Corrections that do not change the image if all lines request them."""
 
 
 def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
@@ -79,10 +89,9 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     )
     heads = acquisition_heads(mdh, layout, protocol)
     is_image = is_image_line(mdh, layout)
-    if has_flag(mdh[is_image], layout, "RAWDATACORRECTION").any():
-        warnings += (
-            "the scanner requests a per-coil correction of readouts (RAWDATACORRECTION), which is not applied",
-        )
+    amplitude, channels = store.examine()
+    store, channel_warnings = in_one_order(store, channels, is_image | has_flag(mdh, layout, "PATREFSCAN"))
+    warnings += (*_requested_corrections(mdh[is_image], layout), *channel_warnings)
     xml, header_warnings = header_xml(protocol, heads[is_image] if is_image.any() else heads, waveforms)
     header, text = read_header(xml, where)
     return RawScan(
@@ -91,8 +100,18 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
         header=header,
         xml=text,
         heads=heads,
-        amplitude=store.amplitudes(),
+        amplitude=amplitude,
         store=store,
         warnings=(*warnings, *header_warnings),
         waveforms=waveforms,
+    )
+
+
+def _requested_corrections(image: Mdh, layout: Layout) -> tuple[str, ...]:
+    """Warnings about corrections of image lines that are not made."""
+    requested = {name: has_flag(image, layout, name) for name in NOT_APPLIED}
+    return tuple(
+        f"the scanner requests {NOT_APPLIED[name]} ({name}), which is not applied"
+        for name, lines in requested.items()
+        if lines.any() and not (name in UNIFORM and lines.all())
     )
