@@ -63,7 +63,7 @@ def test_the_picture_shows_four_panels_with_labels(run):
     labels = Image.new("L", picture.shape[::-1])
     for n, text in enumerate(("zero-filled", "slrnet, step 2", "reference", "error, 5 times")):
         draw_label(labels, text, left=n * 128, width=128)
-    draw_label(labels, "frame 2 of 4", width=128, bottom=8 * 40)
+    draw_label(labels, "frame 2 of 5", width=128, bottom=8 * 40)
     draw_label(labels, "column 8 over time", width=128, bottom=2 * 8 * 40)
     assert picture[np.asarray(labels) > 200].min() > 200
 
