@@ -31,7 +31,7 @@ class Case:
     sampling
         Text of the pattern.
     data
-        K-space and, in ``reference``, the truth of peak 1.
+        K-space and, in ``reference``, the reference image with a peak of 1.
     """
 
     anatomy: str

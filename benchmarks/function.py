@@ -4,7 +4,7 @@
 
 Simulates scans from magnitude cines of six patients of ACDC and of one volunteer, and scores the methods like
 `cinerecon evaluate`. Prints the percentage of candidates of the Fourier ring correlation, and areas and border
-sharpness of the left ventricle compared with the truth. With ``--write`` the tables are written to
+sharpness of the left ventricle compared with the reference. With ``--write`` the tables are written to
 `docs/how-to/hallucinations.md` and `docs/how-to/ventricle.md`. Magnitudes are measured; phase, coils and noise are
 simulated.
 """
@@ -65,8 +65,8 @@ def rate_table(scores: Sequence[Score]) -> str:
 def ventricle_table(scores: Sequence[Score]) -> str:
     """Means of the reference; for each method bias and limits of agreement of areas, and border sharpness."""
     functions = slice_functions(scores)
-    truth = [f.pairs for f in functions if f.method == METHODS[0]]
-    means = ", ".join(f"{name} {np.mean([pairs[name][1] for pairs in truth]):.1f}" for name in AREA_QUANTITIES)
+    reference = [f.pairs for f in functions if f.method == METHODS[0]]
+    means = ", ".join(f"{name} {np.mean([pairs[name][1] for pairs in reference]):.1f}" for name in AREA_QUANTITIES)
     rows = []
     for method in METHODS:
         pairs = [f.pairs for f in functions if f.method == method]
@@ -79,7 +79,7 @@ def ventricle_table(scores: Sequence[Score]) -> str:
         sharpness = mean_and_deviation([s.border_sharpness for s in scores if s.method == method], 2)
         rows.append((f"`{method}`", *cells, sharpness))
     table = markdown_table(("method", *AREA_QUANTITIES, "border sharpness"), rows)
-    return f"{len(truth)} slices in which the ventricle was found; means of the reference: {means}.\n\n{table}"
+    return f"{len(reference)} slices in which the ventricle was found; means of the reference: {means}.\n\n{table}"
 
 
 def main() -> None:

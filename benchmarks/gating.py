@@ -79,11 +79,14 @@ def moving_psnr(path: Path, config: AcquisitionConfig) -> float:
     """PSNR in the pixels that move [dB]."""
     data = open_scan(path, config).read_slice(0)
     assert data.reference is not None
-    image, truth = Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace).abs(), data.reference.abs()
-    motion = truth.std(0)
+    image, reference = (
+        Encoding(data.mask, data.csm, matrix=data.matrix).adjoint(data.kspace).abs(),
+        data.reference.abs(),
+    )
+    motion = reference.std(0)
     moving = motion > torch.quantile(motion, 0.9)
-    error = (image - truth)[:, moving].square().mean()
-    return float(10 * torch.log10(truth.max() ** 2 / error))
+    error = (image - reference)[:, moving].square().mean()
+    return float(10 * torch.log10(reference.max() ** 2 / error))
 
 
 def table(folder: Path, noise: float) -> str:

@@ -118,15 +118,15 @@ def make_cases(config: SimulateConfig, folder: Path, cines: Sequence[str]) -> It
 def split_regions(data: CineData, image: Tensor, std: Tensor) -> dict[str, RegionValues]:
     """Absolute error and maps by region."""
     assert data.reference is not None
-    truth, magnitude = data.reference.abs(), image.abs()
-    peak = truth.max()
+    reference, magnitude = data.reference.abs(), image.abs()
+    peak = reference.max()
     maps = {"uncertainty": std, "magnitude": average_pixels(magnitude), "over time": magnitude.std(0).expand_as(std)}
     heart = find_heart(data.reference)
     regions = {}
     for region in REGIONS[: 2 if heart else 1]:
         part = heart.crop if heart and region == "heart" else torch.clone
         flat = {name: (part(values) / peak).flatten().numpy() for name, values in maps.items()}
-        regions[region] = RegionValues((part((magnitude - truth).abs()) / peak).flatten().numpy(), flat)
+        regions[region] = RegionValues((part((magnitude - reference).abs()) / peak).flatten().numpy(), flat)
     return regions
 
 

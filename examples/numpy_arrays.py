@@ -16,12 +16,12 @@ def main() -> None:
     kspace = cine.kspace.numpy()  # (frames, coils, ky, kx) complex64
     mask = cine.mask.numpy()  # (frames, 1, ky, 1) bool
     csm = cine.csm.numpy()  # (coils, y, x) complex64
-    truth = np.abs(cine.reference.numpy())  # (frames, y, x)
+    reference = np.abs(cine.reference.numpy())  # (frames, y, x)
 
     for label, maps in (("given maps", csm), ("maps estimated by ESPIRiT", "espirit")):
         image = cinerecon.reconstruct(kspace, mask, method="cgsense", csm=maps)  # (frames, y, x) complex64, NumPy
-        error = np.abs(image) - truth
-        print(f"{label}: PSNR {20 * np.log10(truth.max() / np.sqrt((error**2).mean())):.2f} dB")
+        error = np.abs(image) - reference
+        print(f"{label}: PSNR {20 * np.log10(reference.max() / np.sqrt((error**2).mean())):.2f} dB")
 
 
 if __name__ == "__main__":

@@ -111,9 +111,9 @@ def evaluate(options: EvaluateOptions) -> None:
     failures: list[Failure] = []
     names: tuple[str, ...] = ()
     if options.recons or options.reference:
-        paths, truth = require_files(options.recons, options.reference, options.without_effect_on_files())
+        paths, reference = require_files(options.recons, options.reference, options.without_effect_on_files())
         profile, n_pictures = options.profile or DEFAULT_PROFILE, options.pictures if output else 0
-        scores = compare_files(paths, truth, profile=profile, output=output, pictures=n_pictures)
+        scores = compare_files(paths, reference, profile=profile, output=output, pictures=n_pictures)
     elif options.submit:
         submit(options, evaluate)
         return

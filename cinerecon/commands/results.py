@@ -32,8 +32,9 @@ def report_results(
     from cinerecon.commands.console import print_tables
     from cinerecon.evaluation.failures import failure_table
     from cinerecon.evaluation.paper_tables import lay_out, left_over
-    from cinerecon.evaluation.results import BRIEF, tables_of, write_results
+    from cinerecon.evaluation.results import write_results
     from cinerecon.evaluation.score import SCORES, count_earlier_scores
+    from cinerecon.evaluation.score_tables import BRIEF, tables_of
     from cinerecon.evaluation.ventricle import function_tables
 
     extra = [laid_out for layout in layouts for laid_out in lay_out(layout, scores, names)]

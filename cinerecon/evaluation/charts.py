@@ -8,7 +8,7 @@ import numpy as np
 
 from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.summary import MEASURES, summarise
-from cinerecon.evaluation.ventricle import Function, limits_of
+from cinerecon.evaluation.ventricle import VentricularFunction, limits_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -144,7 +144,7 @@ def _family(sampling: str) -> str:
     return re.sub(r":[0-9.]+", "", sampling, count=1)
 
 
-def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
+def draw_bland_altman(functions: Sequence[VentricularFunction]) -> "Figure":
     """Difference of image and reference against their mean: one row for each sampling, one column for each quantity.
 
     Parameters
@@ -164,10 +164,15 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
                 pairs = [f.pairs[name] for f in group if f.method == method]
                 if not pairs:
                     continue
-                ours, truth = np.array(pairs).T
+                image, reference = np.array(pairs).T
                 style, limits = style_of(index), limits_of(pairs)
                 axis.plot(
-                    (ours + truth) / 2, ours - truth, linestyle="", ms=4, color=style["color"], marker=style["marker"]
+                    (image + reference) / 2,
+                    image - reference,
+                    ls="",
+                    ms=4,
+                    color=style["color"],
+                    marker=style["marker"],
                 )
                 axis.axhline(limits.bias, color=style["color"], lw=1)
                 for end in (limits.low, limits.high):
@@ -181,7 +186,7 @@ def draw_bland_altman(functions: Sequence[Function]) -> "Figure":
     return figure
 
 
-def draw_function_curves(functions: Sequence[Function]) -> "Figure":
+def draw_function_curves(functions: Sequence[VentricularFunction]) -> "Figure":
     """Area or volume over the frames: one panel for each slice or stack, one line for each method and the reference."""
     cases = grouped(functions, lambda f: (f.scan, f.sampling, f.n_coils, f.slice))
     methods = list(dict.fromkeys(f.method for f in functions))
@@ -193,7 +198,7 @@ def draw_function_curves(functions: Sequence[Function]) -> "Figure":
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     for axis, ((scan, sampling, n_coils, number), members) in zip(axes, shown, strict=False):
-        axis.plot(members[0].true_curve, color="black", lw=2, alpha=0.6)
+        axis.plot(members[0].reference_curve, color="black", lw=2, alpha=0.6)
         for function in members:
             style = style_of(methods.index(function.method))
             axis.plot(function.curve, color=style["color"], linestyle=style["linestyle"], lw=1)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
-from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, read_series, read_truth
+from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, read_reference, read_series
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
@@ -40,12 +40,14 @@ AS_GIVEN = "as given"
 """Value of the sampling pattern, which is unknown for image files."""
 
 
-def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | None], where: str) -> list[int] | None:
+def match_slices(
+    images: Sequence[Geometry | None], references: Sequence[Geometry | None], where: str
+) -> list[int] | None:
     """Find the slice of the reference that is in the plane of each slice of images.
 
     Parameters
     ----------
-    images, truth
+    images, references
         Position and directions of each slice; None if they are unknown.
     where
         The file of the images, for messages.
@@ -61,13 +63,13 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
     DataError
         If no slice of the reference is in the plane of a slice of images.
     """
-    if not _are_distinct(images) or not _are_distinct(truth):
+    if not _are_distinct(images) or not _are_distinct(references):
         return None
-    spacing = _least_spacing(truth)
+    spacing = _least_spacing(references)
     reach = SAME_PLANE_MM if spacing is None else spacing / 2
     matches = []
     for number, own in enumerate(images):
-        distances = [_distance(own, other) for other in truth]  # type: ignore[arg-type]
+        distances = [_distance(own, other) for other in references]  # type: ignore[arg-type]
         nearest = int(np.argmin(distances))
         if distances[nearest] >= reach:
             far = "not parallel to" if np.isinf(distances[nearest]) else f"{distances[nearest]:.3g} mm from"
@@ -80,7 +82,7 @@ def match_slices(images: Sequence[Geometry | None], truth: Sequence[Geometry | N
     return matches
 
 
-def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> int | None:
+def looks_like_another(image: Tensor, references: Sequence[Tensor], number: int) -> int | None:
     """The slice of the reference that images ``(frames, y, x)`` resemble clearly more than the one they are compared
     with.
 
@@ -88,12 +90,12 @@ def looks_like_another(image: Tensor, truth: Sequence[Tensor], number: int) -> i
     ----------
     image
         Magnitudes.
-    truth
+    references
         Magnitudes of each slice; slices of another size are omitted.
     number
         The slice that the images are compared with.
     """
-    scores = [_correlation(image, other) if other.shape == image.shape else -1.0 for other in truth]
+    scores = [_correlation(image, other) if other.shape == image.shape else -1.0 for other in references]
     best = int(np.argmax(scores))
     return best if scores[best] > scores[number] + CLEARER_CORRELATION else None
 
@@ -167,13 +169,13 @@ def compare_files(
     """
     if output:
         require_folder(output)
-    truth = read_truth(reference)
-    magnitudes = [slice_truth.as_truth() for slice_truth in truth]
+    references = read_reference(reference)
+    magnitudes = [item.as_reference() for item in references]
     known = {score.task for score in read_scores(output)} if output else set()
-    pictured = slices_in_figures(len(truth), pictures)
+    pictured = slices_in_figures(len(references), pictures)
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
-        numbers, series = _matched(read_series(path), truth, path)
+        numbers, series = _matched(read_series(path), references, path)
         content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
@@ -189,16 +191,16 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=math.nan,
-                marks="; ".join(f"{label}: {mark}" for mark in _marks(image, truth, number, profile)),
+                marks="; ".join(f"{label}: {mark}" for mark in _marks(image, references, number, profile)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
                 **measures,  # type: ignore[arg-type]
             )
             if output and number in pictured:
-                size = truth[number].pixel_size_mm or own.pixel_size_mm or SQUARE
-                meta = CineMeta(pixel_size_mm=size, geometry=truth[number].geometry)
-                store_image(output, task, image, truth[number].image, meta)
+                size = references[number].pixel_size_mm or own.pixel_size_mm or SQUARE
+                meta = CineMeta(pixel_size_mm=size, geometry=references[number].geometry)
+                store_image(output, task, image, references[number].image, meta)
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)
@@ -206,7 +208,7 @@ def compare_files(
 
 
 def _matched(
-    series: Sequence[ImageSeries], truth: Sequence[ImageSeries], path: Path
+    series: Sequence[ImageSeries], references: Sequence[ImageSeries], path: Path
 ) -> tuple[list[int], list[ImageSeries]]:
     """The images, and the reference slice of each: by position if both files have positions, otherwise by number.
 
@@ -220,26 +222,26 @@ def _matched(
     ShapeError
         If sizes differ.
     """
-    matched = match_slices([one.geometry for one in series], [one.geometry for one in truth], str(path))
-    numbers = list(range(len(truth))) if matched is None else matched
+    matched = match_slices([one.geometry for one in series], [one.geometry for one in references], str(path))
+    numbers = list(range(len(references))) if matched is None else matched
     if matched is not None:
-        series = [turned_like(own, truth[n].geometry) for own, n in zip(series, numbers, strict=True)]
-    actual, expected = ([tuple(one.image.shape) for one in some] for some in (series, [truth[n] for n in numbers]))
+        series = [turned_like(own, references[n].geometry) for own, n in zip(series, numbers, strict=True)]
+    actual, expected = ([tuple(one.image.shape) for one in some] for some in (series, [references[n] for n in numbers]))
     if actual != expected:
         shown, required = (", ".join(map(str, shapes)) for shapes in (actual, expected))
         is_swapped = [(n, x, y) for n, y, x in actual] == expected
         what = f"images (frames, y, x) are {shown}, those of the reference {required}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")
     for number, own in zip(numbers, series, strict=True):
-        if _spread_of_power(own.image) < UNIFORM_POWER and _spread_of_power(truth[number].image) > VARIED_POWER:
+        if _spread_of_power(own.image) < UNIFORM_POWER and _spread_of_power(references[number].image) > VARIED_POWER:
             what = "the power over all frames is the same in every pixel, as for coil sensitivity maps"
             raise DataError(what, where=f"{path}, slice {number}", hint="give the images of this scan")
     return numbers, list(series)
 
 
-def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
+def _marks(image: Tensor, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
     """Remarks on the score of a slice: deviations of the images from the reference in position or orientation."""
-    for name, series in (("", image), ("the reference has ", truth[number].image)):
+    for name, series in (("", image), ("the reference has ", references[number].image)):
         if _is_signed(series):
             yield (
                 f"{name}negative values, of which the magnitude is compared: the real part of complex images, or a "
@@ -250,7 +252,7 @@ def _marks(image: Tensor, truth: Sequence[ImageSeries], number: int, profile: st
         yield "all frames are empty" if len(empty) == len(image) else f"empty frames: {', '.join(map(str, empty))}"
     if len(empty) == len(image):
         return
-    magnitudes = [slice_truth.image.abs() for slice_truth in truth]
+    magnitudes = [item.image.abs() for item in references]
     other = looks_like_another(image.abs(), magnitudes, number)
     if other is not None:
         yield f"slice {number} looks like slice {other} of the reference?"

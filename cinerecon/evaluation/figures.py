@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from cinerecon.evaluation.charts import draw_bland_altman, draw_boxes, draw_curves, draw_function_curves, new_figure
-from cinerecon.evaluation.images import TRUTH, image_file, read_image
+from cinerecon.evaluation.images import REFERENCE, image_file, read_image
 from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.ventricle import MIN_POINTS, slice_functions, stack_functions
 from cinerecon.image import CineImage
@@ -67,7 +67,7 @@ IMAGES_PER_ROW = 6
 
 
 @dataclass(frozen=True)
-class Drawn:
+class FigureFile:
     """A figure file with its description."""
 
     path: Path
@@ -82,13 +82,13 @@ class ShownCase:
     ----------
     scores
         The scores of its images, one per method.
-    images, truth
+    images, reference
         The images in the same order, and the reference; each has a maximum of about 1.
     """
 
     scores: list[Score]
     images: list[CineImage]
-    truth: CineImage
+    reference: CineImage
 
     @property
     def name(self) -> str:
@@ -105,23 +105,23 @@ class ShownCase:
     @property
     def pixel_ratio(self) -> float:
         """Height of a pixel over its width."""
-        dy, dx = self.truth.meta.pixel_size_mm
+        dy, dx = self.reference.meta.pixel_size_mm
         return dy / dx
 
     @property
     def turn(self) -> Turn:
         """The transformation of the images to the radiological orientation."""
-        return radiological_turn(self.truth.first_voxel)
+        return radiological_turn(self.reference.first_voxel)
 
     def turned(self) -> "ShownCase":
         """The case in the radiological orientation."""
         images = [turned(image, self.turn) for image in self.images]
-        return replace(self, images=images, truth=turned(self.truth, self.turn))
+        return replace(self, images=images, reference=turned(self.reference, self.turn))
 
     @property
     def white(self) -> float:
         """The magnitude that is displayed as white."""
-        return float(np.percentile(self.truth.magnitude, WHITE_PERCENTILE))
+        return float(np.percentile(self.reference.magnitude, WHITE_PERCENTILE))
 
 
 def shown_cases(scores: Sequence[Score], folder: Path) -> Iterator[ShownCase]:
@@ -129,11 +129,11 @@ def shown_cases(scores: Sequence[Score], folder: Path) -> Iterator[ShownCase]:
     for case in dict.fromkeys(score.case for score in scores):
         kept = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
         if kept:
-            images, truths = zip(*(read_image(folder, s.task, s.method, s.slice) for s in kept), strict=True)
-            yield ShownCase(kept, list(images), truths[0])
+            images, references = zip(*(read_image(folder, s.task, s.method, s.slice) for s in kept), strict=True)
+            yield ShownCase(kept, list(images), references[0])
 
 
-def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
+def draw_figures(scores: Sequence[Score], folder: Path) -> list[FigureFile]:
     """Draw all figures that are possible with the scores and the stored images, in the folder ``figures/``."""
     drawn = []
     for case in shown_cases(scores, folder):
@@ -151,7 +151,7 @@ def draw_figures(scores: Sequence[Score], folder: Path) -> list[Drawn]:
     return drawn
 
 
-def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
+def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[FigureFile]:
     """Curves and Bland-Altman plots of stacks and slices in which ventricles were found."""
     for name, functions in (("volumes", stack_functions(scores)), ("areas", slice_functions(scores))):
         if not functions:
@@ -168,9 +168,9 @@ def _draw_functions(scores: Sequence[Score], folder: Path) -> Iterator[Drawn]:
 def draw_images(case: ShownCase) -> "Figure":
     """Reference and reconstructions of one slice: diastole, systole, the heart, a profile, and errors."""
     case = case.turned()
-    reference = case.truth.magnitude
+    reference = case.reference.magnitude
     series = [reference, *(image.magnitude for image in case.images)]
-    heart = find_heart(torch.from_numpy(reference), case.truth.meta.pixel_size_mm) or _middle(reference)
+    heart = find_heart(torch.from_numpy(reference), case.reference.meta.pixel_size_mm) or _middle(reference)
     y, x = reference.shape[1:]
     rows, ratio = _rows(heart, reference), case.pixel_ratio
     white, largest_error = case.white, _error_limit(series[1:], reference)
@@ -187,7 +187,7 @@ def draw_images(case: ShownCase) -> "Figure":
             drawn = axis.imshow(row.cut(shown, heart), **row.style(largest_error if row.is_error else white, ratio))
         if row.is_error:
             figure.colorbar(drawn, cax=line[-1]).ax.tick_params(labelsize=7)
-    for axis, title in zip(axes[0], [TRUTH, *map(_title, case.scores)], strict=False):
+    for axis, title in zip(axes[0], [REFERENCE, *map(_title, case.scores)], strict=False):
         axis.set_title(title, fontsize=9)
     _mark(axes[0][0], heart)
     return figure
@@ -280,23 +280,23 @@ def figure_file(folder: Path, name: str, ending: str = ".png") -> Path:
     return folder / "figures" / (re.sub(r"[^\w.-]+", "_", name) + ending)
 
 
-def _save(figure: "Figure", folder: Path, name: str, caption: str) -> Drawn:
+def _save(figure: "Figure", folder: Path, name: str, caption: str) -> FigureFile:
     path = figure_file(folder, name)
     with moved_into_place(path) as temporary:
         figure.savefig(temporary, format="png", dpi=DPI)
-    return Drawn(path, caption)
+    return FigureFile(path, caption)
 
 
 def draw_candidates(case: ShownCase) -> "Figure | None":
     """Draw the candidates of one slice, one column for each method; None if the images are too small."""
-    truth, matrix, turn = torch.from_numpy(case.truth.magnitude), case.truth.matrix, case.turn
-    maps = [scan_correlation(torch.from_numpy(image.magnitude), truth) for image in case.images]
+    expected, matrix, turn = torch.from_numpy(case.reference.magnitude), case.reference.matrix, case.turn
+    maps = [scan_correlation(torch.from_numpy(image.magnitude), expected) for image in case.images]
     scans = [scan for scan in maps if scan is not None]
     if len(scans) < len(maps):
         return None
     frame = int(torch.stack([scan.candidates.sum((1, 2)) for scan in scans]).sum(0).argmax())
     case = case.turned()
-    reference, ratio, white = case.truth.magnitude, case.pixel_ratio, case.white
+    reference, ratio, white = case.reference.magnitude, case.pixel_ratio, case.white
     y, x = reference.shape[1:]
     colours = _candidate_colours()
     figure = new_figure(
@@ -304,7 +304,7 @@ def draw_candidates(case: ShownCase) -> "Figure | None":
     )
     axes = figure.subplots(2, len(scans) + 1, squeeze=False)
     axes[0][0].imshow(reference[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
-    axes[0][0].set_title(f"{TRUTH}\nframe {frame}", fontsize=9)
+    axes[0][0].set_title(f"{REFERENCE}\nframe {frame}", fontsize=9)
     for (above, below), image, scan in zip(axes.T[1:], case.images, scans, strict=True):
         above.imshow(image.magnitude[frame], cmap="gray", vmin=0, vmax=white, aspect=ratio)
         above.set_title(f"{image.method}\n{scan.rate():.2f} % candidates", fontsize=9)
@@ -345,7 +345,7 @@ def _mark_patches(axis: "Axes", scan: FrcMap, frame: int, turn: Turn, matrix: tu
         axis.add_patch(Rectangle(corner, scan.size, scan.size, fill=False, color="#ff4040", lw=0.8))
 
 
-def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
+def draw_movies(scores: Sequence[Score], folder: Path) -> list[FigureFile]:
     """Draw a movie of each slice and sampling in ``figures/``: the reference and every method, with labels.
 
     Raises
@@ -355,11 +355,11 @@ def draw_movies(scores: Sequence[Score], folder: Path) -> list[Drawn]:
     """
     drawn = []
     for case in shown_cases(scores, folder):
-        if case.truth.n_frames < 2:
+        if case.reference.n_frames < 2:
             continue
-        cines = [case.truth, *case.images]
+        cines = [case.reference, *case.images]
         path = figure_file(folder, f"movie {case.name}", ".mp4")
         with moved_into_place(path) as temporary:
             write_mp4(temporary, cines, min(len(cines), IMAGES_PER_ROW))
-        drawn.append(Drawn(path, f"{case.description}. Magnitudes, all with the same window."))
+        drawn.append(FigureFile(path, f"{case.description}. Magnitudes, all with the same window."))
     return drawn

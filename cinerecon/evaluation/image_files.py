@@ -14,7 +14,7 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
-from cinerecon.evaluation.truth import Truth
+from cinerecon.evaluation.reference import Reference
 from cinerecon.io.bart import map_in_cfl, open_cfl_images
 from cinerecon.io.case import read_case
 from cinerecon.io.export.nifti import map_in_nifti
@@ -32,7 +32,7 @@ from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
 
-IMAGE_NAMES, TRUTH_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
+IMAGE_NAMES, REFERENCE_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 PICTURES = (".png", ".gif", ".mp4")
 FORMATS = "images as .npz, .npy, ISMRMRD (.h5, .mrd, .mrd2), NIfTI, BART (.cfl), or DICOM (a folder, or Enhanced MR)"
 Array = NDArray[Any]
@@ -59,12 +59,12 @@ class ImageSeries:
     pixel_size_mm: tuple[float, float] | None = None
     is_real_time: bool = False
 
-    def as_truth(self) -> Truth:
+    def as_reference(self) -> Reference:
         """The magnitudes as the reference of a slice, since the coils are unknown."""
-        return Truth(self.image.abs(), self.pixel_size_mm, self.geometry, is_cyclic=not self.is_real_time)
+        return Reference(self.image.abs(), self.pixel_size_mm, self.geometry, is_cyclic=not self.is_real_time)
 
 
-def read_truth(path: Path) -> list[ImageSeries]:
+def read_reference(path: Path) -> list[ImageSeries]:
     """The reference of each slice, from an image file or from the scan that contains it.
 
     Raises
@@ -76,12 +76,12 @@ def read_truth(path: Path) -> list[ImageSeries]:
     """
     is_raw = is_raw_format(path) and not is_case(path) and not holds_images_only(path)
     if not (is_raw or is_matlab(path)):
-        series = read_series(path, TRUTH_NAMES)
+        series = read_series(path, REFERENCE_NAMES)
         for number, slice_series in enumerate(series):
             require_images(slice_series.image.abs().numpy(), f"{path}, slice {number}")
         return series
     source = open_scan(path)
-    truth = []
+    references = []
     for number in range(source.n_slices):
         data = source.read_slice(number)
         if data.reference is None:
@@ -89,8 +89,8 @@ def read_truth(path: Path) -> list[ImageSeries]:
             raise DataError("the scan is undersampled and contains no reference", where=str(path), hint=hint)
         meta = data.meta
         image = finish_image(data.reference, data)
-        truth.append(ImageSeries(image, meta.geometry, meta.pixel_size_mm, meta.is_real_time))
-    return truth
+        references.append(ImageSeries(image, meta.geometry, meta.pixel_size_mm, meta.is_real_time))
+    return references
 
 
 def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageSeries]:

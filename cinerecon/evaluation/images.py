@@ -16,7 +16,7 @@ from cinerecon.methods.base import Reconstructor
 IMAGES = "images"
 PLACE = ("position_mm", "read_dir", "phase_dir", "slice_dir")
 """Arrays with the position and the directions of the slice, fields of `Geometry`."""
-TRUTH = "reference"
+REFERENCE = "reference"
 """Name of the reference in figures and movies."""
 
 
@@ -72,12 +72,14 @@ def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta:
     """
     peak = float(reference.abs().max()) or 1.0
     largest = float(np.finfo(np.float16).max)  # clips images whose scale is not that of the reference
-    ours, truth = ((x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference))
+    image_half, reference_half = (
+        (x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference)
+    )
     known = {"pixel_size_mm": np.array(meta.pixel_size_mm), "frame_times_ms": np.array(meta.frame_times_ms)}
     if meta.geometry is not None:
         known |= {name: np.array(getattr(meta.geometry, name)) for name in PLACE}
     with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
-        np.savez(file, image=ours, reference=truth, **known)  # type: ignore[arg-type]
+        np.savez(file, image=image_half, reference=reference_half, **known)  # type: ignore[arg-type]
 
 
 def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple[CineImage, CineImage]:
@@ -95,5 +97,5 @@ def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple
         frame_times_ms=tuple(times.tolist()),
         geometry=geometry,
     )
-    image, truth = (arrays[name].astype(np.complex64) for name in ("image", "reference"))
-    return CineImage(image, meta=meta, method=method), CineImage(truth, meta=meta, method=TRUTH)
+    image, reference = (arrays[name].astype(np.complex64) for name in ("image", "reference"))
+    return CineImage(image, meta=meta, method=method), CineImage(reference, meta=meta, method=REFERENCE)

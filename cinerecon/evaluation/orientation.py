@@ -42,15 +42,15 @@ ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def turned_like(series: ImageSeries, truth: Geometry | None) -> ImageSeries:
+def turned_like(series: ImageSeries, reference: Geometry | None) -> ImageSeries:
     """The images with rows and columns transposed and reversed such that their directions agree with the reference.
 
     If a direction is unknown, or is parallel to none of the reference, images are returned unchanged.
     """
     own = series.geometry
-    if own is None or truth is None:
+    if own is None or reference is None:
         return series
-    rows = np.array([own.phase_dir, own.read_dir]), np.array([truth.phase_dir, truth.read_dir])
+    rows = np.array([own.phase_dir, own.read_dir]), np.array([reference.phase_dir, reference.read_dir])
     directions = [axes / np.linalg.norm(axes, axis=1, keepdims=True) for axes in rows]
     cosines = directions[0] @ directions[1].T  # (y, x) of the images, (y, x) of the reference
     is_along = np.abs(cosines) > PARALLEL_COSINE

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.evaluation.results import marks_of
 from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score_tables import marks_of
 from cinerecon.evaluation.summary import MEASURES, Summary, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, show_count
 from cinerecon.metrics import find_profile

@@ -15,7 +15,7 @@ from cinerecon.metrics import DEFAULT_PROFILE
 
 SCORES = "scores.csv"
 FRAMES = "frames.csv"
-AREAS = ("area_mm2", "true_area_mm2")
+AREAS = ("area_mm2", "reference_area_mm2")
 """Columns with the area of the ventricle in ``frames.csv``, empty if no ventricle is found."""
 HASH = "sha256"
 """Last column of a row: hash of the other columns, by which truncated or edited rows are detected."""
@@ -70,7 +70,7 @@ class Score:
     ventricle_mm
         Centre of the ventricle [mm] perpendicular to the slice, along y and along x; empty without ventricle or
         geometry.
-    frame_area, frame_true_area
+    frame_area, frame_reference_area
         Area of the ventricle in each frame of image and reference [mm^2]; empty if none is found in the reference.
     frame_psnr, frame_ssim, frame_nmse
         Measures of the magnitude of each frame over the full field of view, with the data range of the whole series.
@@ -113,7 +113,7 @@ class Score:
     crop: str = ""
     ventricle_mm: tuple[float, ...] = ()
     frame_area: tuple[float, ...] = ()
-    frame_true_area: tuple[float, ...] = ()
+    frame_reference_area: tuple[float, ...] = ()
     frame_psnr: tuple[float, ...] = ()
     frame_ssim: tuple[float, ...] = ()
     frame_nmse: tuple[float, ...] = ()
@@ -148,7 +148,7 @@ def coils_in_words(n_coils: int) -> str:
 
 
 NAMES = [field.name for field in fields(Score)]
-RENAMED = {"person": "subject"}
+RENAMED = {"person": "subject", "frame_true_area": "frame_reference_area"}
 """Former names of columns, which can still be read, with the present names."""
 
 
@@ -220,7 +220,7 @@ def write_frames(folder: Path, scores: Iterable[Score]) -> Path:
     rows: list[list[Any]] = []
     for score in scores:
         n = len(score.frame_psnr)
-        areas = zip(score.frame_area or [""] * n, score.frame_true_area or [""] * n, strict=True)
+        areas = zip(score.frame_area or [""] * n, score.frame_reference_area or [""] * n, strict=True)
         frames = zip(score.frame_psnr, score.frame_ssim, score.frame_nmse, *zip(*areas, strict=True), strict=True)
         rows += [[*score.case, score.method, number, *values] for number, values in enumerate(frames)]
     write_csv(folder / FRAMES, header, rows)

@@ -13,9 +13,9 @@ from cinerecon.cine import CineData, finish_image
 from cinerecon.errors import CineReconError, DataError, StorageError
 from cinerecon.evaluation.failures import Failure, location_of
 from cinerecon.evaluation.images import InitialImages, store_image
+from cinerecon.evaluation.reference import Reference
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score
-from cinerecon.evaluation.truth import Truth
 from cinerecon.io.checksums import require_unchanged
 from cinerecon.memory import Workspace, limited_to, report_out_of_memory
 from cinerecon.methods.base import Reconstructor
@@ -83,7 +83,7 @@ def score_slice_tasks(
             data = source.read_slice(job.number).to(request.device)
         if job.state:
             require_unchanged(source.files, job.state)
-        scorer = SliceScorer(job, request, source, data, truth_of(data, str(job.path)))
+        scorer = SliceScorer(job, request, source, data, reference_of(data, str(job.path)))
     except CineReconError as error:
         yield from (job.failed(error, *task) for task in job.tasks)
         return
@@ -129,7 +129,7 @@ def plan_methods(
     return limits, refused
 
 
-def truth_of(data: CineData, where: str) -> Truth:
+def reference_of(data: CineData, where: str) -> Reference:
     """The reference of a slice; `where` is the location in errors.
 
     Raises
@@ -139,7 +139,7 @@ def truth_of(data: CineData, where: str) -> Truth:
     """
     if data.reference is None:
         raise DataError("there is no reference to compare with", where=where, hint="a fully sampled scan")
-    return Truth(
+    return Reference(
         finish_image(data.reference, data),
         data.meta.pixel_size_mm,
         data.meta.geometry,
@@ -159,7 +159,7 @@ class SliceScorer:
         The slice, and the settings of the evaluation.
     source, data
         The scan, and its fully sampled slice.
-    truth
+    reference
         The reference with which the images of the methods are compared.
     """
 
@@ -167,7 +167,7 @@ class SliceScorer:
     request: EvaluationRequest
     source: CineSource
     data: CineData
-    truth: Truth
+    reference: Reference
 
     def score(self, images: InitialImages, pattern: str, name: str, method: Reconstructor) -> Score:
         """Undersample the slice with a pattern, reconstruct it with a method, and measure the image.
@@ -186,10 +186,10 @@ class SliceScorer:
         if not image.isfinite().all():
             what = f"{label} returned an image with NaN or infinite values"
             raise DataError(what, where=f"{job.where}, {pattern}")
-        measures = self.truth.measure(image, request.profile)
+        measures = self.reference.measure(image, request.profile)
         task = job.tasks[pattern, name]
         if request.output and job.stores_images and task:
-            store_image(request.output, task, image, self.truth.image, self.data.meta)
+            store_image(request.output, task, image, self.reference.image, self.data.meta)
         return Score(
             scan=job.label,
             slice=self.data.meta.slice,

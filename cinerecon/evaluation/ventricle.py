@@ -26,7 +26,7 @@ AREA_QUANTITIES = ("diastolic area [mm²]", "systolic area [mm²]", "area change
 
 
 @dataclass(frozen=True)
-class Function:
+class VentricularFunction:
     """Function of a ventricle in a slice or stack, measured in image and reference.
 
     Attributes
@@ -35,7 +35,7 @@ class Function:
         Scan, sampling pattern, number of coils, method.
     n_slices
         Number of slices that it was measured in.
-    curve, true_curve
+    curve, reference_curve
         Area [mm^2] or volume [ml] in each frame.
     is_volume
         Whether the curves are volumes.
@@ -49,7 +49,7 @@ class Function:
     method: str
     n_slices: int
     curve: tuple[float, ...]
-    true_curve: tuple[float, ...]
+    reference_curve: tuple[float, ...]
     is_volume: bool
     slice: int | None = None
 
@@ -57,8 +57,8 @@ class Function:
     def pairs(self) -> dict[str, tuple[float, float]]:
         """Pairs (image, reference) of the largest and smallest value, and of the change in percent of the largest."""
         names = VOLUME_QUANTITIES if self.is_volume else AREA_QUANTITIES
-        ours, truth = _extremes(self.curve), _extremes(self.true_curve)
-        return {name: (a, b) for name, a, b in zip(names, ours, truth, strict=True)}
+        image, reference = _extremes(self.curve), _extremes(self.reference_curve)
+        return {name: (a, b) for name, a, b in zip(names, image, reference, strict=True)}
 
 
 def _extremes(curve: Sequence[float]) -> tuple[float, float, float]:
@@ -66,21 +66,23 @@ def _extremes(curve: Sequence[float]) -> tuple[float, float, float]:
     return most, least, 100 * (1 - least / most) if most > 0 else math.nan
 
 
-def slice_functions(scores: Iterable[Score]) -> list[Function]:
+def slice_functions(scores: Iterable[Score]) -> list[VentricularFunction]:
     """Areas of each slice in which a ventricle was found."""
     return [
-        Function(s.scan, s.sampling, s.n_coils, s.method, 1, s.frame_area, s.frame_true_area, False, s.slice)
+        VentricularFunction(
+            s.scan, s.sampling, s.n_coils, s.method, 1, s.frame_area, s.frame_reference_area, False, s.slice
+        )
         for s in scores
-        if s.frame_true_area
+        if s.frame_reference_area
     ]
 
 
-def stack_functions(scores: Iterable[Score]) -> list[Function]:
+def stack_functions(scores: Iterable[Score]) -> list[VentricularFunction]:
     """Volumes of each scan with several short-axis slices: sums of areas times slice distances.
 
     In each scan, the longest sequence of slices with adjacent centres is used.
     """
-    located = (score for score in scores if score.frame_true_area and score.ventricle_mm)
+    located = (score for score in scores if score.frame_reference_area and score.ventricle_mm)
     scans = grouped(located, lambda score: (score.scan, *score.group, score.method))
     functions = []
     for key, members in scans.items():
@@ -90,9 +92,9 @@ def stack_functions(scores: Iterable[Score]) -> list[Function]:
         widths = _widths([score.ventricle_mm[0] for score in run])
         curves = [
             tuple((np.array([getattr(score, name) for score in run]).T @ widths / 1000).tolist())
-            for name in ("frame_area", "frame_true_area")
+            for name in ("frame_area", "frame_reference_area")
         ]
-        functions.append(Function(*key, len(run), curves[0], curves[1], True))
+        functions.append(VentricularFunction(*key, len(run), curves[0], curves[1], True))
     return functions
 
 
@@ -140,7 +142,7 @@ class Limits:
 
 def limits_of(pairs: Sequence[tuple[float, float]]) -> Limits:
     """Bias and limits of agreement of pairs (image, reference)."""
-    differences = np.array([ours - truth for ours, truth in pairs if math.isfinite(ours - truth)])
+    differences = np.array([image - reference for image, reference in pairs if math.isfinite(image - reference)])
     n = len(differences)
     bias = float(differences.mean()) if n else math.nan
     reach = LIMITS * float(differences.std(ddof=1)) if n >= MIN_POINTS else math.nan
@@ -159,16 +161,16 @@ def function_tables(scores: Sequence[Score]) -> list[Table]:
     return tables
 
 
-def _table(group: Sequence[Function], quantities: Sequence[str], case: str) -> Table:
+def _table(group: Sequence[VentricularFunction], quantities: Sequence[str], case: str) -> Table:
     kind = "stack" if group[0].is_volume else "slice"
     rows = []
     for method in dict.fromkeys(f.method for f in group):
         pairs = [f.pairs for f in group if f.method == method]
         limits = [limits_of([pair[name] for pair in pairs]) for name in quantities]
         rows.append((Cell(method), Cell(str(len(pairs))), *(Cell(_show(limit)) for limit in limits)))
-    truth = [f.pairs for f in group if f.method == group[0].method]
-    means = [np.nanmean([pair[name][1] for pair in truth]) for name in quantities]
-    rows.append((Cell("mean of the reference"), Cell(str(len(truth))), *(Cell(f"{mean:.1f}") for mean in means)))
+    first_pairs = [f.pairs for f in group if f.method == group[0].method]
+    means = [np.nanmean([pair[name][1] for pair in first_pairs]) for name in quantities]
+    rows.append((Cell("mean of the reference"), Cell(str(len(first_pairs))), *(Cell(f"{mean:.1f}") for mean in means)))
     notes = ["ventricle segmented by a threshold in image and reference separately; for comparison, not for diagnosis"]
     has_limits = any(limit.n >= MIN_POINTS for limit in limits)
     interval = f" [limits of agreement, ± {LIMITS} standard deviations]" if has_limits else ""

@@ -115,8 +115,8 @@ def scan_correlation(image: Array, reference: Array) -> FrcMap | None:
         return None
     tops, lefts = _starts(y, size, a.device), _starts(x, size, a.device)
     cutoffs = []
-    for ours, truth in zip(a / peak, b / peak, strict=True):
-        patches = [_patches(frame, tops, lefts, size) for frame in (ours, truth)]
+    for frame, reference_frame in zip(a / peak, b / peak, strict=True):
+        patches = [_patches(x, tops, lefts, size) for x in (frame, reference_frame)]
         has_structure = torch.stack([patch.std((-2, -1)) >= MIN_STRUCTURE for patch in patches]).any(0)
         cutoff = _cutoff(_ring_correlation(*patches), size)
         cutoffs.append(torch.where(has_structure, cutoff, torch.nan))

@@ -16,13 +16,13 @@ from cinerecon.metrics.measures import GAUSSIAN, UNIFORM, Array, Window, as_pair
 
 DEFAULT_PROFILE = "cine"
 
-Scale = Literal["none", "truth", "truth-or-kspace", "own-maximum", "own-deviation", "own-percentile"]
-DataRange = Literal["truth", "one"]
+Scale = Literal["none", "reference", "reference-or-kspace", "own-maximum", "own-deviation", "own-percentile"]
+DataRange = Literal["reference", "one"]
 
 SCALES: dict[Scale, str] = {
     "none": "none",
-    "truth": "maximum of the reference",
-    "truth-or-kspace": "maximum of the reference, or of k-space if there are several coils",
+    "reference": "maximum of the reference",
+    "reference-or-kspace": "maximum of the reference, or of k-space if there are several coils",
     "own-maximum": "own maximum",
     "own-deviation": "own mean and deviation",
     "own-percentile": "own 99.5th percentile",
@@ -68,7 +68,7 @@ class Profile:
     name: str
     source: str
     scale: Scale = "none"
-    data_range: DataRange = "truth"
+    data_range: DataRange = "reference"
     window: Window = GAUSSIAN
     is_complex: bool = False
     is_halved: bool = False
@@ -127,7 +127,7 @@ class Profile:
 EVERY_SLICE = "all slices are used here; the ranking uses only the two central ones"
 
 
-def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> Profile:
+def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "reference") -> Profile:
     """The ranking of a CMRxRecon challenge.
 
     The challenges crop to a third of a readout with twofold oversampling, which is two thirds without oversampling, as
@@ -149,12 +149,12 @@ def _cmrxrecon(year: int, *, scale: Scale, data_range: DataRange = "truth") -> P
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("cine", "this package", scale="truth"),
-        Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="truth", is_complex=True),
+        Profile("cine", "this package", scale="reference"),
+        Profile("paper-slr", "SLR-Net, Ke et al. 2021", scale="reference", is_complex=True),
         Profile(
             "paper-pass",
             "JotlasNet and PASSNet programs; ssim_fixed is the value that they print",
-            scale="truth-or-kspace",
+            scale="reference-or-kspace",
             is_complex=True,
             is_halved=True,
             has_fixed_range=True,
@@ -207,7 +207,7 @@ def measure(
         image, reference = (torch.stack([_own_scale(frame, profile.scale) for frame in x]) for x in (image, reference))
     elif profile.scale != "none":
         peak = reference.abs().max()
-        if n_coils > 1 and profile.scale == "truth-or-kspace":
+        if n_coils > 1 and profile.scale == "reference-or-kspace":
             peak = torch.tensor(kspace_peak or 1.0)
         peak = peak.clamp(min=torch.finfo(peak.dtype).tiny)
         image, reference = image / peak, reference / peak

@@ -46,11 +46,11 @@ def temporal_sharpness(image: Array, reference: Array, *, is_cyclic: bool = True
     series = [x.double() for x in as_pair(image, reference, magnitude=True)]
     steps = [torch.diff(x, dim=0, append=x[:1] if is_cyclic else None) for x in series]
     where = steps[1].abs().argmax(0, keepdim=True)
-    ours, truth = (step.gather(0, where)[0].flatten() for step in steps)
-    steepest = truth.abs().topk(max(1, round(STEEP_FRACTION * truth.numel()))).indices
-    ours, truth = ours[steepest], truth[steepest]
-    total = float(truth.abs().sum())
-    return float((ours * truth.sign()).sum()) / total if total > 0 else math.nan
+    of_image, of_reference = (step.gather(0, where)[0].flatten() for step in steps)
+    steepest = of_reference.abs().topk(max(1, round(STEEP_FRACTION * of_reference.numel()))).indices
+    of_image, of_reference = of_image[steepest], of_reference[steepest]
+    total = float(of_reference.abs().sum())
+    return float((of_image * of_reference.sign()).sum()) / total if total > 0 else math.nan
 
 
 def area_agreement(image: Array, reference: Array, heart: Heart) -> dict[str, float]:
@@ -73,11 +73,11 @@ def area_agreement(image: Array, reference: Array, heart: Heart) -> dict[str, fl
     if heart.pool is None:
         return dict.fromkeys(("diastolic_area", "systolic_area", "area_change"), math.nan)
     image, reference = as_pair(image, reference, magnitude=True)
-    ours, truth = heart.pool.areas(image), heart.pool.areas(reference)
+    of_image, of_reference = heart.pool.areas(image), heart.pool.areas(reference)
     d, s = heart.diastole, heart.systole
 
     def error(frame: int) -> float:
-        return 100 * float(ours[frame] / truth[frame] - 1) if truth[frame] > 0 else math.nan
+        return 100 * float(of_image[frame] / of_reference[frame] - 1) if of_reference[frame] > 0 else math.nan
 
     def change(areas: Tensor) -> float:
         return 100 * float(1 - areas[s] / areas[d]) if areas[d] > 0 else math.nan
@@ -85,7 +85,7 @@ def area_agreement(image: Array, reference: Array, heart: Heart) -> dict[str, fl
     return {
         "diastolic_area": error(d),
         "systolic_area": error(s),
-        "area_change": change(ours) - change(truth),
+        "area_change": change(of_image) - change(of_reference),
     }
 
 

@@ -135,8 +135,8 @@ def relative_sharpness(image: Tensor, ventricle: Ventricle) -> float:
     The border is that of the reference in its frames of largest and smallest area; the mean of both is returned.
     """
     ratios = [
-        border_sharpness(image[frame], ventricle.masks[frame], ventricle.seed) / truth
-        for frame, truth in zip(ventricle.extreme_frames, ventricle.sharpness, strict=True)
+        border_sharpness(image[frame], ventricle.masks[frame], ventricle.seed) / sharpness
+        for frame, sharpness in zip(ventricle.extreme_frames, ventricle.sharpness, strict=True)
     ]
     known = [ratio for ratio in ratios if math.isfinite(ratio)]
     return sum(known) / len(known) if known else math.nan

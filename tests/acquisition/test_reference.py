@@ -9,7 +9,7 @@ import pytest
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.cine import finish_image
-from cinerecon.evaluation.image_files import read_truth
+from cinerecon.evaluation.image_files import read_reference
 from cinerecon.metrics import psnr
 from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -68,7 +68,7 @@ def test_slices_stored_from_top_to_bottom(scan):
     assert [quality(data) for data in slices] == pytest.approx(ascending[::-1], abs=0.1)
     assert [data.meta.reference_is for data in slices] == ["truth"] * 3
     assert "the slices of the reference in the file are in a different order" in slices[0].meta.warnings[-1]
-    for truth, data in zip(read_truth(scan), slices, strict=True):
+    for truth, data in zip(read_reference(scan), slices, strict=True):
         assert psnr(truth.image.abs(), finish_image(data.reference, data).abs()) > 35, "as a file of truth for evaluate"
 
 

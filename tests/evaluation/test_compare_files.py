@@ -14,7 +14,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, NotACineError, ShapeError
 from cinerecon.evaluation.compare_files import compare_files, match_slices
 from cinerecon.evaluation.figures import draw_candidates, draw_images, shown_cases
-from cinerecon.evaluation.image_files import read_series, read_truth
+from cinerecon.evaluation.image_files import read_reference, read_series
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.request import require_files
 from cinerecon.evaluation.results import write_results
@@ -318,12 +318,12 @@ def test_the_truth_may_be_the_scan_that_carries_it(full_scan, tmp_path):
     (score,) = compare_files([tmp_path / "ours.npz"], full_scan)
     assert score.psnr == pytest.approx(report.quality["psnr"], abs=1e-3)
     simulate_scan(tmp_path / "fast.h5", SimulateConfig(n_frames=4, ky=24, kx=24, n_coils=2, undersample="gaussian:2"))
-    assert read_truth(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"
+    assert read_reference(tmp_path / "fast.h5")[0].image.shape == (4, 24, 24), "a simulated scan carries it"
 
 
 def test_the_ends_of_a_real_time_scan_are_not_adjacent(tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=10, ky=48, kx=48, n_coils=1, beats=3))
-    (truth,) = read_truth(tmp_path / "scan.h5")
+    (truth,) = read_reference(tmp_path / "scan.h5")
     assert truth.is_real_time
     image = (truth.image + 0.2 * truth.image.roll(1, 0)) / 1.2
     np.save(tmp_path / "blurred.npy", image.numpy())
@@ -338,7 +338,7 @@ def test_a_fully_sampled_scan_of_any_format_is_a_truth(tmp_path):
     simulate_scan(tmp_path / "scan.h5", SimulateConfig(n_frames=3, ky=16, kx=16, n_coils=2))
     with h5py.File(tmp_path / "scan.h5", "r+") as file:
         del file["truth"], file["dataset/truth"]
-    (expected,) = read_truth(tmp_path / "scan.h5")
+    (expected,) = read_reference(tmp_path / "scan.h5")
     for name in ("scan.mrd", "scan.mrd2", "named by another program"):
         write_raw_scan(read_raw_scan(tmp_path / "scan.h5"), tmp_path / "scan.mrd", force=True)
         path = tmp_path / name
@@ -346,7 +346,7 @@ def test_a_fully_sampled_scan_of_any_format_is_a_truth(tmp_path):
             write_raw_scan(read_raw_scan(tmp_path / "scan.h5"), path)
         elif name != "scan.mrd":
             (tmp_path / "scan.mrd").rename(path)
-        (found,) = read_truth(path)
+        (found,) = read_reference(path)
         assert torch.equal(found.image, expected.image) and bool(found.image.any())
 
 

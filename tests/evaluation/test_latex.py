@@ -8,7 +8,7 @@ import pytest
 
 from cinerecon.evaluation.latex import LINES_OF_FLOAT, PREAMBLE, as_latex, escape_latex
 from cinerecon.evaluation.paper_tables import PAPER_TABLES, lay_out
-from cinerecon.evaluation.results import tables_of
+from cinerecon.evaluation.score_tables import tables_of
 from cinerecon.evaluation.tables import Cell, Table
 
 ROWS = ((Cell("<m>"), Cell("1 ± 2", True)), (Cell("n"), Cell("3", False, True)))

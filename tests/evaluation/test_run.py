@@ -17,9 +17,10 @@ from cinerecon.evaluation import run as module
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.request import EvaluationRequest
-from cinerecon.evaluation.results import tables_of, write_results
+from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
+from cinerecon.evaluation.score_tables import tables_of
 from cinerecon.io.case import write_case
 from cinerecon.io.checksums import hash_file
 from cinerecon.methods.base import fingerprint

@@ -39,7 +39,8 @@ def test_columns_with_former_names_are_read_and_continued(make_scores, tmp_path)
     scores = make_scores()
     append_scores(tmp_path, scores[:1])
     path = tmp_path / "scores.csv"
-    path.write_bytes(path.read_bytes().replace(b",subject,", b",person,", 1))
+    header = path.read_bytes().replace(b",subject,", b",person,", 1)
+    path.write_bytes(header.replace(b",frame_reference_area,", b",frame_true_area,", 1))
     append_scores(tmp_path, scores[1:2])
     assert [score.subject for score in read_scores(tmp_path)] == [score.subject for score in scores[:2]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cinerecon.evaluation.results import BRIEF, tables_of
+from cinerecon.evaluation.score_tables import BRIEF, tables_of
 from cinerecon.evaluation.tables import Cell, Table, lay_out_text, with_notes_once
 
 SMALL = Table(

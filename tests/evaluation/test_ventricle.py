@@ -25,7 +25,7 @@ def score(number, position, area, true_area, method="ktslr", centre=(0.0, 0.0)):
         *("scan", number, 4, "gaussian:8", method, 30.0, 0.9, 0.01, 1.0),
         ventricle_mm=(position, *centre) if position is not None else (),
         frame_area=tuple(area),
-        frame_true_area=tuple(true_area),
+        frame_reference_area=tuple(true_area),
     )
 
 
@@ -35,7 +35,7 @@ def test_the_volume_of_a_stack_is_the_sum_of_its_discs():
     (stack,) = stack_functions(scores[::-1])
     volumes = truth.sum(0) * 8 / 1000
     assert stack.n_slices == 4
-    assert stack.true_curve == pytest.approx(volumes)
+    assert stack.reference_curve == pytest.approx(volumes)
     assert stack.pairs["EDV [ml]"] == pytest.approx((0.9 * volumes[0], volumes[0]))
     assert stack.pairs["ESV [ml]"] == pytest.approx((0.9 * volumes[1], volumes[1]))
     assert stack.pairs["EF [%]"] == pytest.approx((100 * (1 - volumes[1] / volumes[0]),) * 2)
@@ -47,7 +47,7 @@ def test_a_missing_slice_is_bridged_and_another_chamber_is_not_part_of_the_stack
     scores.append(score(5, 40.0, (9999.0, 1.0), (9999.0, 1.0), centre=(50.0, 0.0)))
     (stack,) = stack_functions(scores)
     assert stack.n_slices == 4
-    assert stack.true_curve[0] == pytest.approx(1000 * 5 * 8 / 1000)
+    assert stack.reference_curve[0] == pytest.approx(1000 * 5 * 8 / 1000)
     assert not stack_functions(scores[:2])
     assert not stack_functions([score(n, None, areas, areas) for n in range(4)])
     assert len(slice_functions([*scores, score(6, None, (), ())])) == 5
@@ -113,9 +113,9 @@ def test_an_evaluation_reports_volumes_of_a_stack(tmp_path):
     assert 15 < truth < 80
     assert ours == pytest.approx(truth, abs=10)
     with (out / "frames.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["method"] == "viewshared" and row["true_area_mm2"]]
+        rows = [row for row in csv.DictReader(file) if row["method"] == "viewshared" and row["reference_area_mm2"]]
     assert {float(row["area_mm2"]) > 0 for row in rows} == {True}
-    sharpness = {s.method: s.border_sharpness for s in done.scores if s.frame_true_area}
+    sharpness = {s.method: s.border_sharpness for s in done.scores if s.frame_reference_area}
     assert 0 < sharpness["zerofilled"] < sharpness["viewshared"] < 1.1
     names = {path.name for path in (out / "figures").iterdir()}
     assert {"ventricle_volumes.png", "ventricle_areas.png", "bland_altman_areas.png"} <= names
@@ -129,7 +129,7 @@ def test_images_of_files_have_ventricles_where_the_pixel_size_is_known(tmp_path)
     np.savez(tmp_path / "plain.npz", image=image)
     np.savez(tmp_path / "recon.npz", image=0.5 * image)
     (known,) = compare_files([tmp_path / "recon.npz"], tmp_path / "truth.npz")
-    assert known.frame_area == known.frame_true_area
+    assert known.frame_area == known.frame_reference_area
     assert max(known.frame_area) == pytest.approx(np.pi * 14**2 * 1.5**2, rel=0.05)
     assert known.border_sharpness == pytest.approx(1)
     assert known.ventricle_mm == pytest.approx((30.0, 2 * 1.5, -3 * 1.5), abs=1)

@@ -30,7 +30,7 @@ Measures = dict[str, float | str | tuple[float, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class Reference:
     """The reference: a fully sampled slice with which the images of all methods are compared.
 
     Attributes
@@ -93,13 +93,14 @@ class Truth:
 
     def _measure_heart(self, image: Tensor, heart: Heart) -> Measures:
         """Measures of the magnitude in the box around the heart, with the data range of the whole field of view."""
-        ours, truth, peak = heart.crop(image).abs(), heart.crop(self.image).abs(), float(self.image.abs().max())
+        cropped, reference = heart.crop(image).abs(), heart.crop(self.image).abs()
+        peak = float(self.image.abs().max())
         return {
-            "heart_psnr": psnr(ours, truth, peak),
-            "heart_nmse": nmse(ours, truth),
-            "heart_ssim": ssim(ours, truth, peak),
-            "xt_ssim": xt_ssim(ours, truth, peak, is_cyclic=self.is_cyclic),
-            "sharpness": temporal_sharpness(ours, truth, is_cyclic=self.is_cyclic),
+            "heart_psnr": psnr(cropped, reference, peak),
+            "heart_nmse": nmse(cropped, reference),
+            "heart_ssim": ssim(cropped, reference, peak),
+            "xt_ssim": xt_ssim(cropped, reference, peak, is_cyclic=self.is_cyclic),
+            "sharpness": temporal_sharpness(cropped, reference, is_cyclic=self.is_cyclic),
             **area_agreement(image, self.image, heart),
         }
 
@@ -109,7 +110,7 @@ class Truth:
         measures: Measures = {
             "border_sharpness": relative_sharpness(image, ventricle),
             "frame_area": areas_mm2(segment(image, seed), seed),
-            "frame_true_area": areas_mm2(ventricle.masks, seed),
+            "frame_reference_area": areas_mm2(ventricle.masks, seed),
         }
         if geometry is not None:
             (y, x), (dy, dx) = image.shape[-2:], seed.pixel_size_mm
