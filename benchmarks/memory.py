@@ -67,7 +67,7 @@ def run_recon(scan: Path, size: str, model: str, settings: Sequence[str], limit:
                     print(f"{size}, {model}: {line.strip()}", flush=True)
             usage = Usage(**json.loads(process.stdout.read()))
     text = "".join(lines)
-    if (refused := re.search(r"takes ([\d.]+ \w+) at least", text)) is not None:
+    if (refused := re.search(r"needs at least ([\d.]+ \w+)", text)) is not None:
         return Run(size, model, limit, parse_size(refused[1]), 0, "")
     plan = re.search(r"memory: ([\d.]+ \w+) predicted of [\d.]+ \w+, (.*)", text)
     if plan is None:

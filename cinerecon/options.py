@@ -7,12 +7,13 @@ makes a Typer command of it, and the library is called with an instance of it.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from cinerecon.config import Config, as_settings
 from cinerecon.errors import ConfigError
+from cinerecon.memory import parse_size
 
 PREPROCESSING = "preprocessing."
 """Prefix of those settings of ``--set`` that concern the measured data, not the method."""
@@ -120,6 +121,29 @@ class Options(Config):
         options = cls.parse(plain, where=where, option_of=cls.option_of)
         options._refuse_without_effect(plain)  # also where the value that is given is the default
         return options
+
+
+class HasMemory(Protocol):
+    """Options with a memory limit."""
+
+    @property
+    def memory(self) -> str | None:
+        """The limit as text, e.g. ``4GB``; None without a limit."""
+
+
+class MemoryLimit:
+    """Base of options with a field ``memory``, which each command describes itself."""
+
+    @property
+    def memory_limit(self: HasMemory) -> int | None:
+        """Memory limit [bytes]; None without a limit.
+
+        Raises
+        ------
+        ConfigError
+            If the text is not a size.
+        """
+        return None if self.memory is None else parse_size(self.memory)
 
 
 class DeviceOptions(Options):

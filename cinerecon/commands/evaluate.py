@@ -7,7 +7,6 @@ import typer
 from pydantic import Field
 
 from cinerecon.commands.from_options import app_of
-from cinerecon.memory import parse_size
 from cinerecon.options import (
     EVALUATION_WORKERS,
     SEED,
@@ -15,6 +14,7 @@ from cinerecon.options import (
     ArrayOptions,
     DeviceOptions,
     Flag,
+    MemoryLimit,
     SetOptions,
 )
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cinerecon.evaluation.score import Score
 
 
-class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions):
+class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions, MemoryLimit):
     """Undersample fully sampled scans, reconstruct them with each method, and compare with the reference.
 
     Or compare images from any program with a reference: --recon a.npz --recon b.h5 --reference full.npz.
@@ -163,7 +163,7 @@ def _evaluate_scans(
         n_pictures=options.pictures if options.output else 0,
         subject=options.subject,
         config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
-        memory=None if options.memory is None else parse_size(options.memory),
+        memory=options.memory_limit,
     )
     evaluation = run.evaluate(
         with_lists(options.scans, options.lists),

@@ -108,12 +108,12 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "noise scan", plan.noise
     yield from _labelled("signals", plan.signals)
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
-    yield "kept", f"{plan.n_kept} of {plan.n_readouts} readouts"
-    aside = (
+    yield "image data", f"{plan.n_kept} of {plan.n_readouts} readouts"
+    others = (
         (plan.n_noise, "flag 19: noise, only for whitening"),
         (plan.n_calibration, "flag 20: only for coil maps"),
     )
-    yield from _labelled("aside", [f"{count:>6} {reason}" for count, reason in aside if count])
+    yield from _labelled("other data", [f"{count:>6} {reason}" for count, reason in others if count])
     yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])
     yield from _labelled("plan", (f"{number}. {step}" for number, step in enumerate(plan.steps, 1)))
     yield from _labelled("warning", plan.warnings)
@@ -126,7 +126,7 @@ def _gating(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "gating", names[gating.mode]
     if not gating.n_beats:
         return
-    yield "heartbeats", f"{gating.n_beats} by {gating.source}, {gating.n_used_beats} of them used"
+    yield "heartbeats", f"{gating.n_beats} from {gating.source}, {gating.n_used_beats} used"
     if gating.histogram:
         mean, low, high = gating.rr_mean_ms, gating.rr_shortest_ms, gating.rr_longest_ms
         yield "R-R", f"{mean:.0f} ms on average, {low:.0f} to {high:.0f} ms, {60_000 / mean:.0f} beats per minute"

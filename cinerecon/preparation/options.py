@@ -5,11 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
-from cinerecon.memory import parse_size
-from cinerecon.options import Flag, Options
+from cinerecon.options import Flag, MemoryLimit, Options
 
 
-class PreparationOptions(Options):
+class PreparationOptions(Options, MemoryLimit):
     """How a preparation runs."""
 
     workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
@@ -29,17 +28,6 @@ class PreparationOptions(Options):
     @classmethod
     def _read_bytes(cls, memory: Any) -> Any:
         return f"{memory / 1000:.3f}kB" if isinstance(memory, int) and not isinstance(memory, bool) else memory
-
-    @property
-    def memory_limit(self) -> int | None:
-        """Memory limit of all processes together [bytes]; None without a limit.
-
-        Raises
-        ------
-        ConfigError
-            If the text is not a size.
-        """
-        return None if self.memory is None else parse_size(self.memory)
 
     @classmethod
     def from_arguments(cls, values: dict[str, Any]) -> "PreparationOptions":

@@ -5,10 +5,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag, PartialFourier, RawScanOptions
+from cinerecon.options import SEED, ArrayOptions, DeviceOptions, Flag, MemoryLimit, PartialFourier, RawScanOptions
 
 
-class ReconSettings(DeviceOptions, ArrayOptions, RawScanOptions):
+class ReconSettings(DeviceOptions, ArrayOptions, RawScanOptions, MemoryLimit):
     """Settings that all reconstructions of a command share."""
 
     slices: Annotated[tuple[int, ...], Flag(("--slice",))] = Field(

@@ -17,7 +17,6 @@ from cinerecon.io.export import DICOM, Target
 from cinerecon.io.mask import MaskFile
 from cinerecon.io.paths import absolute
 from cinerecon.io.recognise import is_cfl
-from cinerecon.memory import parse_size
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import model_label
 from cinerecon.options import split_settings, with_options
@@ -210,17 +209,6 @@ class ReconRequest(ReconSettings):
         config = config.with_arrays(self).with_set(self.set_index)
         keys = {"csm": "csm", "compress_coils": "n_virtual_coils", "gating": "gating"}
         return with_options(config, self, keys | ({"frames": "gated_frames"} if self._counts_frames else {}))
-
-    @property
-    def memory_limit(self) -> int | None:
-        """Memory limit [bytes]; None without a limit.
-
-        Raises
-        ------
-        ConfigError
-            If the text is not a size.
-        """
-        return None if self.memory is None else parse_size(self.memory)
 
     @property
     def _counts_frames(self) -> bool:
