@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from cinerecon.evaluation.tables import Table
 
-LABEL = 13
-"""Width [characters] of the labels before text."""
+LABEL_WIDTH = 13
+"""Width of the labels before text [characters]."""
 MIN_TEXT_WIDTH = 20
 STYLES = {"": "", "caption": "italic", "head": "bold", "best": "bold", "foreign": "bright_black"}
-PATIENCE_S = 2.0
-"""Time after which a progress bar appears."""
+PROGRESS_DELAY_S = 2.0
+"""Time after which a progress bar appears [s]."""
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 _LOG_LINE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")
 
@@ -30,13 +30,13 @@ logger = logging.getLogger("cinerecon")
 
 
 def terminal_width() -> int | None:
-    """Characters of a line; None if the output is not a terminal and COLUMNS is not set."""
+    """Number of characters per line; None if the output is not a terminal and COLUMNS is not set."""
     is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return shutil.get_terminal_size().columns if is_known else None
 
 
 def wrap(text: str, first: str = "", others: str = "  ") -> str:
-    """Break a text into lines that fit, with the prefix `first` on the first line and `others` on the others."""
+    """Break a text into lines that fit the terminal; the first has the prefix `first`, the others have `others`."""
     width = terminal_width()
     if width is None:
         return first + text
@@ -53,7 +53,7 @@ def wrap(text: str, first: str = "", others: str = "  ") -> str:
 
 def print_labelled(label: str, text: str) -> None:
     """Print a text after its label, with further lines aligned below the first."""
-    print(wrap(text, f"{label:<{LABEL}}", " " * LABEL))
+    print(wrap(text, f"{label:<{LABEL_WIDTH}}", " " * LABEL_WIDTH))
 
 
 def print_tables(tables: "Sequence[Table]") -> None:
@@ -83,7 +83,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
 
     def progress(text: str, fraction: float) -> None:
         nonlocal bar
-        if bar is None and not quiet and time.monotonic() - start > PATIENCE_S:
+        if bar is None and not quiet and time.monotonic() - start > PROGRESS_DELAY_S:
             bar = _started_bar()
         if bar is not None:
             bar.update(bar.task_ids[0], description=text, completed=fraction)
@@ -96,7 +96,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Callable[[str, float], None
 
 
 def _started_bar() -> "Progress":
-    """A progress bar with one task; it is not shown where standard error is no terminal."""
+    """A progress bar with one task; it is not shown if standard error is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -123,7 +123,7 @@ def announce_models(models: Iterable[str]) -> None:
 
 
 def announce_code(path: Path | None) -> None:
-    """Print the file of a network from outside the package; None for a network of the package."""
+    """Print the file of an external network; None for a network of the package."""
     if path is not None:
         print(f"code     {path} is executed: a network from outside the package", file=sys.stderr)
 

@@ -16,9 +16,8 @@ def doctor() -> None:
     """Check the installation, e.g. for bug reports: versions, device, operators, reconstruction of a phantom."""
     for name, text in examine_versions():
         _print(name, text, None)
-    from cinerecon.commands.doctor_compute import (
-        examine_computation,
-    )  # imported late: if this fails, the versions are already printed
+    # imported after the versions are printed, since this import may fail
+    from cinerecon.commands.doctor_compute import examine_computation
 
     results = []
     for name, text, is_good in examine_computation():
@@ -42,5 +41,5 @@ def _version(package: str) -> str:
 
 
 def _print(name: str, text: str, is_good: bool | None) -> None:
-    marks = {True: "ok", False: "BAD", None: "--"}
-    print(f"{marks[is_good]:<4}{name:<10}{text}", flush=True)
+    marks = {True: "ok", False: "FAIL", None: "--"}
+    print(f"{marks[is_good]:<5}{name:<10}{text}", flush=True)

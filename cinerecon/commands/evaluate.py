@@ -87,7 +87,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions, M
     )
 
     def without_effect_on_files(self) -> list[str]:
-        """The given arguments and options that apply to scans and methods, not to image files."""
+        """The given arguments and options that apply to scans and methods, and have no effect on image files."""
         fields = ("models", "undersample", "tables", "settings", "seed", "subject", "workers", "memory")
         bases = (DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions)
         names = (*fields, *(name for base in bases for name in base.model_fields))
@@ -170,14 +170,14 @@ def _evaluate_scans(
         request,
         workers=options.workers,
         shard=shard_of(options),
-        report=lambda outcome: console.print(_text_of(outcome)),
+        report=lambda outcome: console.print(_describe_outcome(outcome)),
         report_existing=report_existing,
     )
     return evaluation.scores, evaluation.failures, selected.named
 
 
-def _text_of(outcome: "Score | Failure") -> str:
-    """A line on a score or a failure."""
+def _describe_outcome(outcome: "Score | Failure") -> str:
+    """A score or a failure in one line."""
     from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.score import coils_in_words
 

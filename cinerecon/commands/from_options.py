@@ -1,4 +1,4 @@
-"""A Typer command from a model of options."""
+"""Typer commands from classes of options."""
 
 import inspect
 from collections.abc import Callable
@@ -19,10 +19,10 @@ def app_of(options: type[O], run: Callable[[O], None]) -> typer.Typer:
 
 
 def command(options: type[O], run: Callable[[O], None]) -> Callable[..., None]:
-    """A function for Typer with one parameter per field of `options`, which calls `run` with an instance.
+    """A function for Typer with one parameter for each field of `options`, which calls `run` with an instance.
 
-    Fields of the model come before inherited ones, nearest base first. Only options that are given on the command line
-    are set in the instance.
+    Fields of the class precede inherited fields, which are ordered by the distance of their class. Only options given
+    on the command line are set in the instance.
     """
 
     def call(context: typer.Context, **values: Any) -> None:

@@ -34,7 +34,7 @@ class InspectOptions(ArrayOptions, RawScanOptions, SetOptions):
 
 
 def inspect(options: InspectOptions) -> None:
-    """Open the scan, read it, and print its content; ``-`` is standard input."""
+    """Open and read the scan, and print its content; ``-`` is standard input."""
     from cinerecon.commands.scans import scan_file
 
     with scan_file(options.scan) as path:

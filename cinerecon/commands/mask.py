@@ -76,12 +76,12 @@ class MaskOptions(Options):
     force: bool = Field(default=False, description="overwrite existing files")
 
     def full_pattern(self) -> str:
-        """The pattern with its acceleration and central lines.
+        """The pattern with its acceleration and number of central lines.
 
         Raises
         ------
         ConfigError
-            If the text and the options both give them.
+            If both the text and the options contain them.
         """
         name, acs = self.pattern, self.n_acs
         is_bare_name = name != "full" and (name.isidentifier() or name.replace("-", "").isalnum())
@@ -100,7 +100,7 @@ class MaskOptions(Options):
         Raises
         ------
         ConfigError
-            If it is unknown.
+            If the order is unknown.
         """
         from cinerecon.physics.sampling import LineOrder
 
@@ -173,7 +173,7 @@ def draw_mask(options: MaskOptions) -> DrawnMask:
 
 
 def _require_output(output: Path, paths: tuple[Path, ...], sampling: "Sampling", *, force: bool) -> None:
-    """Refuse a file that is not ``.npz``, the file of the pattern, and existing files."""
+    """Refuse files other than ``.npz``, the file of the pattern, and existing files."""
     from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
     from cinerecon.io.mask import MaskFile
 

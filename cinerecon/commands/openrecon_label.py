@@ -36,10 +36,10 @@ def make_label(options: LabelOptions) -> Label:
             raise ConfigError(f"'{name}' must consist of letters and digits", where=option)
     if options.injector not in INJECTORS:
         hint = nearest_name(options.injector, INJECTORS)
-        raise ConfigError(f"no injector '{options.injector}'", where="--injector", hint=hint)
+        raise ConfigError(f"unknown injector '{options.injector}'", where="--injector", hint=hint)
     unknown = [name for name in options.models if name not in METHODS]
     if unknown or not options.models:
-        what = f"no method '{unknown[0]}'" if unknown else "a package needs a method"
+        what = f"unknown method '{unknown[0]}'" if unknown else "a package requires a method"
         raise ConfigError(what, where="--model", hint=nearest_name("".join(unknown[:1]), list(METHODS)))
     return {
         "general": _general(options),

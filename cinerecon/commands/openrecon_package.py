@@ -69,7 +69,7 @@ def make_package(options: PackageOptions) -> Archive:
     """
     if options.software not in SOFTWARE:
         hint = nearest_name(options.software, SOFTWARE)
-        raise ConfigError(f"no software '{options.software}'", where="--software", hint=hint)
+        raise ConfigError(f"unknown software version '{options.software}'", where="--software", hint=hint)
     label, image = read_label(options.label), read_image(options.image)
     _check_image(image, label, options)
     general = label["general"]

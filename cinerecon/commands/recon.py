@@ -18,7 +18,7 @@ from cinerecon.options import METHOD, ArchiveOptions, Flag
 from cinerecon.reconstruction.options import ReconSettings
 
 FRUGAL_METHODS = ("zerofilled", "cgsense")
-"""Methods that are hardly faster if freed memory is kept."""
+"""Methods that do not become faster if the allocator keeps freed memory."""
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def _require_one_stream(options: ReconOptions) -> None:
 
 
 def _refuse_verdict(options: ReconOptions) -> None:
-    """Refuse a verdict for methods that have none."""
+    """Refuse ``--verdict`` if none of the methods has a verdict."""
     if not (options.verdict and "verdict" in options.model_fields_set):
         return
     from cinerecon.errors import ConfigError
@@ -153,7 +153,7 @@ def _refuse_verdict(options: ReconOptions) -> None:
 
 
 def _no_verdict(options: ReconOptions, model: str) -> str:
-    """Reason why images of a method have no verdict; empty if they have one."""
+    """The reason why a method has no verdict; empty if it has one."""
     from cinerecon.reconstruction.run import load_request_method
     from cinerecon.reconstruction.trust import method_without_verdict
 
@@ -258,31 +258,31 @@ def _print_warnings(texts: Iterable[str]) -> None:
 
 @dataclass
 class Allocator:
-    """Keep or return freed memory during the stages of a reconstruction, as planned.
+    """Keeps or returns freed memory during the stages of a reconstruction, according to a plan.
 
     Attributes
     ----------
     model
         The method.
-    keeps_freed
+    keeps_freed_memory
         Whether freed memory is kept while the method runs, which can be faster.
     """
 
     model: str
-    keeps_freed: bool = True
+    keeps_freed_memory: bool = True
 
     def follow(self, plan: "MemoryPlan") -> None:
         """Follow a plan, and log it if memory has a limit."""
         from cinerecon.reconstruction.run import NOTICE
 
-        self.keeps_freed = plan.keeps_freed
+        self.keeps_freed_memory = plan.keeps_freed_memory
         if plan.limit is not None:
             logger.log(NOTICE, "memory: %s", plan)
 
     def begin_stage(self, stage: str) -> None:
-        """Return freed memory, and keep it from here on if the stage and the plan allow it."""
+        """Return freed memory; afterwards, keep it if the stage and the plan allow this."""
         from cinerecon.memory import keep_freed_memory, release_freed_memory
 
         release_freed_memory()
-        if stage == "reconstruct" and self.keeps_freed and self.model not in FRUGAL_METHODS:
+        if stage == "reconstruct" and self.keeps_freed_memory and self.model not in FRUGAL_METHODS:
             keep_freed_memory()

@@ -57,7 +57,7 @@ def report_results(
 
 
 def _lines_of_leftover(leftover: "Leftover") -> Iterator[str]:
-    """Lines on cases of earlier runs that were not made again."""
+    """Lines about cases of earlier runs that were not prepared again."""
     from cinerecon.words import counted
 
     if leftover.stale:

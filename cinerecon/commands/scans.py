@@ -57,7 +57,9 @@ def print_shard(options: ArchiveOptions, output: Path) -> None:
     arguments = [
         f" {option} {v}" for option, value in values.items() for v in ([value] if isinstance(value, str) else value)
     ]
-    print(f"shard {options.shard} is finished; when all are: cinerecon merge {output}{''.join(arguments)}")
+    print(
+        f"shard {options.shard} is complete; when all shards are complete: cinerecon merge {output}{''.join(arguments)}"
+    )
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class ShardJob:
         return ""
 
     def checkpoint(self, *_: Any) -> Any:
-        """The function and arguments with which a stopped job is queued again, to continue where it stopped."""
+        """The job that is submitted again if this one is stopped, and continues from there."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(replace(self, options=resumed(self.options)))
@@ -73,7 +73,7 @@ def submit(options: O, run: Callable[[O], None]) -> None:
     jobs = executor.submit_array([ShardJob(command, shard) for shard in shards])
     print(f"submitted  {n} shards as jobs {', '.join(job.job_id for job in jobs)}, logs in {executor.folder}")
     if not options.wait:
-        print(f"when they have finished: cinerecon merge {output}")
+        print(f"when they are complete: cinerecon merge {output}")
         return
     _wait(jobs, output)
     _merge(options, output)
@@ -116,7 +116,7 @@ def _executor(options: ArchiveOptions, logs: Path, command: str) -> "AutoExecuto
 
 
 def share_cores(n_processes: int) -> None:
-    """Give processes that are started from now on equal shares of the cores, unless the number of threads is set."""
+    """Let processes that are started later use equal shares of the cores, unless the number of threads is set."""
     from cinerecon.machine import n_cores
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, n_cores() // n_processes)))
@@ -172,7 +172,7 @@ def _error_of(job: "Job[str]") -> tuple[str, str, str]:
     end = time.monotonic() + GRACE_S
     while not job.paths.result_pickle.exists():
         if time.monotonic() > end:
-            return "the job died", "", ""
+            return "the job ended without a result", "", ""
         time.sleep(0.2)
     try:
         what, *lines = job.result().split("\n")

@@ -73,7 +73,7 @@ class TrainOptions(DeviceOptions):
         Raises
         ------
         ConfigError
-            If the sources of the recipe are replaced twice.
+            If two options replace the sources of the recipe.
         """
         if self.data and self.scans:
             what = "--scan and --data both replace the data sources of the recipe"

@@ -1,13 +1,14 @@
-"""The memory of a reconstruction: its prediction from the sizes of the data, and a plan that keeps a limit.
+"""The memory of a reconstruction: its prediction from the sizes of the data, and a plan that stays within a limit.
 
-Memory is highest in one of three stages: while a slice is read and its coil maps are estimated, while the method runs,
-or while the image is compared with a reference and the images of all slices are written. A prediction is made once a
-scan is open, and adds to what the process holds. K-space is held once in the first two stages, next to a few image
-series, whose number each method knows (`Reconstructor.n_series`). Resident memory also grows by the code of the
-numerical libraries as it is first used.
+Memory use is highest in one of three stages: while a slice is read and its coil maps are estimated, while the method
+runs, or while the image is compared with a reference and the images of all slices are written. It is predicted when the
+scan has been opened, in addition to the memory that the process already uses. During the first two stages, k-space is
+in memory once, together with several image series, whose number depends on the method (`Reconstructor.n_series`).
+Resident memory also grows when functions of the numerical libraries are used for the first time.
 
-The plan prefers measures that do not change the images: freed memory is returned at once, fewer coils or frames are
-computed together. Only if that does not suffice are coils compressed, to as many virtual ones as fit.
+The plan first takes measures that do not change the images: freed memory is returned to the system immediately, and
+fewer coils or frames are processed together. Only if this is not sufficient are the coils compressed, to as many
+virtual coils as the limit allows.
 """
 
 import math
@@ -30,34 +31,34 @@ from cinerecon.metrics.measures import PIXELS_AT_ONCE
 
 COMPLEX = 8
 """Bytes of a complex number in single precision."""
-KEPT_FACTOR = 1.2
-"""Factor on the memory of a method where the allocator keeps freed memory for the next arrays."""
+RETAINED_FACTOR = 1.2
+"""Factor on the memory of a method if the allocator keeps freed memory for later arrays."""
 N_MAPS = 3
-"""Sets of coil maps in memory: those of the data, and those with the factors of an operator and of its adjoint."""
+"""Sets of coil maps in memory: those of the data, and those scaled for an operator and for its adjoint."""
 MAPS_BYTES = 56 << 20
-"""Memory of the matrices of pixels that are decomposed together for coil maps."""
+"""Memory of the matrices that are decomposed together in the estimation of coil maps [bytes]."""
 SPLINE_SIZE = 128
-"""Largest matrix of the coil images to which splines are fitted."""
+"""Largest matrix size of the coil images to which splines are fitted."""
 N_SPLINE_ARRAYS = 13
-"""Coil images, in single precision, that the fit of splines holds: the arrays of a step in double precision."""
+"""Memory of the fit of splines, which uses double precision, in units of the coil images in single precision."""
 N_REFERENCE_SERIES = 5
 """Image series in memory while the reference of a slice is read and scaled."""
 N_COMPARED_SERIES = 7
 """Image series in memory while an image is compared with its reference."""
 SSIM_BYTES = 22 * 8 * PIXELS_AT_ONCE
-"""Memory of SSIM, a few frames at a time."""
+"""Memory of SSIM, which is computed for a few frames at a time [bytes]."""
 N_BLOCKS = 5
-"""Copies of a block of readouts that is transformed."""
+"""Copies of a block of readouts in memory during its transform."""
 PROCESS_BYTES = 300 << 20
-"""Memory of the process before it reads data, where it cannot be measured."""
+"""Memory of the process before it reads data, if this cannot be measured [bytes]."""
 LIBRARY_BYTES = 38 << 20
-"""Code and buffers of the numerical libraries, which are loaded as each function is first used."""
+"""Code and buffers of the numerical libraries, which are loaded at the first use of each function [bytes]."""
 SPARE_BYTES = 24 << 20
-"""Memory for small arrays and for what the allocator does not return."""
+"""Memory for small arrays, and memory that the allocator does not return [bytes]."""
 VERDICT_SERIES = 40
-"""Image series of the verdict: k-t SLR, and k-space of four virtual coils without the held-out samples."""
-FEWEST_COILS = 4
-"""Virtual coils below which the images would suffer: a plan does not compress to fewer."""
+"""Image series in memory for the verdict: k-t SLR, and k-space of four virtual coils without held-out samples."""
+MIN_VIRTUAL_COILS = 4
+"""Smallest number of virtual coils of a plan; with fewer coils, image quality would decrease."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,22 @@ class Task:
     Attributes
     ----------
     size
-        The slice.
+        Sizes of the slice.
     n_frames
-        Frames that are reconstructed.
+        Number of frames that are reconstructed.
     is_undersampled
-        Whether k-space is undersampled after reading, when both are in memory.
+        Whether k-space is undersampled retrospectively, which requires memory for both.
     n_repeated_series
-        Image series in memory of further reconstructions, of pseudo-replicas or of variants of the data; 0 for none.
+        Number of image series in memory during further reconstructions (pseudo-replicas, variants of the data); 0
+        without these.
     has_verdict
-        Whether the image is judged by a short reconstruction from a part of the samples.
+        Whether the verdict is computed, from a short reconstruction of a part of the samples.
     written_bytes
-        Memory in which the images of all slices are written at the end.
+        Memory for writing the images of all slices at the end.
     is_compressible
-        Whether the coils of the file can be compressed.
+        Whether the coils may be compressed.
     device
-        Where the method runs.
+        Device of the method.
     where
         The scan, for messages.
     """
@@ -99,29 +101,29 @@ class Task:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The choices that keep a limit of memory.
+    """Measures with which a reconstruction stays within a memory limit.
 
     Attributes
     ----------
     n_coils
-        Coils of the reconstruction, the measured ones or virtual ones.
+        Number of coils of the reconstruction, either measured or virtual.
     workspace
         Limits of temporary arrays.
-    keeps_freed
+    keeps_freed_memory
         Whether the allocator may keep freed memory, which is faster.
     reading_bytes, reconstruction_bytes, finishing_bytes
-        Predicted peak of the process, or of the memory of the GPU, in each stage.
+        Predicted peak memory of the process, or of the GPU, in each stage [bytes].
     limit
-        The limit [bytes]; None without one.
+        The limit [bytes]; None without a limit.
     is_compressed
-        Whether coils are compressed for the limit.
+        Whether coils are compressed because of the limit.
     start_bytes
-        Memory of the process when the peaks were predicted, before it reads data.
+        Memory of the process when the peaks were predicted, before it reads data [bytes].
     """
 
     n_coils: int
     workspace: Workspace = field(default_factory=Workspace)
-    keeps_freed: bool = True
+    keeps_freed_memory: bool = True
     reading_bytes: int = 0
     reconstruction_bytes: int = 0
     finishing_bytes: int = 0
@@ -131,12 +133,12 @@ class MemoryPlan:
 
     @property
     def predicted(self) -> int:
-        """Predicted peak [bytes]."""
+        """Predicted peak of all stages [bytes]."""
         return max(self.reading_bytes, self.reconstruction_bytes, self.finishing_bytes)
 
     @property
     def fits(self) -> bool:
-        """Whether the limit is kept."""
+        """Whether the predicted peak is within the limit."""
         return self.limit is None or self.predicted <= self.limit
 
     def __str__(self) -> str:
@@ -148,13 +150,13 @@ class MemoryPlan:
             texts.append(f"{self.workspace.coils_at_once} coils at a time")
         if self.workspace.frames_at_once is not None:
             texts.append(f"{self.workspace.frames_at_once} frames at a time")
-        if not self.keeps_freed:
+        if not self.keeps_freed_memory:
             texts.append("freed memory is returned immediately")
         return ", ".join(texts)
 
 
 def predict(task: Task, method: Reconstructor, plan: MemoryPlan) -> MemoryPlan:
-    """The plan with the predicted peaks of all stages, for the present process if `start_bytes` is 0."""
+    """The plan with the predicted peaks of all stages; if `start_bytes` is 0, it is measured for this process."""
     on_gpu = task.device.startswith("cuda")
     plan = plan if plan.start_bytes else replace(plan, start_bytes=_process_bytes())
     start = plan.start_bytes + LIBRARY_BYTES + SPARE_BYTES
@@ -170,12 +172,12 @@ def predict(task: Task, method: Reconstructor, plan: MemoryPlan) -> MemoryPlan:
 
 
 def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPlan:
-    """Choose the first plan that keeps the limit; without a limit the fastest one.
+    """Choose the first plan that stays within the limit; without a limit, the fastest plan.
 
     Raises
     ------
     ConfigError
-        If none does, with the memory that the most frugal one takes.
+        If there is none; the message contains the smallest sufficient limit.
     """
     plan = MemoryPlan(task.size.n_used_coils)
     for choice in _plans(task, method):
@@ -190,12 +192,12 @@ def make_plan(task: Task, method: Reconstructor, limit: int | None) -> MemoryPla
 
 
 def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> None:
-    """Check that a slice can be read within a limit; nothing is reconstructed from it.
+    """Check that a slice can be read within a limit, without a reconstruction.
 
     Raises
     ------
     ConfigError
-        If it cannot, with the memory that it takes.
+        If it cannot; the message contains the required memory.
     """
     needed = _process_bytes() + LIBRARY_BYTES + SPARE_BYTES
     needed += _reading_bytes(Task(size, size.n_frames), MemoryPlan(size.n_used_coils))
@@ -205,21 +207,22 @@ def require_memory_to_read(size: SliceSize, limit: int | None, where: str) -> No
 
 
 def out_of_memory(error: Exception, task: Task, method: Reconstructor, failed: MemoryPlan) -> CineReconError | None:
-    """The error to report if memory was exhausted, None for other errors.
+    """The error to report if memory was exhausted; None for other errors.
 
-    What the process holds by then is available to it, and the array that could not be allocated is not: the hint is
-    the first plan, thus the largest one, for the former, or else for less than both. Plans are those of a process that
-    starts again, not of this one, which still holds its data.
+    The memory that the process has used is available, and the array that could not be allocated is not. The hint is
+    therefore the first plan, and thus the one with the largest memory, that stays within the memory used; if there is
+    none, within the sum of both. Plans are predicted for a process that starts again, not for this process, which still
+    holds its data.
     """
     if not is_out_of_memory(error):
         return None
     failed = failed if failed.predicted else predict(task, method, failed)
     plans = [predict(task, method, replace(plan, start_bytes=failed.start_bytes)) for plan in _plans(task, method)]
-    held = _peak_bytes(task.device)
+    used = _peak_bytes(task.device)
     requested = requested_size(error) or math.inf
     fitting = (
         next((plan for plan in plans if plan.predicted <= size and plan.predicted < failed.predicted), None)
-        for size in (held, held + requested)
+        for size in (used, used + requested)
     )
     plan = next(filter(None, fitting), None)
     if plan is not None:
@@ -246,11 +249,11 @@ def _peak_bytes(device: str) -> float:
 
 
 def _plans(task: Task, method: Reconstructor) -> Iterator[MemoryPlan]:
-    """Plans in the order of preference, each with less memory than the one before."""
+    """Plans in order of preference, each with less memory than the previous one."""
     n_coils = task.size.n_used_coils
     plan = MemoryPlan(n_coils)
     yield plan
-    plan = replace(plan, keeps_freed=False)
+    plan = replace(plan, keeps_freed_memory=False)
     yield plan
     if task.device.startswith("cuda"):
         for coils_at_once in _halves(n_coils):
@@ -261,7 +264,7 @@ def _plans(task: Task, method: Reconstructor) -> Iterator[MemoryPlan]:
             plan = replace(plan, workspace=replace(plan.workspace, frames_at_once=frames_at_once))
             yield plan
     if task.is_compressible:
-        for n_virtual in range(n_coils - 1, FEWEST_COILS - 1, -1):
+        for n_virtual in range(n_coils - 1, MIN_VIRTUAL_COILS - 1, -1):
             yield replace(plan, n_coils=n_virtual, is_compressed=True)
 
 
@@ -273,14 +276,14 @@ def _halves(n: int) -> Iterator[int]:
 
 
 def _process_bytes() -> int:
-    """Memory that the process holds now, without what its allocator keeps of freed memory."""
+    """Memory that the process uses, without freed memory that its allocator keeps [bytes]."""
     return_freed_memory()
     held = process_memory_mb()
     return PROCESS_BYTES if math.isnan(held) else round(held * 2**20)
 
 
 def _reading_bytes(task: Task, plan: MemoryPlan) -> int:
-    """Memory in reading, in addition to that of the process."""
+    """Memory for reading a slice, in addition to that of the process [bytes]."""
     size = task.size
     pixels = size.ky * size.kx
     kspace = COMPLEX * size.n_frames * pixels * plan.n_coils
@@ -294,7 +297,7 @@ def _reading_bytes(task: Task, plan: MemoryPlan) -> int:
 
 
 def _estimation_bytes(size: SliceSize, n_coils: int) -> int:
-    """Memory of the time average of k-space, and of the estimation of coil maps from it."""
+    """Memory of the time average of k-space, and of the estimation of coil maps from it [bytes]."""
     if n_coils == 1:
         return 0
     maps = COMPLEX * size.ky * size.kx * n_coils
@@ -303,13 +306,13 @@ def _estimation_bytes(size: SliceSize, n_coils: int) -> int:
 
 
 def _comparison_bytes(task: Task) -> int:
-    """Memory while an image is compared with its reference; k-space is not held."""
+    """Memory while an image is compared with its reference, when k-space is no longer in memory [bytes]."""
     series = COMPLEX * task.n_frames * task.size.ky * task.size.kx
     return N_COMPARED_SERIES * series + min(SSIM_BYTES, 22 * series)
 
 
 def _reconstruction_bytes(task: Task, method: Reconstructor, plan: MemoryPlan, *, on_gpu: bool) -> int:
-    """Memory while the method runs and its image is judged, in addition to that of the process and of the file."""
+    """Memory while the method runs and the verdict is computed, in addition to that of the process [bytes]."""
     size = task.size
     pixels = size.ky * size.kx
     n_copies = method.n_kspace_copies + (4 if task.n_repeated_series else 0)
@@ -321,13 +324,13 @@ def _reconstruction_bytes(task: Task, method: Reconstructor, plan: MemoryPlan, *
     n_series = method.n_series * n_together + 2 * (task.n_frames - n_together)
     if task.has_verdict:
         n_series = max(n_series, VERDICT_SERIES * task.n_frames)
-    series = COMPLEX * pixels * n_series * (KEPT_FACTOR if plan.keeps_freed and not on_gpu else 1)
+    series = COMPLEX * pixels * n_series * (RETAINED_FACTOR if plan.keeps_freed_memory and not on_gpu else 1)
     images = COMPLEX * pixels * task.n_frames * (2 + task.n_repeated_series)
     return round(kspace + maps + series + images + _operator_bytes(task, plan, n_together, on_gpu=on_gpu))
 
 
 def _operator_bytes(task: Task, plan: MemoryPlan, n_frames: int, *, on_gpu: bool) -> int:
-    """Memory of the coil images that an operator transforms together."""
+    """Memory of the coil images that an operator transforms together [bytes]."""
     samples = n_frames * task.size.ky * task.size.kx
     n_coils = plan.workspace.coils_at_once or (plan.n_coils if on_gpu else max(1, SAMPLES_AT_ONCE // samples))
     return 3 * COMPLEX * samples * min(n_coils, plan.n_coils)

@@ -1,8 +1,8 @@
-"""A model on disk: its folder, the network, its settings, its weights and their card.
+"""A model on disk: network, settings, weights and model card.
 
-It has two forms. A folder holds the recipe ``model.yaml`` and ``weights.safetensors``. A single safetensors file holds
-the weights, and the recipe in its metadata: one text per key of ``model.yaml``, lists and mappings as JSON, and the
-lines of the card, and the checksum of the weights.
+A model is either a folder with the recipe ``model.yaml`` and ``weights.safetensors``, or a single safetensors file with
+the weights. The metadata of such a file contain the recipe (one text per key of ``model.yaml``, with lists and mappings
+as JSON), the lines of the card, and the checksum of the weights.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MODEL_ENDING = ".safetensors"
-"""Suffix of a model in one file: weights, with the recipe in the metadata."""
+"""Suffix of a model in a single file."""
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
-"""Rules for the scale that data are divided by, see `methods.network`."""
+"""Rules for the scale by which data are divided, see `methods.network`."""
 
 
 def models_folder() -> Path:
@@ -56,12 +56,12 @@ def imported_folder() -> Path:
 
 
 def imported_models() -> list[Path]:
-    """The models imported so far."""
+    """The files of the imported models, sorted by name."""
     return sorted(imported_folder().glob(f"*{MODEL_ENDING}"))
 
 
 def find_model(name: str) -> Path | None:
-    """The path of a model, given a file, a folder, or the name of a shipped or imported model, or None."""
+    """The path of a model: a file, a folder, or the name of a shipped or imported model; None if there is none."""
     path = Path(name)
     if (path.suffix == MODEL_ENDING and path.is_file()) or (path / RECIPE).is_file():
         return path
@@ -72,7 +72,7 @@ def find_model(name: str) -> Path | None:
 
 
 def model_label(name: str) -> str:
-    """The name of a method in results: without folder and suffix."""
+    """The name of a method in results, without folder and suffix."""
     return Path(name).name.removesuffix(MODEL_ENDING)
 
 
@@ -84,7 +84,7 @@ class InitialMethodConfig(Config):
 
 
 class ModelConfig(Config):
-    """A network with its settings: the part of ``model.yaml`` that reconstruction needs."""
+    """A network with its settings: the part of ``model.yaml`` that a reconstruction requires."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "start": "initial_method",
@@ -165,12 +165,12 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
 
 
 def with_located_network(config: M, folder: Path) -> M:
-    """The model with the full path of a network that is code in a folder, see `networks.external`."""
+    """The model with the full path of the code of an external network, see `networks.external`."""
     return config.model_copy(update={"network": located(config.network, folder)})
 
 
 def external_code(source: str | Path) -> Path | None:
-    """The file with the network of a model, which runs when the model is loaded; None for networks of the package.
+    """The file with the code of an external network, which is executed on loading; None for networks of the package.
 
     Raises
     ------
@@ -182,7 +182,7 @@ def external_code(source: str | Path) -> Path | None:
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
-    """The recipe as texts by name; defaults are left out."""
+    """The recipe as texts by name; settings with default values are omitted."""
     values = config.model_dump(mode="json", exclude_defaults=True)
     values |= values.pop("card", {})
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
@@ -194,9 +194,9 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
     Raises
     ------
     WeightsError
-        If there is no recipe in the texts.
+        If the texts contain no recipe.
     ConfigError
-        If it is wrong.
+        If the recipe is wrong.
     """
     if "network" not in texts:
         hint = "give the folder of its recipe, or this file with --weights"
@@ -210,7 +210,7 @@ def from_metadata(texts: Mapping[str, str], *, where: str = "") -> ModelConfig:
 
 
 def read_card(path: Path) -> Card:
-    """The card of a file of weights; an empty one if it carries none.
+    """The card in a file of weights; empty if there is none.
 
     Raises
     ------
@@ -221,7 +221,7 @@ def read_card(path: Path) -> Card:
 
 
 def _read_card(texts: Mapping[str, str], where: str) -> Card:
-    """The card among the texts of a file; values that are not texts are JSON."""
+    """The card in the metadata of a file; values that are not texts are JSON."""
     is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
     try:
         return Card.from_values(
@@ -232,7 +232,7 @@ def _read_card(texts: Mapping[str, str], where: str) -> Card:
 
 
 def _plain(text: str) -> Any:
-    """A list or mapping from JSON; other texts unchanged."""
+    """A list or mapping from JSON; other texts are unchanged."""
     return json.loads(text) if text[:1] in ("{", "[") else text
 
 
@@ -247,12 +247,12 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
-    """The weights of a model, which must be there.
+    """The file of the weights of a model, which must exist.
 
     Raises
     ------
     WeightsError
-        If they are not, with what can be done about it.
+        If it does not exist; the hint describes how to obtain weights.
     """
     if path.is_file():
         return path
@@ -264,12 +264,12 @@ def require_weights(config: ModelConfig, path: Path, name: str) -> Path:
 
 
 def write_model(path: Path, weights: "Mapping[str, Tensor]", config: ModelConfig) -> None:
-    """Write weights with their recipe, their card and their checksum in one file."""
+    """Write weights with their recipe, card and checksum to one file."""
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     content = save(tensors, {**to_metadata(config), CHECKSUM: hash_weights(tensors)})
-    path.write_bytes(content)  # `save_file` would leave a file that the user's colleagues cannot read
+    path.write_bytes(content)  # `save_file` would write a file that other users cannot read
 
 
 def hash_weights(weights: "Mapping[str, Tensor]") -> str:
@@ -324,12 +324,12 @@ def load_tensors(net: "nn.Module", weights: "Mapping[str, Tensor]", *, where: st
 
 
 def check_code(config: ModelConfig, weights: Path) -> str:
-    """SHA-256 of the code of an external network, which must be that which its weights were trained with.
+    """SHA-256 of the code of an external network, which must be the code with which the weights were trained.
 
     Raises
     ------
     WeightsError
-        If it is not.
+        If it is different code.
     """
     from cinerecon.networks.external import load_external
 

@@ -1,17 +1,17 @@
 """Any unrolled network as a reconstruction method: model, weights, scale, batch axis, device.
 
-Convolutions run in bfloat16 (`torch.autocast`) where this is faster and the image remains the same. Transforms, data
+Convolutions run in bfloat16 (`torch.autocast`) if this is faster and does not change the image. Transforms, data
 consistency and shrinkage of singular values are not affected: they are complex, or excluded by the networks. Training
-is mixed in the same way. Rounding to bfloat16 changes the images of the networks of this package by 1e-3 of their norm
-or less, and PSNR by 0.001 dB.
+uses the same mixed precision. Rounding to bfloat16 changes the images of the networks of this package by at most 1e-3
+of their norm, and PSNR by 0.001 dB.
 
-Data are divided by the scale, which is computed from undersampled data alone and grows in proportion to them, and the
-image is multiplied by it, so that every network is equivariant to the scale of its data, even if its layers are not.
+Data are divided by a scale that is computed from the undersampled data alone and is proportional to them, and the image
+is multiplied by it. Every network is therefore equivariant to the scale of its data, even if its layers are not.
 
-Demodulation moves the mean phase over time from the image into the coil maps, so that the image is nearly real.
+Demodulation transfers the temporal mean phase from the image to the coil maps, so that the image is nearly real.
 Convolutions act on real and imaginary parts and would otherwise have to learn each edge for every value of the phase.
-The imaginary part that remains is noise, aliasing, and phase that changes over time. Since the coil maps contain the
-phase, networks need no knowledge of it.
+The remaining imaginary part is noise, aliasing, and phase that changes over time. Networks need no information about
+the phase, since the coil maps contain it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -52,12 +52,11 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.views import time_average
 
 N_IMAGE_SERIES = 8.0
-"""Complex image series that a network holds in addition to its features."""
+"""Number of complex image series in memory in addition to the features of a network."""
 BFLOAT16_TOLERANCE = 0.02
-"""Largest relative difference of the images of a trial in both precisions; the shipped networks reach 0.003."""
-
+"""Largest relative difference of the images of a trial in both precisions; 0.003 for the shipped networks."""
 BFLOAT16_TRIAL = (16, 96, 16)
-"""Frames, ky and kx of the trial: so large that 3-D convolutions of 16 channels use their usual algorithm."""
+"""Frames, ky and kx of the trial; large enough for 3-D convolutions of 16 channels to use their usual algorithm."""
 
 
 def scale_of(data: CineData, rule: ScaleName) -> Tensor:
@@ -66,14 +65,14 @@ def scale_of(data: CineData, rule: ScaleName) -> Tensor:
     Parameters
     ----------
     data
-        Undersampled or not.
+        Fully sampled or undersampled data.
     rule
-        ``brightness``: see `image_scale`. An undersampled scan shows it nearly as a full one does.
-        ``max``: largest magnitude of the view-shared image. Approximates the maximum of the fully sampled series, which
-        is 1 where single-coil networks of the literature were trained; on eight real series it is 0.65 to 1 times
-        that under 16 radial spokes, and 0.67 to 1 times under Gaussian lines at 8x.
-        ``kspace_max``: largest magnitude in k-space over all coils; the same as of full data wherever the centre is
-        sampled. Multi-coil networks of the literature were trained on k-space of maximum 1.
+        ``brightness``: see `image_scale`; nearly the same for undersampled and fully sampled data.
+        ``max``: largest magnitude of the view-shared image. It approximates the maximum of the fully sampled series,
+        which is 1 in the training of published single-coil networks; in eight measured series it was 0.65 to 1 times
+        this maximum for 16 radial spokes, and 0.67 to 1 times for Gaussian lines at 8x.
+        ``kspace_max``: largest magnitude in k-space over all coils; the same as for fully sampled data if the centre is
+        sampled. Published multi-coil networks were trained on k-space with a maximum of 1.
     """
     if rule == "kspace_max":
         scale = torch.stack([coil.abs().amax() for coil in data.kspace.unbind(-3)]).amax()
@@ -92,15 +91,15 @@ def image_scale(image: Tensor) -> Tensor:
 
 
 def mean_phase(image: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Phase factors ``(..., y, x)`` of the time average of a series ``(..., frames, y, x)``; 1 where that is 0.
+    """Phase factors ``(..., y, x)`` of the time average of a series ``(..., frames, y, x)``; 1 where the average is 0.
 
     Parameters
     ----------
     image
         ``(..., frames, y, x)``.
     smoothing
-        Standard deviation of a Gaussian by which the average is smoothed first [pixels]. Where voxels keep the phase of
-        noise and aliasing, the demodulated image is rougher than the image.
+        Standard deviation of the Gaussian by which the average is smoothed first [pixels]. Without smoothing, the phase
+        contains noise and aliasing, and the demodulated image is less smooth than the original one.
     """
     mean = image.mean(-3)
     if smoothing:
@@ -110,7 +109,7 @@ def mean_phase(image: Tensor, smoothing: float = 0.0) -> Tensor:
 
 
 def _smoothed(image: Tensor, width: float) -> Tensor:
-    """A complex image ``(..., y, x)`` convolved with a Gaussian of a standard deviation [pixels], cyclically."""
+    """A complex image ``(..., y, x)`` cyclically convolved with a Gaussian of standard deviation `width` [pixels]."""
     y, x = (torch.fft.fftfreq(n, device=image.device, dtype=image.real.dtype) for n in image.shape[-2:])
     window = torch.exp(-2 * (torch.pi * width) ** 2 * (y[:, None].square() + x.square()))
     smooth: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * window)
@@ -135,11 +134,11 @@ class NetworkMethod(Reconstructor):
     net
         The network, with its weights.
     config
-        The model it was built from.
+        The model from which it was built.
     initial_method
-        Computes the image the network starts from; None: the zero-filled image.
+        Computes the initial image; None means the zero-filled image.
     device
-        The device it runs on.
+        Device of the computation.
     """
 
     config: ModelConfig
@@ -179,7 +178,7 @@ class NetworkMethod(Reconstructor):
 
     @property
     def n_series(self) -> float:  # type: ignore[override]
-        """See `Reconstructor`; features are real numbers. External networks count as large ones."""
+        """See `Reconstructor`; features are real. A large number is assumed for external networks."""
         convolutions = (m for m in self.net.modules() if isinstance(m, nn.Conv2d | nn.Conv3d))
         n_channels = max((convolution.out_channels for convolution in convolutions), default=64)
         own = N_IMAGE_SERIES + n_channels / 2 * float(getattr(self.net, "n_feature_series", 12.0))
@@ -207,7 +206,7 @@ class NetworkMethod(Reconstructor):
             if not (cine.meta.is_real_time and getattr(self.net, "frames_are_cyclic", False)):
                 return self._reconstruct(cine, report, initial)
             frames = torch.cat([torch.arange(cine.n_frames), torch.arange(cine.n_frames).flip(0)])
-            # with its mirror image the series is a circle without a jump
+            # a series followed by its mirror image is cyclic without a discontinuity
             longer = replace(cine, kspace=cine.kspace[frames], mask=cine.mask[frames])
             image = self._reconstruct(longer, report, None if initial is None else initial[frames])
             return image[: cine.n_frames]
@@ -216,7 +215,7 @@ class NetworkMethod(Reconstructor):
 
     def _reconstruct(self, data: CineData, progress: Progress, initial_image: Tensor | None) -> Tensor:
         csm = None if data.csm is None else data.csm.to(torch.complex64)
-        data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # the precision of the weights
+        data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # precision of the weights
         scale = scale_of(data, self.config.scale)
         if initial_image is None and self.initial_method is not None:
             initial_image = self.initial_method(data, lambda done, total: progress(done, total + 1))
@@ -263,18 +262,18 @@ def build_network(
     settings
         ``key=value`` texts that override the model file.
     load
-        Builds another method, by name and settings, for the initial image.
+        Loads the method for the initial image, by name and settings.
     device
-        The device it runs on.
+        Device of the computation.
     weights
-        Weights to use instead of the model's own.
+        Weights to use instead of those of the model.
 
     Raises
     ------
     ConfigError
         If the model file is missing or wrong.
     WeightsError
-        If the weights are missing, damaged, of another architecture, or of an external network with other code.
+        If the weights are missing or damaged, or belong to another architecture or to other external code.
     """
     model, path = read_model(source)
     config = model.with_settings(settings, where=f"--set of {source}")
@@ -295,12 +294,12 @@ def build_network(
 
 @torch.no_grad()
 def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
-    """Set the parameters whose names end in one of these to zero, to measure their contribution.
+    """Set parameters to zero, given by the last component of their names, to measure their contribution.
 
     Raises
     ------
     ConfigError
-        If no parameter has such a name.
+        If there is no parameter of a name.
     """
     ends = {name.rsplit(".", 1)[-1] for name, _ in net.named_parameters()}
     for ending in names:
@@ -316,7 +315,7 @@ def zero_parameters(net: nn.Module, names: Sequence[str]) -> None:
 def run_network(
     net: nn.Module, kspace: Tensor, zerofilled: Tensor, encoding: Encoding, initial: Tensor | None, scale: Tensor
 ) -> Tensor:
-    """The image of a network; k-space is divided by the scale, thus copied, only for networks that need it."""
+    """The image of a network; k-space is divided by the scale, and thus copied, only if the network uses it."""
     image: Tensor
     scaled = kspace[None] / scale if getattr(net, "needs_kspace", True) else None
     if scaled is None or isinstance(net, Unrolled):
@@ -328,10 +327,10 @@ def run_network(
 
 @torch.no_grad()
 def is_bfloat16_accurate(net: nn.Module, device: torch.device) -> bool:
-    """Whether a device computes faster in bfloat16, and a network gives the same image of a small trial there.
+    """Whether bfloat16 is faster on a device, and a network computes the same image of a small trial in bfloat16.
 
-    The trial is undersampled noise of unit variance. Libraries have had wrong results in bfloat16 on some processors,
-    hence the comparison.
+    The trial is undersampled noise of unit variance. The images are compared because libraries have had wrong results
+    in bfloat16 on some processors.
     """
     if not bfloat16.is_native(device):
         return False

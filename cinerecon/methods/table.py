@@ -33,10 +33,10 @@ class Method:
     summary
         One line for the list of methods.
     config_class
-        Class of its settings; for a network those of the model.
+        Class of its settings; for a network, the class of model files.
     location
-        Module in `cinerecon.methods` and name of the factory there. A classical one is called with its settings, a
-        network's as `methods.network.build_network`.
+        Module in `cinerecon.methods`, and name of the factory in it. The factory of a classical method is called with
+        its settings, that of a network like `methods.network.build_network`.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Method:
 
     @property
     def kind(self) -> Literal["classical", "deep"]:
-        """Whether it is a network with weights."""
+        """``deep`` for networks with weights, otherwise ``classical``."""
         return "deep" if self.config_class is ModelConfig else "classical"
 
     def load(self) -> Builder:
-        """Import the method, and return what builds it."""
+        """Import the method, and return its factory."""
         module, name = self.location.split(":")
         builder: Builder = getattr(import_module(f"cinerecon.methods.{module}"), name)
         return builder
@@ -142,7 +142,7 @@ def load_method(
 
 
 def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
-    """The method whose image the network of a model starts from; None for the zero-filled image.
+    """The method for the initial image of a model; None for the zero-filled image.
 
     Raises
     ------
@@ -159,7 +159,7 @@ def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
 
 
 def find_method(name: str) -> Method:
-    """The entry of a name, or of a model: a file, a folder, or an imported one.
+    """The entry of a method by its name, or of a model: a file, a folder, or the name of an imported model.
 
     Raises
     ------

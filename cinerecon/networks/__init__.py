@@ -12,7 +12,7 @@ __all__ = ["NETWORKS", "build", "count_parameters_of", "find_network", "load_net
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Import what needs PyTorch at first use, so that the table of networks is quick to list."""
+        """Import functions that require PyTorch at first use, so that networks can be listed quickly."""
         if name not in __all__:
             raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
         from cinerecon.networks import unrolled

@@ -1,10 +1,10 @@
-"""3-D convolutions in bfloat16 whose weight gradient is verified against float32, by the fastest correct algorithm.
+"""3-D convolutions in bfloat16, with the fastest algorithm for the weight gradient that agrees with float32.
 
 On processors with AMX, torch's own weight gradient of 3-D convolutions in bfloat16 is wrong (NaN, errors of 15 %,
-memory corruption; torch 2.13, oneDNN 3.12), while the output and the gradient of the input are right. There the weight
-gradient is computed by matrix products: with zeros around each frame and each cine, the gradient for one tap of the
-kernel is the product of the output gradient with the input shifted by a fixed number of voxels, and the three taps
-along x are one product, because voxels adjacent along x are adjacent in memory.
+memory corruption; torch 2.13, oneDNN 3.12), while the output and the gradient of the input are correct. On these
+processors, the weight gradient is computed by matrix products: with zeros around each frame and each cine, the gradient
+for one tap of the kernel is the product of the output gradient with the input shifted by a fixed number of voxels. The
+three taps along x are one product, because voxels adjacent along x are adjacent in memory.
 """
 
 import time
@@ -59,7 +59,7 @@ class _Convolve(torch.autograd.Function):
 
 @cache
 def fastest_weight_gradient(n_in: int, n_out: int) -> WeightGradient:
-    """The fastest algorithm with a correct result on this processor, chosen once for each number of channels."""
+    """The fastest algorithm with a correct result on this processor, selected once for each number of channels."""
     generator = torch.Generator().manual_seed(0)
     features, grad = (
         torch.randn(TRIAL[0], n, *TRIAL[1:], generator=generator)

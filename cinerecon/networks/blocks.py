@@ -1,4 +1,4 @@
-"""Building blocks of unrolled networks: convolution stacks over (frames, y, x), data consistency."""
+"""Building blocks of unrolled networks: convolution stacks over (frames, y, x), data consistency, thresholding."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from cinerecon.networks import bfloat16
 from cinerecon.physics.operators import Encoding
 
 N_LANES = 16
-"""Output channels that oneDNN computes together with AVX-512."""
+"""Number of output channels that oneDNN computes together with AVX-512."""
 
 
 class Conv3d(nn.Conv3d):
@@ -25,7 +25,7 @@ class Conv3d(nn.Conv3d):
     """
 
     N_FEW = 6
-    """Channels."""
+    """Largest number of channels that is treated as few."""
     N_SMALL = 20480
     """Size (batch x channels x frames x y) of a single small cine, the bound that torch uses."""
 
@@ -68,7 +68,7 @@ def _add_shares(to_next: Tensor, own: Tensor, to_previous: Tensor) -> Tensor:
         total = own + functional.pad(to_next[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         return total + functional.pad(to_previous[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
     total = torch.empty_like(own, memory_format=torch.contiguous_format)
-    for n, channel in enumerate(total.unbind(-1)):  # each by itself, so that the innermost loop is that over x
+    for n, channel in enumerate(total.unbind(-1)):  # channel by channel, so that the innermost loop is over x
         channel.copy_(own[..., n])
         channel[:, 1:].add_(to_next[:, :-1, ..., n])
         channel[:, :-1].add_(to_previous[:, 1:, ..., n])
@@ -192,17 +192,17 @@ def initialise_glorot(module: nn.Module) -> None:
 
 
 def gradient_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, step: Tensor) -> Tensor:
-    """One step down the data term, x - step A^H (A x - y), with A^H y as `zerofilled`, ``(batch, frames, y, x)``."""
+    """A gradient step on the data term, x - step A^H (A x - y); `zerofilled` is A^H y, ``(batch, frames, y, x)``."""
     return image - step * (encoding.normal(image) - zerofilled)
 
 
 def data_consistency(
     image: Tensor, zerofilled: Tensor, encoding: Encoding, inverse_noise_level: float | None = None
 ) -> Tensor:
-    """Put the measured data into an image, coil by coil, and combine the coils again.
+    """Enforce consistency with the measured data in the k-space of each coil, and combine the coils.
 
-    In k-space: (1 - M) k + M y without noise, (1 - M) k + M (k + v y) / (1 + v) with v the inverse noise
-    level. With A = M F S this is |S|^2 x + w (A^H y - A^H A x), w = 1 or v / (1 + v).
+    The k-space k of a coil image becomes (1 - M) k + M y for noise-free data, and (1 - M) k + M (k + v y) / (1 + v) for
+    an inverse noise level v. With A = M F S, the image is |S|^2 x + w (A^H y - A^H A x), where w = 1 or v / (1 + v).
 
     Parameters
     ----------
@@ -223,12 +223,12 @@ def data_consistency(
 
 
 def to_channels(image: Tensor) -> Tensor:
-    """Complex ``(batch, frames, y, x)`` to real ``(batch, 2, frames, y, x)``; a view, channels last in memory."""
+    """Complex ``(batch, frames, y, x)`` to real ``(batch, 2, frames, y, x)``; a view with channels last in memory."""
     return torch.view_as_real(image).permute(0, 4, 1, 2, 3)
 
 
 def to_complex(channels: Tensor) -> Tensor:
-    """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``, in single precision at least.
+    """Real ``(batch, 2, frames, y, x)`` to complex ``(batch, frames, y, x)``, in at least single precision.
 
     Mixed precision is limited to the computation between `to_channels` and this function: convolutions may be in
     bfloat16; complex computations, such as transforms and shrinkage, are not.
@@ -249,9 +249,9 @@ def unfold_frames(images: Tensor, n_batch: int) -> Tensor:
 
 
 def soft(features: Tensor, threshold: Tensor) -> Tensor:
-    """Soft thresholding of real features: sign(z) max(|z| - t, 0), with its jump at zero where t is negative.
+    """Soft thresholding of real features, sign(z) max(|z| - t, 0); it is discontinuous at zero if t is negative.
 
-    Computed in single precision at least, also between convolutions in bfloat16.
+    It is computed in at least single precision, also between convolutions in bfloat16.
     """
     precision = torch.promote_types(features.dtype, torch.float32)
     apply: Callable[[Tensor, Tensor], Tensor] = _Soft.apply
@@ -259,11 +259,11 @@ def soft(features: Tensor, threshold: Tensor) -> Tensor:
 
 
 class _Soft(torch.autograd.Function):
-    """Saves only its output for the derivative, which the following layer saves as well."""
+    """Stores only its output for the derivative, which the next layer stores anyway."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, threshold: Tensor) -> Tensor:
-        if features.device.type == "cpu" and bool((threshold >= 0).all()):  # the same in fewer passes
+        if features.device.type == "cpu" and bool((threshold >= 0).all()):  # fewer passes over memory
             shrunk = features.clamp(-threshold, threshold)
             torch.sub(features, shrunk, out=shrunk)
         elif features.device.type == "cpu" and bool((threshold <= 0).all()):

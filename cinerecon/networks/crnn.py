@@ -1,8 +1,8 @@
-"""CRNN-MRI: a convolutional network that is recurrent in time, both ways, and over its iterations.
+"""CRNN-MRI: a convolutional network that is recurrent in time, in both directions, and over its iterations.
 
 Qin et al., Convolutional Recurrent Neural Networks for Dynamic MR Image Reconstruction, IEEE TMI 2019,
-10.1109/TMI.2018.2863670. All iterations share their weights. One iteration takes the image x and the features h of the
-iteration before (zero at first):
+10.1109/TMI.2018.2863670. All iterations share their weights. Inputs of an iteration are the image x
+and the features h of the previous iteration (initially zero):
 
     f_t = relu(W x_t + P h0_t + H f_(t-1)),  b_t = relu(W x_t + P h0_t + H b_(t+1)),  h0 = f + b
     h_j = relu(W_j h_(j-1) + P_j h_j),  j = 1, 2, 3
@@ -13,8 +13,8 @@ with 3x3 convolutions W, P, H over (y, x), each with a bias, and data consistenc
 With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, 10.1109/TMI.2021.3096218) shrinks singular values
 in each iteration, before the convolutions (L1), before data consistency (L2), or after it (L3): CRNN-LR.
 
-Departs from the paper in: several coils, by data consistency in each coil's k-space; the first image may be given
-instead of zero-filled.
+Departs from the paper in: several coils, with data consistency in the k-space of each coil; an initial image may be
+given in place of the zero-filled image.
 """
 
 from typing import cast
@@ -55,7 +55,7 @@ class Recurrence(nn.Module):
 
 
 class BidirectionalRecurrence(Recurrence):
-    """The same, also recurrent in time: forwards and backwards with the same weights, and summed."""
+    """The sum of two such layers that are also recurrent in time, forwards and backwards, with the same weights."""
 
     def __init__(self, n_in: int, n_channels: int) -> None:
         super().__init__(n_in, n_channels)
@@ -64,10 +64,12 @@ class BidirectionalRecurrence(Recurrence):
     def over_time(self, features: Tensor, before: Tensor | None, n_batch: int) -> Tensor:
         """``(frames * batch, n_in, y, x)`` and ``(frames * batch, channels, y, x)`` to the latter."""
         frames = self.combine(features, before).split(n_batch)
-        at_rest = cast(Tensor, self.from_neighbour.bias)[:, None, None].to(frames[0].dtype)  # the convolution of zeros
+        zero_features = cast(Tensor, self.from_neighbour.bias)[:, None, None].to(
+            frames[0].dtype
+        )  # the convolution of zeros
         both, steps = None, []
         for first, last in zip(frames, reversed(frames), strict=True):
-            adjacent = at_rest if both is None else self.from_neighbour(both)
+            adjacent = zero_features if both is None else self.from_neighbour(both)
             both = torch.cat((first, last)).add_(adjacent).relu_()  # the two directions are one batch
             steps.append(both.split(n_batch))
         forwards, backwards = zip(*steps, strict=True)
@@ -75,7 +77,7 @@ class BidirectionalRecurrence(Recurrence):
 
 
 class Cascade(nn.Module):
-    """One iteration: recurrent layers, residual, data consistency. Weights have the initialisation of torch."""
+    """One iteration: recurrent layers, residual, data consistency. Weights are initialised by the defaults of torch."""
 
     def __init__(self, config: CrnnConfig) -> None:
         super().__init__()
@@ -115,7 +117,7 @@ class Crnn(Unrolled[CrnnConfig]):
         self.lowrank = nn.ModuleList(LowRankAt(self.config.lowrank) for _ in range(n_modules))
 
     def output_convolutions(self) -> list[Convolution]:
-        """The convolution that ends each iteration."""
+        """The last convolution of each iteration."""
         return [self.cascade.to_image]
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:

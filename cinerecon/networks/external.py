@@ -1,8 +1,9 @@
-"""Networks from outside the package: a class in a Python file, named ``mynet.py:MyNet``. Loading one runs that file.
+"""External networks: a class in a Python file, named ``mynet.py:MyNet``. The file is executed when it is loaded.
 
 The class is a `torch.nn.Module` with ``forward(self, kspace, encoding, start=None)`` that returns the complex image
 ``(batch, frames, y, x)``, see `networks.unrolled.Unrolled`. Its settings are those of the class ``MyNetConfig`` in the
-same file, which it gets as its only argument; without such a class they are the arguments of its constructor.
+same file, which is the only argument of its constructor; without such a class, they are the arguments of the
+constructor.
 """
 
 import hashlib
@@ -121,7 +122,7 @@ def _config_of(network: type[nn.Module]) -> type[Config]:
 
 
 def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
-    """The network, with a check of each image."""
+    """Add a check of each image to a network."""
 
     def check(_: nn.Module, inputs: tuple[Any, ...], options: dict[str, Any], output: Any) -> None:
         has_extras = isinstance(output, tuple) and len(output) == 2 and options.get("extras")
@@ -139,7 +140,7 @@ def _checked(net: nn.Module, name: str, path: Path) -> nn.Module:
 
 
 def _import(path: Path) -> tuple[ModuleType, tuple[Path, ...]]:
-    """Import the module of a file; returns it with the files of its folder that it consists of."""
+    """Import the module of a file; returns the module, and the files of its folder that it uses."""
     label = f"cinerecon_external_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}_{path.stem}"
     spec = importlib.util.spec_from_file_location(label, path)
     assert spec is not None
@@ -159,7 +160,7 @@ def _import(path: Path) -> tuple[ModuleType, tuple[Path, ...]]:
 
 
 def _frames(error: BaseException) -> list[tuple[str, int]]:
-    """File and line of each call that led to an error; of a syntax error also those of the text."""
+    """File and line of each call that led to an error; for a syntax error, also its location."""
     frames, traceback = [], error.__traceback__
     while traceback:
         frames.append((traceback.tb_frame.f_code.co_filename, traceback.tb_lineno))
@@ -171,7 +172,7 @@ def _frames(error: BaseException) -> list[tuple[str, int]]:
 
 @contextmanager
 def _importing_from(folder: Path) -> Iterator[list[Path]]:
-    """Import modules from a folder as well; collects their files, and permits equal names in other folders."""
+    """Allow imports from a folder, and collect the files; other folders may have modules of the same names."""
     before, files = set(sys.modules), list[Path]()
     sys.path.insert(0, str(folder))
     try:

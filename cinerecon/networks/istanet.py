@@ -1,22 +1,23 @@
 """ISTA-Net: unrolled reconstruction with a learned sparsifying transform. Three networks have this name.
 
 ``slr_paper``
-    The sparse half of SLR-Net (Ke et al., IEEE TMI 2021, 10.1109/TMI.2021.3096218), its baseline:
-    r = x - eta A^H (A x - y), x = D'(soft(D(r), lambda)), three convolutions each way.
+    The sparse part of SLR-Net (Ke et al., IEEE TMI 2021, 10.1109/TMI.2021.3096218), to which the paper compares it:
+    r = x - eta A^H (A x - y), x = D'(soft(D(r), lambda)), where D and D' have three convolutions each.
 ``snet``
-    The sparse half of L+S-Net (Huang et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102190), without a
-    threshold: s = D(x), x = s - gamma A^H (A s - y); the last s is the image.
+    The sparse part of L+S-Net (Huang et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102190), without a
+    threshold: s = D(x), x = s - gamma A^H (A s - y); the image is the last s.
 ``plus``
     ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the version of UnrollingNets, with which
     PASSNet is compared: as ``slr_paper``, with parameters restricted to nonnegative values by a ReLU.
 
 With `lowrank`, the plug-and-play module of Ke et al. shrinks singular values in each cascade; with ``slr_paper`` that
-is ISTA-LR-Net. L1: before the transform, which sees the result, as the residual does not. L2: after the transform.
-L3: right after the step that uses the data, which comes first in a cascade (last in one of ``snet``).
+is ISTA-LR-Net. L1: before the transform, but not in its residual connection. L2: after the transform. L3: after the
+gradient step, which is the first operation of a cascade (the last one in ``snet``).
 
-Departs from the papers in: the residual of ``slr_paper``, as in the released SLR-Net; the threshold of ``plus``, which
-in that program starts at zero, where its ReLU has no slope, and stays there (`RELEASED_PLUS`); the image that leaves
-the module is the one that the next cascade starts from; the first image may be given instead of zero-filled.
+Departs from the papers in: the residual connection of ``slr_paper``, as in the released SLR-Net; the threshold of
+``plus``, which in the released program starts at zero, where the gradient of its ReLU is zero, and never changes
+(`RELEASED_PLUS`); the output of the module is the input of the next cascade; an initial image may be given in place of
+the zero-filled image.
 """
 
 import torch
@@ -38,11 +39,9 @@ from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
-"""Slope of the leaky activations of ``snet`` for negative features, in the authors' program."""
-
-
+"""Slope of the leaky ReLU of ``snet`` for negative features, as in the authors' program."""
 RELEASED_PLUS = IstaNetConfig(variant="plus", sparse_threshold=0.0)
-"""ISTA-Net+ as released: the threshold never leaves zero."""
+"""ISTA-Net+ as released: the threshold remains zero."""
 
 
 class Cascade(nn.Module):
@@ -64,8 +63,8 @@ class Cascade(nn.Module):
         self, zerofilled: Tensor, encoding: Encoding, image: Tensor, symmetry: bool
     ) -> tuple[Tensor, Tensor | None]:
         """``(batch, frames, y, x)`` to the same, with the symmetry residual if requested."""
-        numbers: tuple[Tensor, Tensor] = self.step, self.sparse_threshold
-        step, threshold = (functional.relu(number) for number in numbers) if self.is_plus else numbers
+        learned: tuple[Tensor, Tensor] = self.step, self.sparse_threshold
+        step, threshold = (functional.relu(value) for value in learned) if self.is_plus else learned
         image = gradient_step(image, zerofilled, encoding, step)
         image = self.lowrank("L3", image)
         features, residual = self.analyse(to_channels(self.lowrank("L1", image)), symmetry)
@@ -74,10 +73,9 @@ class Cascade(nn.Module):
         return self.lowrank("L2", image), residual
 
     def analyse(self, channels: Tensor, symmetry: bool) -> tuple[Tensor, Tensor | None]:
-        """The features, and the difference of the transform and its inverse from the identity.
+        """The features, and the symmetry residual: the deviation of the transform and its inverse from the identity.
 
-        ``slr_paper``: D'(D(r)) - r; ``plus``: the same between the features after the first and before the last
-        convolution.
+        ``slr_paper``: D'(D(r)) - r; ``plus``: the same without the first convolution of D and the last one of D'.
         """
         if not symmetry:
             return self.analysis(channels), None

@@ -4,8 +4,9 @@ Zhang et al., JotlasNet: Joint tensor low-rank and attention-based sparse unroll
 MRI, 2025, 10.48550/arXiv.2502.11749. One cascade is one iteration of the composite splitting algorithm: a gradient step
 on the data term, the two priors in parallel, each in a learned domain, their weighted mean, and a momentum.
 
-Departs from the paper in: the weights of the two priors stay one half, as in the authors' program, unless `learn_w`;
-any shrinkage rule may replace the learned soft threshold; the first image may be given instead of zero-filled.
+Departs from the paper in: the weights of the two priors are fixed at one half, as in the authors' program, unless
+`learn_w` is set; any shrinkage rule may replace the learned soft threshold; an initial image may be given in place of
+the zero-filled image.
 """
 
 import torch
@@ -33,7 +34,7 @@ class Cascade(nn.Module):
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, image: Tensor, previous: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Image and previous mean, each ``(batch, frames, y, x)``, to the next ones, and the two parts.
+        """Compute the next image, mean, and parts L and S from image and previous mean, each ``(batch, frames, y, x)``.
 
         The threshold of the proximal map of a prior with weight w in the mean is divided by w.
         """

@@ -1,20 +1,21 @@
 """The plug-and-play low-rank module: singular value shrinkage by any rule, at a position in any unrolled network.
 
 Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109/TMI.2021.3096218, insert it into
-ISTA-Net, DC-CNN and CRNN at three positions: before the convolutions (L1), after them (L2), or after the step that uses
-the data (L3).
+ISTA-Net, DC-CNN and CRNN at three positions: before the convolutions (L1), after the convolutions (L2), or after the
+gradient step or data consistency (L3).
 
 PASS is a rule with learned weights: a small network computes the thresholds from the spectrum and the position of each
 value in it. The paper (Position-aware adaptive singular-value shrinkage, under review,
-openreview.net/forum?id=JwJiDLvJWm) has no public program. With s the singular values and p a code of their position,
-both images (frames x values), * convolution:
+openreview.net/forum?id=JwJiDLvJWm) has no public program. With the singular values s and a positional encoding p, both
+arranged as images (frames x values), and convolution *:
 
     r = sigmoid(R * (s, p)),    m = GELU(M * s),    gamma = g * (r m),    s <- max(s - gamma, 0).
 
-Departs from the paper in what it leaves open: 3x3 convolutions without bias, GELU between them, one layout of them that
-fits the published parameter counts (`gate_layers` 3) and another (2); the last one is initialised with zeros, so that
-PASS begins as the identity; the spectrum may be scaled to a largest value of 1 first (`normalize_spectrum`), which
-makes PASS scale-equivariant. A value of zero, whose singular vectors are undetermined, stays zero.
+Departs from the paper in details that the paper does not specify: 3x3 convolutions without bias, with GELU between
+them, in a layout that agrees with the published parameter counts (`gate_layers` 3) or another one (2); the last
+convolution is initialised with zeros, so that PASS is initially the identity; the spectrum may first be scaled to a
+largest value of 1 (`normalize_spectrum`), which makes PASS scale-equivariant. A singular value of zero, whose singular
+vectors are undetermined, remains zero.
 """
 
 from itertools import pairwise
@@ -29,18 +30,18 @@ from cinerecon.physics.shrinkage import ShrinkageConfig, initial_parameter
 
 
 class PositionAware(nn.Module, Shrinkage):
-    """The rule, with the convolutions that it learns.
+    """Position-aware shrinkage (PASS) with learned convolutions.
 
     Parameters
     ----------
     n_channels
         Feature channels.
     gate_layers
-        Convolutions of the gate r.
+        Number of convolutions of the gate r.
     normalize
-        Whether the spectrum is scaled to a largest value of 1 first, and the thresholds are scaled back.
+        Whether the thresholds are computed from the spectrum scaled to a largest value of 1, and scaled back.
     tie_width
-        See `Shrinkage`: values that are equal may have different thresholds.
+        See `Shrinkage`; equal singular values may have different thresholds.
     """
 
     def __init__(
@@ -51,10 +52,10 @@ class PositionAware(nn.Module, Shrinkage):
         self.gate = _convolutions(2, *gate_layers * (n_channels,))
         self.modulation = _convolutions(1, n_channels, n_channels)
         self.mix = nn.Conv2d(n_channels, 1, 3, padding=1, bias=False)
-        nn.init.zeros_(self.mix.weight)  # the identity
+        nn.init.zeros_(self.mix.weight)  # initially the identity
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """A threshold for each value, from the adjacent values of the same matrix and of its siblings."""
+        """A threshold for each value, from adjacent values of the same matrix and of the matrices of other frames."""
         largest = spectrum.largest
         unit = torch.where(largest > 0, largest, 1.0) if self.normalize else torch.ones_like(largest)
         values = (spectrum.values / unit).to(self.mix.weight.dtype)
@@ -64,7 +65,7 @@ class PositionAware(nn.Module, Shrinkage):
 
     def _thresholds(self, images: Tensor) -> Tensor:
         position = position_code(images.shape[-1]).to(images).expand_as(images)
-        with torch.autocast(images.device.type, enabled=False):  # shrinkage is never in lower precision
+        with torch.autocast(images.device.type, enabled=False):  # shrinkage always uses full precision
             gate = torch.sigmoid(self.gate(torch.cat((images, position), 1)))
             features: Tensor = self.mix(gate * functional.gelu(self.modulation(images)))
             return features
@@ -93,8 +94,8 @@ def _convolutions(*channels: int) -> nn.Sequential:
 class LowRankShrinkage(nn.Module):
     """Shrinkage of singular values by any rule.
 
-    The parameter of the rule is learned as `level` (fixed for ``topk_hard``; the rules that the noise determines have
-    none); the convolutions of PASS are in `position_aware`.
+    The parameter of the rule is learned as `level` (fixed for ``topk_hard``; rules that depend on the noise have none);
+    the convolutions of PASS are in `position_aware`.
 
     Parameters
     ----------

@@ -2,12 +2,12 @@
 
 Huang et al., Deep low-rank plus sparse network for dynamic MR imaging, Medical Image Analysis 2021,
 10.1016/j.media.2021.102190. One cascade shrinks the singular values of the Casorati matrix of the image M to get the
-low-rank part L, lets a convolutional network predict the sparse part S from L and M, and corrects their sum by a
+low-rank part L, predicts the sparse part S from L and M by a convolutional network, and corrects their sum by a
 gradient step on the data term: M = L + S - gamma A^H (A (L + S) - y).
 
-Departs from the paper in: any shrinkage rule may replace the learned soft threshold, which is the default
-(`TOP1` keeps the first singular value only, the program's other setting); the first image may be given instead of
-zero-filled.
+Departs from the paper in: any shrinkage rule may replace the learned soft threshold, which is the default (`TOP1`,
+another setting of the authors' program, keeps only the first singular value); an initial image may be given in place of
+the zero-filled image.
 """
 
 from typing import cast
@@ -23,9 +23,7 @@ from cinerecon.networks.unrolled import Extras, Unrolled, UnrolledPass
 from cinerecon.physics.operators import Encoding
 
 NEGATIVE_SLOPE = 0.3
-"""Slope of the leaky activations for negative features, in the authors' program."""
-
-
+"""Slope of the leaky ReLU for negative features, as in the authors' program."""
 TOP1 = LsNetConfig(shrinkage="topk_hard", rank=1)
 """The authors' program without a learned threshold."""
 
@@ -42,7 +40,7 @@ class Cascade(nn.Module):
         initialise_glorot(self.sparse)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """M ``(batch, frames, y, x)`` to L, S and the next M."""
+        """Compute L, S and the next M from M ``(batch, frames, y, x)``."""
         lowrank = self.lowrank(image)
         pair = torch.stack((to_channels(lowrank), to_channels(image)), 2).flatten(1, 2)  # Re L, Re M, Im L, Im M
         sparse = to_complex(self.sparse(pair))
@@ -60,7 +58,7 @@ class LsNet(Unrolled[LsNetConfig]):
         super().__init__(config)
         self.cascades = nn.ModuleList(Cascade(self.config) for _ in range(self.config.n_cascades))
         last = cast(Cascade, self.cascades[-1])
-        last.step.requires_grad_(False).fill_(1.0)  # reaches M alone, which the loss does not see
+        last.step.requires_grad_(False).fill_(1.0)  # affects only M, which is not part of the loss
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Pass M from cascade to cascade. Extras: L, S and M of the last cascade, by these names."""

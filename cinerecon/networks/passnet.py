@@ -3,13 +3,13 @@
 The paper (Position-aware adaptive singular-value shrinkage, under review, openreview.net/forum?id=JwJiDLvJWm) has no
 public program. One cascade takes a gradient step on the data term; shrinks the singular values of each frame in a
 learned domain, each by an amount that a small network computes from the spectrum and the position in it (PASS);
-shrinks features in another domain by thresholds that attention determines; and fuses both parts voxel by voxel:
+shrinks features in another domain by thresholds that attention determines; and combines both parts voxel by voxel:
 X = W L + (1 - W) S.
 
-Departs from the paper in what the paper leaves open: both parts keep a residual connection to the gradient step; the
-transforms and the attention are those of JotlasNet; PASS and the fusion have one of two layouts that reproduce the
-published parameter counts (`lsaf`). With `fusion="addition"`, which is the paper's ablation, the residual counts once:
-X = L + S - X~. The first image may be given instead of zero-filled.
+Departs from the paper in details that the paper does not specify: both parts have a residual connection to the gradient
+step X~; the transforms and the attention are those of JotlasNet; PASS and the fusion have one of two layouts that
+reproduce the published parameter counts (`lsaf`). With `fusion="addition"`, which is the paper's ablation, the residual
+is counted once: X = L + S - X~. An initial image may be given in place of the zero-filled image.
 """
 
 import torch
@@ -69,7 +69,7 @@ class Cascade(nn.Module):
             self.fusion = layout(config.n_channels)
 
     def forward(self, zerofilled: Tensor, encoding: Encoding, image: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """``(batch, frames, y, x)`` to the same, with its parts L, S and W."""
+        """``(batch, frames, y, x)`` to the same, and its parts L, S and W by name."""
         image = gradient_step(image, zerofilled, encoding, functional.relu(self.step))
         lowrank, sparse = self.lowrank(image), self.sparse(image)
         if self.fusion is None:

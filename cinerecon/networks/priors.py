@@ -1,6 +1,6 @@
 """Two priors in learned domains: low rank, frame by frame, and sparse, with thresholds that attention determines.
 
-T2LR-Net (10.1016/j.compbiomed.2024.108034) has the first, JotlasNet (10.48550/arXiv.2502.11749) and PASSNet have both.
+T2LR-Net (10.1016/j.compbiomed.2024.108034) uses the first; JotlasNet (10.48550/arXiv.2502.11749) and PASSNet use both.
 """
 
 import torch
@@ -18,9 +18,9 @@ class LowRankBranch(nn.Module):
     Parameters
     ----------
     config
-        The rule.
+        The shrinkage rule.
     n_channels
-        Feature channels between the convolutions; the domain itself is complex, as the image.
+        Feature channels between the convolutions; the learned domain itself is complex, like the image.
     """
 
     def __init__(self, config: ShrinkageConfig, n_channels: int) -> None:
@@ -50,7 +50,7 @@ class AttentionThreshold(nn.Module):
 
     def forward(self, features: Tensor, gain: Tensor | float = 1.0) -> Tensor:
         """``(batch, channels, frames, y, x)`` to the same."""
-        with torch.autocast(features.device.type, enabled=False):  # shrinkage stays in single precision at least
+        with torch.autocast(features.device.type, enabled=False):  # shrinkage uses at least single precision
             mean = features.to(self.squeeze.weight.dtype).abs().mean((-3, -2, -1))
             share = torch.sigmoid(self.excite(functional.relu(self.squeeze(mean))))
         return soft(features, (gain * mean * share)[..., None, None, None])

@@ -4,9 +4,10 @@ Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109
 iteration of Eq. 13: a gradient step on the data term and on the low-rank coupling, a learned sparsifying transform with
 soft thresholding, shrinkage of the singular values of the Casorati matrix, and an update of the multiplier.
 
-Departs from the paper in: the residual connection and the symmetry term of the training loss, which only the authors'
-program has (`variant="code"` is that program, with the coupling added instead of subtracted); the first image may be
-given instead of zero-filled; k may be learned through a sigmoid, because a hard count has no derivative.
+Departs from the paper in: the residual connection and the symmetry term of the training loss, which are part of the
+authors' program only (`variant="code"` is this program, in which the coupling is added instead of subtracted); an
+initial image may be given in place of the zero-filled image; the number of singular values may be learned through a
+sigmoid, because a hard count has no derivative.
 """
 
 import torch
@@ -21,8 +22,6 @@ from cinerecon.physics.operators import Encoding
 
 Iterates = tuple[Tensor, Tensor, Tensor]
 """Image x, low-rank part T and multiplier beta, each ``(batch, frames, y, x)`` complex."""
-
-
 RELEASED = SlrNetConfig(variant="code")
 """The authors' program, as released."""
 
@@ -30,7 +29,8 @@ RELEASED = SlrNetConfig(variant="code")
 class Cascade(nn.Module):
     """One iteration: gradient step, learned sparse transform, singular value shrinkage, multiplier update.
 
-    The last one omits shrinkage and update, which do not affect the image; the released program does not train them.
+    The last iteration omits shrinkage and update, which do not affect the image and are not trained in the released
+    program.
     """
 
     def __init__(self, config: SlrNetConfig, *, is_last: bool = False) -> None:
@@ -64,13 +64,13 @@ class Cascade(nn.Module):
         return (image, lowrank, multiplier), residual
 
     def take_gradient_step(self, image: Tensor, gradient: Tensor, distance: Tensor) -> Tensor:
-        """A step down the data term (gradient A^H(A x - y)) and the low-rank coupling (distance x + beta - T)."""
+        """A gradient step on the data term (gradient A^H(A x - y)) and on the coupling (distance x + beta - T)."""
         if self.released:
             return image - functional.relu(self.step) * gradient + functional.relu(self.coupling) * distance
         return image - self.step * (gradient + self.coupling * distance)
 
     def sparsify(self, image: Tensor, *, symmetry: bool) -> tuple[Tensor, Tensor | None]:
-        """The learned transform, thresholded, and back; with the symmetry residual D'(D(r)) - r if requested."""
+        """Soft thresholding in the learned domain; with the symmetry residual D'(D(r)) - r if requested."""
         r = to_channels(image)
         features = self.analysis(r)
         out = self.synthesis(soft(features, self.sparse_threshold))
@@ -96,7 +96,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Pass image, low-rank part and multiplier through all cascades.
 
-        The low-rank part begins with the initial image if one is given, otherwise with zero as in the paper.
+        The low-rank part is initially the given initial image; without one it is zero, as in the paper.
         Extras: ``{"symmetry": [...]}``, one residual ``(batch, 2, frames, y, x)`` per cascade, for the loss.
         """
         zeros = torch.zeros_like(image)

@@ -1,28 +1,28 @@
-"""ST-VarNet: data consistency in turn with space-time convolutions on features that pass from cascade to cascade.
+"""ST-VarNet: data consistency alternating with space-time convolutions of features that are passed between cascades.
 
-A network of this package, not of a paper. One cascade solves
+This network was developed for this package and is not published elsewhere. One cascade solves
 
-    x = argmin_x ||A x - y||^2 + lambda ||x - z||^2,      z the image of the cascade before,
+    x = argmin_x ||A x - y||^2 + lambda ||x - z||^2,      z the image of the previous cascade,
 
-in closed form for one coil and by a few conjugate gradient steps for several, where lambda depends on noise level,
-acceleration and number of coils of the scan; and adds to the image what residual blocks compute from features. The
-features are not computed again in each cascade: it receives those of the previous cascade and adds the information in x
-and in the correction x - z.
+in closed form for one coil and by a few conjugate gradient steps for several coils, where lambda depends on noise
+level, acceleration and number of coils of the scan. It then adds a correction to the image, which residual blocks
+compute from features. The features are not computed again in each cascade: a cascade receives those of the previous
+cascade and adds the information in x and in x - z.
 
 Purpose of each part:
 
-- Features are at half of the resolution (each 2 x 2 pixels are one voxel with four times as many channels), so that one
-  3 x 3 convolution sees 6 x 6 pixels at a quarter of the cost.
+- Features have half the resolution (pixel unshuffling: 2 x 2 pixels become one voxel with four times as many channels),
+  so that one 3 x 3 convolution covers 6 x 6 pixels at a quarter of the cost.
 - Convolutions are over (y, x) only. Time is mixed by shifting: before each convolution a quarter of the channels is
   taken from an earlier frame and a quarter from a later one (temporal shift module, Lin et al. 2019,
-  10.1109/ICCV.2019.00718), 1, 2 and 4 frames away in turn. This costs no multiplication, and 2-D convolutions are
-  the fastest on processors. Frames are cyclic, like the heart beat.
+  10.1109/ICCV.2019.00718), at a distance of alternately 1, 2 and 4 frames. This requires no multiplication, and 2-D
+  convolutions are the fastest ones on CPUs. Frames are cyclic, as in a gated cine.
 - Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, 10.1109/TMI.2018.2863670) and
   PromptMR (Xin et al. 2023, 10.48550/arXiv.2309.13839).
-- Blocks of the image (voxels x frames) are made of low rank in each cascade, which is an input of the convolutions and
-  a part of the image.
+- In each cascade, the singular values of image blocks (voxels x frames) are shrunk. The result is an input of the
+  convolutions, and a fraction of it is added to the image.
 - The initial image of the shipped model is that of k-t SLR after 12 iterations, a third of the usual number, with
-  settings chosen for so few: the cascades add the details in motion that its global priors do not recover.
+  settings chosen for this number: the cascades add details of motion that its global priors do not recover.
 """
 
 from collections.abc import Callable
@@ -45,12 +45,11 @@ from cinerecon.physics.operators import Encoding
 from cinerecon.physics.shrinkage import ShrinkageConfig
 
 N_CONDITIONS = 4
+"""Number of properties of a scan on which data consistency and shrinkage depend, see `scan_conditions`."""
 DISTANCES = (1, 2, 4)
-"""Frames between which residual blocks mix, in turn."""
+"""Temporal shifts of successive residual blocks [frames]."""
 EDGE = 7 / 16
-"""Distance of the edge of k-space from the centre, as a fraction of the matrix."""
-
-
+"""Distance from the centre of k-space, as a fraction of the matrix, beyond which samples are at the edge."""
 State = tuple[Tensor, Tensor | None]
 """Image ``(batch, frames, y, x)`` and features ``(batch * frames, channels, y / 2, x / 2)``."""
 
@@ -101,7 +100,7 @@ class LowRankBlocks(nn.Module):
 
 
 class SpaceTimeBlock(nn.Module):
-    """Two convolutions over (y, x), before each of which half of the channels move in time; added to their input."""
+    """A residual block of two convolutions over (y, x); before each, half of the channels are shifted in time."""
 
     def __init__(self, n_channels: int, distance: int) -> None:
         super().__init__()
@@ -131,10 +130,10 @@ class Cascade(nn.Module):
         distances = [DISTANCES[(index * config.n_blocks + n) % len(DISTANCES)] for n in range(config.n_blocks)]
         self.blocks = nn.ModuleList(SpaceTimeBlock(c, distance) for distance in distances)
         self.decode = NarrowConv2d(c, 8)
-        self._begin_near_the_identity()
+        self._initialise_near_identity()
 
     @torch.no_grad()
-    def _begin_near_the_identity(self) -> None:
+    def _initialise_near_identity(self) -> None:
         self.condition.weight.zero_()
         self.decode.weight.mul_(0.1)
         self.decode.bias.zero_()  # type: ignore[union-attr]
@@ -150,14 +149,14 @@ class Cascade(nn.Module):
         if self.lowrank is not None:
             images.append(self.lowrank(image, conditions) - image)
             image = image + self.blend * images[-1]
-        cells, features = self._refine(to_cells(images), features, conditions, image.shape[1])
-        return image + from_cells(cells, image), features if self.carries_features else None
+        voxels, features = self._refine(unshuffle_pixels(images), features, conditions, image.shape[1])
+        return image + shuffle_pixels(voxels, image), features if self.carries_features else None
 
     def _refine(
-        self, cells: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int
+        self, voxels: Tensor, features: Tensor | None, conditions: Tensor, n_frames: int
     ) -> tuple[Tensor, Tensor]:
-        """The change of the image, as cells, and the updated features."""
-        new = self.encode(cells)
+        """The correction of the image, with 2 x 2 pixels as one voxel, and the updated features."""
+        new = self.encode(voxels)
         new.add_(self.condition(conditions).repeat_interleave(n_frames, 0)[..., None, None].to(new.dtype))
         features = new if features is None else new.add_(features)
         for block in self.blocks:
@@ -179,13 +178,13 @@ class StVarNet(Unrolled[StVarNetConfig]):
         self.consistency = DataConsistency(self.config.n_cg_steps)
 
     def output_convolutions(self) -> list[Convolution]:
-        """The convolution that ends each cascade."""
+        """The last convolution of each cascade."""
         return [cast(Cascade, cascade).decode for cascade in self.cascades]
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Pass image and features through all cascades. Extras: ``images``, the image after each cascade."""
         assert run.kspace is not None
-        conditions = describe(run.kspace, run.encoding)
+        conditions = scan_conditions(run.kspace, run.encoding)
         state: State = (image, None)
         images = []
         for cascade in self.cascades:
@@ -195,11 +194,11 @@ class StVarNet(Unrolled[StVarNetConfig]):
 
 
 @torch.no_grad()
-def describe(kspace: Tensor, encoding: Encoding) -> Tensor:
-    """The conditions of a scan: 1, noise level, acceleration, and 1 for several coils, ``(batch, 4)``.
+def scan_conditions(kspace: Tensor, encoding: Encoding) -> Tensor:
+    """Properties of a scan, ``(batch, 4)``: 1, noise level, acceleration, and 1 for several coils (otherwise 0).
 
-    The noise level is the root mean square of the samples at the edge of k-space, where the signal is weak. It and
-    the acceleration are logarithms, 0 for noise of 1 % of the brightness and eight-fold acceleration.
+    The noise level is the root mean square of the samples at the edge of k-space, where the signal is weak. Noise level
+    and acceleration are logarithms that are 0 for noise of 1 % of the brightness and for 8-fold acceleration.
     """
     dims = (1, 2, 3, 4)
     mask = encoding.mask.expand(*encoding.mask.shape[:-1], kspace.shape[-1])
@@ -220,24 +219,24 @@ def edges(n_y: int, n_x: int) -> list[tuple[EllipsisType, slice, slice]]:
     return [*whole_rows, (..., rows, slice(left)), (..., rows, slice(right, None))]
 
 
-def to_cells(images: list[Tensor]) -> Tensor:
-    """Complex images ``(batch, frames, y, x)``, 2 x 2 pixels as one: ``(batch * frames, 8 per image, y / 2, x / 2)``.
+def unshuffle_pixels(images: list[Tensor]) -> Tensor:
+    """Pixel unshuffling of complex images ``(batch, frames, y, x)``: ``(batch * frames, 8 per image, y / 2, x / 2)``.
 
-    Odd sizes are filled up with zeros. Channels are last in memory.
+    Odd sizes are padded with zeros. Channels are last in memory.
     """
     stacked = torch.view_as_real(torch.stack(images, -1)).flatten(-2)
     y, x = stacked.shape[2:4]
     if y % 2 or x % 2:
         stacked = functional.pad(stacked, (0, 0, 0, x % 2, 0, y % 2))
-    cells: Tensor = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
-    return cells.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+    voxels: Tensor = stacked.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 1, 2, 4, 3, 5, 6)
+    return voxels.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
 
 
-def from_cells(cells: Tensor, like: Tensor) -> Tensor:
-    """The inverse of `to_cells` for one image, of the size of another ``(batch, frames, y, x)``."""
+def shuffle_pixels(voxels: Tensor, like: Tensor) -> Tensor:
+    """The inverse of `unshuffle_pixels` for one image, with the size of `like`, ``(batch, frames, y, x)``."""
     n_batch, _, y, x = like.shape
-    cells = cells.to(torch.promote_types(cells.dtype, torch.float32))
-    pixels = cells.permute(0, 2, 3, 1).unflatten(-1, (2, 2, 2)).permute(0, 1, 3, 2, 4, 5)
+    voxels = voxels.to(torch.promote_types(voxels.dtype, torch.float32))
+    pixels = voxels.permute(0, 2, 3, 1).unflatten(-1, (2, 2, 2)).permute(0, 1, 3, 2, 4, 5)
     frames: Tensor = torch.view_as_complex(pixels.flatten(3, 4).flatten(1, 2).contiguous())
     image: Tensor = frames.unflatten(0, (n_batch, -1))
     return image[..., :y, :x]
@@ -253,7 +252,7 @@ def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: boo
     n_frames
         Frames of a cine; they are cyclic.
     distance
-        Distance [frames].
+        Shift [frames].
     rectify
         Replace negative features by 0.
     """
@@ -262,7 +261,7 @@ def shift_frames(features: Tensor, n_frames: int, distance: int, *, rectify: boo
 
 
 class _ShiftFrames(torch.autograd.Function):
-    """The adjoint of a shift is the opposite shift: one pass over memory, where autograd of slices takes five."""
+    """The adjoint of a shift is the opposite shift, which takes one pass over memory instead of five with autograd."""
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, n_frames: int, distance: int, rectify: bool) -> Tensor:

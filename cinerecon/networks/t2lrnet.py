@@ -8,9 +8,9 @@ frame of the transformed series are shrunk. In the ADMM of the paper, one cascad
 
 `variant="gradient"` is the authors' later version for several coils: r = x - mu A^H (A x - y), x = r + D2(SVT(D1(r))).
 
-Departs from the paper in: with several coils, where the minimum has no closed form, ADMM finds it by conjugate
-gradients; any shrinkage rule may replace the learned soft threshold; the first image may be given instead of
-zero-filled.
+Departs from the paper in: for several coils, where the minimum has no closed form, ADMM computes it by conjugate
+gradients; any shrinkage rule may replace the learned soft threshold; an initial image may be given in place of the
+zero-filled image.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from cinerecon.physics.operators import Encoding
 
 
 class AdmmCascade(nn.Module):
-    """One iteration of ADMM: low-rank part, data, multiplier."""
+    """One iteration of ADMM: low-rank part, data consistency, multiplier update."""
 
     def __init__(self, config: T2lrNetConfig) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class AdmmCascade(nn.Module):
     def forward(
         self, zerofilled: Tensor, encoding: Encoding, image: Tensor, multiplier: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Image and multiplier, each ``(batch, frames, y, x)``, to the next ones."""
+        """Compute the next image and multiplier, each ``(batch, frames, y, x)``."""
         lowrank = self.lowrank(image + multiplier)
         weight = functional.relu(self.step)
         image = proximal_step(lowrank - multiplier, zerofilled, encoding, weight, self.n_solver_steps)
@@ -73,7 +73,7 @@ class T2lrNet(Unrolled[T2lrNetConfig]):
         cascade = AdmmCascade if self.config.variant == "admm" else GradientCascade
         self.cascades = nn.ModuleList(cascade(self.config) for _ in range(self.config.n_cascades))
         if isinstance(self.cascades[-1], AdmmCascade):
-            self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier reaches no output
+            self.cascades[-1].multiplier_rate.requires_grad_(False)  # the last multiplier does not affect the output
 
     def unroll(self, run: UnrolledPass, image: Tensor) -> tuple[Tensor, Extras]:
         """Pass the multiplier of ADMM, initially zero, from cascade to cascade. There are no extras."""
@@ -88,8 +88,8 @@ class T2lrNet(Unrolled[T2lrNetConfig]):
 def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight: Tensor, n_steps: int) -> Tensor:
     """The minimum over x of w ||A x - y||^2 + ||x - v||^2, that is v + w (1 + w A^H A)^-1 (A^H y - A^H A v).
 
-    Without coil maps A^H A is a projection, and the inverse a division by 1 + w. With maps, conjugate gradients: all
-    eigenvalues are between 1 and 1 + w, so that few steps suffice.
+    Without coil maps, A^H A is a projection, and the inverse is a division by 1 + w. With coil maps, conjugate
+    gradients are used; all eigenvalues are between 1 and 1 + w, so that a few steps are sufficient.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def proximal_step(image: Tensor, zerofilled: Tensor, encoding: Encoding, weight:
 
 
 class _Solve(torch.autograd.Function):
-    """x = (1 + w A^H A)^-1 b, frame by frame; the derivative is the same solve, so that no step is stored."""
+    """x = (1 + w A^H A)^-1 b, frame by frame; the derivative solves the same system, so that no step is stored."""
 
     @staticmethod
     def forward(ctx: Any, target: Tensor, weight: Tensor, encoding: Encoding, n_steps: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The table of networks, and names of networks from outside the package: ``mynet.py:MyNet``.
+"""The table of networks, and names of external networks: ``mynet.py:MyNet``.
 
 The module of a network is imported when it is built.
 """
@@ -23,7 +23,7 @@ class NetworkEntry:
     config_class
         Class of its settings, in `networks.config`.
     network
-        Name of its class, in the module with the name of the network.
+        Name of its class, in the module that has the name of the network.
     summary
         One line for the list of methods.
     """

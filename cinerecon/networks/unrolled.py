@@ -1,6 +1,6 @@
-"""Networks built by name, and the base class of unrolled ones: an image passes through cascades that use the data.
+"""The base class of unrolled networks, in which an image passes through cascades, and networks built by name.
 
-A network defines its cascades and, in `unroll`, what is passed from one to the next.
+A network defines its cascades and, in `unroll`, the variables that are passed between cascades.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,14 +23,12 @@ from cinerecon.physics.operators import Encoding
 
 Extras = Mapping[str, Tensor | Sequence[Tensor]]
 """Outputs of a network in addition to the image, by name."""
-
-
 C = TypeVar("C", bound=NetworkConfig)
 
 
 @dataclass(frozen=True)
 class UnrolledPass:
-    """One reconstruction: ``run(cascade, *state)`` is ``cascade(zerofilled, encoding, *state)``.
+    """The inputs of one reconstruction: ``run(cascade, *state)`` is ``cascade(zerofilled, encoding, *state)``.
 
     Attributes
     ----------
@@ -73,7 +71,7 @@ class Unrolled(nn.Module, Generic[C]):
     frames_are_cyclic: ClassVar[bool] = False
     """Whether the network treats the frames as cyclic, with the first frame after the last."""
     needs_kspace: ClassVar[bool] = False
-    """Whether its cascades use k-space itself, not A^H y alone."""
+    """Whether the network uses k-space itself, not only A^H y."""
     n_feature_series: ClassVar[float] = 5.0
     """Largest number of feature series with all channels that are in memory at the same time without gradients."""
     cascades: nn.ModuleList
@@ -101,16 +99,16 @@ class Unrolled(nn.Module, Generic[C]):
         Parameters
         ----------
         kspace
-            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled; None where the network does not need it
-            and `zerofilled` is given.
+            ``(batch, frames, coils, ky, kx)`` complex, zero where not sampled; may be None if the network does not use
+            it and `zerofilled` is given.
         encoding
-            The operator that `kspace` was measured with.
+            The encoding operator of the measurement.
         start
-            ``(batch, frames, y, x)``, the initial image; None: the zero-filled image A^H y.
+            ``(batch, frames, y, x)``, the initial image; None means the zero-filled image A^H y.
         extras
-            Also return the extras of the network by name, which its `unroll` documents.
+            Whether to return the extras of the network as well, which its method `unroll` documents.
         zerofilled
-            ``(batch, frames, y, x)``, A^H y where it was computed already.
+            ``(batch, frames, y, x)``, A^H y if it has already been computed.
 
         Returns
         -------
@@ -149,17 +147,17 @@ class Unrolled(nn.Module, Generic[C]):
 
 @torch.no_grad()
 def scale_output_weights(net: Unrolled[Any], factor: float) -> None:
-    """Multiply the weights of the output convolutions: with a small factor the initial network changes an image little.
+    """Scale the weights of the output convolutions; with a small factor, the initial network is close to the identity.
 
     Raises
     ------
     ConfigError
-        If the network names no output convolutions.
+        If the network has no output convolutions.
     """
     convolutions = net.output_convolutions()
     if not convolutions:
         what = f"{type(net).__name__} has no output convolutions, output_weight_scale must be 1"
-        raise ConfigError(what, hint="give the convolutions that end in an image to_image=True")
+        raise ConfigError(what, hint="set to_image=True for the convolutions whose output is an image")
     for convolution in convolutions:
         convolution.weight.mul_(factor)
 
@@ -216,6 +214,6 @@ def build(name: str, config: Mapping[str, Any] | None = None, **settings: Any) -
 
 
 def count_parameters_of(name: str, config: Mapping[str, Any]) -> int:
-    """Number of learned parameters of a network, without allocating them; parameters and errors as for `build`."""
+    """Number of learned parameters of a network, without allocating memory; parameters and errors as for `build`."""
     with torch.device("meta"):
         return count_parameters(build(name, config))

@@ -1,4 +1,4 @@
-"""Training and validation batches, prepared as input of the network of a recipe."""
+"""Training and validation batches: scaling, demodulation and initial images for the network of a recipe."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -79,7 +79,7 @@ class TrainingData:
     card
         Card of the weights with the description of the data.
     uncached
-        Lists the cases or batches to be simulated before the first step, so that no step waits for them.
+        Lists the cases or batches that are simulated before the first step, so that no step has to wait for them.
     draw_as_measured
         Draws the validation batches without demodulation, for methods other than the network.
     """
@@ -108,7 +108,7 @@ class ScaledBatches(Dataset[Batch]):
     seed
         Seed of the splits, together with the number of a batch.
     scale
-        Rule by which each patch is scaled, as a scan is for reconstruction.
+        Rule for the scale of each patch, as in a reconstruction.
     ssdu
         Settings of the split of the samples; None for no split.
     initial_method
@@ -148,7 +148,7 @@ class DemodulatedBatches(Dataset[Batch]):
 
 
 def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
-    """Move the smoothed phase of the time average from the images into the coil maps, as for a scan."""
+    """Move the smoothed phase of the time average from the images into the coil maps, as in a reconstruction."""
     phase = mean_phase(network_input(batch), smoothing)  # (batch, y, x)
     conjugate = phase[:, None].conj()
     loss_samples = batch.loss_samples and (batch.loss_samples[0], demodulate_encoding(batch.loss_samples[1], phase))
@@ -157,7 +157,7 @@ def demodulate(batch: Batch, smoothing: float = 0.0) -> Batch:
 
 
 def network_input(batch: Batch) -> Tensor:
-    """The image that a network starts from: the initial image of the batch, or the zero-filled image."""
+    """The initial image of a batch; without one, the zero-filled image."""
     return batch.encoding.adjoint(batch.kspace) if batch.initial_image is None else batch.initial_image
 
 
@@ -277,8 +277,8 @@ def training_preprocessing(recipe: Recipe) -> dict[str, Any]:
             if stored.get(key, DEFAULT_PREPROCESSING[key]) != DEFAULT_PREPROCESSING[key]
         }
         if expected is not None and expected != prepared:
-            ours, others = (settings or "the defaults" for settings in (prepared, expected))
-            what = f"the cases of '{name}' were prepared with {ours}, expected {others}"
+            actual, required = (settings or "the defaults" for settings in (prepared, expected))
+            what = f"the cases of '{name}' were prepared with {actual}, expected {required}"
             hint = "prepare all cases in the same way, and remove preprocessing from the recipe"
             raise ConfigError(what, where="preprocessing", hint=hint)
         expected = prepared

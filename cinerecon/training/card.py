@@ -26,16 +26,16 @@ N_INSPECTED_SLICES = 8
 """Number of slices of undersampled scans that are read for the description."""
 
 
-def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
-    """Describe cases, patches and masks."""
-    shapes = [group.shape for group in seen.groups]
+def describe_pool(config: DataConfig, training: CasePool, validation: CasePool) -> Card:
+    """The card of the training and validation cases, their patches and masks."""
+    shapes = [group.shape for group in training.groups]
     coils = [n for choice in config.coils for n in ([shape[1] for shape in shapes] if choice == "all" else [choice])]
-    counts = [_count(pool) for pool in (seen, unseen)]
+    counts = [_count(pool) for pool in (training, validation)]
     split = "; ".join(f"{part}: {text}" for part, text in zip(("train", "val"), counts, strict=True))
     folders = [source.folder for source in config.sources.values() if isinstance(source, PreparedSource)]
     rows = [row for folder in folders for row in read_index(folder) if row.split == "train"]
     card = Card(
-        trained_on=f"{', '.join(_with_licence(name, seen) for name in config.sources)}; {', '.join(config.masks)}",
+        trained_on=f"{', '.join(_with_licence(name, training) for name in config.sources)}; {', '.join(config.masks)}",
         split=split,
         masks=tuple(config.masks),
         coils=(min(coils), max(coils)),
@@ -45,7 +45,7 @@ def describe_pool(config: DataConfig, seen: CasePool, unseen: CasePool) -> Card:
 
 
 def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0),)) -> dict[str, Any]:
-    """Acceleration, lines, and whether whole readouts are sampled; each mask is drawn once for each of its sizes.
+    """Acceleration, lines, and whether whole readouts are sampled; each mask is drawn once for each size.
 
     The shapes of cases determine the size of crops with ``all`` rows or columns. If lines are sampled, the number of
     lines is that of their patches; patches for sampling of points are smaller.
@@ -65,7 +65,7 @@ def describe_sampling(config: DataConfig, shapes: Sequence[Shape] = ((0, 0, 0, 0
 
 
 def describe_scans(scans: Scans) -> Card:
-    """Describe undersampled scans by their first slices."""
+    """The card of undersampled scans, according to their first slices."""
     cines = [scans.read(number) for number in range(min(len(scans.slices), N_INSPECTED_SLICES))]
     names = sorted({path.name for path in scans.files})
     coils, lines = [cine.n_coils for cine in cines], [cine.matrix[0] for cine in cines]
@@ -100,7 +100,7 @@ def _count(pool: CasePool) -> str:
 
 
 def list_data(config: DataConfig, series: Sequence[Path] = (), scans: Sequence[Path] = ()) -> str:
-    """The list of all training data, one line each: files with their checksums, simulated data with their settings.
+    """The list of training data, one per line: files with their checksums, simulated data with their settings.
 
     Raises
     ------

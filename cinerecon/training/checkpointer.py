@@ -1,4 +1,4 @@
-"""Checkpoints of a training: validation, weights, log and images, in the run folder and for TensorBoard."""
+"""Checkpoints of a training: validation, weights, log and picture, in the run folder and for TensorBoard."""
 
 import math
 from collections.abc import Callable
@@ -76,7 +76,7 @@ class Checkpointer:
     on_validation
         Called after each validation with its results.
     seconds
-        Duration of this session until the last checkpoint [s].
+        Duration of this session up to the last checkpoint [s].
     """
 
     folder: RunFolder

@@ -195,7 +195,7 @@ def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
 def simulate_data(
     data: TrainingData, group: ProcessGroup, workers: int, deadline: float, callbacks: TrainCallbacks
 ) -> None:
-    """Simulate all cases or batches that are not in the cache yet, distributed over the processes.
+    """Simulate the cases or batches that are not in the cache yet, distributed over the processes.
 
     After the deadline (by `time.monotonic` [s]), the remaining ones are simulated in the steps that need them.
     """
@@ -235,7 +235,7 @@ class Loop:
     checkpointer: Checkpointer | None = None
 
     def run(self, state: State, batches: Iterator[Batch]) -> None:
-        """Take the remaining steps, or stop with a checkpoint after the deadline or an interruption."""
+        """Take the remaining steps; after the deadline or an interruption, stop with a checkpoint."""
         config, start = self.config, time.monotonic()
         with deferred_interruption() as is_interrupted:
             while state.n_steps_done < config.n_steps:

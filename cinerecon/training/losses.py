@@ -15,9 +15,8 @@ from cinerecon.training.ssdu import ssdu_loss
 
 SSIM_LOSS_WINDOW = 7
 """Side of the uniform window of the SSIM term [pixels]; smaller than in the SSIM metric, since patches are small."""
-
 MSE_OFFSET = 1e-10
-"""Mean squared error below which a patch has little weight; -100 dB relative to an image of brightness 1."""
+"""Mean squared error below which a patch has little weight: -100 dB relative to an image of brightness 1."""
 ERROR_TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "mse": lambda error: error,
     "rmse": lambda error: (error + MSE_OFFSET).sqrt(),
@@ -34,12 +33,12 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     ConfigError
         If the weight of the symmetry term is set and the network has no such term.
     """
-    wants_symmetry = config.symmetry_weight > 0
+    has_symmetry_loss = config.symmetry_weight > 0
     with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        more = {"extras": True} if wants_symmetry else {}
-        output = net(batch.kspace, batch.encoding, start=batch.initial_image, **more)
-    image, extras = output if wants_symmetry else (output, {})
-    if wants_symmetry and not extras.get("symmetry"):
+        options = {"extras": True} if has_symmetry_loss else {}
+        output = net(batch.kspace, batch.encoding, start=batch.initial_image, **options)
+    image, extras = output if has_symmetry_loss else (output, {})
+    if has_symmetry_loss and not extras.get("symmetry"):
         raise ConfigError("the network has no symmetry loss", where="training.symmetry_weight", hint="leave it out")
     if config.loss == "ssdu":
         loss = ssdu_loss(image, batch, config.ssdu.seen_weight)

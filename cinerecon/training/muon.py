@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 NEWTON_SCHULZ_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the quintic that moves all singular values close to 1: to 0.7 to 1.2 after five iterations."""
+"""Coefficients of the quintic polynomial that maps singular values close to 1: 0.7 to 1.2 after five iterations."""
 ADAM_STEP_RMS = 0.2
 """Root mean square of a step of Adam at a learning rate of 1."""
 

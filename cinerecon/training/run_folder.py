@@ -161,14 +161,14 @@ class RunFolder:
             If the data differ from those at the start of the run, or a setting has changed that must not change.
         """
         changed = _changes(self._read_recipe(), _plain(recipe))
-        rigid = [text for text in changed if text.startswith(FIXED_SETTINGS)]
-        if rigid:
-            what = f"the run was started with other settings: {rigid[0]}"
+        not_allowed = [text for text in changed if text.startswith(FIXED_SETTINGS)]
+        if not_allowed:
+            what = f"the run was started with other settings: {not_allowed[0]}"
             hint = f"use the original recipe, {self.path / RECIPE}, or another folder"
             raise ConfigError(what, where=str(self.path), hint=hint)
-        began_with = self._read(DATA)
-        if began_with != data:
-            others = sorted(set(began_with.splitlines()) ^ set(data.splitlines()))
+        original_data = self._read(DATA)
+        if original_data != data:
+            others = sorted(set(original_data.splitlines()) ^ set(data.splitlines()))
             what = (
                 f"the data differ from those with which the run was started: {others[0] if others else 'another order'}"
             )
@@ -325,7 +325,7 @@ def _version(package: str) -> str:
 
 
 def _git_revision() -> str:
-    """The commit of the source tree, marked if there are later changes; empty if the package is installed."""
+    """The commit of the source tree, marked if files have changed since; empty if the package is installed."""
     tree = Path(__file__).resolve().parents[2]
     is_source_tree = (tree / "pyproject.toml").is_file() and _git("rev-parse", "--show-toplevel") == str(tree)
     return _git("describe", "--always", "--dirty", "--abbrev=40") if is_source_tree else ""

@@ -32,7 +32,7 @@ from cinerecon.training.recipe import TrainConfig
 from cinerecon.training.ssdu import draw_loss_mask, split_batch
 
 N_CACHED_SLICES = 16
-"""Slices that are cached in memory."""
+"""Number of slices that are cached in memory."""
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ the set Theta, and the loss is measured on the set Lambda:
 With a single scan this is zero-shot learning; samples that are used in no step indicate when to stop (Yaman et al.
 2022, 10.48550/arXiv.2102.07737).
 
-Departs from the paper in: a new split in each step; networks in this package need not end with data consistency, and
-without a loss on Theta their images might be inconsistent with it, so that the same loss on Theta is added
-(`seen_weight`); if whole readouts are sampled, Lambda consists of whole readouts, so that the network receives the kind
-of sampling that it is trained for.
+Departs from the paper in: a new split in each step; the same loss on Theta is added (`seen_weight`), since networks in
+this package need not end with data consistency and might otherwise be inconsistent with Theta; if whole readouts are
+sampled, Lambda consists of whole readouts, so that the network receives the kind of sampling that it is trained for.
 """
 
 import numpy as np

@@ -71,7 +71,7 @@ def measure_baselines(
 
 
 def require_baseline(config: TrainConfig) -> None:
-    """Check before the training that the method exists that the network is compared with.
+    """Check that the method with which the network is compared exists.
 
     Raises
     ------

@@ -302,12 +302,12 @@ def test_a_command_that_ends_soon_imports_no_progress_bar(scan):
 
 
 @pytest.mark.parametrize(
-    ("patience_s", "quiet", "forced", "is_shown"),
+    ("delay_s", "quiet", "forced", "is_shown"),
     [(0.0, False, "1", True), (60.0, False, "1", False), (0.0, True, "1", False), (0.0, False, "", False)],
     ids=["long", "short", "quiet", "no terminal"],
 )
-def test_a_command_that_takes_long_shows_its_progress(monkeypatch, capsys, patience_s, quiet, forced, is_shown):
-    monkeypatch.setattr(console, "PATIENCE_S", patience_s)
+def test_a_command_that_takes_long_shows_its_progress(monkeypatch, capsys, delay_s, quiet, forced, is_shown):
+    monkeypatch.setattr(console, "PROGRESS_DELAY_S", delay_s)
     monkeypatch.setenv("FORCE_COLOR", forced)
     with console.progress_bar(quiet=quiet) as progress:
         progress("slice 3: reconstructing", 0.25)

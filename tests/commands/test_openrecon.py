@@ -126,11 +126,11 @@ def test_the_schema_refuses_wrong_labels(path, value):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"models": ("ktsrl",)}, "no method 'ktsrl'"),
+        ({"models": ("ktsrl",)}, "unknown method 'ktsrl'"),
         ({"models": ()}, "needs a method"),
         ({"id": "my cine"}, "letters and digits"),
         ({"vendor": ""}, "letters and digits"),
-        ({"injector": "raw"}, "no injector"),
+        ({"injector": "raw"}, "unknown injector"),
     ],
 )
 def test_wrong_options_are_named(options, message):

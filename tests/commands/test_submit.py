@@ -120,7 +120,7 @@ def test_a_job_that_left_the_queue_without_a_result_has_died(tmp_path, monkeypat
     for name in ("POLL_S", "GRACE_S"):
         monkeypatch.setattr(module, name, 0.01)
     jobs = [submitit.SlurmJob(folder=tmp_path, job_id=f"7_{number}") for number in range(2)]
-    with pytest.raises(DataError, match="shard 1/2: the job died"):
+    with pytest.raises(DataError, match="shard 1/2: the job ended without a result"):
         module._wait(jobs, tmp_path)
     squeue.write_text("#!/bin/sh\necho 7_0; echo 7_1\n")
     assert module._queued(jobs) == {"7_0", "7_1"}

@@ -113,7 +113,7 @@ def test_the_file_describes_its_content(tmp_path):
     assert metadata["licence"] == "GPL-3.0"
     assert "UnrollingNets-dMRI" in metadata["source"]
     assert metadata["sha256"] == read_checkpoint(source).sha256
-    assert "radial, 16 spokes (as its name says)" in metadata["trained_on"]
+    assert "radial, 16 spokes (according to its name)" in metadata["trained_on"]
     assert read_model(path) == (config, path)
 
 

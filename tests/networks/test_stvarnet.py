@@ -15,11 +15,11 @@ from cinerecon.networks.stvarnet import (
     DataConsistency,
     LowRankBlocks,
     StVarNet,
-    describe,
     edges,
-    from_cells,
+    scan_conditions,
     shift_frames,
-    to_cells,
+    shuffle_pixels,
+    unshuffle_pixels,
 )
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.physics.fourier import fft2c
@@ -43,21 +43,21 @@ def test_shifted_frames_are_those_of_roll(distance):
 
 
 @pytest.mark.parametrize("matrix", [(8, 6), (9, 7), (1, 1)])
-def test_cells_hold_four_pixels_and_give_them_back(matrix):
+def test_pixel_unshuffling_is_inverted(matrix):
     image, other = (complex_randn(2, 3, *matrix, seed=seed) for seed in (0, 1))
-    cells = to_cells([image, other])
-    assert cells.shape == (6, 16, -(-matrix[0] // 2), -(-matrix[1] // 2))
-    assert cells.is_contiguous(memory_format=torch.channels_last)
-    own = cells.unflatten(1, (2, 2, 2, 2))  # rows, columns, images, real and imaginary part
-    assert torch.equal(from_cells(own[:, :, :, 0].flatten(1, 3), image), image)
-    assert torch.equal(from_cells(own[:, :, :, 1].flatten(1, 3), image), other)
+    voxels = unshuffle_pixels([image, other])
+    assert voxels.shape == (6, 16, -(-matrix[0] // 2), -(-matrix[1] // 2))
+    assert voxels.is_contiguous(memory_format=torch.channels_last)
+    own = voxels.unflatten(1, (2, 2, 2, 2))  # rows, columns, images, real and imaginary part
+    assert torch.equal(shuffle_pixels(own[:, :, :, 0].flatten(1, 3), image), image)
+    assert torch.equal(shuffle_pixels(own[:, :, :, 1].flatten(1, 3), image), other)
 
 
 def test_one_coil_without_penalty_gets_its_samples_back():
     kspace, encoding = random_case()
     consistency = DataConsistency(2).double()
     consistency.weight.data[0] = -40.0
-    image, conditions = complex_randn(1, 5, 9, 7, seed=5), describe(kspace, encoding)
+    image, conditions = complex_randn(1, 5, 9, 7, seed=5), scan_conditions(kspace, encoding)
     solved = image + consistency(encoding.adjoint(kspace), encoding, image, conditions)
     assert relative_error(encoding.forward(solved), kspace) < 1e-12
     missing = fft2c(solved - image) * ~encoding.mask[:, :, 0]
@@ -69,7 +69,7 @@ def test_data_consistency_solves_the_normal_equations(coils):
     kspace, encoding = random_case(coils=coils)
     consistency = DataConsistency(40).double()
     consistency.weight.data[:] = torch.tensor([-1.0, 0.3, 0.2, -0.4])
-    image, conditions = complex_randn(1, 5, 9, 7, seed=5), describe(kspace, encoding)
+    image, conditions = complex_randn(1, 5, 9, 7, seed=5), scan_conditions(kspace, encoding)
     solved = image + consistency(encoding.adjoint(kspace), encoding, image, conditions)
     penalty = torch.nn.functional.softplus(conditions @ consistency.weight).view(-1, 1, 1, 1)
     left = encoding.normal(solved) + penalty * solved
@@ -87,7 +87,7 @@ def test_edges_are_all_points_far_from_the_centre_once(shape, coils):
     encoding = Encoding(torch.ones(2, 3, 1, shape[0], 1, dtype=torch.bool), matrix=shape)
     samples = (kspace * counts)[:, :, :1]
     level = (samples.abs().square().sum((1, 2, 3, 4)) / (3 * counts.sum()).clamp(min=1)).sqrt()
-    found = describe(kspace[:, :, :1], encoding)[:, 1]
+    found = scan_conditions(kspace[:, :, :1], encoding)[:, 1]
     torch.testing.assert_close(found, level.clamp(min=1e-4).log10() + 2)
 
 
@@ -144,7 +144,7 @@ def test_the_noise_level_is_that_of_the_samples_at_the_edge(coils, lines):
     noise = levels.view(-1, 1, 1, 1, 1) * complex_randn(2, 6, coils, 64, 48, dtype=torch.complex64)
     power = noise.abs().square().mean((1, 2, 3, 4)).sqrt()
     noise[..., 20:44, 12:36] += 5.0  # the centre, where the image is
-    one, level, acceleration, several = describe(noise * mask, encoding).unbind(-1)
+    one, level, acceleration, several = scan_conditions(noise * mask, encoding).unbind(-1)
     assert torch.equal(one, torch.ones(2))
     torch.testing.assert_close(10 ** (level - 2), power, rtol=0.1, atol=0)
     torch.testing.assert_close(acceleration, -mask.float().mean((1, 2, 3, 4)).log2() - 3)

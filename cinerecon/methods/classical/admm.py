@@ -96,12 +96,12 @@ class KSpaceSystem:
         spectra = [difference_spectrum(n).to(sampling.device) for n in matrix]
         space = coupling.identity + coupling.y * spectra[0][:, None] + coupling.x * spectra[1]
         n_frames, e = len(sampling), coupling.time
-        own = [2 * e if n_frames > 1 else 0.0] * n_frames  # the difference of a single frame is zero
+        time_diagonal = [2 * e if n_frames > 1 else 0.0] * n_frames  # the difference of a single frame is zero
         if not coupling.is_cyclic and n_frames > 1:
-            own[0] = own[-1] = e
+            time_diagonal[0] = time_diagonal[-1] = e
         shifts = (-(sampling.shape[-2] // 2), -(sampling.shape[-1] // 2))
         diagonal = sampling.roll(shifts, (-2, -1)) + space
-        pivots = [frame + its_own for frame, its_own in zip(diagonal.unbind(), own, strict=True)]
+        pivots = [frame + weight for frame, weight in zip(diagonal.unbind(), time_diagonal, strict=True)]
         to_next: list[Tensor] = []
         to_last: list[Tensor] = []
         corner = torch.full_like(pivots[0], -e if coupling.is_cyclic else 0.0)
@@ -140,7 +140,7 @@ class KSpaceSystem:
 
 
 def _for_both_parts(factor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Repeat each factor along kx for real and imaginary part, since a complex product would convert it at each use."""
+    """Repeat each factor along kx for real and imaginary parts, which avoids its conversion in each complex product."""
     return factor.to(dtype.to_real()).repeat_interleave(2, -1)
 
 

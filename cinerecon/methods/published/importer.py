@@ -73,10 +73,10 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
     Parameters
     ----------
     variables
-        By the names of the program: as in its checkpoint, or short, ``cell0/conv_1`` and ``cell0/sconv_0`` for
+        Arrays by the names of the program: as in its checkpoint, or short, ``cell0/conv_1`` and ``cell0/sconv_0`` for
         ``celllist/0/conv_1/mylayers/0/kernel`` and ``celllist/0/sconv/mylayers/0/kernel``.
     where
-        Location that errors name.
+        Location for error messages.
     architecture
         Settings of the network that do not follow from the variables, e.g. the slope of its activations.
 
@@ -103,7 +103,7 @@ def map_variables(variables: Variables, *, where: str = "", **architecture: Any)
 
 
 def _split_name(name: str) -> tuple[int | None, str]:
-    """The iteration that a variable belongs to, and its path in there; None where iterations share it."""
+    """The iteration to which a variable belongs (None if all iterations share it), and its path in the iteration."""
     name = name.removeprefix("w/").removeprefix("module.")
     if match := _ARRAY.fullmatch(name):
         iteration, number = divmod(int(match[1]), _ARRAYS_PER_CASCADE)
@@ -125,13 +125,13 @@ def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Che
             kernel = next(cell[layout.entry] for cell in cells.values() if layout.entry in cell)
             if kernel.ndim == layout.n_dims and _to_torch(kernel, layout).shape[1] == layout.n_in:
                 return layout
-    some = ", ".join(sorted(paths)[:4]) or "none"
+    first_paths = ", ".join(sorted(paths)[:4]) or "none"
     known = ", ".join(layout.title for layout in LAYOUTS)
-    raise WeightsError(f"unknown network with the variables {some}, ...", where=where, hint=f"known: {known}")
+    raise WeightsError(f"unknown network with the variables {first_paths}, ...", where=where, hint=f"known: {known}")
 
 
 def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: CheckpointLayout, where: str) -> None:
-    """Check that iterations count from 0 without a gap, and have the same variables; the last may lack some."""
+    """Check that iterations are numbered from 0 without gaps and have the same variables, except possibly the last."""
     everywhere = set().union(*cells.values())
     for n in range(len(cells)):
         iteration = n if n in cells else None
@@ -143,7 +143,7 @@ def _require_complete(cells: Mapping[int | None, Mapping[str, Any]], layout: Che
 
 
 def _to_torch(value: Any, layout: CheckpointLayout) -> Tensor:
-    """A variable with the axes of PyTorch, and those of a kernel in our order: frames, y, x."""
+    """A variable with the axis order of PyTorch; the axes of a kernel are frames, y, x."""
     tensor = torch.tensor(value, dtype=torch.float32)
     match layout.program.kernels, tensor.ndim:
         case "frames y x in out", 5:
@@ -156,7 +156,7 @@ def _to_torch(value: Any, layout: CheckpointLayout) -> Tensor:
 
 
 def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, ModelConfig]:
-    """Read published weights into the network that they belong to.
+    """Load published weights into their network.
 
     Parameters
     ----------
@@ -174,9 +174,9 @@ def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, Model
     FileError
         If there is no checkpoint, or a part of it is missing.
     WeightsError
-        If it is damaged, holds code, or is of an unknown network.
+        If it is damaged, contains code, or belongs to an unknown network.
     UnsupportedError
-        If it is a checkpoint of TensorFlow 1.
+        If it was written by TensorFlow 1.
     """
     checkpoint = read_checkpoint(path)
     mapped = map_variables(checkpoint.variables, where=str(path), **architecture)
@@ -192,7 +192,7 @@ def import_checkpoint(path: Path, **architecture: Any) -> tuple[nn.Module, Model
 
 
 def _scale(sampling: re.Match[str] | None) -> ScaleName:
-    """The scale of training: images of maximum 1, or for VISTA (several coils) k-space of maximum 1."""
+    """The scale used in training: maximum of 1 in images; for VISTA (several coils), maximum of 1 in k-space."""
     return "kspace_max" if sampling and sampling[1] == "vista" else "max"
 
 
@@ -205,7 +205,7 @@ def _card(layout: CheckpointLayout, checkpoint: Checkpoint, sampling: re.Match[s
             "vds": f"one coil, variable density, {1 / number if number < 1 else number:g}x",
             "vista": f"several coils, VISTA {number:g}x",
         }[pattern]
-        trained_on = f"{trained_on}, {text} (as its name says)"
+        trained_on = f"{trained_on}, {text} (according to its name)"
     return Card(
         licence=layout.program.licence,
         source=f"{layout.title}, {layout.program.source}",
@@ -236,7 +236,7 @@ def import_model(path: Path, output: Path | None = None, *, force: bool = False)
     FileError
         If the checkpoint is missing or incomplete, or the file exists already.
     WeightsError, UnsupportedError
-        See `import_checkpoint`. Then nothing is written.
+        See `import_checkpoint`; in this case nothing is written.
     """
     net, config = import_checkpoint(path)
     target = output or imported_folder()

@@ -1,7 +1,7 @@
-"""The variable names of published programs, and the parameters of our networks that they correspond to.
+"""The variable names of published programs, and the corresponding parameters of the networks in this package.
 
 Each `CheckpointLayout` is one network of one program. Its table maps the path of a variable in one unrolled iteration,
-as the program stored it, to the name of the same parameter in one of our cascades.
+as stored by the program, to the name of the same parameter in a cascade of this package.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ class Program:
     source
         Its repository.
     licence
-        Licence of the repository, and so of the weights in it.
+        Licence of the repository, and therefore of its weights.
     trained_on
         Training data of its weights, according to its repository.
     kernels
@@ -52,17 +52,18 @@ class CheckpointLayout:
     title
         Name of the network in that program.
     program
-        The program it belongs to.
+        The program that contains it.
     network, architecture
-        Name and settings of the same network here; the numbers of cascades and channels follow from the variables.
+        Name and settings of the same network in this package; the numbers of cascades and channels follow from the
+        variables.
     cascade
-        Path of a variable in one iteration to the name of a parameter in one cascade.
+        Names of the parameters of a cascade by the paths of the variables of an iteration.
     entry
-        Path of the kernel that takes the image; its shape gives the number of channels.
+        Path of the first kernel, which is applied to the image; its shape determines the number of channels.
     n_in, n_dims
-        Input channels and count of axes of that kernel.
+        Numbers of input channels and axes of this kernel.
     as_built
-        Parameters of our cascades that are constants in some iterations of the program.
+        Parameters of the cascades here that are constant in some iterations of the program.
     """
 
     title: str
@@ -82,12 +83,12 @@ class CheckpointLayout:
 
 
 def _convolutions(theirs: str, ours: str, layers: Sequence[int] = (0, 2, 4)) -> dict[str, str]:
-    """Kernels of a stack whose layers, activations counted, have the same numbers on both sides."""
+    """Kernels of a stack whose layers (including activations) have the same numbers in both programs."""
     return {theirs.format(layer): ours.format(layer) for layer in layers}
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:
-    """Kernels ``conv_1``, ``conv_2``, ... and what each is here."""
+    """Kernels ``conv_1``, ``conv_2``, ... and the corresponding parameters."""
     return {f"conv_{i}/mylayers/0/kernel": f"{name}.weight" for i, name in enumerate(names, start=1)}
 
 

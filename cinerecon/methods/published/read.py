@@ -1,4 +1,4 @@
-"""Read the variables of a checkpoint; its kind is recognised by its content."""
+"""Read the variables of a checkpoint, whose type is recognised by its content."""
 
 import zipfile
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ Variables = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The variables of a published network, by the names its program gave them.
+    """The variables of a published network, by their names in its program.
 
     Attributes
     ----------
     variables
         Arrays by name.
     path
-        The file that holds the numbers.
+        The file with the numbers.
     label
         Name of the file and, for TensorFlow, of its folder, which often describes the training.
     """
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def sha256(self) -> str:
-        """Checksum of the file that holds the numbers."""
+        """Checksum of the file with the numbers."""
         return hash_file(self.path)
 
 
@@ -57,9 +57,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     FileError
         If there is no such file, or a part of it is missing.
     WeightsError
-        If it is damaged, holds code, or is no checkpoint.
+        If it is damaged, contains code, or is not a checkpoint.
     UnsupportedError
-        If it is a checkpoint of TensorFlow 1.
+        If it was written by TensorFlow 1.
     """
     prefix = _tf_prefix(path)
     if prefix is not None:
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def _tf_prefix(path: Path) -> Path | None:
-    """The path of a TensorFlow checkpoint without its endings; None for anything else."""
+    """The path of a TensorFlow checkpoint without suffix; None for other files."""
     if path.is_dir():
         index_files = sorted(path.glob(f"*{INDEX_ENDING}"))
         if len(index_files) != 1:
@@ -85,7 +85,7 @@ def _tf_prefix(path: Path) -> Path | None:
                 raise FileError("no checkpoint in this folder", where=str(path), hint=f"expected {KINDS}")
             what = f"there are {len(index_files)} TensorFlow checkpoints in this folder"
             names = ", ".join(entry.stem for entry in index_files)
-            raise FileError(what, where=str(path), hint=f"name one: {names}")
+            raise FileError(what, where=str(path), hint=f"give one of them: {names}")
         return index_files[0].with_suffix("")
     for ending in (INDEX_ENDING, DATA_ENDING):
         if path.name.endswith(ending):
@@ -95,7 +95,7 @@ def _tf_prefix(path: Path) -> Path | None:
 
 
 def _read_file(path: Path) -> Variables:
-    """Read a single file by what it begins (or ends) with."""
+    """Read a single file, whose type is recognised by its first bytes or its suffix."""
     refuse_pipe(path)
     content = path.read_bytes()
     if zipfile.is_zipfile(path) or content[:2] == b"PK":
@@ -104,7 +104,7 @@ def _read_file(path: Path) -> Variables:
         return read_pth(path)
     if is_table(content):
         raise UnsupportedError(
-            "a checkpoint of TensorFlow 1", where=str(path), hint="the published ones are of TensorFlow 2"
+            "a checkpoint of TensorFlow 1", where=str(path), hint="published checkpoints were written by TensorFlow 2"
         )
     if path.suffix == MODEL_ENDING:
         read_model(path)  # raises an error if it is not one of our models
@@ -113,7 +113,7 @@ def _read_file(path: Path) -> Variables:
 
 
 def _holds_pickle(path: Path) -> bool:
-    """Whether a zip archive is one of PyTorch: it keeps the structure as a pickle, NumPy's keeps arrays alone."""
+    """Whether a zip archive was written by PyTorch, which stores a pickle; NumPy stores only arrays."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("data.pkl") for name in archive.namelist())

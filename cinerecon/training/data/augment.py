@@ -1,8 +1,8 @@
 """Augmentation of the complex image before it is undersampled.
 
 Displacements are phase ramps in k-space: they are exact for the band-limited, periodic image that the pixels represent,
-preserve its energy, and are reversible. No detail is lost by interpolation, so that the network does not learn to
-generate details that its input cannot contain.
+preserve its energy, and are reversible. Interpolation would remove details, and a network would learn to generate
+details that its input does not contain.
 """
 
 import math
@@ -56,7 +56,7 @@ class AugmentConfig(Config):
 
 
 def flip(image: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Mirror an image, so that its k-space is mirrored about the zero frequency; for even n it shifts by one pixel."""
+    """Mirror an image, and with it its k-space about the zero frequency; for even n, this shifts it by one pixel."""
     return image.flip(dims)
 
 

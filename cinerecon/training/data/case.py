@@ -145,7 +145,7 @@ def _from_file_precision(name: str, half: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _simulated_arrays(case: SimulatedCase) -> dict[str, Tensor]:
-    """Simulate a case; the last one is cached in memory, since its arrays are read one by one."""
+    """Simulate a case; the last case is cached in memory, since its arrays are read one after the other."""
     arrays = case.draw()
     motion = arrays.image.abs().std(0, unbiased=False).masked_fill(arrays.outside, torch.nan)
     return {"image": arrays.image, "csm": arrays.csm, "csm_estimated": arrays.csm_estimated, "motion": motion}
@@ -193,7 +193,7 @@ def _coil_images(file: CaseFile, frames: Frames, coils: NDArray[np.int64], windo
 
 @contextmanager
 def _opened(path: Path) -> Iterator[CaseFile]:
-    """Open a case. Files are left open in worker processes only, which would inherit open files of the main process."""
+    """Open a case. Files remain open in worker processes only, since workers inherit open files of the main process."""
     if get_worker_info() is not None:
         yield _cached_file(path)
     else:
@@ -215,7 +215,7 @@ def _survey(path: Path) -> tuple[float, NDArray[np.float64]]:
 
 
 def to_half(array: Tensor) -> Tensor:
-    """A real or complex array as float16, rounded 66 dB below each value; complex values are pairs ``(..., 2)``."""
+    """An array as float16, with rounding errors 66 dB below each value; complex values are pairs ``(..., 2)``."""
     return (torch.view_as_real(array) if array.is_complex() else array).half().contiguous()
 
 

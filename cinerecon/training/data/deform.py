@@ -1,4 +1,4 @@
-"""Variants of a measured magnitude cine: rotated, scaled and shifted, with another motion and another time course."""
+"""Variants of a measured magnitude cine: rotated, scaled and shifted, with different motion and time course."""
 
 import math
 from typing import NamedTuple
@@ -81,7 +81,7 @@ def deform(magnitude: Tensor, matrix: tuple[int, int], rng: Generator, config: D
 
 
 def _positions(matrix: tuple[int, int], n_frames: int, rng: Generator, config: DeformConfig) -> tuple[Tensor, Tensor]:
-    """Positions of the pixels in the measured cine, ``(frames, y, x)`` [measured pixels from its centre]."""
+    """Positions of the pixels in the measured cine, ``(frames, y, x)``, relative to its centre [measured pixels]."""
     low, high = config.zoom
     angle, zoom = rng.normal(0, math.radians(config.rotate)), low * (high / low) ** rng.uniform(0, 1)
     shift = rng.uniform(-config.shift, config.shift, 2) * [n / 2 for n in matrix]

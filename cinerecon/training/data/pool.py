@@ -62,16 +62,16 @@ class CasePool:
     groups: tuple[Group, ...]
 
     def uncached(self) -> list[SimulatedCase]:
-        """Cases that are to be cached and have not been simulated yet."""
+        """Cases of the cache that have not been simulated yet."""
         cases = (case for group in self.groups for case in group.cases)
         return [case for case in cases if isinstance(case, SimulatedCase) and case.path and not case.is_cached()]
 
     def draw(self, size: int, fit: Fit, rng: Generator) -> tuple[Shape, list[Case]]:
-        """Draw cases, with replacement, from all of which a part of the same size can be cut; returns this size first.
+        """Draw cases, with replacement, from which parts of equal size can be cut; returns the size and the cases.
 
-        The first case is drawn from all that are large enough: a source according to its weight, a subject of this
-        source, and a case. It determines the size, and the others are drawn from the cases that allow the same size. No
-        case is padded.
+        The first case is drawn from all cases that are large enough: a source according to its weight, a subject of
+        this source, and a case. It determines the size of the part; the others are drawn from cases that allow the same
+        size. No case is padded.
 
         Raises
         ------
@@ -136,13 +136,13 @@ def open_pool(config: DataConfig, cache: Path, split: Split = "train", folders: 
             cases = _phantoms(source, cache, split)
         else:
             cases = _prepared(source, split)
-            _refuse_moves(source, config.augment)
+            _refuse_subpixel_motion(source, config.augment)
         groups += [Group(shape, members, name, source.weight) for shape, members in cases]
     if not groups and split == "val":
-        stand_in = _phantoms(_largest_phantom(config), cache, split)
-        groups = [Group(shape, members, "phantom", 1.0) for shape, members in stand_in]
+        phantoms = _phantoms(_largest_phantom(config), cache, split)
+        groups = [Group(shape, members, "phantom", 1.0) for shape, members in phantoms]
     if not groups:
-        raise FileError("there is nothing to train on", hint="a folder of series, or another source")
+        raise FileError("there are no training data", hint="a folder of series, or another source")
     return CasePool(tuple(groups))
 
 
@@ -178,7 +178,7 @@ def _prepared(source: PreparedSource, split: Split) -> Members:
     by_shape: dict[Shape, list[Case]] = defaultdict(list)
     for row in sorted(read_index(source.folder), key=lambda row: row.case):
         path = source.folder / row.case
-        if row.split == split and _is_full(row, path):
+        if row.split == split and _is_fully_sampled(row, path):
             shape = (row.frames, row.coils, row.ky, row.kx)
             by_shape[shape].append(PreparedCase(shape, path, source.signal))
     if split == "train" and not by_shape:
@@ -186,13 +186,13 @@ def _prepared(source: PreparedSource, split: Split) -> Members:
     return sorted(by_shape.items())
 
 
-def _refuse_moves(source: PreparedSource, augment: AugmentConfig) -> None:
+def _refuse_subpixel_motion(source: PreparedSource, augment: AugmentConfig) -> None:
     if augment.has_subpixel_motion and source.signal == "measured":
         what = "measured coil images cannot be rotated, sheared or shifted: their coils would move as well"
         raise ConfigError(what, where="training.data.augment", hint="signal: combined")
 
 
-def _is_full(row: IndexRow, path: Path) -> bool:
+def _is_fully_sampled(row: IndexRow, path: Path) -> bool:
     """Whether all lines were sampled, except possibly at the edges of k-space."""
     if row.acceleration == 1:
         return True

@@ -111,35 +111,35 @@ def list_series(source: SeriesSource, split: Literal["train", "val"], folders: S
     for unusable in (item for content in contents for item in content.unusable):
         if not isinstance(unusable.error, NotACineError):
             raise unusable.error
-    found = [series for content in contents for series in content.series]
-    if not found and (searched := source.folder or tuple(folders)):
+    all_series = [series for content in contents for series in content.series]
+    if not all_series and (searched := source.folder or tuple(folders)):
         where, hint = ", ".join(map(str, searched)), "DICOM folders, NIfTI, or NumPy archives, .npz"
         raise FileError("there is no measured series here", where=where, hint=hint)
-    reserved = [series for series in found if series.matches(source.reserved)]
+    reserved = [series for series in all_series if series.matches(source.reserved)]
     if reserved:
         what = "this series is reserved for testing: it must not be used for training or tuning"
         names = ", ".join(dict.fromkeys(series.name for series in reserved[:N_LISTED_SERIES]))
         hint = f"leave_out: [{names}] in the source of the recipe, or another folder"
         raise ConfigError(what, where=str(reserved[0].path), hint=hint)
-    return [series for series in found if series.matches(source.validation) == (split == "val")]
+    return [series for series in all_series if series.matches(source.validation) == (split == "val")]
 
 
 def series_warnings(source: SeriesSource, folders: Sequence[Path] = ()) -> list[str]:
     """Warnings about unused files and frames of a source, with the reasons, and about problems of the split."""
     contents = _survey_all(source, folders)
-    found = [series for content in contents for series in content.series]
+    all_series = [series for content in contents for series in content.series]
     warnings = [text for content in contents for text in content.warnings]
     warnings += _describe_excluded([item for content in contents for item in content.unusable])
-    unused = [pattern for pattern in source.validation if not any(series.matches([pattern]) for series in found)]
-    warnings += [f"validation: no series matches '{pattern}'" for pattern in unused if found]
-    validation = [series for series in found if series.matches(source.validation)]
-    trained_on = {series.subject for series in found if series not in validation}
+    unused = [pattern for pattern in source.validation if not any(series.matches([pattern]) for series in all_series)]
+    warnings += [f"validation: no series matches '{pattern}'" for pattern in unused if all_series]
+    validation = [series for series in all_series if series.matches(source.validation)]
+    trained_on = {series.subject for series in all_series if series not in validation}
     shared = [series.name for series in validation if series.subject in trained_on]
     return warnings + [f"{name}: its subject is also used for training" for name in shared]
 
 
 def _describe_excluded(items: Sequence[_Unusable]) -> Iterator[str]:
-    """Describe the files without a cine: a single file by its name, several of the same kind by their number."""
+    """Describe files without a cine: a single file by its name, several files of the same kind by their number."""
     by_kind = defaultdict[str, list[_Unusable]](list)
     for item in items:
         if isinstance(item.error, NotACineError):

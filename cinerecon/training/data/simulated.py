@@ -72,16 +72,16 @@ def phantom_cases(source: PhantomSource, cache: Path) -> SimulatedCases:
 
 def series_cases(series: Series, source: SeriesSource, cache: Path) -> SimulatedCases:
     """The variants of one measured series."""
-    free = {"weight", "n_variants", "folder", "leave_out", "validation", "reserved"}
-    folder = _folder(cache, series.name, source, free, series.sha256)
+    excluded = {"weight", "n_variants", "folder", "leave_out", "validation", "reserved"}
+    folder = _folder(cache, series.name, source, excluded, series.sha256)
     shape = (series.n_frames, source.n_coils, *source.matrix)
     return SimulatedCases(partial(_draw_variant, series, source), shape, source.n_variants, folder)
 
 
-def _folder(cache: Path, name: str, source: SimulatedSource, free: set[str], content: str = "") -> Path:
-    """The folder for cases that depend on the content of files and on all settings of a source except `free`."""
+def _folder(cache: Path, name: str, source: SimulatedSource, excluded: set[str], content: str = "") -> Path:
+    """The folder for cases, which depend on the content of files and on all settings of a source except `excluded`."""
     settings = json.dumps(
-        [SIMULATION_VERSION, source.model_dump(mode="json", exclude=free), *([content] * bool(content))]
+        [SIMULATION_VERSION, source.model_dump(mode="json", exclude=excluded), *([content] * bool(content))]
     )
     return cache / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 

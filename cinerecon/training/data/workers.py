@@ -100,7 +100,7 @@ class _Simulation(Dataset[None]):
 
 @dataclass(frozen=True, eq=False)
 class _ErrorsReturned(Dataset[T | CineReconError], Generic[T]):
-    """A data set that returns errors; if a worker process raised them, only their text would be passed on."""
+    """A data set that returns errors; if raised in a worker process, only their text would be passed on."""
 
     data: Dataset[T]
 
@@ -123,5 +123,5 @@ def _load(data: Dataset[T], numbers: Sequence[int], n_workers: int) -> Iterator[
 
 
 def _ignore_interruption(_: int) -> None:
-    """Ignore Ctrl-C, which is handled by the main process; it ends its workers."""
+    """Ignore Ctrl-C, which the main process handles by ending its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -78,7 +78,7 @@ def test_series_are_left_out_by_name_or_without_a_folder(tmp_path, write_series)
     assert group.shape == (4, 8, 48, 40)
     (stand_in,) = open_pool(config, tmp_path / "cases", "val", folders=[tmp_path]).groups
     assert stand_in.shape == (25, 8, 192, 192)
-    with pytest.raises(FileError, match="nothing to train on"):
+    with pytest.raises(FileError, match="no training data"):
         open_pool(config, tmp_path / "cases")
     with pytest.raises(FileError, match="no measured series"):
         open_pool(config, tmp_path / "cases", folders=[tmp_path / "elsewhere"])
