@@ -26,12 +26,12 @@ BASELINES = ("viewshared", "ktslr")
 """The initial image of the variants, and k-t SLR."""
 
 Means = Mapping[str, Mapping[str, float]]
-"""PSNR [dB] by variant and subject, the mean over the series of the subject."""
+"""PSNR by variant and subject [dB]: mean over the series of a subject."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a part of a network contributes: the variant with it, and the one without."""
+    """The contribution of a part of a network: a variant with this part, and one without it."""
 
     part: str
     variant: str
@@ -54,7 +54,7 @@ COMPARISONS = (
 
 
 def means_of(scans: Sequence[Path], models: Sequence[str], output: Path, workers: int) -> Means:
-    """Score models on scans."""
+    """Mean PSNR of models on scans [dB]."""
     values: dict[str, dict[str, list[float]]] = {}
     for score in evaluate(scans, EvaluationRequest(models, [SAMPLING], output=output), workers=workers).complete():
         values.setdefault(score.method, {}).setdefault(score.subject, []).append(score.psnr)
@@ -80,9 +80,9 @@ def comparison_table(seeds: Sequence[Means]) -> str:
         by_seed = [differences(means, comparison) for means in seeds if pair <= means.keys()]
         if not by_seed:
             continue
-        by_subject = [mean(values) for values in zip(*(found.values() for found in by_seed), strict=True)]
+        by_subject = [mean(values) for values in zip(*(gains.values() for gains in by_seed), strict=True)]
         low, high = bootstrap_interval(by_subject)
-        each = ", ".join(f"{mean(found.values()):+.2f}" for found in by_seed)
+        each = ", ".join(f"{mean(gains.values()):+.2f}" for gains in by_seed)
         rows.append((comparison.part, f"{mean(by_subject):+.2f}", f"{low:+.2f} to {high:+.2f}", each))
     return markdown_table(("part", "contribution [dB]", "95 % interval over subjects", "by seed"), rows)
 
@@ -95,15 +95,17 @@ def differences(means: Means, comparison: Comparison) -> dict[str, float]:
 
 def main() -> None:
     parser = make_parser(__doc__, writes="the tables to docs/benchmarks.md")
-    parser.add_argument("runs", type=Path, help="folder of a folder of runs for each seed, see models/train.py")
-    parser.add_argument("--report", type=series_folder, required=True, help="cines of subjects of no training")
+    parser.add_argument("runs", type=Path, help="folder with one folder of runs for each seed, see models/train.py")
+    parser.add_argument(
+        "--report", type=series_folder, required=True, help="cines of subjects that were not used for training"
+    )
     parser.add_argument("--scans", type=Path, default=Path("results/quality/scans"), help="folder of simulated scans")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path, default=Path("results/ablations"))
     arguments = parser.parse_args()
     folders = sorted(arguments.runs.glob("seed*"))
     if not folders:
-        raise FileError("there are no runs here", where=str(arguments.runs), hint="models/train.py writes them")
+        raise FileError("the folder contains no runs", where=str(arguments.runs), hint="models/train.py writes them")
     groups = make_scans(ScanOptions(arguments.scans, arguments.report, None, 0, coils=(1,)))
     scans = [path for paths in groups.values() for path in paths]
     baselines = means_of(scans, BASELINES, arguments.output / "baselines", arguments.workers)

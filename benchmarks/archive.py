@@ -57,7 +57,7 @@ COMMANDS = {
 
 @dataclass
 class Run:
-    """Wall and CPU time [s] and peak memory [MB] of a process."""
+    """Wall time and CPU time [s], and peak memory [MB] of a process."""
 
     seconds: float
     cpu_seconds: float
@@ -65,7 +65,7 @@ class Run:
 
 
 def make_archive(folder: Path, n_scans: int) -> list[Path]:
-    """Copies of a scan, each with a subject of its own, 1000 in a folder."""
+    """Copies of a scan, each with a different subject, 1000 in a folder."""
     template = write_template(folder)
     content, name = template.read_bytes(), hashed_name(SUBJECT).encode()
     assert content.count(name) == 1
@@ -80,7 +80,7 @@ def make_archive(folder: Path, n_scans: int) -> list[Path]:
 
 
 def link_archive(folder: Path, n_scans: int) -> list[Path]:
-    """Links to one scan, 1000 in a folder, where only names, sizes and times of files matter."""
+    """Links to one scan, 1000 in a folder; sufficient if only names, sizes and times of files matter."""
     template = write_template(folder)
     scans = [folder / f"linked/{number // 1000:02d}/{number:05d}.h5" for number in range(n_scans)]
     for path in scans:
@@ -224,8 +224,8 @@ FILL = {"recon": fill_recon, "evaluate": fill_evaluate, "prepare": fill_prepare}
 def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, float]:
     """Time from the start of a resumed run to its next result, where nearly all scans were finished before.
 
-    Instead of processing these scans, their records are written by the functions of the program, without forcing each
-    line to the disk.
+    Instead of processing these scans, their records are written by functions of the package, without forcing each line
+    to the disk.
     """
     output, fsync = folder / f"out/{command}-resumed", os.fsync
     os.fsync = lambda _: None
@@ -250,7 +250,7 @@ def measure_resume(command: str, folder: Path, scans: list[Path]) -> dict[str, f
 
 
 def measure(command: str, part: str, folder: Path, worked: list[Path], linked: list[Path]) -> dict[str, float]:
-    """Remove former outputs of a command, and make one part of its measurements, with the load at its start."""
+    """Remove earlier outputs of a command, and make one part of its measurements; includes the load at the start."""
     for former in (folder / "out").glob(f"{command}-*"):
         shutil.rmtree(former) if former.is_dir() else former.unlink()
     load = os.getloadavg()[0]

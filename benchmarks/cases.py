@@ -16,7 +16,7 @@ from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom, draw_phase
 
 TUNING_ANATOMIES = ("sax_base", "phantom:100", "phantom:101")
-"""Anatomies on which weights may be tuned; they are in no table of results."""
+"""Anatomies on which weights may be tuned; no table of results contains them."""
 HELD_OUT_PHANTOMS = ("phantom:200", "phantom:201")
 
 
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def key(self) -> tuple[str, int, str]:
-        """Identifies the case among those of the same sizes."""
+        """Key that identifies the case among cases of the same sizes."""
         return self.anatomy, self.data.n_coils, self.sampling
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What all cases of a run have in common; the noise of a sample is relative to the peak of the image."""
+    """Settings shared by all cases of a run; the noise of a sample is relative to the peak of the image."""
 
     frames: int = 16
     matrix: tuple[int, int] = (192, 192)
@@ -80,12 +80,12 @@ def make_cases(
 
 
 def draw_image(anatomy: str, series: Path | None, sizes: Sizes) -> Tensor:
-    """The reference ``(frames, y, x)``, of peak 1; of a measured series the central part, with simulated phase."""
+    """The reference ``(frames, y, x)`` with a peak of 1; for measured series, the central part with simulated phase."""
     name, _, seed = anatomy.partition(":")
     if name == "phantom":
         return draw_phantom(int(seed), PhantomConfig(n_frames=sizes.frames, matrix=sizes.matrix))
     if series is None:
-        raise ConfigError("this is a measured series", where=anatomy, hint="give its folder by --series")
+        raise ConfigError("this is a measured series", where=anatomy, hint="give its folder with --series")
     magnitude = torch.from_numpy(np.load(series / f"{anatomy}.npz")["magnitude"].astype(np.float32))[: sizes.frames]
     y, x = ((size - wanted) // 2 for size, wanted in zip(magnitude.shape[1:], sizes.matrix, strict=True))
     magnitude = magnitude[:, y : y + sizes.matrix[0], x : x + sizes.matrix[1]]

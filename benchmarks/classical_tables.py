@@ -26,7 +26,7 @@ class Row:
 
     @property
     def case(self) -> tuple[str, int, str]:
-        """Identifies the case."""
+        """Key that identifies the case."""
         return self.anatomy, self.n_coils, self.sampling
 
 

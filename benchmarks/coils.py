@@ -1,10 +1,10 @@
-"""Coil maps: error that they cause at least, and time of their estimation.
+"""Coil maps: lower limit of the error that they cause, and time of their estimation.
 
     python benchmarks/coils.py --series FOLDER
 
 True coil images C m are projected onto the estimated maps S. The remainder (1 - S S^H) C m is the lowest error that any
-reconstruction with these maps can have. Printed are the PSNR of this remainder, of the magnitude |S^H C m|, and of the
-remainder in the pixels that move [dB, peak max|m|].
+reconstruction with these maps can have. The PSNR of this remainder, of the magnitude |S^H C m|, and of the remainder in
+moving pixels are printed [dB, peak max|m|].
 """
 
 import time
@@ -30,7 +30,7 @@ def decibel(energy: Tensor) -> float:
 
 
 def lowest_errors(maps: Tensor, csm: Tensor, image: Tensor) -> tuple[float, float, float]:
-    """PSNR of the remainder, of the magnitude, and of the remainder in the pixels that move [dB]."""
+    """PSNR of the remainder, of the magnitude, and of the remainder in moving pixels [dB]."""
     inner = (maps.conj() * csm).sum(0)
     lost = (csm - maps * inner).abs().square().sum(0)
     energy, motion = image.abs().square().mean(0), image.abs().std(0)

@@ -1,4 +1,4 @@
-"""The command line of a benchmark: its options, and its errors in three lines, as those of `cinerecon`."""
+"""The command line of a benchmark: its options, and errors in three lines, as in `cinerecon`."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(description: str | None, *, writes: str = "") -> Parser:
-    """A parser with the description; with ``--write`` if the benchmark writes something to a page."""
+    """A parser with a description, and with the option ``--write`` if the benchmark writes to a page."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if writes:
         parser.add_argument("--write", action="store_true", help=f"write {writes}")
@@ -35,16 +35,16 @@ def positive(text: str) -> int:
 
 
 def series_folder(text: str) -> Path:
-    """The type of an option that names a folder of magnitude cines; one without cines is refused."""
+    """The type of an option for a folder of magnitude cines; a folder without cines is refused."""
     folder = Path(text)
     if not find_magnitudes(folder):
-        what = "there is no magnitude cine here" if folder.exists() else "there is no such folder"
-        raise FileError(what, where=text, hint="name a folder of DICOM, NIfTI or .npz files")
+        what = "the folder contains no magnitude cine" if folder.exists() else "there is no such folder"
+        raise FileError(what, where=text, hint="give a folder of DICOM, NIfTI or .npz files")
     return folder
 
 
 def run_benchmark(main: Callable[[], None]) -> None:
-    """Run a benchmark; an error of use is reported in three lines, with exit code 2."""
+    """Run a benchmark; user errors are reported in three lines, with exit code 2."""
     try:
         main()
     except CineReconError as error:

@@ -4,7 +4,7 @@
 
 Draws masks of every pattern for 16 frames of 192 x 192 points. Then takes a few training steps of a recipe, and draws
 its batches from phantoms and from prepared cases with 0, 1 and 2 worker processes. The initial image that a recipe may
-ask for is not part of loading the data: its time is counted with the step, and printed.
+require is not part of loading the data: its time is added to that of the step, and printed.
 """
 
 import tempfile

@@ -36,7 +36,9 @@ def make_scans(report: Path, series: Path, folder: Path, pattern: str) -> list[P
     """Simulate the scans of the patients and of the volunteer."""
     patients = sorted(report.glob(pattern))[:N_PATIENTS]
     if not patients:
-        raise FileError(f"no cine here is named {pattern}", where=str(report), hint="--pattern gives other names")
+        raise FileError(
+            f"no cine has a name of the form {pattern}", where=str(report), hint="--pattern with other names"
+        )
     sources = [*patients, series / "sax_mid.npz"]
     scans = []
     for seed, source in enumerate(sources):

@@ -40,7 +40,7 @@ METHODS = ("ideal", "retro", "retro by ECG", "counter")
 
 
 def copy_with_frames(path: Path, target: Path, frame: NDArray[np.int64]) -> Path:
-    """Copy a scan with other frame numbers of the readouts; those of frame -1 are flagged to be left out."""
+    """Copy a scan with other frame numbers of the readouts; readouts of frame -1 are flagged as dummy data."""
     shutil.copy(path, target)
     with h5py.File(target, "r+") as file:
         rows = file["dataset/data"][:]
@@ -76,7 +76,7 @@ def gated_scans(path: Path, folder: Path) -> dict[str, tuple[Path, AcquisitionCo
 
 
 def moving_psnr(path: Path, config: AcquisitionConfig) -> float:
-    """PSNR in the pixels that move [dB]."""
+    """PSNR in moving pixels [dB]."""
     data = open_scan(path, config).read_slice(0)
     assert data.reference is not None
     image, reference = (

@@ -44,7 +44,7 @@ def import_all(weights: Path, folder: Path) -> dict[str, tuple[str, int]]:
             try:
                 path, config = import_model(entry, folder / f"{entry.stem}.safetensors", force=True)
             except CineReconError as error:
-                print(f"left out: {entry.name}: {error.what}")
+                print(f"omitted: {entry.name}: {error.what}")
                 continue
             is_lines = "Deep-MRI" in config.card.source
             one_coil = (LINES if is_lines else RADIAL, 1)
@@ -111,7 +111,7 @@ def main() -> None:
     models = import_all(arguments.weights, arguments.output)
     if not series or not models:
         what, folder = ("weights", arguments.weights) if series else ("series of these names", arguments.series)
-        raise FileError(f"there are no {what} here", where=str(folder))
+        raise FileError(f"the folder contains no {what}", where=str(folder))
     print(f"{len(series)} series, {arguments.frames} frames of {arguments.size} x {arguments.size}\n")
     print(markdown_head(("sampling", "coils", "method", "PSNR [dB], mean (range)", "SSIM", "seconds")))
     for cells in score_methods(models, series, arguments):

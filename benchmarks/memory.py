@@ -33,7 +33,7 @@ LIMITS = ("4GB", "450MB")
 
 @dataclass(frozen=True)
 class Run:
-    """A reconstruction: predicted and measured peak [bytes], and the plan in words; measured is 0 if it is refused."""
+    """Predicted and measured peak memory of a reconstruction [bytes] (0 if refused), and its plan in words."""
 
     size: str
     model: str
@@ -96,7 +96,7 @@ def run_all(scan: Path | None, size: str, models: dict[str, tuple[str, ...]], li
 def main() -> None:
     parser = make_parser(__doc__, writes=f"the table to {PAGE.name}")
     parser.add_argument("--scan", type=Path, help="a raw scan instead of simulated ones")
-    parser.add_argument("--size", default="", help="its size in words, for the table")
+    parser.add_argument("--size", default="", help="size of this scan in words, for the table")
     parser.add_argument("--model", choices=MODELS, help="default: all")
     parser.add_argument("--limit", action="append", help="limit of memory, may be repeated")
     options = parser.parse_args()

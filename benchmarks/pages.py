@@ -29,7 +29,7 @@ def markdown_row(cells: Sequence[object]) -> str:
 
 
 def folded(title: str, text: str) -> str:
-    """Text that a reader unfolds by a click on its title, on GitHub and in the documentation."""
+    """Text that is hidden until its title is clicked, on GitHub and in the documentation."""
     return f'<details markdown="1">\n<summary>{title}</summary>\n\n{text}\n\n</details>'
 
 
@@ -48,7 +48,7 @@ def processor() -> str:
 
 
 def write_section(name: str, text: str, page: Path = PAGE) -> None:
-    """Replace the text between the two marks of a section."""
+    """Replace the text between the two markers of a section."""
     before, start, rest = page.read_text(encoding="utf-8").partition(f"<!-- begin {name} -->\n")
     _, end, after = rest.partition(f"<!-- end {name} -->")
     if not start or not end:

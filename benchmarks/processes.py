@@ -4,7 +4,7 @@
 
 Each step uses two batches: one process computes them one after the other, two processes one each, so that the weights
 agree up to rounding. Each process has one thread. Only the second half of the steps is timed, since the first half
-includes the start of the processes that draw batches. A run before fills the cache of simulated cases. The time
+includes the start of the processes that draw batches. A preceding run fills the cache of simulated cases. The time
 includes one validation, on a single patch, and its checkpoint.
 """
 
@@ -32,7 +32,7 @@ class Timing:
 
 
 def train(recipe: Path, run: Path, n_processes: int, options: argparse.Namespace) -> Timing:
-    """Train in so many processes, and time the second half of the steps."""
+    """Train in `n_processes` processes, and time the second half of the steps."""
     settings = [f"n_steps={options.steps}", f"save_every={options.steps // 2}", "n_validation=1"]
     settings += [f"n_batches={2 // n_processes}", *options.set]
     words = [word for setting in settings for word in ("--set", f"training.{setting}")]

@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py --report FOLDER --series FOLDER -o results/quality --write
 
-Simulates fully sampled raw scans with one coil and with eight, and undersamples each with a mask of its own. The
+Simulates fully sampled raw scans with one coil and with eight coils, and undersamples each with a different mask. The
 classical methods and the networks with weights reconstruct them with coil maps estimated from the undersampled data,
 and magnitudes are compared with the noise-free reference. The magnitude images of the subjects are measured; phase,
 coils and noise are simulated. After an interruption, the same command continues. `report.html` in the output folder
@@ -30,7 +30,7 @@ from cinerecon.words import counted
 
 HELD_OUT = ("sax_mid", "lax_4ch")
 PHANTOM_SEEDS = range(1, 41)
-"""Seeds that no phantom of the training has, which a test checks."""
+"""Seeds of phantoms that were not used for training, which a test checks."""
 SAMPLINGS = ("gaussian:8", "radial:16", "equispaced:8")
 CLASSICAL = ("zerofilled", "llr", "ktslr")
 README_METHODS = ("zerofilled", "ktslr", "slrnet", "passnet", "stvarnet")
@@ -97,7 +97,7 @@ def list_cines(options: ScanOptions) -> Iterator[tuple[str, str, dict[str, int],
 
 
 def choose_series(folder: Path, n_most: int) -> list[Path]:
-    """At most so many series of each subject, evenly spread over a stack (`scd4_sax00` and so on)."""
+    """At most `n_most` series of each subject, evenly distributed over a stack (`scd4_sax00` and so on)."""
     stacks: dict[str, list[Path]] = {}
     for path in find_magnitudes(folder):
         stacks.setdefault(stem_of(path).partition("_sax")[0], []).append(path)

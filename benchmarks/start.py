@@ -38,7 +38,7 @@ finally:
 
 
 def measure(command: tuple[str, ...], folder: str) -> tuple[float, int, str]:
-    """CPU time [s], number of modules, and which of PyTorch and SciPy are among them."""
+    """CPU time [s], number of modules, and which of PyTorch and SciPy were imported."""
     call = [sys.executable, "-c", CODE, json.dumps(command)]
     outcome = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True)
     seconds, n_modules, heavy = json.loads(outcome.stderr.splitlines()[-1])

@@ -1,6 +1,6 @@
 """Rows of a table in a file, so that several runs can share the work on a long table.
 
-The first line of the file contains what all rows have in common, each further line a row, as JSON.
+The first line of the file contains the properties shared by all rows, each further line contains a row, as JSON.
 """
 
 import json
@@ -27,7 +27,7 @@ class StoredRows:
     path
         The file, which is created if it does not exist; None keeps the rows in memory only.
     common
-        What all rows have in common, as values that JSON can hold: the machine and the settings of the cases.
+        Properties shared by all rows, as values for JSON: the machine and the settings of the cases.
     """
 
     def __init__(self, path: Path | None, common: Mapping[str, Any]) -> None:
@@ -39,7 +39,7 @@ class StoredRows:
         if path.exists():
             first, *lines = path.read_text(encoding="utf-8").splitlines()
             if json.loads(first) != header:
-                what = f"the file contains rows of another kind: {first} instead of {json.dumps(header)}"
+                what = f"the file contains rows with other properties: {first} instead of {json.dumps(header)}"
                 raise FileError(what, where=str(path), hint="--keep with another file")
             for row in map(parse, lines):
                 self.rows[key_of(row)] = row
@@ -69,7 +69,7 @@ class StoredRows:
 
 
 def key_of(row: Row) -> Key:
-    """Identifies a row of the table."""
+    """Key that identifies a row of the table."""
     return *row.case, row.method
 
 

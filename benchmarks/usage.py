@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LAUNCHER = (sys.executable, str(Path(__file__).with_name("launch.py")))
-"""Put before a command, prints its wall time, CPU time and peak memory as JSON."""
+"""Prefix of a command: runs it, and prints its wall time, CPU time and peak memory as JSON."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from cinerecon.physics.lowrank import Schatten, shrink_casorati, shrink_patches
 
 
 def work(name: str, case: str, image_file: str, settings: list[str]) -> Usage:
-    """Reconstruct the case with a method and save the image."""
+    """Reconstruct a case with a method, and save the image."""
     data = CineData(**torch.load(case))
     method = load_method(name, settings)
     steps: list[int] = []

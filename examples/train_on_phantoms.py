@@ -28,7 +28,7 @@ RECIPE = {
         },
     },
 }
-"""The content of a ``model.yaml``; real training needs larger networks, more phantoms and some thousand steps."""
+"""The content of a ``model.yaml``; in practice, use larger networks, more phantoms and thousands of steps."""
 
 
 def main() -> None:

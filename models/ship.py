@@ -219,12 +219,12 @@ def table(name: str, results: Results) -> str:
             cells.append("" if None in pair else f"{pair[0]:.2f} → {pair[1]:.2f}")
         lines.append(f"| {group}, {coils} coil{'s' if coils > 1 else ''} | " + " | ".join(cells) + " |")
     groups = ", ".join(f"{group} {results.n_series[group]}" for group in dict.fromkeys(group for group, _ in rows))
-    where = (
+    explanation = (
         "Means over subjects, for scans not used for training, with noise of 1 % of the maximum. Number of series: "
         f"{groups}. Other series of the volunteer were used for training. Further metrics, computed by "
         "`benchmarks/quality.py`, are in the [benchmarks](../../docs/benchmarks.md)."
     )
-    return where + "\n\n" + "\n".join(lines)
+    return explanation + "\n\n" + "\n".join(lines)
 
 
 def describe_gains(name: str, results: Results) -> list[str]:

@@ -115,9 +115,9 @@ def main() -> None:
     parser.add_argument("--series", type=Path, required=True, action="append", help="folder of magnitude cines (.npz)")
     parser.add_argument("--cache", type=Path, default=Path("runs/cases"), help="folder of simulated cines")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of run folders")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--ablations", action="store_true", help="train the variants for the ablations, briefly")
-    which.add_argument("--published", action="store_true", help="networks of published size, for a GPU")
+    selection = parser.add_mutually_exclusive_group()
+    selection.add_argument("--ablations", action="store_true", help="train the variants for the ablations, briefly")
+    selection.add_argument("--published", action="store_true", help="networks of published size, for a GPU")
     parser.add_argument(
         "--from", dest="weights", type=Path, metavar="FOLDER", help="folders of the weights to start from"
     )

@@ -31,14 +31,14 @@ def report_results(
     """
     from cinerecon.commands.console import print_tables
     from cinerecon.evaluation.failures import failure_table
-    from cinerecon.evaluation.paper_tables import lay_out, left_over
+    from cinerecon.evaluation.paper_tables import lay_out, scores_not_in
     from cinerecon.evaluation.results import write_results
     from cinerecon.evaluation.score import SCORES, count_earlier_scores
     from cinerecon.evaluation.score_tables import BRIEF, tables_of
     from cinerecon.evaluation.ventricle import function_tables
 
     extra = [laid_out for layout in layouts for laid_out in lay_out(layout, scores, names)]
-    rest = left_over(layouts, scores, names)
+    rest = scores_not_in(layouts, scores, names)
     tables = [*extra, *tables_of(rest, baseline, BRIEF, failures)]
     print_tables([*tables, *function_tables(scores)])
     if failures:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BOXES = ("psnr", "ssim", "heart_psnr", "xt_ssim")
+BOX_PLOT_MEASURES = ("psnr", "ssim", "heart_psnr", "xt_ssim")
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 """Colours of Okabe and Ito, which colour-blind readers can distinguish."""
 MARKERS, DASHES = ("o", "s", "^", "D"), ("-", "--", ":", "-.")
 """Styles of the first, second, third and fourth method of the same colour."""
 MAX_CURVES = 8
-"""Largest number of slices or stacks whose curves are drawn."""
+"""Largest number of slices or stacks for which curves are drawn."""
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -34,8 +34,8 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def draw_boxes(scores: Sequence[Score]) -> "Figure":
-    """One panel for each measure, one group of boxes for each sampling and coil count, one box for each method."""
-    names = [name for name in BOXES if np.isfinite([getattr(score, name) for score in scores]).any()]
+    """Box plots: a panel for each measure, a group of boxes for each sampling and coil count, a box for each method."""
+    names = [name for name in BOX_PLOT_MEASURES if np.isfinite([getattr(score, name) for score in scores]).any()]
     groups = list(dict.fromkeys(score.group for score in scores))
     methods = list(dict.fromkeys(score.method for score in scores))
     panels = (len(names) + 1) // 2
@@ -104,9 +104,9 @@ def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
 
 
 def style_of(index: int) -> dict[str, Any]:
-    """Style of the method at an index of the list; the first thirty-two are distinct."""
-    turn = index // len(COLOURS) % len(MARKERS)
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[turn], "linestyle": DASHES[turn]}
+    """Style of the method with an index in the list; the first 32 styles are distinct."""
+    variant = index // len(COLOURS) % len(MARKERS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[variant], "linestyle": DASHES[variant]}
 
 
 def _boxes(axis: "Axes", values: list[list[float]], positions: list[int], style: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, plane_of, read_reference, read_series
 from cinerecon.evaluation.images import slices_in_figures, store_image
-from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, turned_like
+from cinerecon.evaluation.orientation import PARALLEL_COSINE, orientation_warnings, oriented_like
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.checksums import hash_file
@@ -26,12 +26,12 @@ from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.metrics.heart import SQUARE
 
 SAME_PLANE_MM = 4.0
-"""Largest distance of planes of the same slice [mm], if the spacing is unknown because there is only one slice."""
-CLEARER_CORRELATION = 0.05
-"""Difference of correlations above which images are assigned to another slice of the reference."""
+"""Largest distance between the planes of corresponding slices if there is only one slice, without a spacing [mm]."""
+CORRELATION_MARGIN = 0.05
+"""Difference of correlations above which images probably belong to another slice of the reference."""
 NEGATIVE_POWER = 0.01
 """Fraction of the power in negative pixels above which real-valued images are not magnitudes."""
-LEAST_LIKENESS = 0.4
+MIN_CORRELATION = 0.4
 """Correlation with the reference below which images do not resemble it; zero-filled images at 16x are above 0.8."""
 UNIFORM_POWER, VARIED_POWER = 0.01, 0.1
 """Relative standard deviation, over the pixels with signal, of the root of the power over all frames: below the first,
@@ -82,9 +82,9 @@ def match_slices(
     return matches
 
 
-def looks_like_another(image: Tensor, references: Sequence[Tensor], number: int) -> int | None:
-    """The slice of the reference that images ``(frames, y, x)`` resemble clearly more than the one they are compared
-    with.
+def more_similar_slice(image: Tensor, references: Sequence[Tensor], number: int) -> int | None:
+    """The slice of the reference that is clearly more similar to images ``(frames, y, x)`` than the slice of their
+    number; None if there is none.
 
     Parameters
     ----------
@@ -93,11 +93,11 @@ def looks_like_another(image: Tensor, references: Sequence[Tensor], number: int)
     references
         Magnitudes of each slice; slices of another size are omitted.
     number
-        The slice that the images are compared with.
+        Number of the slice with which the images are compared.
     """
     scores = [_correlation(image, other) if other.shape == image.shape else -1.0 for other in references]
     best = int(np.argmax(scores))
-    return best if scores[best] > scores[number] + CLEARER_CORRELATION else None
+    return best if scores[best] > scores[number] + CORRELATION_MARGIN else None
 
 
 def _are_distinct(geometries: Sequence[Geometry | None]) -> bool:
@@ -222,11 +222,12 @@ def _matched(
     ShapeError
         If sizes differ.
     """
-    matched = match_slices([one.geometry for one in series], [one.geometry for one in references], str(path))
+    matched = match_slices([item.geometry for item in series], [item.geometry for item in references], str(path))
     numbers = list(range(len(references))) if matched is None else matched
     if matched is not None:
-        series = [turned_like(own, references[n].geometry) for own, n in zip(series, numbers, strict=True)]
-    actual, expected = ([tuple(one.image.shape) for one in some] for some in (series, [references[n] for n in numbers]))
+        series = [oriented_like(own, references[n].geometry) for own, n in zip(series, numbers, strict=True)]
+    actual = [tuple(item.image.shape) for item in series]
+    expected = [tuple(references[n].image.shape) for n in numbers]
     if actual != expected:
         shown, required = (", ".join(map(str, shapes)) for shapes in (actual, expected))
         is_swapped = [(n, x, y) for n, y, x in actual] == expected
@@ -253,17 +254,17 @@ def _marks(image: Tensor, references: Sequence[ImageSeries], number: int, profil
     if len(empty) == len(image):
         return
     magnitudes = [item.image.abs() for item in references]
-    other = looks_like_another(image.abs(), magnitudes, number)
+    other = more_similar_slice(image.abs(), magnitudes, number)
     if other is not None:
         yield f"slice {number} looks like slice {other} of the reference?"
         return
-    sees_scale = find_profile(profile).sees_scale
-    warnings = list(orientation_warnings(image.abs(), magnitudes[number], sees_scale=sees_scale))
+    depends_on_scale = find_profile(profile).depends_on_scale
+    warnings = list(orientation_warnings(image.abs(), magnitudes[number], depends_on_scale=depends_on_scale))
     yield from warnings
     is_elsewhere = any(not text.startswith(("brighter", "darker")) for text in warnings)
-    likeness = _correlation(image.abs(), magnitudes[number])
-    if likeness < LEAST_LIKENESS and not is_elsewhere:
-        yield f"the images do not resemble the reference, correlation {likeness:.2f}: maps, or a different scan?"
+    correlation = _correlation(image.abs(), magnitudes[number])
+    if correlation < MIN_CORRELATION and not is_elsewhere:
+        yield f"the images do not resemble the reference, correlation {correlation:.2f}: maps, or a different scan?"
 
 
 def _spread_of_power(image: Tensor) -> float:

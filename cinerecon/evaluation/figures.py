@@ -1,4 +1,4 @@
-"""Figures in the style of papers, and movies: reference and reconstructions, error maps, and profiles over time.
+"""Figures in the style of papers, and movies: reference and reconstructions, error maps, and temporal profiles.
 
 A further figure shows candidates for hallucinations, where an image does not agree with its reference.
 """
@@ -40,8 +40,8 @@ ERROR_PERCENTILE = 99
 WHITE_PERCENTILE = 99.7
 """Percentile of the reference that is displayed as white."""
 DPI = 150
-WIDTH, SCALE = 2.1, 0.06
-"""Width of a column [inches], and of the colour bar [columns]."""
+COLUMN_WIDTH, COLOUR_BAR_WIDTH = 2.1, 0.06
+"""Width of a column [inches], and of the colour bar relative to it."""
 IMAGES_CAPTION = (
     "Magnitudes, with the maximum of the reference equal to 1; all errors have the same scale. The rectangle is the "
     "box around the heart, the dotted line is the column of the y-t profile."
@@ -127,10 +127,10 @@ class ShownCase:
 def shown_cases(scores: Sequence[Score], folder: Path) -> Iterator[ShownCase]:
     """The cases whose images are in a folder, read one at a time."""
     for case in dict.fromkeys(score.case for score in scores):
-        kept = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
-        if kept:
-            images, references = zip(*(read_image(folder, s.task, s.method, s.slice) for s in kept), strict=True)
-            yield ShownCase(kept, list(images), references[0])
+        stored = [score for score in scores if score.case == case and image_file(folder, score.task).exists()]
+        if stored:
+            images, references = zip(*(read_image(folder, s.task, s.method, s.slice) for s in stored), strict=True)
+            yield ShownCase(stored, list(images), references[0])
 
 
 def draw_figures(scores: Sequence[Score], folder: Path) -> list[FigureFile]:
@@ -170,18 +170,18 @@ def draw_images(case: ShownCase) -> "Figure":
     case = case.turned()
     reference = case.reference.magnitude
     series = [reference, *(image.magnitude for image in case.images)]
-    heart = find_heart(torch.from_numpy(reference), case.reference.meta.pixel_size_mm) or _middle(reference)
+    heart = find_heart(torch.from_numpy(reference), case.reference.meta.pixel_size_mm) or _central_region(reference)
     y, x = reference.shape[1:]
     rows, ratio = _rows(heart, reference), case.pixel_ratio
     white, largest_error = case.white, _error_limit(series[1:], reference)
     heights = [row.height(y, x, heart, ratio) for row in rows]
-    figure = new_figure(WIDTH * (len(series) + SCALE) + 0.3, WIDTH * sum(heights) + 0.5)
-    ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), SCALE]}
+    figure = new_figure(COLUMN_WIDTH * (len(series) + COLOUR_BAR_WIDTH) + 0.3, COLUMN_WIDTH * sum(heights) + 0.5)
+    ratios = {"height_ratios": heights, "width_ratios": [*[1.0] * len(series), COLOUR_BAR_WIDTH]}
     axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title, fontsize=8)
         for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
-            _bare(axis)
+            _hide_axes(axis)
         for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the reference has no error
             shown = np.abs(image - reference) if row.is_error else image
             drawn = axis.imshow(row.cut(shown, heart), **row.style(largest_error if row.is_error else white, ratio))
@@ -231,10 +231,10 @@ class _Row:
 
 def _rows(heart: Heart, reference: Array) -> list[_Row]:
     d, s = heart.diastole, heart.systole
-    full, empty = ("diastole, ", "systole, ") if heart.pool else ("", "")
+    diastole, systole = ("diastole, ", "systole, ") if heart.pool else ("", "")
     return [
-        _Row(f"{full}frame {d}", d),
-        _Row(f"{empty}frame {s}", s),
+        _Row(f"{diastole}frame {d}", d),
+        _Row(f"{systole}frame {s}", s),
         _Row(f"heart, frame {d}", d, is_zoom=True),
         _Row(f"heart, frame {s}", s, is_zoom=True),
         _Row(f"error, frame {d}", d, is_zoom=True, is_error=True),
@@ -249,8 +249,8 @@ def _error_limit(images: Sequence[Array], reference: Array) -> float:
     return max(LARGEST_ERROR, math.ceil(100 * largest) / 100)
 
 
-def _middle(reference: Array) -> Heart:
-    """The centre of the field of view, with the first and the middle frame, if no heart was found."""
+def _central_region(reference: Array) -> Heart:
+    """The centre of the field of view, with the first and the middle frame, for images in which no heart is found."""
     n, y, x = reference.shape
     return Heart((y // 4, y - y // 4, x // 4, x - x // 4), x // 2, 0, n // 2)
 
@@ -268,7 +268,7 @@ def _mark(axis: "Axes", heart: Heart) -> None:
     axis.plot([heart.column] * 2, [top, bottom - 1], color=colour, lw=0.8, ls=":")
 
 
-def _bare(axis: "Axes") -> None:
+def _hide_axes(axis: "Axes") -> None:
     axis.set_xticks([])
     axis.set_yticks([])
     for side in axis.spines.values():

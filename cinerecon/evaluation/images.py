@@ -1,4 +1,4 @@
-"""Images of an evaluation: initial images of networks, computed only once, and magnitudes stored for figures."""
+"""Images of an evaluation: initial images of networks, which are computed once, and magnitudes stored for figures."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +14,8 @@ from cinerecon.machine import Usage, measured
 from cinerecon.methods.base import Reconstructor
 
 IMAGES = "images"
-PLACE = ("position_mm", "read_dir", "phase_dir", "slice_dir")
-"""Arrays with the position and the directions of the slice, fields of `Geometry`."""
+GEOMETRY_FIELDS = ("position_mm", "read_dir", "phase_dir", "slice_dir")
+"""Fields of `Geometry` that are stored: position and directions of the slice."""
 REFERENCE = "reference"
 """Name of the reference in figures and movies."""
 
@@ -71,13 +71,13 @@ def store_image(folder: Path, task: str, image: Tensor, reference: Tensor, meta:
     Pixel size, times and position of the slice are stored with them.
     """
     peak = float(reference.abs().max()) or 1.0
-    largest = float(np.finfo(np.float16).max)  # clips images whose scale is not that of the reference
+    largest = float(np.finfo(np.float16).max)  # the scale of an image may differ from that of the reference
     image_half, reference_half = (
         (x.abs() / peak).clamp_max(largest).cpu().numpy().astype(np.float16) for x in (image, reference)
     )
     known = {"pixel_size_mm": np.array(meta.pixel_size_mm), "frame_times_ms": np.array(meta.frame_times_ms)}
     if meta.geometry is not None:
-        known |= {name: np.array(getattr(meta.geometry, name)) for name in PLACE}
+        known |= {name: np.array(getattr(meta.geometry, name)) for name in GEOMETRY_FIELDS}
     with moved_into_place(image_file(folder, task)) as temporary, temporary.open("wb") as file:
         np.savez(file, image=image_half, reference=reference_half, **known)  # type: ignore[arg-type]
 
@@ -88,8 +88,8 @@ def read_image(folder: Path, task: str, method: str, slice_number: int) -> tuple
         arrays = {name: file[name] for name in file.files}
     size, times = arrays.get("pixel_size_mm", np.ones(2)), arrays.get("frame_times_ms", np.empty(0))
     geometry = None
-    if set(PLACE) <= arrays.keys():
-        position, read, phase, through = (vector(arrays[name]) for name in PLACE)
+    if set(GEOMETRY_FIELDS) <= arrays.keys():
+        position, read, phase, through = (vector(arrays[name]) for name in GEOMETRY_FIELDS)
         geometry = Geometry(position, read, phase, through)
     meta = CineMeta(
         slice=slice_number,

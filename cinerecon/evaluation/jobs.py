@@ -147,9 +147,9 @@ class JobList:
         self._fingerprints = {name: fingerprint(method) for name, method in methods.items()}
         self._patterns = {pattern: fingerprint_pattern(pattern) for pattern in request.patterns}
         n = request.n_pictures
-        self._positions = [(2 * i + 1) / (2 * n) * len(scans) for i in range(n)]
-        self._rules: tuple[str, ...] = (str(request.seed), request.profile, request.device, __version__)
-        self._rules += (_settings_text(request.config),) if _settings_text(request.config) else ()
+        self._picture_positions = [(2 * i + 1) / (2 * n) * len(scans) for i in range(n)]
+        self._common_settings: tuple[str, ...] = (str(request.seed), request.profile, request.device, __version__)
+        self._common_settings += (_settings_text(request.config),) if _settings_text(request.config) else ()
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
@@ -195,14 +195,15 @@ class JobList:
 
     def _tasks(self, label: str, content: str, number: int) -> dict[tuple[str, str], str]:
         return {
-            (pattern, name): _hash(label, content, str(number), fingerprint_, method, *self._rules)
+            (pattern, name): _hash(label, content, str(number), fingerprint_, method, *self._common_settings)
             for pattern, fingerprint_ in self._patterns.items()
             for name, method in self._fingerprints.items()
         }
 
     def _pictured(self, position: int, n_slices: int) -> set[int]:
         """Numbers of the slices of a scan whose images are stored; their number is divided equally among the scans."""
-        return {int((point - position) * n_slices) for point in self._positions if position <= point < position + 1}
+        points = (point for point in self._picture_positions if position <= point < position + 1)
+        return {int((point - position) * n_slices) for point in points}
 
 
 def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Path | None = None) -> list[Path]:
@@ -227,7 +228,7 @@ def list_scans(paths: Iterable[Path], listing: Listing | None = None, output: Pa
 
 
 def _hint_of_images(path: Path) -> str:
-    """A hint on the evaluation of images, for a file that appears to contain images and no scan; otherwise empty."""
+    """A hint on how to evaluate images, for files that appear to contain images instead of a scan; otherwise empty."""
     is_image = path.name.lower().endswith((".npz", ".npy", ".dcm", *NIFTI_ENDINGS)) or holds_images_only(path)
     return f"if these are images: cinerecon evaluate --recon {path} --reference REFERENCE" if is_image else ""
 

@@ -18,14 +18,14 @@ from cinerecon.words import plural
 
 PARALLEL_COSINE = 0.98
 """Smallest cosine of the angle between two directions that are treated as parallel."""
-GAIN_DB = 3.0
+MIN_GAIN_DB = 3.0
 """Smallest gain for which a correction is reported [dB]."""
-SIMPLER_DB = 0.5
-"""Smallest gain of a more complex correction over a simpler one [dB]."""
-FITTING_ERROR = 1e-3
+MIN_ADDED_GAIN_DB = 0.5
+"""Smallest gain of a combined correction over a simpler one [dB]."""
+CORRECT_ERROR = 1e-3
 """Relative error power below which the orientation of images is not checked."""
 
-TURNS: dict[str, Callable[[Tensor], Tensor]] = {
+ORIENTATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda image: image,
     "flipped along y": lambda image: image.flip(-2),
     "flipped along x": lambda image: image.flip(-1),
@@ -36,13 +36,14 @@ TURNS: dict[str, Callable[[Tensor], Tensor]] = {
     "y and x swapped, rotated by 180 degrees": lambda image: image.mT.flip(-2, -1),
 }
 """The eight orientations of an image."""
-ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+FRAME_ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
     "": lambda image: image,
     "frames in reverse order": lambda image: image.flip(-3),
 }
+"""The two temporal directions of an image series."""
 
 
-def turned_like(series: ImageSeries, reference: Geometry | None) -> ImageSeries:
+def oriented_like(series: ImageSeries, reference: Geometry | None) -> ImageSeries:
     """The images with rows and columns transposed and reversed such that their directions agree with the reference.
 
     If a direction is unknown, or is parallel to none of the reference, images are returned unchanged.
@@ -67,65 +68,64 @@ def turned_like(series: ImageSeries, reference: Geometry | None) -> ImageSeries:
 
 @dataclass(frozen=True)
 class Correction:
-    """A possible error of an image as text, and the squared error that remains after its correction."""
+    """Possible errors of an image, as texts, and the squared error that remains after their correction."""
 
     words: tuple[str, ...]
     error: float
 
 
-def orientation_warnings(image: Tensor, reference: Tensor, *, sees_scale: bool = True) -> Iterator[str]:
+def orientation_warnings(image: Tensor, reference: Tensor, *, depends_on_scale: bool = True) -> Iterator[str]:
     """Warnings if a factor, another orientation, or a shift in space or time would reduce the error considerably.
 
     Parameters
     ----------
     image, reference
         ``(frames, y, x)`` magnitudes.
-    sees_scale
+    depends_on_scale
         Whether the measures depend on the scale of the image.
     """
     image, reference = image.double(), reference.double()
     factor, error = _best_factor(image, reference)
-    if sees_scale and _gain(float(((image - reference) ** 2).sum()), error) > GAIN_DB and factor > 0:
+    if depends_on_scale and _gain(float(((image - reference) ** 2).sum()), error) > MIN_GAIN_DB and factor > 0:
         word, times = ("brighter", 1 / factor) if factor < 1 else ("darker", factor)
         yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
-    if error <= FITTING_ERROR * float((reference**2).sum()):
+    if error <= CORRECT_ERROR * float((reference**2).sum()):
         return
     corrections = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
     least = min(correction.error for correction in corrections)
-    best = next(correction for correction in corrections if _gain(correction.error, least) <= SIMPLER_DB)
-    if best.words and _gain(error, best.error) > GAIN_DB:
+    best = next(correction for correction in corrections if _gain(correction.error, least) <= MIN_ADDED_GAIN_DB)
+    if best.words and _gain(error, best.error) > MIN_GAIN_DB:
         yield f"{', '.join(best.words)}?"
 
 
 def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
     """Every orientation and order of frames that is consistent with the sizes, without and with its best shift."""
     spectrum = torch.fft.rfftn(reference.float()).conj()
-    for order, in_order in ORDERS.items():
-        for turn, turned in TURNS.items():
-            candidate = in_order(turned(image))
+    for order, in_order in FRAME_ORDERS.items():
+        for orientation, oriented in ORIENTATIONS.items():
+            candidate = in_order(oriented(image))
             if candidate.shape != reference.shape:
                 continue
-            words = tuple(text for text in (turn, order) if text)
+            words = tuple(text for text in (orientation, order) if text)
             yield Correction(words, _best_factor(candidate, reference)[1])
-            shift, part = _best_shift(candidate, spectrum)
+            shift, fraction = _best_shift(candidate, spectrum)
             moved = candidate.roll(tuple(-pixels for pixels in shift), (-3, -2, -1))
             if any(shift):
                 remark = _in_words(shift, reference.shape)
                 yield Correction((*words, *remark), _best_factor(moved, reference)[1])
-            if max(map(abs, part)) >= 0.2:
-                exact = (shift[0], shift[1] + part[0], shift[2] + part[1])
-                error = _best_factor(_moved_by_part(moved, part), reference)[1]
+            if max(map(abs, fraction)) >= 0.2:
+                exact = (shift[0], shift[1] + fraction[0], shift[2] + fraction[1])
+                error = _best_factor(_shifted_by_fraction(moved, fraction), reference)[1]
                 yield Correction((*words, *_in_words(exact, reference.shape)), error)
 
 
 def _best_shift(image: Tensor, spectrum: Tensor) -> tuple[tuple[int, int, int], tuple[float, float]]:
-    """The circular shift that explains an image best: in whole frames, rows, columns, and fractions of rows and
-    columns.
+    """The circular shift with the best agreement: whole frames, rows and columns, and fractions of rows and columns.
 
     Parameters
     ----------
     image
-        ``(frames, y, x)``
+        ``(frames, y, x)`` magnitudes.
     spectrum
         Complex conjugate of the transform of the reference, see `torch.fft.rfftn`.
     """
@@ -144,10 +144,10 @@ def _peak_between(values: Tensor, peak: int) -> float:
     return round(0.5 * (before - after) / curvature, 1) if curvature < 0 else 0.0
 
 
-def _moved_by_part(image: Tensor, part: tuple[float, float]) -> Tensor:
+def _shifted_by_fraction(image: Tensor, fraction: tuple[float, float]) -> Tensor:
     """The image shifted back by fractions of a pixel along y and x."""
     y, x = (torch.fft.fftfreq(n, dtype=torch.float64) for n in image.shape[-2:])
-    ramp = torch.exp(2j * torch.pi * (y[:, None] * part[0] + x * part[1]))
+    ramp = torch.exp(2j * torch.pi * (y[:, None] * fraction[0] + x * fraction[1]))
     shifted: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * ramp).real
     return shifted
 

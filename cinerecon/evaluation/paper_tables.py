@@ -5,7 +5,7 @@ to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
 https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-3``.
 
 Departs from the papers in: the data, which are not public in the form that the papers used; published numbers therefore
-show what kind of result to expect, but are not a test of the programs. Rows and columns are the methods and samplings
+show which results can be expected, but are not a test of the programs. Rows and columns are the methods and samplings
 compared in the papers; their order, and the assignment of comparisons to tables II to IV, is our interpretation.
 Published cells are empty if the number was not available; no number was read from a plot or derived.
 """
@@ -80,109 +80,96 @@ class PaperTable:
         return score.method in self.methods and score.sampling in self.samplings
 
 
+def _slr_table(
+    number: int,
+    title: str,
+    methods: tuple[str, ...],
+    published: Mapping[str, Published],
+    samplings: tuple[str, ...] = ("gaussian:8",),
+) -> PaperTable:
+    """A table of the paper on SLR-Net."""
+    measures = ("mse", "psnr", "ssim")
+    return PaperTable(f"slr-{number}", title, methods, samplings, measures, "paper-slr", SLR_SOURCE, published)
+
+
+def _pass_table(
+    number: int,
+    title: str,
+    samplings: tuple[str, ...],
+    published: Mapping[str, Published],
+    methods: tuple[str, ...] = ("istanet", "dccnn", "lsnet", "slrnet", "t2lrnet", "jotlasnet", "passnet"),
+) -> PaperTable:
+    """A table of the paper on PASSNet, with the methods compared in its main tables by default."""
+    measures = ("psnr", "ssim")
+    return PaperTable(f"pass-{number}", title, methods, samplings, measures, "paper-pass", PASS_SOURCE, published)
+
+
 _KTSLR = Published(seconds="197")
-_SLR = ("mse", "psnr", "ssim")
-_COMPARED = ("istanet", "dccnn", "lsnet", "slrnet", "t2lrnet", "jotlasnet", "passnet")
 _TIMES = {"istanet": Published(seconds="0.16"), "jotlasnet": Published(seconds="0.87")}
 
 PAPER_TABLES = {
     table.name: table
     for table in (
-        PaperTable(
-            "slr-1",
+        _slr_table(
+            1,
             "Table I: SLR-Net against classical and deep methods, 8x",
             ("ktslr", "dccnn", "crnn", "slrnet"),
-            ("gaussian:8",),
-            _SLR,
-            "paper-slr",
-            SLR_SOURCE,
             {"ktslr": _KTSLR, "slrnet": Published(gain={("ktslr", "gaussian:8"): "+3.5"})},
         ),
-        PaperTable(
-            "slr-2",
+        _slr_table(
+            2,
             "Table II: higher accelerations",
             ("ktslr", "dccnn", "crnn", "slrnet"),
-            ("gaussian:10", "gaussian:12"),
-            _SLR,
-            "paper-slr",
-            SLR_SOURCE,
             {"ktslr": _KTSLR},
+            ("gaussian:10", "gaussian:12"),
         ),
-        PaperTable(
-            "slr-3",
+        _slr_table(
+            3,
             "Table III: the plug-and-play low-rank module, 8x",
             ("dccnn", "dccnn-lr", "crnn", "crnn-lr"),
-            ("gaussian:8",),
-            _SLR,
-            "paper-slr",
-            SLR_SOURCE,
             {
                 "dccnn-lr": Published(gain={("dccnn", "gaussian:8"): "+1.4"}),
                 "crnn-lr": Published(gain={("crnn", "gaussian:8"): "+2.1"}),
             },
         ),
-        PaperTable(
-            "slr-4",
+        _slr_table(
+            4,
             "Table IV: the position of the low-rank module, 8x",
             ("dccnn", "dccnn-lr-L1", "dccnn-lr", "dccnn-lr-L3"),
-            ("gaussian:8",),
-            _SLR,
-            "paper-slr",
-            SLR_SOURCE,
+            {},
         ),
-        PaperTable(
-            "slr-5",
+        _slr_table(
+            5,
             "Table V: sparse against low-rank and sparse, 8x",
             ("ktslr", "istanet", "istanet-lr", "slrnet"),
-            ("gaussian:8",),
-            _SLR,
-            "paper-slr",
-            SLR_SOURCE,
             {"ktslr": _KTSLR, "istanet-lr": Published(gain={("istanet", "gaussian:8"): "+1.0"})},
         ),
-        PaperTable(
-            "pass-1",
+        _pass_table(
+            1,
             "Table 1: single coil, radial and random points",
-            _COMPARED,
             ("radial:8", "radial:16", "radial:30", "vds:8", "vds:10"),
-            ("psnr", "ssim"),
-            "paper-pass",
-            PASS_SOURCE,
             {**_TIMES, "passnet": Published("0.95", "1.25 M", {("jotlasnet", "vds:10"): "+0.9"})},
         ),
-        PaperTable(
-            "pass-2",
+        _pass_table(
+            2,
             "Table 2: several coils, equispaced lines",
-            _COMPARED,
             ("equispaced:4,fixed", "equispaced:8,fixed", "equispaced:10,fixed"),
-            ("psnr", "ssim"),
-            "paper-pass",
-            PASS_SOURCE,
             {**_TIMES, "passnet": Published("0.95", "1.25 M")},
         ),
-        PaperTable(
-            "pass-3",
+        _pass_table(
+            3,
             "Table 3: ablations of PASSNet",
-            (
-                "passnet",
-                "passnet-relative",
-                "passnet-addition",
-                "passnet-fixed-patches",
-                "passnet-9",
-                "passnet-13",
-                "passnet-15",
-                "passnet-17",
-            ),
             ("vds:10",),
-            ("psnr", "ssim"),
-            "paper-pass",
-            PASS_SOURCE,
             {
                 "passnet-9": Published(parameters="0.75 M"),
                 "passnet-13": Published(parameters="1.09 M"),
                 "passnet-15": Published(parameters="1.25 M"),
                 "passnet-17": Published(parameters="1.42 M"),
             },
+            (
+                *("passnet", "passnet-relative", "passnet-addition", "passnet-fixed-patches"),
+                *("passnet-9", "passnet-13", "passnet-15", "passnet-17"),
+            ),
         ),
     )
 }
@@ -229,7 +216,7 @@ def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
     return replace(table, methods=tuple(dict.fromkeys((*table.methods, *also))))
 
 
-def left_over(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
+def scores_not_in(tables: Sequence[PaperTable], scores: Sequence[Score], also: Sequence[str] = ()) -> list[Score]:
     """The scores, for all sampling patterns, of methods that are in none of the layouts."""
     wide = [with_rows(table, also) for table in tables]
     samplings = {score.sampling for score in scores if not any(table.has_cell_for(score) for table in wide)}
@@ -263,11 +250,11 @@ def _lay_out(
             Cell(published.parameters, is_foreign=True),
         ]
     n = max((summary.n_slices for summary in by_column.values()), default=0)
-    of = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {counted(n, 'slice')}"
+    extent = "no results yet" if n_coils is None else f"{coils_in_words(n_coils)}, {counted(n, 'slice')}"
     uneven = sorted({f"{s.method} {s.n_slices}" for s in by_column.values() if s.n_slices < n})
     fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
     notes = (*fewer, *_notes(table, scores))
-    return Table(f"{table.name}. {table.caption} ({of})", tuple(titles), tuple(map(tuple, rows)), notes)
+    return Table(f"{table.name}. {table.caption} ({extent})", tuple(titles), tuple(map(tuple, rows)), notes)
 
 
 def _mean(summary: Summary | None, name: str) -> str:

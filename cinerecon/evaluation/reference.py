@@ -105,7 +105,7 @@ class Reference:
         }
 
     def _measure_ventricle(self, image: Tensor, ventricle: Ventricle) -> Measures:
-        """Areas and border of the ventricle, and its position if that of the slice is known."""
+        """Areas and border sharpness of the ventricle, and its position if that of the slice is known."""
         seed, geometry = ventricle.seed, self.geometry
         measures: Measures = {
             "border_sharpness": relative_sharpness(image, ventricle),

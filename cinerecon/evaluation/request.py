@@ -41,7 +41,7 @@ class EvaluationRequest:
         Regular expression for the subject in the path of a scan; if it is empty, the subject is taken from the header.
         Subjects are the unit of confidence intervals and tests.
     config
-        How scans are read.
+        Settings for reading scans.
     memory
         Largest memory of all processes [bytes]; None means no limit. Methods that need more memory for a slice fail on
         it.
@@ -119,10 +119,10 @@ def select_with_tables(
     if not patterns:
         raise ConfigError("no sampling pattern is given", where="--undersample", hint="--undersample gaussian:8")
     labels = Counter(model_label(name) for name in chosen)
-    twice = [name for name in chosen if labels[model_label(name)] > 1]
-    if len(set(twice)) > 1:
-        what = f"two methods would be called '{model_label(twice[0])}' in the results"
-        raise ConfigError(what, where=", ".join(twice), hint="rename the folder of one of them")
+    duplicates = [name for name in chosen if labels[model_label(name)] > 1]
+    if len(set(duplicates)) > 1:
+        what = f"two methods would be called '{model_label(duplicates[0])}' in the results"
+        raise ConfigError(what, where=", ".join(duplicates), hint="rename the folder of one of them")
     if baseline is not None:
         require_baseline(baseline, list(labels))
     rules = profile or (profiles[0] if profiles else DEFAULT_PROFILE)

@@ -34,7 +34,7 @@ class VentricularFunction:
     scan, sampling, n_coils, method
         Scan, sampling pattern, number of coils, method.
     n_slices
-        Number of slices that it was measured in.
+        Number of slices in which it was measured.
     curve, reference_curve
         Area [mm^2] or volume [ml] in each frame.
     is_volume
@@ -62,8 +62,9 @@ class VentricularFunction:
 
 
 def _extremes(curve: Sequence[float]) -> tuple[float, float, float]:
-    most, least = max(curve), min(curve)
-    return most, least, 100 * (1 - least / most) if most > 0 else math.nan
+    """The largest and the smallest value, and their difference in percent of the largest."""
+    largest, smallest = max(curve), min(curve)
+    return largest, smallest, 100 * (1 - smallest / largest) if largest > 0 else math.nan
 
 
 def slice_functions(scores: Iterable[Score]) -> list[VentricularFunction]:

@@ -156,7 +156,7 @@ def steps_of(pixel_size_mm: tuple[float, float]) -> tuple[float, float]:
 
 
 def locate_motion(
-    motion: Array, reach: float = HEART_RADIUS_SD, *, steps: tuple[float, float] = SQUARE
+    motion: Array, cutoff_sd: float = HEART_RADIUS_SD, *, steps: tuple[float, float] = SQUARE
 ) -> tuple[tuple[float, float], float, NDArray[np.bool_]]:
     """Locate motion ``(y, x)``.
 
@@ -164,7 +164,7 @@ def locate_motion(
     ----------
     motion
         ``(y, x)`` amplitude of the motion.
-    reach
+    cutoff_sd
         Distance from the centre, in standard deviations, beyond which pixels are excluded.
     steps
         Distance of pixels along (y, x) [square pixels], see `steps_of`.
@@ -182,7 +182,7 @@ def locate_motion(
         y, x = float((weights * rows).sum() / total), float((weights * columns).sum() / total)
         squared = ((rows - y) * steps[0]) ** 2 + ((columns - x) * steps[1]) ** 2
         deviation = float(np.sqrt((weights * squared).sum() / total / 2))
-        nearer = near & (squared < max(reach * deviation, 2.0) ** 2)
+        nearer = near & (squared < max(cutoff_sd * deviation, 2.0) ** 2)
         if (nearer == near).all():
             return (y, x), deviation, near
         near = nearer

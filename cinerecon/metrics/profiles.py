@@ -84,7 +84,7 @@ class Profile:
         return SCALES[self.scale]
 
     @property
-    def sees_scale(self) -> bool:
+    def depends_on_scale(self) -> bool:
         """Whether an overall scale factor of the image affects the measures."""
         return self.scale not in FRAME_SCALES
 
@@ -203,7 +203,7 @@ def measure(
     """
     image, reference = as_pair(image, reference, magnitude=not (profile.is_complex and n_coils == 1))
     image, reference = (_crop(x, profile) for x in (image, reference))
-    if not profile.sees_scale:
+    if not profile.depends_on_scale:
         image, reference = (torch.stack([_own_scale(frame, profile.scale) for frame in x]) for x in (image, reference))
     elif profile.scale != "none":
         peak = reference.abs().max()

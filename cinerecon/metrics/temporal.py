@@ -1,4 +1,4 @@
-"""Measures of motion, which is essential for cardiac function, but to which PSNR is insensitive.
+"""Measures of the fidelity of motion, to which PSNR is insensitive.
 
 Each measure takes two image series ``(frames, y, x)``, the image and the reference, and compares magnitudes. A gated
 cine covers one cardiac cycle, so that the first frame follows the last; a real-time series (``is_cyclic=False``) is not

@@ -130,7 +130,7 @@ def areas_mm2(masks: Mask, seed: Seed) -> tuple[float, ...]:
 
 
 def relative_sharpness(image: Tensor, ventricle: Ventricle) -> float:
-    """Sharpness of the border in ``(frames, y, x)`` relative to the reference: 1 is ideal, blur reduces it; or NaN.
+    """Sharpness of the border in ``(frames, y, x)`` relative to the reference; 1 is ideal, NaN if no edge is found.
 
     The border is that of the reference in its frames of largest and smallest area; the mean of both is returned.
     """
@@ -160,18 +160,18 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     top, bottom, left, right = heart.box
     inside = np.zeros(magnitude.shape[1:], bool)
     inside[top:bottom, left:right] = True
-    otsus, _ = otsu(magnitude[:, inside].ravel())
+    blood_threshold, _ = otsu(magnitude[:, inside].ravel())
     motion = motion_of(magnitude)
     power = motion**2 * locate_motion(motion, steps=steps_of(pixel_size_mm))[2]
     best, best_score = None, 0.0
     tried: list[Seed] = []
     for frame in dict.fromkeys((0, heart.diastole, heart.systole)):
         for factor in THRESHOLDS:
-            blood = (magnitude[frame] > factor * otsus) & inside
+            blood = (magnitude[frame] > factor * blood_threshold) & inside
             labels, n = ndimage.label(ndimage.binary_opening(blood, iterations=2))
             for label in range(1, n + 1):
                 seed = _seed_of(labels == label, pixel_size_mm)
-                if seed is None or any(_is_alike(seed, other) for other in tried):
+                if seed is None or any(_is_duplicate(seed, other) for other in tried):
                     continue
                 tried.append(seed)
                 score = _quality(reference, seed, power / power.sum())
@@ -180,7 +180,7 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     return best
 
 
-def _is_alike(a: Seed, b: Seed) -> bool:
+def _is_duplicate(a: Seed, b: Seed) -> bool:
     shift = math.hypot(*a.offset(*map(np.asarray, b.centre)))
     return shift < 0.15 * a.radius and abs(a.radius - b.radius) < 0.15 * a.radius
 
@@ -219,7 +219,7 @@ def _enclosure(frame: Array, mask: Mask, seed: Seed) -> float:
 
 
 def _quality(reference: Tensor, seed: Seed, motion: Array) -> float:
-    """Score of a tracked region as a ventricle; 0 if it is not one.
+    """Score of a region, segmented in all frames, as a ventricle; 0 if it is not a ventricle.
 
     Parameters
     ----------
@@ -350,7 +350,7 @@ def _border_distance(mask: Mask, centre: tuple[float, float], direction: tuple[f
 
 
 def _fall(profile: Array) -> float:
-    """Distance over which the steepest fall of a profile goes from 80 % to 20 % of its step [square pixels]; or NaN."""
+    """Distance over which the steepest fall of a profile decreases from 80 % to 20 % [square pixels]; or NaN."""
     steepest = int(np.diff(profile).argmin())
     high = steepest
     while high > 0 and profile[high - 1] > profile[high]:
@@ -362,5 +362,5 @@ def _fall(profile: Array) -> float:
     if not step > 0:
         return math.nan
     part = (profile[high : low + 1] - profile[low]) / step  # falls from 1 to 0
-    places = np.interp([0.2, 0.8], part[::-1], np.arange(len(part))[::-1])
-    return float(places[0] - places[1]) * RAY_STEP
+    positions = np.interp([0.2, 0.8], part[::-1], np.arange(len(part))[::-1])
+    return float(positions[0] - positions[1]) * RAY_STEP

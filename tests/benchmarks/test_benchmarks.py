@@ -36,9 +36,9 @@ def test_a_section_is_replaced(tmp_path):
     ("name", "arguments", "error"),
     [
         ("frc", ["--series", "missing"], "there is no such folder"),
-        ("coils", ["--series", "empty"], "there is no magnitude cine here"),
-        ("function", ["--report", "empty", "--series", "empty"], "there is no magnitude cine here"),
-        ("trust", ["fit", "--train", "empty"], "there is no magnitude cine here"),
+        ("coils", ["--series", "empty"], "the folder contains no magnitude cine"),
+        ("function", ["--report", "empty", "--series", "empty"], "the folder contains no magnitude cine"),
+        ("trust", ["fit", "--train", "empty"], "the folder contains no magnitude cine"),
         ("patterns", ["--anatomy", "sax_mid"], "this is a measured series"),
         ("start", ["--repeats", "0"], "argument --repeats: an integer of at least 1 is expected, found 0"),
         ("noise_maps", ["--wrong"], "unrecognized arguments: --wrong"),

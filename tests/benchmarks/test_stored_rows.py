@@ -43,7 +43,7 @@ def test_a_table_in_parts_is_in_order(tmp_path):
 
 def test_rows_of_other_cases_are_not_mixed_in(tmp_path):
     StoredRows(tmp_path / "rows.json", COMMON).add(row("sax", "ktslr"))
-    with pytest.raises(FileError, match="rows of another kind"):
+    with pytest.raises(FileError, match="rows with other properties"):
         StoredRows(tmp_path / "rows.json", COMMON | {"matrix": (192, 192)})
 
 

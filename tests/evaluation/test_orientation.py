@@ -9,7 +9,7 @@ from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.evaluation.compare_files import compare_files
-from cinerecon.evaluation.orientation import TURNS, orientation_warnings
+from cinerecon.evaluation.orientation import ORIENTATIONS, orientation_warnings
 from cinerecon.image import CineImage
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.physics.fourier import fft2c, ifft2c
@@ -70,15 +70,15 @@ def test_images_that_fit_give_no_warning():
 def test_a_factor_is_reported_where_it_matters():
     assert list(orientation_warnings(1000 * TRUTH, TRUTH)) == ["brighter by a factor of 1000?"]
     assert list(orientation_warnings(TRUTH / 4, TRUTH)) == ["darker by a factor of 4?"]
-    assert list(orientation_warnings(1000 * TRUTH, TRUTH, sees_scale=False)) == []
+    assert list(orientation_warnings(1000 * TRUTH, TRUTH, depends_on_scale=False)) == []
 
 
-@pytest.mark.parametrize("name", [name for name in TURNS if name])
+@pytest.mark.parametrize("name", [name for name in ORIENTATIONS if name])
 def test_each_wrong_orientation_is_reported(name):
     """All but two of them undo themselves; those two undo each other."""
     undone = {"y and x swapped, flipped along y": "y and x swapped, flipped along x"}
     undone |= {there: here for here, there in undone.items()}
-    assert list(orientation_warnings(TURNS[name](TRUTH), TRUTH)) == [f"{undone.get(name, name)}?"]
+    assert list(orientation_warnings(ORIENTATIONS[name](TRUTH), TRUTH)) == [f"{undone.get(name, name)}?"]
 
 
 def test_images_that_are_not_square_are_turned_within_their_shape():

@@ -15,7 +15,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.evaluation import charts
 from cinerecon.evaluation.failures import Failure
 from cinerecon.evaluation.page import make_page
-from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, left_over
+from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, scores_not_in
 from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.run import evaluate
@@ -173,9 +173,9 @@ def test_what_a_paper_lacks_is_not_dropped(make_scores):
     (table,) = lay_out(layout, scores, ["mine", "ktslr"])
     assert [row[0].text for row in table.rows] == [*layout.methods, "mine"]
     assert table.rows[-1][1].text
-    assert {s.sampling for s in left_over([layout], scores, ["mine"])} == {"gaussian:4"}
-    assert {s.sampling for s in left_over([layout], scores)} == {"gaussian:8", "gaussian:4"}
-    assert left_over([layout], [s for s in scores if s.sampling == "gaussian:8"], ["mine"]) == []
+    assert {s.sampling for s in scores_not_in([layout], scores, ["mine"])} == {"gaussian:4"}
+    assert {s.sampling for s in scores_not_in([layout], scores)} == {"gaussian:8", "gaussian:4"}
+    assert scores_not_in([layout], [s for s in scores if s.sampling == "gaussian:8"], ["mine"]) == []
 
 
 def test_a_table_states_the_commands():
