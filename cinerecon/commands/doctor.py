@@ -2,9 +2,10 @@
 
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
+
+from cinerecon.version import installed_version
 
 PACKAGES = ("cinerecon", "torch", "numpy", "h5py", "ismrmrd", "sigpy", "pydantic", "nibabel", "pydicom", "pillow")
 
@@ -30,14 +31,7 @@ def doctor() -> None:
 def examine_versions() -> Iterator[tuple[str, str]]:
     """Yield name and text of a line: Python with its platform, and the packages, which are not imported."""
     yield "python", f"{platform.python_version()} on {platform.platform()}"
-    yield "packages", ", ".join(f"{name} {_version(name)}" for name in PACKAGES)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"
+    yield "packages", ", ".join(f"{name} {installed_version(name)}" for name in PACKAGES)
 
 
 def _print(name: str, text: str, is_good: bool | None) -> None:

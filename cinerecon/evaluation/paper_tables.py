@@ -1,6 +1,6 @@
 """The tables of the two papers: their rows and columns with results of this package, next to published values.
 
-Ke et al., Learned low-rank priors in dynamic MR imaging (2021), DOI 10.1109/TMI.2021.3096218, tables I to V: ``slr-1``
+Ke et al., Learned low-rank priors in dynamic MR imaging (2021), doi:10.1109/TMI.2021.3096218, tables I to V: ``slr-1``
 to ``slr-5``. Position-aware singular value shrinkage for dynamic MRI (PASSNet),
 https://openreview.net/forum?id=JwJiDLvJWm, tables 1 to 3: ``pass-1`` to ``pass-3``.
 

@@ -112,7 +112,7 @@ def find_heart(reference: Tensor | NDArray[Any], pixel_size_mm: tuple[float, flo
     References
     ----------
     Lin et al., Automated detection of left ventricle in 4D MR images, MICCAI 2006, for step 1;
-    Otsu, A threshold selection method from gray-level histograms (1979), DOI 10.1109/TSMC.1979.4310076
+    Otsu, A threshold selection method from gray-level histograms (1979), doi:10.1109/TSMC.1979.4310076
     """
     reference = as_tensor(reference)
     require_axes("reference", reference, IMAGE)

@@ -126,7 +126,7 @@ def ssim(image: Array, reference: Array, data_range: float | None = None, *, win
     References
     ----------
     Wang et al., Image quality assessment: from error visibility to structural similarity (2004),
-    DOI 10.1109/TIP.2003.819861
+    doi:10.1109/TIP.2003.819861
     """
     image, reference = as_pair(image, reference)
     _require_size("SSIM", reference, window.size)
@@ -186,7 +186,7 @@ def hfen(image: Array, reference: Array) -> float:
     References
     ----------
     Ravishankar and Bresler, MR image reconstruction from highly undersampled k-space data by dictionary learning
-    (2011), DOI 10.1109/TMI.2010.2090538
+    (2011), doi:10.1109/TMI.2010.2090538
     """
     image, reference = as_pair(image, reference)
     _require_size("HFEN", reference, HFEN_SIZE)

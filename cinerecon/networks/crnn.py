@@ -1,8 +1,8 @@
 """CRNN-MRI: a convolutional network that is recurrent in time, in both directions, and over its iterations.
 
 Qin et al., Convolutional Recurrent Neural Networks for Dynamic MR Image Reconstruction, IEEE TMI 2019,
-10.1109/TMI.2018.2863670. All iterations share their weights. Inputs of an iteration are the image x
-and the features h of the previous iteration (initially zero):
+doi:10.1109/TMI.2018.2863670. All iterations share their weights. Inputs of an iteration are the image x and the
+features h of the previous iteration (initially zero):
 
     f_t = relu(W x_t + P h0_t + H f_(t-1)),  b_t = relu(W x_t + P h0_t + H b_(t+1)),  h0 = f + b
     h_j = relu(W_j h_(j-1) + P_j h_j),  j = 1, 2, 3
@@ -10,8 +10,8 @@ and the features h of the previous iteration (initially zero):
 
 with 3x3 convolutions W, P, H over (y, x), each with a bias, and data consistency DC. Reversing time exchanges f and b.
 
-With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, 10.1109/TMI.2021.3096218) shrinks singular values
-in each iteration, before the convolutions (L1), before data consistency (L2), or after it (L3): CRNN-LR.
+With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, doi:10.1109/TMI.2021.3096218) shrinks singular
+values in each iteration, before the convolutions (L1), before data consistency (L2), or after it (L3): CRNN-LR.
 
 Departs from the paper in: several coils, with data consistency in the k-space of each coil; an initial image may be
 given in place of the zero-filled image.

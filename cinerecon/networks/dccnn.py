@@ -1,8 +1,8 @@
 """DC-CNN: cascades of a residual convolutional network and data consistency.
 
 Schlemper et al., A Deep Cascade of Convolutional Neural Networks for Dynamic MR Image Reconstruction, IEEE TMI 2018,
-10.1109/TMI.2017.2760978: x = x + CNN(x), followed by data consistency: the measured samples
-replace those of x, or are averaged with them.
+doi:10.1109/TMI.2017.2760978: x = x + CNN(x), followed by data consistency: the measured samples replace those of x, or
+are averaged with them.
 
 ``d5c5``
     Five cascades of five convolutions with biases, in three dimensions or frame by frame.
@@ -10,8 +10,8 @@ replace those of x, or are averaged with them.
     Ten cascades of six convolutions without biases, 16 channels: the version of UnrollingNets, with which PASSNet is
     compared.
 
-With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, 10.1109/TMI.2021.3096218) shrinks singular values
-in each cascade, before the convolutions (L1), before data consistency (L2), or after it (L3): DC-CNN-LR.
+With `lowrank`, the plug-and-play module of Ke et al. (IEEE TMI 2021, doi:10.1109/TMI.2021.3096218) shrinks singular
+values in each cascade, before the convolutions (L1), before data consistency (L2), or after it (L3): DC-CNN-LR.
 
 Departs from the paper in: several coils, with data consistency in the k-space of each coil; an initial image may be
 given in place of the zero-filled image.

@@ -2,8 +2,8 @@
 
 The class is a `torch.nn.Module` with ``forward(self, kspace, encoding, start=None)`` that returns the complex image
 ``(batch, frames, y, x)``, see `networks.unrolled.Unrolled`. Its settings are those of the class ``MyNetConfig`` in the
-same file, which is the only argument of its constructor; without such a class, they are the arguments of the
-constructor.
+same file, an instance of which is the only argument of its constructor; without such a class, they are the arguments of
+the constructor.
 """
 
 import hashlib

@@ -1,13 +1,14 @@
 """ISTA-Net: unrolled reconstruction with a learned sparsifying transform. Three networks have this name.
 
 ``slr_paper``
-    The sparse part of SLR-Net (Ke et al., IEEE TMI 2021, 10.1109/TMI.2021.3096218), to which the paper compares it:
-    r = x - eta A^H (A x - y), x = D'(soft(D(r), lambda)), where D and D' have three convolutions each.
+    The sparse part of SLR-Net, with which its paper compares SLR-Net (Ke et al., IEEE TMI 2021,
+    doi:10.1109/TMI.2021.3096218): r = x - eta A^H (A x - y), x = D'(soft(D(r), lambda)), where D and D' have three
+    convolutions each.
 ``snet``
-    The sparse part of L+S-Net (Huang et al., Medical Image Analysis 2021, 10.1016/j.media.2021.102190), without a
+    The sparse part of L+S-Net (Huang et al., Medical Image Analysis 2021, doi:10.1016/j.media.2021.102190), without a
     threshold: s = D(x), x = s - gamma A^H (A s - y); the image is the last s.
 ``plus``
-    ISTA-Net+ (Zhang and Ghanem, CVPR 2018, 10.1109/CVPR.2018.00196) in the version of UnrollingNets, with which
+    ISTA-Net+ (Zhang and Ghanem, CVPR 2018, doi:10.1109/CVPR.2018.00196) in the version of UnrollingNets, with which
     PASSNet is compared: as ``slr_paper``, with parameters restricted to nonnegative values by a ReLU.
 
 With `lowrank`, the plug-and-play module of Ke et al. shrinks singular values in each cascade; with ``slr_paper`` that

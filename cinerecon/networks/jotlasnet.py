@@ -1,8 +1,8 @@
 """JotlasNet: unrolled reconstruction with a tensor low-rank and an attention-based sparse prior in parallel.
 
 Zhang et al., JotlasNet: Joint tensor low-rank and attention-based sparse unrolling network for accelerating dynamic
-MRI, 2025, 10.48550/arXiv.2502.11749. One cascade is one iteration of the composite splitting algorithm: a gradient step
-on the data term, the two priors in parallel, each in a learned domain, their weighted mean, and a momentum.
+MRI, 2025, doi:10.48550/arXiv.2502.11749. One cascade is one iteration of the composite splitting algorithm: a gradient
+step on the data term, the two priors in parallel, each in a learned domain, their weighted mean, and a momentum.
 
 Departs from the paper in: the weights of the two priors are fixed at one half, as in the authors' program, unless
 `learn_w` is set; any shrinkage rule may replace the learned soft threshold; an initial image may be given in place of

@@ -1,6 +1,6 @@
 """The plug-and-play low-rank module: singular value shrinkage by any rule, at a position in any unrolled network.
 
-Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109/TMI.2021.3096218, insert it into
+Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, doi:10.1109/TMI.2021.3096218, insert it into
 ISTA-Net, DC-CNN and CRNN at three positions: before the convolutions (L1), after the convolutions (L2), or after the
 gradient step or data consistency (L3).
 

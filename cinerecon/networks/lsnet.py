@@ -1,8 +1,8 @@
 """L+S-Net: unrolled low-rank plus sparse reconstruction with a learned sparse part.
 
 Huang et al., Deep low-rank plus sparse network for dynamic MR imaging, Medical Image Analysis 2021,
-10.1016/j.media.2021.102190. One cascade shrinks the singular values of the Casorati matrix of the image M to get the
-low-rank part L, predicts the sparse part S from L and M by a convolutional network, and corrects their sum by a
+doi:10.1016/j.media.2021.102190. One cascade shrinks the singular values of the Casorati matrix of the image M to get
+the low-rank part L, predicts the sparse part S from L and M by a convolutional network, and corrects their sum by a
 gradient step on the data term: M = L + S - gamma A^H (A (L + S) - y).
 
 Departs from the paper in: any shrinkage rule may replace the learned soft threshold, which is the default (`TOP1`,

@@ -1,6 +1,7 @@
 """Two priors in learned domains: low rank, frame by frame, and sparse, with thresholds that attention determines.
 
-T2LR-Net (10.1016/j.compbiomed.2024.108034) uses the first; JotlasNet (10.48550/arXiv.2502.11749) and PASSNet use both.
+T2LR-Net (doi:10.1016/j.compbiomed.2024.108034) uses the first; JotlasNet (doi:10.48550/arXiv.2502.11749) and PASSNet
+use both.
 """
 
 import torch

@@ -1,8 +1,8 @@
 """SLR-Net: unrolled sparse and low-rank reconstruction with a learned singular value threshold.
 
-Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, 10.1109/TMI.2021.3096218. One cascade is one
-iteration of Eq. 13: a gradient step on the data term and on the low-rank coupling, a learned sparsifying transform with
-soft thresholding, shrinkage of the singular values of the Casorati matrix, and an update of the multiplier.
+Ke et al., Learned Low-rank Priors in Dynamic MR Imaging, IEEE TMI 2021, doi:10.1109/TMI.2021.3096218. One cascade is
+one iteration of Eq. 13: a gradient step on the data term and on the low-rank coupling, a learned sparsifying transform
+with soft thresholding, shrinkage of the singular values of the Casorati matrix, and an update of the multiplier.
 
 Departs from the paper in: the residual connection and the symmetry term of the training loss, which are part of the
 authors' program only (`variant="code"` is this program, in which the coupling is added instead of subtracted); an

@@ -15,10 +15,10 @@ Purpose of each part:
   so that one 3 x 3 convolution covers 6 x 6 pixels at a quarter of the cost.
 - Convolutions are over (y, x) only. Time is mixed by shifting: before each convolution a quarter of the channels is
   taken from an earlier frame and a quarter from a later one (temporal shift module, Lin et al. 2019,
-  10.1109/ICCV.2019.00718), at a distance of alternately 1, 2 and 4 frames. This requires no multiplication, and 2-D
+  doi:10.1109/ICCV.2019.00718), at a distance of alternately 1, 2 and 4 frames. This requires no multiplication, and 2-D
   convolutions are the fastest ones on CPUs. Frames are cyclic, as in a gated cine.
-- Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, 10.1109/TMI.2018.2863670) and
-  PromptMR (Xin et al. 2023, 10.48550/arXiv.2309.13839).
+- Features that pass from cascade to cascade follow recurrent networks (Qin et al. 2019, doi:10.1109/TMI.2018.2863670)
+  and PromptMR (Xin et al. 2023, doi:10.48550/arXiv.2309.13839).
 - In each cascade, the singular values of image blocks (voxels x frames) are shrunk. The result is an input of the
   convolutions, and a fraction of it is added to the image.
 - The initial image of the shipped model is that of k-t SLR after 12 iterations, a third of the usual number, with

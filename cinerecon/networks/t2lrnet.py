@@ -1,8 +1,8 @@
 """T2LR-Net: unrolled reconstruction with a tensor low-rank prior in a learned domain.
 
 Zhang et al., T2LR-Net: An unrolling network learning transformed tensor low-rank prior for dynamic MR image
-reconstruction, Computers in Biology and Medicine 2024, 10.1016/j.compbiomed.2024.108034. The singular values of each
-frame of the transformed series are shrunk. In the ADMM of the paper, one cascade is
+reconstruction, Computers in Biology and Medicine 2024, doi:10.1016/j.compbiomed.2024.108034. The singular values of
+each frame of the transformed series are shrunk. In the ADMM of the paper, one cascade is
 
     A = x + L + D2(SVT(D1(x + L))),   x = argmin mu ||A x - y||^2 + ||x - (A - L)||^2,   L = L + eta (x - A).
 

@@ -18,7 +18,7 @@ Decay = Annotated[float, Field(ge=0, lt=1)]
 
 
 class SsduConfig(Config):
-    """Split of the samples for training without a reference (Yaman et al. 2020, 10.1002/mrm.28378)."""
+    """Split of the samples for training without a reference (Yaman et al. 2020, doi:10.1002/mrm.28378)."""
 
     loss_share: float = Field(
         default=0.2,

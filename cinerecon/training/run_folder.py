@@ -18,7 +18,6 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -43,6 +42,7 @@ from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.state import State, Step
+from cinerecon.version import installed_version
 
 FIXED_SETTINGS = (
     *(
@@ -132,7 +132,7 @@ class RunFolder:
             "seed": recipe.training.seed,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
             "python": platform.python_version(),
-            **{name: _version(name) for name in PACKAGES},
+            **{name: installed_version(name) for name in PACKAGES},
             "git": _git_revision(),
             "data_sha256": hash_data(data),
             "source": f"fine-tuned from {weights.parent.name}/{weights.name}" if weights else "",
@@ -315,13 +315,6 @@ def draw_patch(batch: Batch, image: torch.Tensor, label: str) -> Image.Image:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _git_revision() -> str:

@@ -1,13 +1,13 @@
 """Self-supervised training without a reference: the loss is measured on samples that the network does not receive.
 
 Yaman et al., Self-supervised learning of physics-guided reconstruction neural networks without fully sampled reference
-data, Magn Reson Med 2020, 10.1002/mrm.28378. The sampled points are split into two disjoint sets; the network receives
-the set Theta, and the loss is measured on the set Lambda:
+data, Magn Reson Med 2020, doi:10.1002/mrm.28378. The sampled points are split into two disjoint sets; the network
+receives the set Theta, and the loss is measured on the set Lambda:
 
     loss = ||u - v||_2 / ||u||_2 + ||u - v||_1 / ||u||_1,    u = y on Lambda,    v = A x on Lambda.
 
 With a single scan this is zero-shot learning; samples that are used in no step indicate when to stop (Yaman et al.
-2022, 10.48550/arXiv.2102.07737).
+2022, doi:10.48550/arXiv.2102.07737).
 
 Departs from the paper in: a new split in each step; the same loss on Theta is added (`seen_weight`), since networks in
 this package need not end with data consistency and might otherwise be inconsistent with Theta; if whole readouts are

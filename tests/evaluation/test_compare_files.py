@@ -12,13 +12,14 @@ from conftest import beating_cine
 import cinerecon
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, DataError, FileError, NotACineError, ShapeError
-from cinerecon.evaluation.compare_files import compare_files, match_slices
+from cinerecon.evaluation.compare_files import compare_files
 from cinerecon.evaluation.figures import draw_candidates, draw_images, shown_cases
 from cinerecon.evaluation.image_files import read_reference, read_series
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.request import require_files
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.score import read_scores
+from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.image import CineImage, as_map
 from cinerecon.io.bart import write_cfl
 from cinerecon.io.export import FOLDER, FORMATS, Target, export

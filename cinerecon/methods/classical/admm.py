@@ -25,7 +25,7 @@ where m is the sampling, c the sum of the other penalties at that point, and e t
 a real-time series, the first and the last frame have only one adjacent frame each. The systems of all points are solved
 simultaneously by elimination from the first frame to the last and back-substitution. The solution is exact for one coil
 and any Cartesian mask. With several coils, A^H A is no longer diagonal in k-space; its diagonal replaces m and yields a
-preconditioner (Koolstra et al., 10.1002/mrm.27371, here including the coupling of the frames).
+preconditioner (Koolstra et al., doi:10.1002/mrm.27371, here including the coupling of the frames).
 """
 
 from abc import abstractmethod

@@ -18,7 +18,7 @@ class KtSlr(AdmmMethod[KtSlrConfig]):
     References
     ----------
     Lingala et al., Accelerated dynamic MRI exploiting sparsity and low-rank structure: k-t SLR (2011),
-    DOI 10.1109/TMI.2010.2100850
+    doi:10.1109/TMI.2010.2100850
 
     Departs from the paper in: the data term has a factor of 1/2; there are multipliers in addition to penalties, whose
     weights are therefore constant; the initial image is the view-shared image instead of A^H y; and in choices that
@@ -58,7 +58,7 @@ class Llr(AdmmMethod[LlrConfig]):
     ----------
     Trzasko and Manduca, Local versus global low-rank promotion in dynamic MRI series reconstruction, ISMRM 2011, 4371
 
-    Zhang et al., Accelerating parameter mapping with a locally low rank constraint (2015), DOI 10.1002/mrm.25161
+    Zhang et al., Accelerating parameter mapping with a locally low rank constraint (2015), doi:10.1002/mrm.25161
 
     Departs from the papers in: a Schatten p-norm with p < 1 (``p=1`` gives the nuclear norm); the weight starts at a
     larger value and decreases (``continuation=1`` reverts this), and the image is the mean of the last iterates
@@ -82,7 +82,7 @@ class Ttv(AdmmMethod[TtvConfig]):
 
     References
     ----------
-    Feng et al., Golden-angle radial sparse parallel MRI (GRASP, 2014), DOI 10.1002/mrm.24980: temporal total variation
+    Feng et al., Golden-angle radial sparse parallel MRI (GRASP, 2014), doi:10.1002/mrm.24980: temporal total variation
     of free-breathing series
 
     Departs from the paper in: Cartesian sampling, cyclic frames, and spatial differences with a small weight

@@ -19,9 +19,9 @@ cost has converged, both betas are increased and the inner loop starts again.
 References
 ----------
 Lingala et al., Accelerated dynamic MRI exploiting sparsity and low-rank structure: k-t SLR (2011),
-DOI 10.1109/TMI.2010.2100850: mode ``continuation``
+doi:10.1109/TMI.2010.2100850: mode ``continuation``
 Lingala et al., Accelerating dynamic MRI by exploiting sparsity and low-rank (ISBI 2011),
-DOI 10.1109/ISBI.2011.5872579: mode ``auglag``
+doi:10.1109/ISBI.2011.5872579: mode ``auglag``
 
 Departs from the papers in: the stopping criteria, which are those of the released programs. The cost that ends the
 inner loop contains the square root of complex squares (without the magnitude). The cost that ends the conjugate

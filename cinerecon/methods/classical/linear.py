@@ -69,7 +69,7 @@ class CgSense(ClassicalMethod[CgSenseConfig]):
 
     References
     ----------
-    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), DOI 10.1002/mrm.1241
+    Pruessmann et al., Advances in sensitivity encoding with arbitrary k-space trajectories (2001), doi:10.1002/mrm.1241
 
     Departs from the paper in: Cartesian sampling only, hence no gridding, density or intensity correction;
     regularisation by a Tikhonov term instead of early stopping alone.

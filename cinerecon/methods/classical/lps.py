@@ -14,7 +14,7 @@ until M converges. lambda_L is a fraction of the largest singular value of M - S
 References
 ----------
 Otazo, Candes and Sodickson, Low-rank plus sparse matrix decomposition for accelerated dynamic MRI with separation of
-background and dynamic components (2015), DOI 10.1002/mrm.25240
+background and dynamic components (2015), doi:10.1002/mrm.25240
 
 Departs from the paper in: the default values of the weights, which are relative to the peak of the image. The authors'
 adjoint divides by the sum of squares of the coil maps, which is 1 here. Settings fix lambda_L at its value for A^H y

@@ -88,7 +88,7 @@ def rotate(image: Tensor, angle: float) -> Tensor:
     """Rotate ``(..., y, x)`` about (n_y // 2, n_x // 2) by an angle [rad] from x to y, up to about 45 degrees.
 
     The rotation consists of three shears: R(a) = S_x(-tan a/2) S_y(sin a) S_x(-tan a/2) (Unser et al. 1995,
-    10.1109/83.465102). The image is periodic: pixels that leave it on one side enter on the opposite side.
+    doi:10.1109/83.465102). The image is periodic: pixels that leave it on one side enter on the opposite side.
     """
     across, along = -math.tan(angle / 2), math.sin(angle)
     return shear(shear(shear(image, across, -1), along, -2), across, -1)
