@@ -16,6 +16,7 @@ from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_reference, read_series
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import orientation_warnings, oriented_like
+from cinerecon.evaluation.reference import Measures, Reference
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.io.atomic import require_folder
@@ -105,10 +106,6 @@ def compare_files(
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
             image = own.image
-            try:
-                measures = magnitudes[number].measure(image.abs(), profile)
-            except ShapeError as error:
-                raise ShapeError(error.what, where=str(path), hint=error.hint) from None
             score = Score(
                 scan=reference.stem,
                 slice=number,
@@ -120,7 +117,7 @@ def compare_files(
                 subject=reference.stem,
                 profile=profile,
                 task=task,
-                **measures,  # type: ignore[arg-type]
+                **_measure(image.abs(), magnitudes[number], profile, path),  # type: ignore[arg-type]
             )
             if output and number in pictured:
                 size = references[number].pixel_size_mm or own.pixel_size_mm or SQUARE
@@ -130,6 +127,14 @@ def compare_files(
                 append_scores(output, [score])
             scores.append(score)
     return scores
+
+
+def _measure(image: Tensor, reference: Reference, profile: str, path: Path) -> Measures:
+    """All measures of magnitudes ``(frames, y, x)``; errors contain the file."""
+    try:
+        return reference.measure(image, profile)
+    except ShapeError as error:
+        raise ShapeError(error.what, where=str(path), hint=error.hint) from None
 
 
 def _matched(

@@ -233,7 +233,7 @@ def _lay_out(
             titles.append(prefix + MEASURES[name].title)
             summaries = [by_column.get((method, sampling)) for method in table.methods]
             for row, summary in zip(rows, summaries, strict=True):
-                row.append(Cell(_mean(summary, name)))
+                row.append(Cell(summary.show(name) if summary else ""))
             distances = [s.distance(name) if s else float("nan") for s in summaries]
             bold_best(rows, len(titles) - 1, distances)
     titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
@@ -255,13 +255,6 @@ def _lay_out(
     fewer = [f"means over fewer slices: {', '.join(uneven)}"] if uneven else []
     notes = (*fewer, *_notes(table, scores))
     return Table(f"{table.name}. {table.caption} ({extent})", tuple(titles), tuple(map(tuple, rows)), notes)
-
-
-def _mean(summary: Summary | None, name: str) -> str:
-    if summary is None:
-        return ""
-    spread, measure = summary.measures[name], MEASURES[name]
-    return measure.show(spread.mean) + (f" ± {measure.show(spread.sd)}" if spread.n > 1 else "")
 
 
 def _our_gain(by_column: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:

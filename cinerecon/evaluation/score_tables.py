@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cinerecon.evaluation.failures import Failure
 from cinerecon.evaluation.score import Score, grouped
-from cinerecon.evaluation.summary import LIMITS, MEASURES, Summary, require_baseline, summarise
-from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count
+from cinerecon.evaluation.summary import LIMITS, MEASURES, MEMORY, TIME, Summary, require_baseline, summarise
+from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count, show_difference
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
 from cinerecon.metrics.statistics import CONFIDENCE_LEVEL, MIN_UNITS, Gain
@@ -118,7 +118,7 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
     if baseline:
         has_test = any((gain := summary.gains.get("psnr")) and not math.isnan(gain.p_holm) for summary in group)
         columns += [f"Δ PSNR over {baseline} [dB]", *(["p (Holm)"] if has_test else [])]
-    columns += ["time [s]", "memory [MB]", "parameters"]
+    columns += [TIME.title, MEMORY.title, "parameters"]
     rows = []
     for summary in group:
         cells = [Cell(summary.method), *([Cell(str(summary.n_slices))] if are_uneven else [])]
@@ -126,9 +126,8 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
         if baseline:
             gain = summary.gains.get("psnr")
             cells += [Cell(_show_gain(gain)), *([Cell(_show_p(gain))] if has_test else [])]
-        memory = "–" if math.isnan(summary.memory_mb) else f"{summary.memory_mb:.0f}"
-        seconds = "–" if math.isnan(summary.seconds) else f"{summary.seconds:.2f}"
-        rows.append([*cells, Cell(seconds), Cell(memory), Cell(show_count(summary.n_parameters))])
+        costs = (TIME.show(summary.seconds), MEMORY.show(summary.memory_mb), show_count(summary.n_parameters))
+        rows.append([*cells, *map(Cell, costs)])
     for column, name in enumerate(shown, start=1 + are_uneven):
         bold_best(rows, column, [summary.distance(name) for summary in group])
     return Table(group_caption(group), tuple(columns), tuple(map(tuple, rows)), notes)
@@ -136,9 +135,7 @@ def _table(group: list[Summary], measures: list[str], notes: tuple[str, ...]) ->
 
 def _show_spread(summary: Summary, name: str) -> str:
     spread, measure = summary.measures[name], MEASURES[name]
-    text = measure.show(spread.mean)
-    if spread.n > 1:
-        text += f" ± {measure.show(spread.sd)}"
+    text = summary.show(name)
     if not math.isnan(spread.low):
         text += f" [{measure.show(spread.low)}, {measure.show(spread.high)}]"
     if name in summary.agreement and spread.n > 1:
@@ -149,8 +146,7 @@ def _show_spread(summary: Summary, name: str) -> str:
 def _show_gain(gain: Gain | None) -> str:
     if gain is None or math.isnan(gain.mean):
         return "–"
-    interval = "" if math.isnan(gain.low) else f" [{gain.low:+.2f}, {gain.high:+.2f}]"
-    return f"{gain.mean:+.2f}{interval}"
+    return show_difference(gain.mean, gain.low, gain.high, digits=2)
 
 
 def _show_p(gain: Gain | None) -> str:

@@ -72,6 +72,7 @@ MEASURES = {
     "heart_frc_rate": Measure("heart sFRC candidates", "%", 2, best="low"),
 }
 """All measures that are summarised, in the order of the tables."""
+TIME, MEMORY = Measure("time", "s", 2), Measure("memory", "MB", 0)
 TESTED = ("psnr", "ssim", "nmse", "heart_psnr", "xt_ssim")
 """Measures for which methods are tested against the baseline."""
 LIMITS = 1.96
@@ -142,6 +143,11 @@ class Summary:
     n_parameters: int = 0
     n_threads: int = 1
     device: str = "cpu"
+
+    def show(self, name: str) -> str:
+        """Mean of a measure as text, ± standard deviation if there are several slices."""
+        spread, measure = self.measures[name], MEASURES[name]
+        return measure.show(spread.mean) + (f" ± {measure.show(spread.sd)}" if spread.n > 1 else "")
 
     def distance(self, name: str) -> float:
         """Distance of a measure from the ideal value as shown in tables; with a target value, the mean absolute error.

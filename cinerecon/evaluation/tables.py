@@ -121,6 +121,12 @@ def show_count(number: int) -> str:
     return f"{number / 1000:,.0f} k" if number else "–"
 
 
+def show_difference(mean: float, low: float, high: float, *, digits: int) -> str:
+    """A difference with its sign, followed by its interval, if it has one."""
+    interval = "" if math.isnan(low) else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{mean:+.{digits}f}{interval}"
+
+
 def group_caption(summaries: Sequence[Summary]) -> str:
     """Caption of a group: sampling, acceleration, coils, and the largest number of slices of a method."""
     most = max(summaries, key=lambda summary: summary.n_slices)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.summary import LIMITS
-from cinerecon.evaluation.tables import Cell, Table
+from cinerecon.evaluation.tables import Cell, Table, show_difference
 
 MIN_SLICES = 3
 """Smallest number of slices of a stack for which a volume is computed."""
@@ -168,7 +168,8 @@ def _table(group: Sequence[VentricularFunction], quantities: Sequence[str], case
     for method in dict.fromkeys(f.method for f in group):
         pairs = [f.pairs for f in group if f.method == method]
         limits = [limits_of([pair[name] for pair in pairs]) for name in quantities]
-        rows.append((Cell(method), Cell(str(len(pairs))), *(Cell(_show(limit)) for limit in limits)))
+        cells = (Cell(show_difference(limit.bias, limit.low, limit.high, digits=1)) for limit in limits)
+        rows.append((Cell(method), Cell(str(len(pairs))), *cells))
     first_pairs = [f.pairs for f in group if f.method == group[0].method]
     means = [np.nanmean([pair[name][1] for pair in first_pairs]) for name in quantities]
     rows.append((Cell("mean of the reference"), Cell(str(len(first_pairs))), *(Cell(f"{mean:.1f}") for mean in means)))
@@ -177,8 +178,3 @@ def _table(group: Sequence[VentricularFunction], quantities: Sequence[str], case
     interval = f" [limits of agreement, ± {LIMITS} standard deviations]" if has_limits else ""
     notes.append(f"bias{interval}: mean of image minus reference")
     return Table(f"left ventricle by {kind}: {case}", ("method", f"{kind}s", *quantities), tuple(rows), tuple(notes))
-
-
-def _show(limits: Limits) -> str:
-    interval = "" if math.isnan(limits.low) else f" [{limits.low:+.1f}, {limits.high:+.1f}]"
-    return f"{limits.bias:+.1f}{interval}"
