@@ -1,4 +1,4 @@
-"""Contributions of parts of the networks: variants that were trained alike with several seeds, on other subjects.
+"""Contributions of parts of the networks: variants trained in the same way with several seeds, on other subjects.
 
     python models/train.py --series FOLDER --series FOLDER -o runs/ablations --ablations --seeds 3
     python benchmarks/ablations.py runs/ablations --report FOLDER --write

@@ -1,7 +1,7 @@
 """Reconstruct a cine by BART's `pics`, if the program `bart` is installed.
 
-BART gets the same data, whose image has a peak of 1 (`-w 1`), and the same coil maps; a map of ones for one coil. The
-weights are those of `bart_weights.yaml`, which `classical.py --tune` writes.
+BART receives the same data, whose image has a peak of 1 (`-w 1`), and the same coil maps; for one coil, a map of ones.
+The weights are those of `bart_weights.yaml`, which `classical.py --tune` writes.
 """
 
 import shutil

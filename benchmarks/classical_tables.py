@@ -86,10 +86,10 @@ def describe_gains(rows: list[Row], baseline: str, clock: str) -> list[str]:
             ]
             if not pairs:
                 continue
-            gains = [ours.psnr - theirs.psnr for ours, theirs in pairs]
-            times = [(getattr(ours.usage, clock), getattr(theirs.usage, clock)) for ours, theirs in pairs]
-            ratio = sum(ours for ours, _ in times) / sum(theirs for _, theirs in times)
-            highest = max(ours / theirs for ours, theirs in times)
+            gains = [row.psnr - other.psnr for row, other in pairs]
+            times = [(getattr(row.usage, clock), getattr(other.usage, clock)) for row, other in pairs]
+            ratio = sum(own for own, _ in times) / sum(other for _, other in times)
+            highest = max(own / other for own, other in times)
             sentences.append(
                 f"{method} against {baseline}, {coils}, {len(pairs)} cases: PSNR {mean(gains):+.2f} dB on average "
                 f"(lowest {min(gains):+.2f} dB), {CLOCKS[clock]} {ratio:.2g} times as long (highest {highest:.2g})."

@@ -33,9 +33,10 @@ def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> 
     """The gain in PSNR of each method over the baseline in each column, tested over subjects."""
     gains = {}
     for column in columns_of(scores):
-        theirs = values_of(scores, baseline, column, "psnr")
+        baseline_values = values_of(scores, baseline, column, "psnr")
         values = [values_of(scores, method, column, "psnr") for method in methods]
-        compared = [compare_paired([ours[s] for s in theirs], list(theirs.values()), list(theirs)) for ours in values]
+        subjects, baseline_psnr = list(baseline_values), list(baseline_values.values())
+        compared = [compare_paired([psnr[s] for s in subjects], baseline_psnr, subjects) for psnr in values]
         gains |= {(method, column): gain for method, gain in zip(methods, with_holm(compared), strict=True)}
     return gains
 

@@ -1,7 +1,7 @@
-"""Options of a command: one model defines the command line, the Python call and the documentation.
+"""Options of commands: one class defines the command line, the Python call and the documentation.
 
-A model derives from `Options`; each field has its type, its default and its description once. `commands.from_options`
-makes a Typer command of it, and the library is called with an instance of it.
+Subclasses of `Options` define type, default and description of each option once. `commands.from_options` creates a
+Typer command from such a class, and the library is called with an instance of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.memory import parse_size
 
 PREPROCESSING = "preprocessing."
-"""Prefix of those settings of ``--set`` that concern the measured data, not the method."""
+"""Prefix of the settings of ``--set`` that apply to the preprocessing instead of the method."""
 
 CsmMethod = Literal["smooth", "espirit", "walsh"]
 """Methods for the coil maps."""
@@ -27,15 +27,15 @@ PartialFourier = Literal["auto", "pocs", "homodyne", "none"]
 COMPRESSION: Final = "pca"
 """Default method of coil compression."""
 AUTO_LOSS = 0.01
-"""Largest share of the energy of the signal that may be lost if the number of virtual coils follows from the data."""
+"""Largest fraction of the signal energy that is lost if the number of virtual coils is chosen automatically."""
 N_SIMULATED_COILS = 8
 """Default number of coils that are simulated for a magnitude image."""
 SPLIT_SHARES = (80.0, 10.0, 10.0)
 """Default shares of the splits train, val and test."""
 METHOD: Final = "stvarnet"
-"""Default method: the most accurate one that comes with the program."""
+"""Default method: the most accurate of the shipped methods."""
 DEVICE: Final = "auto"
-"""Default device: a GPU where there is one."""
+"""Default device: a GPU if available."""
 SEED: Final = 0
 """Default seed of sampling patterns and simulations."""
 EVALUATION_WORKERS: Final = 1
@@ -50,20 +50,20 @@ C = TypeVar("C", bound=Config)
 
 @dataclass(frozen=True)
 class Flag:
-    """How a field is given on the command line; without it, ``--field-name``.
+    """How a field is given on the command line; without a flag, as ``--field-name``.
 
     Attributes
     ----------
     names
         Names of the option, e.g. ``("--output", "-o")``.
     is_argument
-        Given by position, without a name.
+        Whether the value is given by position, without a name.
     default_text
-        The default as shown in the help, if it is not the default of the field.
+        Text for the default in the help, if it differs from the default of the field.
     needs
-        Fields of which at least one must be set for this one to have an effect; otherwise a changed value is refused.
+        Fields of which at least one must be set; otherwise this one has no effect, and a changed value is refused.
     excludes
-        Fields in whose presence this one has no effect; both together are refused.
+        Fields with which this one has no effect; both together are refused.
     """
 
     names: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Flag:
 
 
 class Options(Config):
-    """Base of the options of a command; the docstring of the subclass is the help of the command."""
+    """Base class of options; the docstring of a subclass is the help text of its command."""
 
     @classmethod
     def flag_of(cls, name: str) -> Flag:
@@ -88,7 +88,7 @@ class Options(Config):
         return next((text for text in names if text.startswith("--")), names[0])
 
     def is_changed(self, name: str) -> bool:
-        """Whether an option has another value than its default."""
+        """Whether the value of an option differs from its default."""
         return bool(getattr(self, name) != type(self).model_fields[name].default)
 
     @model_validator(mode="after")
@@ -100,7 +100,7 @@ class Options(Config):
     def _refuse_without_effect(self, names: Iterable[str]) -> None:
         for name in names:
             flag, sides = self.flag_of(name), self.option_of(name).split("/")
-            option = sides[0 if getattr(self, name) else -1]  # of a switch, the side that was given
+            option = sides[0 if getattr(self, name) else -1]  # for a switch, the given side
             if flag.needs and not any(map(self.is_changed, flag.needs)):
                 others = " or ".join(map(self.option_of, flag.needs))
                 raise ConfigError(f"{option} has no effect without {others}", where=option, hint=f"add {others}")
@@ -109,17 +109,17 @@ class Options(Config):
 
     @classmethod
     def from_command_line(cls, values: dict[str, Any]) -> "Options":
-        """An instance from the values that were given, in which several values of an option are a list.
+        """An instance from the given values; several values of an option are a list.
 
         Raises
         ------
         ConfigError
-            If a value is wrong, or has no effect, with the option that it was given to.
+            If a value is wrong or has no effect, with the name of its option.
         """
         where = f"cinerecon {cls.__name__.removesuffix('Options').lower()}"
         plain = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
         options = cls.parse(plain, where=where, option_of=cls.option_of)
-        options._refuse_without_effect(plain)  # also where the value that is given is the default
+        options._refuse_without_effect(plain)  # also if a given value is the default
         return options
 
 
@@ -147,13 +147,13 @@ class MemoryLimit:
 
 
 class DeviceOptions(Options):
-    """The device of a command that computes."""
+    """Options of commands that compute."""
 
     device: str = Field(default=DEVICE, description="device: auto, cpu or cuda")
 
 
 class ArrayOptions(Options):
-    """Description of k-space in a plain array file (BART, NumPy), which holds little more than its samples."""
+    """Description of k-space in an array file (BART, NumPy), which contains little more than the samples."""
 
     axes: str = Field(
         default="",
@@ -173,7 +173,7 @@ class ArrayOptions(Options):
 
 
 class MeasurementOptions(Options):
-    """Choice of a measurement in a raw file with several."""
+    """Choice of a measurement in a raw file with several measurements."""
 
     dataset: str | None = Field(default=None, description="group to read if an ISMRMRD file contains several datasets")
     measurement: int | None = Field(
@@ -182,7 +182,7 @@ class MeasurementOptions(Options):
 
 
 class RawScanOptions(MeasurementOptions):
-    """Reading of a raw scan."""
+    """Options for reading a raw scan."""
 
     noise: Path | None = Field(default=None, description="separate noise scan, ISMRMRD or Siemens raw data")
     gating: Annotated[str | None, Flag(default_text="auto")] = Field(
@@ -202,7 +202,7 @@ class SetOptions(Options):
 
 
 class ArchiveOptions(Options):
-    """Options of a command that works through many scans, one after the other or in shards."""
+    """Options of commands that process many scans, one after the other or in shards."""
 
     lists: Annotated[tuple[Path, ...], Flag(("--list",))] = Field(
         default=(),
@@ -234,7 +234,7 @@ def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str,
     Raises
     ------
     ConfigError
-        If this is no list of texts.
+        If the settings are not a list of texts.
     """
     settings = as_settings(settings)
     method = tuple(setting for setting in settings if not setting.startswith(PREPROCESSING))
@@ -257,7 +257,7 @@ def with_options(config: C, options: Options, keys: Mapping[str, str]) -> C:
     Raises
     ------
     ConfigError
-        If a value is wrong, with the option that it was given to.
+        If a value is wrong, with the name of its option.
     """
     for name, key in keys.items():
         value = getattr(options, name)
@@ -272,7 +272,7 @@ def with_preprocessing(config: C, settings: Sequence[str]) -> C:
     Raises
     ------
     ConfigError
-        If another setting is among them, or a key or value is wrong.
+        If there is a setting without this prefix, or a key or value is wrong.
     """
     others, preprocessing = split_settings(settings)
     if others:

@@ -137,11 +137,11 @@ def complete_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
 
 def summary_line(name: str, results: Results) -> str:
     """The line that `cinerecon models` shows."""
-    ours, theirs = (results.psnr.get((MAIN_GROUP, 1, "gaussian:8", method)) for method in (name, BASELINE))
-    if ours is None or theirs is None:
+    psnr, baseline_psnr = (results.psnr.get((MAIN_GROUP, 1, "gaussian:8", method)) for method in (name, BASELINE))
+    if psnr is None or baseline_psnr is None:
         return ""
     n = results.n_subjects[MAIN_GROUP]
-    return f"{ours:.2f} dB on {n} other subjects at 8x, one coil; k-t SLR {theirs:.2f} dB"
+    return f"{psnr:.2f} dB on {n} other subjects at 8x, one coil; k-t SLR {baseline_psnr:.2f} dB"
 
 
 def describe_initial_image(initial: dict[str, Any] | None) -> str:
@@ -244,10 +244,10 @@ def describe_gains(name: str, results: Results) -> list[str]:
         other, sampling, published = PUBLISHED_GAINS[name]
         gains = {key: gain for key, gain in results.gains(name, other).items() if key[1:] == (1, sampling)}
         if gains:
-            ours = ", ".join(f"{gain:+.2f} dB ({key[0]})" for key, gain in gains.items())
+            measured = ", ".join(f"{gain:+.2f} dB ({key[0]})" for key, gain in gains.items())
             sentences.append(
                 f"Its paper reports {published:+.1f} dB over `{other}` ({sampling}, one coil, full training, other "
-                f"data). Here the gain is {ours}. TRAINING.md describes the experiments."
+                f"data). Here the gain is {measured}. TRAINING.md describes the experiments."
             )
     return sentences
 

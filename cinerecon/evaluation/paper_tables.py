@@ -189,15 +189,14 @@ def find_paper_table(name: str) -> PaperTable:
 
 
 def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()) -> list[Table]:
-    """Our results in the layout of a paper, one table for each number of coils; published numbers are marked as
-    foreign.
+    """Results in the layout of a paper, one table for each number of coils; published numbers are marked as foreign.
 
     Parameters
     ----------
     table
         The layout.
     scores
-        Our scores; other methods and samplings are omitted, and rows without scores remain empty.
+        Scores; other methods and samplings are omitted, and rows without scores remain empty.
     also
         Methods that are not in the paper, which are added in separate rows below.
     """
@@ -212,7 +211,7 @@ def lay_out(table: PaperTable, scores: Sequence[Score], also: Sequence[str] = ()
 
 
 def with_rows(table: PaperTable, also: Sequence[str]) -> PaperTable:
-    """The layout with additional methods below its own."""
+    """The layout with additional methods below those of the paper."""
     return replace(table, methods=tuple(dict.fromkeys((*table.methods, *also))))
 
 
@@ -239,14 +238,14 @@ def _lay_out(
     titles += ["gain [dB]", "published gain", "time [s]", "published time", "parameters", "published number"]
     for row, method in zip(rows, table.methods, strict=True):
         published = table.published.get(method, Published())
-        ours = [by_column[method, s] for s in table.samplings if (method, s) in by_column]
+        own = [by_column[method, s] for s in table.samplings if (method, s) in by_column]
         gains = [f"{value} over {rival}, {sampling}" for (rival, sampling), value in published.gain.items()]
         row += [
-            Cell(", ".join(_our_gain(by_column, method, *pair) for pair in published.gain)),
+            Cell(", ".join(_measured_gain(by_column, method, *pair) for pair in published.gain)),
             Cell(", ".join(gains), is_foreign=True),
-            Cell(f"{sum(s.seconds for s in ours) / len(ours):.2f}" if ours else ""),
+            Cell(f"{sum(s.seconds for s in own) / len(own):.2f}" if own else ""),
             Cell(published.seconds, is_foreign=True),
-            Cell(show_count(ours[0].n_parameters) if ours else ""),
+            Cell(show_count(own[0].n_parameters) if own else ""),
             Cell(published.parameters, is_foreign=True),
         ]
     n = max((summary.n_slices for summary in by_column.values()), default=0)
@@ -257,7 +256,7 @@ def _lay_out(
     return Table(f"{table.name}. {table.caption} ({extent})", tuple(titles), tuple(map(tuple, rows)), notes)
 
 
-def _our_gain(by_column: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
+def _measured_gain(by_column: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
     pair = [by_column.get((name, sampling)) for name in (method, rival)]
     if pair[0] is None or pair[1] is None:
         return ""

@@ -82,9 +82,9 @@ class CheckpointLayout:
         return {path for path, name in self.cascade.items() if name not in self.as_built}
 
 
-def _convolutions(theirs: str, ours: str, layers: Sequence[int] = (0, 2, 4)) -> dict[str, str]:
+def _convolutions(path: str, name: str, layers: Sequence[int] = (0, 2, 4)) -> dict[str, str]:
     """Kernels of a stack whose layers (including activations) have the same numbers in both programs."""
-    return {theirs.format(layer): ours.format(layer) for layer in layers}
+    return {path.format(layer): name.format(layer) for layer in layers}
 
 
 def _numbered(names: Sequence[str]) -> dict[str, str]:
@@ -156,8 +156,8 @@ LAYOUTS = (
         DEEP_MRI,
         "crnn",
         cascade={
-            f"{theirs}.{kind}": f"cascade.{ours}.{kind}"
-            for theirs, ours in {
+            f"{path}.{kind}": f"cascade.{name}.{kind}"
+            for path, name in {
                 "bcrnn.CRNN_model.i2h": "in_time.from_input",
                 "bcrnn.CRNN_model.ih2ih": "in_time.from_iteration",
                 "bcrnn.CRNN_model.h2h": "in_time.from_neighbour",
