@@ -50,7 +50,7 @@ class Recurrence(nn.Module):
         return result
 
     def forward(self, features: Tensor, before: Tensor | None) -> Tensor:
-        """Features ``(frames * batch, channels, y, x)`` of an input ``(frames * batch, n_in, y, x)`` and earlier ones."""
+        """Input ``(frames * batch, n_in, y, x)`` and features ``(frames * batch, channels, y, x)`` to new features."""
         return self.combine(features, before).relu_()
 
 
@@ -62,7 +62,7 @@ class BidirectionalRecurrence(Recurrence):
         self.from_neighbour = nn.Conv2d(n_channels, n_channels, 3, padding=1)
 
     def over_time(self, features: Tensor, before: Tensor | None, n_batch: int) -> Tensor:
-        """Features ``(frames * batch, channels, y, x)`` of an input ``(frames * batch, n_in, y, x)`` and earlier ones."""
+        """Input ``(frames * batch, n_in, y, x)`` and features ``(frames * batch, channels, y, x)`` to new features."""
         frames = self.combine(features, before).split(n_batch)
         zero_features = cast(Tensor, self.from_neighbour.bias)[:, None, None].to(
             frames[0].dtype
