@@ -127,7 +127,7 @@ def test_the_schema_refuses_wrong_labels(path, value):
     ("options", "message"),
     [
         ({"models": ("ktsrl",)}, "unknown method 'ktsrl'"),
-        ({"models": ()}, "needs a method"),
+        ({"models": ()}, "requires a method"),
         ({"id": "my cine"}, "letters and digits"),
         ({"vendor": ""}, "letters and digits"),
         ({"injector": "raw"}, "unknown injector"),

@@ -72,7 +72,7 @@ def test_a_list_in_shards_from_the_command_line(archive, tmp_path, monkeypatch, 
     assert (code, "there are no shards" in err) == (2, True)
     code, out, _ = command(monkeypatch, capsys, *arguments, "--shard", "1/2")
     assert code == 0
-    assert "shard 1/2 is finished" in out
+    assert "shard 1/2 is complete" in out
     code, _, err = command(monkeypatch, capsys, "merge", tmp_path / "out")
     assert (code, "1 of 2 shards is missing: 2" in err) == (2, True)
     code, _, _ = command(monkeypatch, capsys, *arguments, "--shard", "2/2")
