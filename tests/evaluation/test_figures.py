@@ -90,7 +90,7 @@ def test_pixels_have_their_aspect(stored):
 def test_error_maps_of_the_best_image_are_not_saturated(stored, gain):
     folder, store = stored
     (case,) = shown_cases([store(0)], folder)
-    good, truth = case.images[0], case.truth.image
+    good, truth = case.images[0], case.reference.image
     good = replace(good, image=truth + gain * (good.image - truth))
     poor = replace(good, image=truth + 20 * (good.image - truth))
     figure = draw_images(replace(case, images=[good, poor], scores=case.scores * 2))
