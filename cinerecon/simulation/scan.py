@@ -33,7 +33,7 @@ from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor
-from cinerecon.physics.sampling import net_acceleration, parse_mask
+from cinerecon.physics.sampling import parse_mask, scan_acceleration
 from cinerecon.provenance import hashed_name
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
@@ -273,7 +273,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         n_coils=config.n_coils,
         n_frames=config.n_frames,
         n_slices=config.n_slices,
-        acceleration=net_acceleration(part.mask),
+        acceleration=scan_acceleration(part.mask)[1],
         name="simulated cine, phantom" if images is None else "simulated phase and coils, measured magnitude",
         field_strength_tesla=PHANTOM_TESLA if images is None else images.field_strength_tesla,
         subject=hashed_name(config.subject) if config.subject else "" if images is None else images.subject,

@@ -6,7 +6,9 @@ import pytest
 import torch
 from helpers import SHARED_DATA, relative_error
 
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import ConfigError, DataError, FileError
+from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.metrics.temporal import phase_change
 from cinerecon.physics.fourier import fft1c, fft2c, ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
@@ -90,6 +92,25 @@ def test_sampling_is_the_stated_one(tmp_path):
     expected = fft2c(torch.nn.functional.pad(reference[:, :, None] * csm[:, None], (12, 12)))
     mask = count.bool()[:, :, None, :, None]
     assert relative_error(kspace, expected * mask) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("undersample", "partial_fourier", "factor"),
+    [
+        (None, 1.0, 1),
+        (None, 0.75, 1),
+        ("equispaced:2", 1.0, 2),
+        ("equispaced:4,acs=8", 1.0, 4),
+        ("uniform:1.3", 1.0, 2),
+    ],
+)
+def test_header_contains_the_acceleration_without_the_acs_lines(tmp_path, undersample, partial_fourier, factor):
+    path = tmp_path / "scan.h5"
+    settings = {"undersample": undersample, "partial_fourier": partial_fourier}
+    simulate_scan(path, SimulateConfig(n_frames=3, ky=48, kx=48, n_coils=4, **settings))
+    assert read_raw_scan(path).header.encoding.acceleration == factor
+    texts = [text for text in open_scan(path).read_slice(0).meta.warnings if "not measured in any frame" in text]
+    assert bool(texts) == (partial_fourier < 1)
 
 
 def test_scan_in_memory_is_the_scan_on_disk(tmp_path):

@@ -54,7 +54,7 @@ class Protocol:
     n_coils, n_frames, n_slices
         Sizes of the scan.
     acceleration
-        Lines of the matrix over lines acquired.
+        Acceleration along ky without the ACS lines; above 1, the header contains an integer of at least 2.
     name
         Name of the protocol.
     field_strength_tesla
@@ -135,7 +135,7 @@ def _encoding(protocol: Protocol) -> dict[str, Any]:
         "trajectory": "cartesian",
         "parallelImaging": {
             "accelerationFactor": {
-                "kspace_encoding_step_1": max(1, round(protocol.acceleration)),
+                "kspace_encoding_step_1": max(2, round(protocol.acceleration)) if protocol.acceleration > 1 else 1,
                 "kspace_encoding_step_2": 1,
             },
             "calibrationMode": "other",
