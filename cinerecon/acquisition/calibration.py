@@ -100,7 +100,7 @@ def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     fits = fits_grid(placed, grid)
     peak = None
     if fits.any():
-        probe = probe_lines(calibration.where(fits & (placed.slices == placed.slices[fits][0])))
+        probe = probe_lines(calibration.where(fits & (placed.slices == placed.slices[fits][0])).readable())
         peak = stronger_line(probe, grid.ky // 2 - grid.first_row)
     if peak is not None:
         warn(
@@ -159,9 +159,10 @@ def without_other_contrast(raw: RawScan, lines: Lines, calibration: Index, warn:
         tuple(key): i for i, key in reversed(list(zip(np.flatnonzero(~is_flagged), keys[~is_flagged], strict=True)))
     }
     flagged = [(first[tuple(keys[i])], i) for i in np.flatnonzero(is_flagged) if tuple(keys[i]) in first]
-    if not flagged:
+    pairs = np.array(flagged, np.intp).reshape(-1, 2)
+    pairs = pairs[raw.is_readable(lines.row[pairs]).all(1)]
+    if not len(pairs):
         return lines
-    pairs = np.array(flagged, np.intp)
     strongest = np.argsort(-raw.amplitude[lines.row[pairs[:, 0]]], kind="stable")[:N_COMPARED]
     agreement = compare_readouts(raw, lines, pairs[strongest])
     if agreement.is_one_image and agreement.is_one_gain:

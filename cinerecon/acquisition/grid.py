@@ -313,6 +313,7 @@ def _energy_beyond(image: Readouts, factor: float) -> float:
 
 def _profile(readouts: Readouts) -> NDArray[np.float64]:
     """Mean power along x of the central readouts with equal length, ``(samples,)``, with its centre at n // 2."""
+    readouts = readouts.readable()
     lines = readouts.lines
     centre = np.median(np.unique(lines))
     probes = np.sort(readouts.rows[np.argsort(np.abs(lines - centre), kind="stable")[:N_OVERSAMPLING_PROBES]])

@@ -144,7 +144,8 @@ def _echo_centre(readouts: Readouts, discarded: Index, n_samples: Index, grid: G
     fits = [_fits(candidate, n_samples, grid.kx) for candidate in candidates]
     if fits != [True, True]:
         return candidates[1] if fits == [False, True] else candidates[0]
-    i = int(np.argmin(np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)))
+    from_centre = np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)
+    i = int(np.argmin(np.where(readouts.raw.is_readable(readouts.rows), from_centre, np.inf)))
     samples = readouts.raw.samples(readouts.rows[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
     peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i], REVERSE) else 1]) ** 2).sum(0)))
     standard = abs(peak - candidates[0][i]) <= abs(peak - candidates[1][i])

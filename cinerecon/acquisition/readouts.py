@@ -93,11 +93,20 @@ class Readouts:
         """The readouts for which ``chosen``, ``(readouts,)``, is True, or the readouts at these indices."""
         return replace(self, rows=self.rows[chosen])
 
+    def readable(self) -> Self:
+        """The readouts with finite samples; all readouts if there are none.
+
+        Others are refused when their slice is read. Until then they are not examined, so that other slices can be read.
+        """
+        is_readable = self.raw.is_readable(self.rows)
+        return self.where(is_readable) if is_readable.any() else self
+
     def middle_slice(self) -> Self:
-        """The readouts of the middle slice, which has the most signal."""
-        slices = self.counter("slice")
+        """The readable readouts of the middle slice, which has the most signal."""
+        readable = self.readable()
+        slices = readable.counter("slice")
         present = np.unique(slices)
-        return self.where(slices == present[len(present) // 2])
+        return readable.where(slices == present[len(present) // 2])
 
     def groups(self, *names: str) -> Iterator[tuple[NDArray[np.bool_], Self]]:
         """The readouts grouped by equal header fields: the selection as booleans, and the selected readouts."""

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+import h5py
 import numpy as np
 import pytest
+import torch
 from helpers import relative_error
 from raw_scan import RawFile, small_scan
 
@@ -11,6 +13,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import CineReconError, DataError, HeaderError, UnsupportedError
+from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -175,3 +178,24 @@ def test_oblique_readouts_are_refused(tmp_path):
     scan.trajectories = [np.stack([along, 0.1 * along], 1).astype(np.float32) for _ in scan.heads]
     with pytest.raises(UnsupportedError, match="the stored trajectory is not"):
         open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+
+
+@pytest.mark.parametrize("settings", [{}, {"segments": 4, "rr_variation": 0.1, "ecg": True}], ids=["frames", "gated"])
+@pytest.mark.parametrize("damaged", [0, 1])
+@pytest.mark.parametrize("is_whole", [True, False], ids=["whole slice", "one readout"])
+def test_only_the_slice_with_samples_that_are_not_finite_is_refused(tmp_path, settings, damaged, is_whole):
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(ky=16, kx=16, n_frames=6, n_coils=2, n_slices=3, **settings))
+    intact = open_scan(path, PLAIN)
+    with h5py.File(path, "r+") as file:
+        rows = file["dataset/data"][()]
+        own = np.flatnonzero((rows["head"]["idx"]["slice"] == damaged) & (rows["head"]["flags"] & (1 << 18) == 0))
+        own = own if is_whole else own[[np.argmax([np.abs(rows["data"][row]).max() for row in own])]]
+        for row in own:
+            rows["data"][row][5] = np.nan
+        file["dataset/data"][...] = rows
+    scan = open_scan(path, PLAIN)
+    with pytest.raises(DataError, match=f"NaN in acquisition {own[0]}"):
+        scan.read_slice(damaged)
+    for number in {0, 1, 2} - {damaged}:
+        assert torch.equal(scan.read_slice(number).kspace, intact.read_slice(number).kspace)

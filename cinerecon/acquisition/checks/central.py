@@ -153,12 +153,10 @@ def frame_warnings(frames: list[int], text: str) -> Iterator[str]:
 def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAMES) -> CentralReadouts:
     """The central readouts of one slice of a raw scan.
 
-    Readouts that are not finite are omitted: they are refused when their slice is read. With retrospective gating,
-    amplitudes are not determined, and such a scan is refused as a whole.
+    Readouts with samples that are not finite are omitted: they are refused when their slice is read.
     """
     own = layout.lines.of_slice(number)
-    if not layout.gating.is_retro:
-        own = own.where(np.isfinite(layout.raw.amplitude[own.row]))
+    own = own.where(layout.raw.is_readable(own.row))
     return CentralReadouts(
         frames=own.frames,
         ky=own.ky - layout.grid.ky // 2,

@@ -157,6 +157,7 @@ def _alternates(layout: ScanLayout) -> bool:
     own, centre = layout.lines.of_slice(layout.middle_slice), layout.grid.ky // 2
     n_frames = min(int(own.frames.max()) + 1, MAX_FRAMES) // 2 * 2
     own = own.where((np.abs(own.ky - centre) <= PHASE_DISTANCE) & (own.frames < n_frames))
+    own = own.where(layout.raw.is_readable(own.row))
     own = own.where(np.unique(np.stack([own.ky, own.frames], 1), axis=0, return_index=True)[1])
     ky, counts = np.unique(own.ky, return_counts=True)
     own = own.where(np.isin(own.ky, ky[counts == n_frames]))

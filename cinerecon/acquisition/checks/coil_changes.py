@@ -111,7 +111,8 @@ def calibration_coil_warnings(layout: ScanLayout) -> Iterator[str]:
     Only the first slice with calibration lines is examined.
     """
     lines, centre = layout.lines, layout.grid.ky // 2
-    separate = layout.calibration.where(~np.isin(layout.calibration.row, lines.row))
+    lines, calibration = (part.where(layout.raw.is_readable(part.row)) for part in (lines, layout.calibration))
+    separate = calibration.where(~np.isin(calibration.row, lines.row))
     if separate.row.size == 0:
         return
     number = int(separate.slices.min())

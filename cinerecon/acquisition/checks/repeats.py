@@ -28,7 +28,8 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
     DataError
         If the measurements of a line contradict each other; the error names two readouts.
     """
-    raw, lines, n_averages = layout.raw, layout.lines, layout.counters.n_averages
+    raw, n_averages = layout.raw, layout.counters.n_averages
+    lines = layout.lines.where(raw.is_readable(layout.lines.row))
     order, first, counts = _by_line(lines)
     n_repeated = int((counts - 1).sum())
     if layout.gating.is_retro or n_repeated == 0:

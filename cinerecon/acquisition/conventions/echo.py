@@ -158,12 +158,10 @@ def _compare_with_edges(readouts: Readouts, kx: int) -> None:
 
 def _echo(readouts: Readouts, claimed: int) -> tuple[int, bool]:
     """The sample with the strongest signal, and whether it clearly exceeds the samples around ``center_sample``."""
-    raw, rows = readouts.raw, readouts.rows
+    raw, rows = readouts.raw, readouts.readable().rows
     channels = raw.heads["active_channels"]
     rows = rows[channels[rows] == channels[rows[0]]]
-    amplitude = raw.amplitude[rows]
-    amplitude = np.where(np.isfinite(amplitude), amplitude, -1.0)  # refused later, when the slice is read
-    strongest = np.sort(rows[np.argsort(amplitude, kind="stable")[-N_ECHO_PROBES:]])
+    strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
     power = _power(raw.unspoiled_samples(strongest), raw.heads[strongest])
     around = power[max(claimed - 3, 0) : claimed + 4].max()
     return int(power.argmax()), bool(power.max() > PEAK_POWER_RATIO * around)

@@ -136,7 +136,8 @@ def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
     is_reverse = has_flag(readouts.heads, REVERSE)
     for direction in (~is_reverse, is_reverse):
         for is_alike, alike in readouts.where(direction).groups("number_of_samples", "active_channels"):
-            probes = readouts.raw.samples(alike.rows[:: -(-len(alike) // N_ZERO_PROBES)])
+            examined = alike.readable().rows
+            probes = readouts.raw.samples(examined[:: -(-len(examined) // N_ZERO_PROBES)])
             nonzero = np.flatnonzero((probes != 0).any((0, 1)))
             if nonzero.size:
                 own = np.flatnonzero(direction)[is_alike]

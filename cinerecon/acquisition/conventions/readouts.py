@@ -78,7 +78,7 @@ def _is_removed(readouts: Readouts, n: int, factor: int, *, is_proven: bool) -> 
 
 def _has_echo_in_the_middle(readouts: Readouts) -> bool:
     """Whether the echo is in the middle of the readouts with the strongest signal."""
-    raw, rows = readouts.raw, readouts.rows
+    raw, rows = readouts.raw, readouts.readable().rows
     strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
     power = (np.abs(raw.samples(strongest).astype(np.complex128)) ** 2).sum((0, 1))
     return bool(abs(int(power.argmax()) - len(power) // 2) <= max(ECHO_PART * len(power), 1))

@@ -163,6 +163,10 @@ class RawScan:
         """Number of readouts."""
         return len(self.heads)
 
+    def is_readable(self, rows: Index) -> NDArray[np.bool_]:
+        """Whether `samples` does not refuse readouts because of a sample that is not finite or beyond 1e15."""
+        return np.asarray(self.amplitude[rows] <= LARGEST_SAMPLE)
+
     def at(self, row: int | np.integer[Any]) -> str:
         """File and number of a readout, for messages."""
         return f"{self.path}, acquisition {int(row)}"
