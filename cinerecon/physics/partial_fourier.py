@@ -45,6 +45,9 @@ HELD_OUT_FRACTION = 1 / 3
 
 LARGEST_PREDICTION_ERROR = 0.65
 """Prediction error of measured lines above which filling in without weights does not improve most simulated images."""
+LIMIT_WITHOUT_SHARE, LIMIT_PER_SHARE = 0.4, 0.5
+"""The same limit for POCS as a linear function of the power-weighted mean weight of the missing lines, where it is
+larger: of 112 simulated scans, POCS improves 10 of 76 above it, and worsens 6 below it by more than 0.3 dB."""
 UNRESOLVED_PHASE = 1.25
 """Prediction error above which the centre of k-space does not resolve the phase; much worse than zeros."""
 EDGE_OF_CENTRE = 0.8
@@ -329,10 +332,17 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
     error = prediction_error(image, axes, choice)
     tested = f"{TESTED} {error:.0%}"
     warnings: tuple[str, ...] = ()
-    if error > LARGEST_PREDICTION_ERROR:
+    filled = fill(image, axes, choice)
+    limit = LARGEST_PREDICTION_ERROR
+    if choice == "pocs" and error > limit:
+        share, _ = _shares(image, fill_weights(image, filled, axes), axes)
+        limit = max(limit, LIMIT_WITHOUT_SHARE + LIMIT_PER_SHARE * share)
+    if error > limit:
         text = f"partial Fourier by {choice}: {tested}: noise, aliasing or a phase that varies too rapidly in space"
-        warnings = (f"{text}; do not trust what is filled in (--partial-fourier none omits this step)",)
-    return Filled(fill(image, axes, choice), f"{choice}, {missing} filled in, {tested}", warnings)
+        warnings = (
+            f"{text}; do not trust what is filled in (--partial-fourier auto weights it by its expected error)",
+        )
+    return Filled(filled, f"{choice}, {missing} filled in, {tested}", warnings)
 
 
 def _fill_as_expected(image: Tensor, axes: Axes2D, missing: str) -> Filled:

@@ -125,6 +125,24 @@ def test_auto_fills_in_what_the_test_of_held_out_lines_rejects():
     assert psnr(auto.image, data.reference) > psnr(pocs.image, data.reference) - 0.2
 
 
+@pytest.mark.parametrize(
+    ("settings", "gain_db", "is_reported"),
+    [
+        ({"ky": 64, "kx": 64, "n_frames": 8, "partial_echo": 0.7, "noise": 0.003, "seed": 580101}, 4, False),
+        ({"partial_fourier": 0.75, "noise": 0.06}, -0.3, True),
+    ],
+)
+def test_pocs_is_reported_where_it_loses(settings, gain_db, is_reported):
+    """In both cases, held-out lines are predicted with an error above the limit of homodyne detection."""
+    data = simulate_cine(CONFIG.model_copy(update={"phase": "measured", **settings}))[0]
+    image = load_method("cgsense")(data)
+    pocs = fill_partial_fourier(image, data, "pocs")
+    gain = psnr(pocs.image, data.reference) - psnr(image, data.reference)
+    assert gain > gain_db if gain_db > 0 else gain < gain_db
+    assert prediction_error(image, partial_axes(data), "pocs") > LARGEST_PREDICTION_ERROR
+    assert any("do not trust what is filled in" in text for text in pocs.warnings) == is_reported
+
+
 def test_auto_scales_with_the_image_and_keeps_what_was_measured(cine):
     data = measure_part(with_phase(cine, 0.7), 0.7)
     image = load_method("zerofilled")(data)

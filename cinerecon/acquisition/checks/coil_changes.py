@@ -1,4 +1,4 @@
-"""Detection of coils whose order, gain or phase differs between frames, and of coils that receive only noise.
+"""Detection of coils whose order, gain or phase differs between frames, and of coils with much or only noise.
 
 The central lines of a coil hardly change from frame to frame, except for factors of the receiver. The factors of the
 coils relative to each other are constant in intact scans and change gradually with the motion of the heart. If they
@@ -16,12 +16,13 @@ from cinerecon.acquisition.checks.central import (
     PHASE_DISTANCE,
     CentralReadouts,
     Samples,
+    central_of_scan,
     frame_warnings,
 )
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
-from cinerecon.words import name_frames, plural
+from cinerecon.words import name_frames, name_numbers, plural
 
 MIN_PAIRS = 4
 """Smallest number of pairs of readouts from which the noise of a coil is determined."""
@@ -31,6 +32,13 @@ coils."""
 NOISE_AMPLITUDE = 0.8
 """Amplitude ratio to the median of all coils above which a noise-only coil is reported; coils far from the heart with
 the noise level of the others are below it."""
+NOISY_RATIO, NOISY_FRACTION = 5.0, 0.1
+"""Noise of a coil above which it is reported: relative to the median of all coils, both by itself and divided by the
+signal of the coil, and relative to its own signal at the centre of k-space. Intact scans have at most a third."""
+MIN_NOISE_COILS = 3
+"""Smallest number of coils whose noise is compared."""
+SIGNAL_LINES, SIGNAL_COLUMNS = 4, 8
+"""Lines and samples to each side of the centre of k-space that give the signal of a coil."""
 MIN_SAMPLES = 64
 """Smallest number of samples of a readout for which noise and signal differ clearly in their correlation."""
 EXCHANGED_DIFFERENCE = 0.1
@@ -60,25 +68,73 @@ GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
 changes the gains of several coils."""
 
 
+def noisier_coil_warnings(layout: ScanLayout) -> Iterator[str]:
+    """A warning about coils with far more noise than the others, in scans that are not whitened."""
+    if layout.config.whiten and len(layout.noise):
+        return
+    central = central_of_scan(layout, layout.middle_slice)
+    _, samples, _, ky = central.near
+    if not len(samples):
+        return
+    columns = centre_slice(samples.shape[-1], 2 * SIGNAL_COLUMNS + 1)
+    centre = samples[np.abs(ky) <= SIGNAL_LINES][..., columns]
+    signal = np.sqrt(np.square(np.abs(centre)).mean((0, 2)))
+    is_noisier, ratio = noisier_coils(np.sqrt(central.noise_power), signal)
+    noisier = np.setdiff1d(central.coils[is_noisier], _noise_only_coils(central))
+    if len(noisier):
+        reason = "there are no noise readouts" if layout.config.whiten else "preprocessing.whiten is false"
+        yield (
+            f"{name_numbers('coil', noisier.tolist())} of {len(central.coils)}: {ratio:.2g} times the noise of the "
+            f"other coils, which are not whitened, since {reason}{central.exclusion(noisier)}"
+        )
+
+
+def noisier_coils(noise: NDArray[np.floating], signal: NDArray[np.floating]) -> tuple[NDArray[np.bool_], float]:
+    """Find coils with far more noise than the others, which whitening would give a small weight.
+
+    Parameters
+    ----------
+    noise, signal
+        ``(coils,)`` amplitudes of the noise, and of the samples around the centre of k-space.
+
+    Returns
+    -------
+    ``(coils,)`` whether a coil is noisier, and the largest ratio of the noise of such a coil to the median of all.
+    """
+    tiny = float(np.finfo(np.float32).tiny)
+    if len(noise) < MIN_NOISE_COILS:
+        return np.zeros(len(noise), bool), 0.0
+    fraction: NDArray[np.floating] = noise / np.maximum(signal, tiny)
+    louder, relative = (values / max(float(np.median(values)), tiny) for values in (noise, fraction))
+    is_noisier = (louder > NOISY_RATIO) & (relative > NOISY_RATIO) & (fraction > NOISY_FRACTION)
+    return is_noisier, float(louder[is_noisier].max(initial=0.0))
+
+
 def noisy_coil_warnings(central: CentralReadouts) -> Iterator[str]:
     """A warning about coils with normal amplitude whose lines are uncorrelated with those of the next frame."""
-    _, samples, frames, ky = central.near
-    order = np.lexsort((frames, ky))
-    is_pair = ky[order[1:]] == ky[order[:-1]]
-    first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
-    if len(first) < MIN_PAIRS or len(central.coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
-        return
-    norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
-    correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
-    amplitude = np.linalg.norm(samples, axis=(0, 2))
-    is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
-    noisy = central.coils[is_loud & (correlation < NOISE_CORRELATION)]
-    if len(noisy) and np.median(correlation) > SIGNAL_CORRELATION:
+    noisy = _noise_only_coils(central)
+    if len(noisy):
         listed = ",".join(map(str, noisy))
         yield (
             f"{plural('coil', len(noisy))} {listed}: only noise, as strong as the signal of the "
             f"others{central.exclusion(noisy)}"
         )
+
+
+def _noise_only_coils(central: CentralReadouts) -> Index:
+    """Coils with normal amplitude whose lines are uncorrelated with those of the next frame."""
+    _, samples, frames, ky = central.near
+    order = np.lexsort((frames, ky))
+    is_pair = ky[order[1:]] == ky[order[:-1]]
+    first, second = samples[order[:-1][is_pair]], samples[order[1:][is_pair]]
+    if len(first) < MIN_PAIRS or len(central.coils) < 2 or samples.shape[-1] < MIN_SAMPLES:
+        return central.coils[:0]
+    norms = (np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)).sum(0)
+    correlation = np.abs((first * second.conj()).sum(-1)).sum(0) / np.where(norms > 0, norms, 1)
+    amplitude = np.linalg.norm(samples, axis=(0, 2))
+    is_loud = amplitude > NOISE_AMPLITUDE * np.median(amplitude)
+    is_noise = is_loud & (correlation < NOISE_CORRELATION) & (np.median(correlation) > SIGNAL_CORRELATION)
+    return np.asarray(central.coils[is_noise])
 
 
 def coil_order_warnings(central: CentralReadouts) -> Iterator[str]:

@@ -12,6 +12,12 @@ from torch import Tensor
 from cinerecon.acquisition.checks.alignment import require_complex
 from cinerecon.acquisition.checks.amplitudes import frame_gain_warnings, line_gain_warnings, line_levels
 from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
+from cinerecon.acquisition.checks.coil_changes import (
+    MIN_NOISE_COILS,
+    SIGNAL_COLUMNS,
+    SIGNAL_LINES,
+    noisier_coils,
+)
 from cinerecon.acquisition.checks.image_space import transformed_axes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
@@ -20,15 +26,6 @@ from cinerecon.words import name_numbers
 
 SIMILAR, SIMILARITY_MARGIN = 0.9, 0.05
 """Correlation of adjacent coils above which axes may be exchanged, and smallest excess over that of frames."""
-
-
-NOISY_RATIO, NOISY_FRACTION = 5.0, 0.1
-"""Noise of a coil above which it is reported: relative to the median of all coils, both by itself and divided by the
-signal of the coil, and relative to its own signal at the centre of k-space. Intact arrays have at most a third."""
-MIN_NOISE_COILS = 3
-"""Smallest number of coils whose noise is compared."""
-SIGNAL_LINES, SIGNAL_COLUMNS = 4, 8
-"""Lines and samples to each side of the centre of k-space that give the signal of a coil."""
 
 
 class StoredSlice(NamedTuple):
@@ -118,7 +115,7 @@ def empty_coil_warnings(stored: StoredSlice) -> Iterator[str]:
 
 
 def noisier_coil_warnings(stored: StoredSlice) -> Iterator[str]:
-    """A warning about coils with far more noise than the others, which whitening would give a small weight."""
+    """A warning about coils with far more noise than the others."""
     kspace, mask = stored.kspace, stored.mask
     y, x = kspace.shape[-2] // 2, kspace.shape[-1] // 2
     rows = slice(max(y - SIGNAL_LINES, 0), y + SIGNAL_LINES + 1)
@@ -129,14 +126,11 @@ def noisier_coil_warnings(stored: StoredSlice) -> Iterator[str]:
         return
     noise = torch.stack([noise_level(kspace[:, coil : coil + 1], mask) for coil in used])
     signal = (centre[:, used].abs().square().sum((0, 2, 3)) / n_samples).sqrt()
-    tiny = torch.finfo(noise.dtype).tiny
-    fraction = noise / signal.clamp_min(tiny)
-    louder, relative = (values / values.median().clamp_min(tiny) for values in (noise, fraction))
-    is_noisy = (louder > NOISY_RATIO) & (relative > NOISY_RATIO) & (fraction > NOISY_FRACTION)
-    noisy = [coil for coil, flag in zip(used, is_noisy.tolist(), strict=True) if flag]
+    is_noisier, ratio = noisier_coils(noise.numpy(), signal.numpy())
+    noisy = [coil for coil, flag in zip(used, is_noisier.tolist(), strict=True) if flag]
     if noisy:
         yield (
-            f"{name_numbers('coil', noisy)} of {kspace.shape[1]}: {float(louder[is_noisy].max()):.2g} times the noise "
+            f"{name_numbers('coil', noisy)} of {kspace.shape[1]}: {ratio:.2g} times the noise "
             "of the other coils; leave noisy coils out of the array, or whiten it"
         )
 

@@ -173,8 +173,9 @@ class LpsConfig(ShrinkageConfig):
     )
     n_iterations: int = Field(default=100, ge=1, description="maximum number of iterations")
     tolerance: float = Field(
-        default=5e-4, ge=0, description="stop when the relative change of M falls below this value"
+        default=5e-4, ge=0, description="stop when the relative changes of M and of the image fall below this value"
     )
+    stop_by_mixture: bool = Field(default=False, description="stop when M converges, as in the authors' program")
 
     @field_validator("threshold")
     @classmethod

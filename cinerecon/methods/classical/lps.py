@@ -9,18 +9,20 @@ transform along time. Starting from M = A^H y and S = 0, with L' the previous L,
 
     L = shrink(M - S),    S = T^H soft(T (M - L'), lambda_S),    M = L + S - A^H (A (L + S) - y)
 
-until M converges. lambda_L is a fraction of the largest singular value of M - S in each iteration.
+until M and L + S converge; if all of k-space was measured, M is constant from the beginning. lambda_L is a fraction of
+the largest singular value of M - S in each iteration.
 
 References
 ----------
 Otazo, Candes and Sodickson, Low-rank plus sparse matrix decomposition for accelerated dynamic MRI with separation of
 background and dynamic components (2015), doi:10.1002/mrm.25240
 
-Departs from the paper in: the default values of the weights, which are relative to the peak of the image. The authors'
-adjoint divides by the sum of squares of the coil maps, which is 1 here. Settings fix lambda_L at its value for A^H y
-(``frozen=true``), as in some other implementations, or select another rule for the singular values, with settings of
-its own. The defaults were tuned on one measured short-axis series (the base of the heart) and the phantom of seed 100,
-8-fold Gaussian sampling of one coil, noise of 0.5 % of the peak.
+Departs from the paper in: the default values of the weights, which are relative to the peak of the image; the iteration
+does not end when M alone converges, as in the authors' program (``stop_by_mixture=true``). The authors' adjoint divides
+by the sum of squares of the coil maps, which is 1 here. Settings fix lambda_L at its value for A^H y (``frozen=true``),
+as in some other implementations, or select another rule for the singular values, with settings of its own. The defaults
+were tuned on one measured short-axis series (the base of the heart) and the phantom of seed 100, 8-fold Gaussian
+sampling of one coil, noise of 0.5 % of the peak.
 """
 
 import math
@@ -95,7 +97,10 @@ class Lps(ClassicalMethod[LpsConfig]):
                 convergence.add(misfit**2 / 2 + penalty, residual, change)
             if progress:
                 progress(step + 1, config.n_iterations)
-            if norm(mixed - last_mixed) < config.tolerance * norm(last_mixed):
+            has_converged = norm(mixed - last_mixed) < config.tolerance * norm(last_mixed)
+            if not config.stop_by_mixture:
+                has_converged = has_converged and norm(image - last_sum) < config.tolerance * norm(image)
+            if has_converged:
                 break
         return low_rank, sparse
 

@@ -4,6 +4,7 @@ import re
 import sys
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,7 +16,7 @@ from cinerecon.acquisition.checks.coil_changes import are_coils_exchanged, coil_
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
-from cinerecon.simulation.scan import simulate_cine
+from cinerecon.simulation.scan import simulate_cine, simulate_scan
 
 
 def simulated(seed=0, n_coils=6, n_frames=8, undersample="equispaced:4,acs=8", **settings):
@@ -54,6 +55,35 @@ def test_a_coil_of_another_gain_or_phase(factor, frames_of_factor):
         assert float(gain) == pytest.approx(factor, rel=0.2)
     else:
         assert float(phase) == pytest.approx(abs(np.angle(factor)), abs=0.25)
+
+
+def without_noise_readouts(path, noisy_coil=None):
+    """Remove the noise readouts of a simulated scan, and add noise to one coil."""
+    rng = np.random.default_rng(1)
+    with h5py.File(path, "r+") as file:
+        rows = file["dataset/data"][()]
+        rows = rows[rows["head"]["flags"] & (1 << 18) == 0]
+        for samples in rows["data"] if noisy_coil is not None else ():
+            coil = samples.reshape(6, -1)[noisy_coil]
+            coil += (0.2 * rng.standard_normal(coil.shape)).astype(np.float32)
+        del file["dataset/data"]
+        file["dataset"].create_dataset("data", data=rows, dtype=rows.dtype)
+
+
+@pytest.mark.parametrize("undersample", [None, "gaussian:4"])
+@pytest.mark.parametrize("noisy_coil", [None, 4])
+def test_a_noisier_coil_in_a_scan_without_noise_readouts(tmp_path, undersample, noisy_coil):
+    path = tmp_path / "scan.h5"
+    simulate_scan(path, SimulateConfig(n_frames=6, ky=64, kx=48, n_coils=6, undersample=undersample))
+    whitened = open_scan(path).plan.warnings
+    without_noise_readouts(path, noisy_coil)
+    texts = [
+        text for text in open_scan(path).plan.warnings if text not in whitened and "no noise readouts:" not in text
+    ]
+    assert len(texts) == (noisy_coil is not None)
+    for text in texts:
+        assert text.startswith("coil 4 of 6: ")
+        assert text.endswith("; --set preprocessing.exclude_coils=[4] excludes it")
 
 
 def test_factors_that_all_coils_have_are_not_those_of_one():

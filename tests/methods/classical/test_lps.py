@@ -15,13 +15,14 @@ from cinerecon.methods.classical.config import LpsConfig
 from cinerecon.methods.classical.lps import Lps, soft_in_frequency
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import psnr
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 
 @pytest.mark.parametrize("name", ["sc_0p01", "mc_cine"])
 def test_both_parts_and_the_end_are_those_of_the_authors_program(name):
     case, steps = golden(f"lps_otazo_{name}"), []
     weights = {"weight_lowrank": float(case["lambda_L"]), "weight_sparse": float(case["lambda_S"])}
-    end = {"tolerance": float(case["tol"]), "n_iterations": int(case["max_iter"]) + 1}
+    end = {"tolerance": float(case["tol"]), "n_iterations": int(case["max_iter"]) + 1, "stop_by_mixture": True}
     method = Lps(LpsConfig(**weights, **end, relative=False))
     low_rank, sparse = method.separate(released_case(name[:2]), lambda done, _: steps.append(done))
     assert len(steps) == int(case["iterations"])
@@ -129,3 +130,13 @@ def test_series_in_real_time_is_shrunk_by_its_cosine_transform():
     shrunk[0] = (coefficients * np.maximum(1 - 0.4 / (magnitude * 2**0.5), 0))[0]  # the mean counts for both images
     expected = idct(shrunk.real, axis=0, norm="ortho") + 1j * idct(shrunk.imag, axis=0, norm="ortho")
     np.testing.assert_allclose(soft_in_frequency(series, 0.4, is_cyclic=False).numpy(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("undersample", [None, "gaussian:1.5"])
+def test_nearly_complete_data_do_not_stop_the_iteration_at_its_beginning(undersample):
+    settings = {"n_frames": 8, "ky": 48, "kx": 48, "n_coils": 2, "noise": 0.01, "undersample": undersample}
+    (data,) = simulate_cine(SimulateConfig(**settings))
+    converged = Lps(LpsConfig(tolerance=0, n_iterations=100))(data)
+    assert relative_error(Lps()(data), converged) < 2e-3
+    linear = load_method("cgsense")(data)
+    assert psnr(Lps()(data), data.reference) > psnr(linear, data.reference) - 0.5
