@@ -31,7 +31,8 @@ RIDGE, RIDGE_RISK, RIDGE_DESIGN = 30.0, 10.0, 1.0
 RIDGE_CAUSE = 3.0
 """The same of the models of kinds of failures."""
 FAILURE_WEIGHT = 0.1
-"""Weight of an image with a failure in the models of its error, of which intact scans are the most frequent ones."""
+"""Weight of an image with a failure in the models of the error and in its limits. The fit has almost as many failures
+as intact scans; in practice, failures are rare."""
 MIN_KNOWN = 20
 """Images in which a feature must have a value for its dependence on the design to be fitted."""
 MIN_SCALE = 1e-3
@@ -117,8 +118,9 @@ def fit(examples: Sequence[Example]) -> Calibration:
             ]
     threshold = float(np.quantile(logits[is_sound], 1 - MAX_FALSE_ALARMS)) + RISK_MARGIN
     is_usual = is_inside & (logits < threshold)
+    importance = _importance(examples)
     regressions = {
-        name: getattr(models, name).model_copy(update=_limits(own, is_usual))
+        name: getattr(models, name).model_copy(update=_limits(own, is_usual, importance))
         for name, own in zip(TARGETS, scores, strict=True)
     }
     causes = _causes(models, [example for example in examples if not example.is_intact])
@@ -162,22 +164,51 @@ def logistic(vectors: Vector, labels: Vector, weight: float) -> Vector:
     return weights
 
 
-def conformal_limits(scores: Vector, coverage: float = COVERAGE) -> tuple[float, float]:
-    """Limits that hold a further score with this probability, from n scores that are exchangeable with it.
+def conformal_limits(
+    scores: Vector, importance: Vector | None = None, coverage: float = COVERAGE
+) -> tuple[float, float]:
+    """Limits that contain a further score of weight 1 with a probability of `coverage`, if the scores are exchangeable.
 
-    Each side leaves out half of the rest: the upper limit is the score of rank ceil((n + 1) (1 + coverage) / 2), or
-    the largest where n is too small for that.
+    Half of the remaining probability is on each side. With n scores of equal weight, the upper limit is the score of
+    rank ceil((n + 1) (1 + coverage) / 2); with weights, ranks are sums of weights (Tibshirani et al.,
+    arXiv:1904.06019).
+    If there are too few scores, the limits are the smallest and the largest one.
+
+    Parameters
+    ----------
+    scores
+        ``(images,)``
+    importance
+        ``(images,)`` weights of the scores; 1 if None.
+    coverage
+        The probability.
     """
-    n = len(scores)
-    rank = int(np.ceil((n + 1) * (1 + coverage) / 2))
-    ordered = np.sort(scores)
-    return float(ordered[max(n - rank, 0)]), float(ordered[min(rank, n) - 1])
+    weights = np.ones(len(scores)) if importance is None else importance
+    order = np.argsort(scores)
+    rank = (weights.sum() + 1) * (1 + coverage) / 2 - 1e-9
+    upper, lower = (
+        scores[indices[min(int(np.searchsorted(weights[indices].cumsum(), rank)), len(scores) - 1)]]
+        for indices in (order, order[::-1])
+    )
+    return float(lower), float(upper)
 
 
-def _limits(scores: Vector, is_usual: NDArray[np.bool_]) -> dict[str, tuple[float, float]]:
-    """Conformal limits of images that are as expected, and of others; those of all where there are none."""
-    groups = {"limits_as_expected": scores[is_usual], "limits_otherwise": scores[~is_usual]}
-    return {name: conformal_limits(values if len(values) else scores) for name, values in groups.items()}
+def _limits(scores: Vector, is_usual: NDArray[np.bool_], importance: Vector) -> dict[str, tuple[float, float]]:
+    """Conformal limits of images that are as expected, and of others, or of all images if there are none.
+
+    Failures with a verdict of *as expected* are those that were missed. They have a small weight, as in practice; most
+    of the other images have a failure in practice as well, so that all of these have the same weight.
+    """
+    limits = {}
+    for name, chosen in (("limits_as_expected", is_usual), ("limits_otherwise", ~is_usual)):
+        chosen = chosen if chosen.any() else np.ones_like(chosen)
+        limits[name] = conformal_limits(scores[chosen], importance[chosen] if name == "limits_as_expected" else None)
+    return limits
+
+
+def _importance(examples: Sequence[Example]) -> Vector:
+    """Weight of each image, ``(images,)``."""
+    return np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in examples])
 
 
 def _models(examples: Sequence[Example]) -> Calibration:
@@ -257,7 +288,7 @@ def _causes(draft: Calibration, failures: Sequence[Example]) -> dict[str, tuple[
 
 def _regression(vectors: Vector, targets: Vector, examples: Sequence[Example]) -> Regression:
     """A linear model of targets and one of their spread, which is that of images whose subject is left out."""
-    importance = np.array([1.0 if example.is_intact else FAILURE_WEIGHT for example in examples])
+    importance = _importance(examples)
     weights = ridge(vectors, targets, RIDGE, importance)
     residuals = targets - _left_out(vectors, targets, importance, _parts([example.subject for example in examples]))
     spread = ridge(vectors, np.log(np.abs(residuals) + SPREAD_OFFSET_DB), RIDGE)
