@@ -46,6 +46,19 @@ class Geometry:
     slice_dir: Vector
     patient_position: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        position_mm: Iterable[float],
+        read_dir: Iterable[float],
+        phase_dir: Iterable[float],
+        slice_dir: Iterable[float],
+        patient_position: str = "",
+    ) -> "Geometry":
+        """The geometry from arrays or other sequences of three numbers."""
+        position, read, phase, across = map(vector, (position_mm, read_dir, phase_dir, slice_dir))
+        return cls(position, read, phase, across, patient_position)
+
 
 @dataclass(frozen=True)
 class CineMeta:

@@ -8,7 +8,7 @@ from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS
 from cinerecon.acquisition.placement import Lines
-from cinerecon.cine_meta import CineMeta, Geometry, vector
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import Heads, RawScan
 from cinerecon.io.plausibility import (
@@ -61,9 +61,9 @@ def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, lis
         return None, ["the position is not finite: images have no orientation"]
     rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
     is_moving = rotation > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1
-    read, phase, across = (vector(direction / np.linalg.norm(direction)) for direction in directions)
+    read, phase, across = (direction / np.linalg.norm(direction) for direction in directions)
     warning = "position or directions change within a slice: the values of its first readout are used"
-    return Geometry(vector(position), read, phase, across, patient_position), [warning] if is_moving else []
+    return Geometry.of(position, read, phase, across, patient_position), [warning] if is_moving else []
 
 
 def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[tuple[float, ...], list[str]]:

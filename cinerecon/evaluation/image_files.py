@@ -27,7 +27,7 @@ from cinerecon.io.magnitude import (
     refuse_segmentation,
     require_images,
 )
-from cinerecon.io.mrd_images import DIRECTIONS, Placement, geometry_of, map_error, read_mrd_images
+from cinerecon.io.mrd_images import DIRECTIONS, Placement, map_error, read_mrd_images
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
@@ -240,4 +240,4 @@ def _geometries(arrays: dict[str, Array], n_slices: int) -> list[Geometry | None
     if any(vector is None or vector.shape != (n_slices, 3) or vector.dtype.kind != "f" for vector in vectors):
         return [None] * n_slices
     rows = zip(*(vector for vector in vectors if vector is not None), strict=True)
-    return [geometry_of(row) if np.isfinite(row).all() else None for row in rows]
+    return [Geometry.of(*row) if np.isfinite(row).all() else None for row in rows]

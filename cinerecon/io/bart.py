@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks
-from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe, unreadable
 from cinerecon.provenance import series_texts
 
 N_DIMENSIONS = 16
@@ -60,7 +60,7 @@ def open_cfl(path: Path) -> NDArray[np.complex64]:
     try:
         return np.memmap(samples, np.dtype("<c8"), "r", shape=tuple(reversed(dimensions)))
     except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(samples)) from None
+        raise unreadable(error, samples) from None
 
 
 def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
@@ -98,7 +98,7 @@ def _read_lines(header: Path) -> list[str]:
         with header.open("rb") as file:
             return file.read(LARGEST_HEADER).decode("latin-1").splitlines()
     except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(header)) from None
+        raise unreadable(error, header) from None
 
 
 def _read_dimensions(header: Path) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK
-from cinerecon.cine_meta import CineMeta, Geometry, vector
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import member, new_hdf5, require_hdf5, require_plausible
@@ -47,6 +47,15 @@ ARRAYS = {
 }
 """Axes, kind of numbers and meaning of each array."""
 TYPES = {"c": np.complex64, "b": np.bool_, "f": np.float32}
+OPTIONAL = {
+    "warnings": "warnings",
+    "crop_y": "rows_asked_for",
+    "reference_is": "reference_is",
+    "compression": "coil_compression",
+    "is_one_beat": "frames_are_one_beat",
+    "is_real_time": "frames_are_real_time",
+}
+"""Attributes of the file for metadata that are stored only if they differ from the default of `CineMeta`."""
 MARKS = {
     "simulated": "the scan is simulated",
     "magnitude only": "generated from magnitude images: phase, coils and noise of the measurement are lost",
@@ -136,12 +145,7 @@ class CaseFile:
             slice_thickness_mm=float(values["slice_thickness_mm"]),
             geometry=None if geometry is None else _geometry(geometry),
             protocol=str(values["protocol"]),
-            warnings=tuple(values.get("warnings", ())),
-            crop_y=int(values["rows_asked_for"]) if "rows_asked_for" in values else None,
-            reference_is=str(values.get("reference_is", "")),
-            compression=str(values.get("coil_compression", "")),
-            is_one_beat=bool(values.get("frames_are_one_beat", False)),
-            is_real_time=bool(values.get("frames_are_real_time", False)),
+            **{name: values[attribute] for name, attribute in OPTIONAL.items() if attribute in values},
         )
 
     @property
@@ -189,10 +193,9 @@ def _damaged(path: Path, error: Exception) -> FileError:
 
 
 def _geometry(values: Mapping[str, Any]) -> Geometry:
-    position, read, phase, across = (
-        vector(values[name]) for name in ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
-    )
-    return Geometry(position, read, phase, across, str(values["patient_position"]))
+    names = ("position_of_the_centre_lps_mm", "read_dir", "phase_dir", "slice_dir")
+    position, read, phase, across = (values[name] for name in names)
+    return Geometry.of(position, read, phase, across, str(values["patient_position"]))
 
 
 def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
@@ -266,18 +269,9 @@ def _describe(meta: CineMeta) -> dict[str, Any]:
         "pixel_size_y_x_mm": meta.pixel_size_mm,
         "slice_thickness_mm": meta.slice_thickness_mm,
     }
-    if meta.warnings:
-        values["warnings"] = meta.warnings
-    if meta.crop_y is not None:
-        values["rows_asked_for"] = meta.crop_y
-    if meta.reference_is:
-        values["reference_is"] = meta.reference_is
-    if meta.compression:
-        values["coil_compression"] = meta.compression
-    if meta.is_one_beat:
-        values["frames_are_one_beat"] = True
-    if meta.is_real_time:
-        values["frames_are_real_time"] = True
+    for name, attribute in OPTIONAL.items():
+        if getattr(meta, name) != getattr(CineMeta, name):
+            values[attribute] = getattr(meta, name)
     if meta.geometry is not None:
         names = {"position_mm": "position_of_the_centre_lps_mm"}
         values["geometry"] = {names.get(name, name): value for name, value in asdict(meta.geometry).items()}

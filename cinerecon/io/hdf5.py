@@ -86,6 +86,11 @@ def require_hdf5(path: Path) -> None:
         raise FileError(f"this is not an HDF5 file, but {kind}", where=str(path), hint=hint)
 
 
+def is_external(group: h5py.Group, name: str) -> bool:
+    """Whether a member is a link to another file; such links are never followed."""
+    return isinstance(group.get(name, getlink=True), h5py.ExternalLink)
+
+
 def member(group: h5py.Group, name: str, where: str) -> Any:
     """A member of a group that is stored in the file itself; None if there is none.
 
@@ -107,8 +112,7 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
 
 def is_group(group: h5py.Group, name: str) -> bool:
     """Whether a member is a group in the file itself; links to other files and dangling links are not."""
-    is_outside = isinstance(group.get(name, getlink=True), h5py.ExternalLink)
-    return not is_outside and isinstance(group.get(name), h5py.Group)
+    return not is_external(group, name) and isinstance(group.get(name), h5py.Group)
 
 
 def require_plausible(name: str, n_bytes: float, path: Path) -> None:

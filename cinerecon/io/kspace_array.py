@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
 from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
-from cinerecon.io.recognise import is_cfl
-from cinerecon.io.untrusted import read_npz, refuse_pipe
+from cinerecon.io.recognise import is_cfl, names_in_archive
+from cinerecon.io.untrusted import read_npz, refuse_pipe, reporting_damage, unreadable
 from cinerecon.memory import release_pages
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
@@ -116,13 +116,7 @@ def _without(axes: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:
     """Whether a file is an archive with an array ``kspace`` and, if ``has_axes``, the names of its ``axes``."""
-    if path.suffix.lower() != ".npz":
-        return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (OSError, zipfile.BadZipFile):
-        return False
+    names = names_in_archive(path) if path.suffix.lower() == ".npz" else []
     return "kspace.npy" in names and (not has_axes or "axes.npy" in names)
 
 
@@ -249,13 +243,10 @@ def open_npy(path: Path) -> NDArray[Any]:
         result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return result
     except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = (
-            "the file is truncated: its header declares more values than it contains"
-            if "mmap" in str(error)
-            else str(error)
-        )
+        is_short = "mmap" in str(error)
+        what = "the file is truncated: its header declares more values than it contains" if is_short else str(error)
         hint = "save it as an array of complex numbers" if "object" in what.lower() else "copy it again"
         raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint=hint) from None
 
@@ -279,11 +270,8 @@ def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:
 def _require_size(path: Path, limit_gb: float) -> None:
     """Check the claimed sizes of an archive before memory is allocated for it."""
     refuse_pipe(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            n_bytes = sum(max(info.file_size, _claimed_bytes(archive, info.filename)) for info in archive.infolist())
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"the archive is damaged: {error}"[:200], where=str(path), hint="copy it again") from None
+    with reporting_damage("the archive is damaged", path, "copy it again"), zipfile.ZipFile(path) as archive:
+        n_bytes = sum(max(info.file_size, _claimed_bytes(archive, info.filename)) for info in archive.infolist())
     if n_bytes > LARGEST_RATIO * path.stat().st_size:
         what = f"the archive claims {n_bytes / 1e9:.3g} GB, more than a file of {path.stat().st_size} bytes can hold"
         raise DataError(what, where=str(path), hint="copy it again")

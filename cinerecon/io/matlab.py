@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.hdf5 import member, open_hdf5, require_plausible
 from cinerecon.io.recognise import MATLAB, first_bytes, looks_like
+from cinerecon.io.untrusted import reporting_damage
 
-COPY_HINT = "copy or download it again"
+DAMAGED, COPY_HINT = "the MATLAB file is damaged", "copy or download it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,23 +100,15 @@ def _shapes_v5(path: Path) -> dict[str, tuple[int, ...]]:
     from scipy.io import whosmat
 
     numbers = ("single", "double", "logical", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-    try:
+    with reporting_damage(DAMAGED, path, COPY_HINT):
         return {name: tuple(reversed(shape)) for name, shape, kind in whosmat(path) if kind in numbers}
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=COPY_HINT) from None
 
 
 def _load_v5(path: Path, name: str) -> NDArray[Any]:
     from scipy.io import loadmat
 
-    try:
+    with reporting_damage(DAMAGED, path, COPY_HINT):
         return np.asarray(loadmat(path, variable_names=[name])[name])
-    except Exception as error:  # as above
-        raise FileError(f"the MATLAB file is damaged: {_first_line(error)}", where=str(path), hint=COPY_HINT) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2, written by any program."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine_meta import Geometry, vector
+from cinerecon.cine_meta import Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.image import map_in_remarks
 from cinerecon.io.hdf5 import is_group, member, require_hdf5
@@ -141,15 +141,9 @@ def _slices_of(images: Array, heads: Heads) -> dict[int, tuple[Array, Placement]
         of_slice = heads["slice"] == number
         first = heads[of_slice][0]
         has_geometry = all(np.linalg.norm(first[name]) > 0.5 for name in DIRECTIONS)
-        geometry = geometry_of([first[name] for name in ("position", *DIRECTIONS)]) if has_geometry else None
+        geometry = Geometry.of(*(first[name] for name in ("position", *DIRECTIONS))) if has_geometry else None
         width, height = first["field_of_view"][:2] / np.maximum(first["matrix_size"][:2], 1)
         size = (float(height), float(width)) if min(width, height) > 0 else None
         frames = images[of_slice][np.argsort(heads["phase"][of_slice], kind="stable")]
         slices[int(number)] = frames, Placement(geometry, size)
     return slices
-
-
-def geometry_of(vectors: Sequence[Array]) -> Geometry:
-    """The geometry from the position and the directions along x, along y and across the slice."""
-    position, read, phase, across = map(vector, vectors)
-    return Geometry(position, read, phase, across)

@@ -44,7 +44,7 @@ MAX_BUFFERS = 64
 BUFFER_NAME = re.compile(rb"[A-Z][A-Za-z]{3,30}\0")
 
 
-def _start(path: Path, n_bytes: int) -> bytes:
+def start_of(path: Path, n_bytes: int) -> bytes:
     """The first bytes of a regular file; empty if it is missing or cannot be read."""
     if not path.is_file():
         return b""
@@ -69,27 +69,27 @@ def is_case(path: Path) -> bool:
 
 def is_matlab(path: Path) -> bool:
     """Whether a file is a MATLAB file, by its ending or its first bytes."""
-    return path.suffix.lower() == ".mat" or _start(path, len(MATLAB)) == MATLAB
+    return path.suffix.lower() == ".mat" or start_of(path, len(MATLAB)) == MATLAB
 
 
 def is_cfl(path: Path) -> bool:
     """Whether a path is a BART array, by its ending; for ``.hdr``, which others use as well, by its content."""
-    return path.suffix == ".cfl" or (path.suffix == ".hdr" and _start(path, 64).lstrip().startswith(b"#"))
+    return path.suffix == ".cfl" or (path.suffix == ".hdr" and start_of(path, 64).lstrip().startswith(b"#"))
 
 
 def is_kspace_array(path: Path) -> bool:
     """Whether a file is a BART array, a ``.npy`` file, or an archive of arrays, by name and first bytes."""
-    return is_cfl(path) or (path.suffix.lower() in (".npy", ".npz") and _start(path, 4) in ARRAYS)
+    return is_cfl(path) or (path.suffix.lower() in (".npy", ".npz") and start_of(path, 4) in ARRAYS)
 
 
 def is_mrd2(path: Path) -> bool:
     """Whether a file begins like a binary stream of MRD version 2."""
-    return _start(path, len(YARDL)) == YARDL
+    return start_of(path, len(YARDL)) == YARDL
 
 
 def is_mrd_stream(path: Path) -> bool:
     """Whether a regular file begins like a stream of ISMRMRD messages."""
-    return path.is_file() and starts_stream(_start(path, CONFIG_BYTES + 4))
+    return path.is_file() and starts_stream(start_of(path, CONFIG_BYTES + 4))
 
 
 def starts_stream(start: bytes) -> bool:
@@ -123,7 +123,7 @@ def _is_text(content: bytes) -> bool:
 
 def is_twix(path: Path) -> bool:
     """Whether a regular file is Siemens raw data, by its content."""
-    return bool(software_line(_start(path, 64)))
+    return bool(software_line(start_of(path, 64)))
 
 
 def software_line(start: bytes) -> str:
@@ -173,7 +173,8 @@ def looks_like(path: Path, start: bytes) -> str:
         return "an empty file"
     if start.startswith(b"\x1f\x8b"):
         start = _unpacked(path) or start
-    if start.startswith(b"PK\x03\x04") and _holds_arrays(path):
+    names = names_in_archive(path) if start.startswith(b"PK\x03\x04") else []
+    if names and all(name.endswith(".npy") for name in names):
         return "a NumPy .npz archive"
     for offset, signature, name in SIGNATURES:
         if start[offset : offset + len(signature)] == signature:
@@ -202,10 +203,10 @@ def _unpacked(path: Path) -> bytes:
     return start if start[344:348] in (b"n+1\0", b"ni1\0") else b""
 
 
-def _holds_arrays(path: Path) -> bool:
+def names_in_archive(path: Path) -> list[str]:
+    """The names of the files in a zip archive; empty if it cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            return archive.namelist()
     except (zipfile.BadZipFile, OSError):
-        return False
-    return bool(names) and all(name.endswith(".npy") for name in names)
+        return []

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -132,8 +132,7 @@ def start_shard(
 def finish_shard(output: Path, record: ShardRecord, **details: Any) -> None:
     """Record that a shard is finished, with the checksums of its records."""
     folder = Shard(record.number, record.n).folder(output, record.command)
-    values = {name: getattr(record, name) for name in ("command", "number", "n", "identity", "all_scans", "scans")}
-    _write(folder, ShardRecord(**values, files=_checksums(folder), details=details))
+    _write(folder, replace(record, files=_checksums(folder), details=details))
 
 
 def shard_folders(output: Path, command: str) -> list[tuple[Path, Shard]]:

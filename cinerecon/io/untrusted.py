@@ -7,6 +7,8 @@ which is never executed.
 import pickle
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,38 @@ def refuse_pipe(path: Path) -> None:
         raise FileError("this is not a regular file (a pipe or a device)", where=str(path))
 
 
+def unreadable(error: OSError, path: Path) -> FileError:
+    """The error for a file that the operating system does not let us read."""
+    return FileError(f"cannot read: {error.strerror or error}", where=str(path))
+
+
+def reason_of(error: Exception) -> str:
+    """The message of an error of a parser in one line of at most 200 characters; its type if it has no message."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+@contextmanager
+def reporting_damage(what: str, where: Path | str, hint: str = "") -> Iterator[None]:
+    """Raise all errors of a parser as `FileError`: on arbitrary bytes, it may fail in any way.
+
+    Parameters
+    ----------
+    what
+        Description of the error, which the message of the parser follows.
+    where, hint
+        As in `FileError`.
+
+    Raises
+    ------
+    FileError
+        If the parser fails.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise FileError(f"{what}: {reason_of(error)}", where=str(where), hint=hint) from None
+
+
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
     """The arrays of a NumPy archive.
 
@@ -51,7 +85,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError) as error:
         if "allow_pickle" in str(error):
             hint = "only arrays of numbers are read: code in a file is never executed"
@@ -79,17 +113,16 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
             warnings.simplefilter("ignore")  # torch's advice to the author of the file
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise FileError(f"cannot read: {error.strerror or error}", where=str(path)) from None
+        raise unreadable(error, path) from None
     except pickle.UnpicklingError as error:
-        text = " ".join(str(error).split())
-        if "Unsupported" in text or "GLOBAL" in text or "not an allowed" in text:
+        if any(text in str(error) for text in ("Unsupported", "GLOBAL", "not an allowed")):
             hint = "only dictionaries of tensors are read: code in a file is never executed"
             raise WeightsError(
                 "the file contains objects or code, not only numbers", where=str(path), hint=hint
             ) from None
         raise WeightsError("the checkpoint is damaged, or not a PyTorch checkpoint", where=str(path)) from None
     except Exception as error:  # a damaged pickle or archive may raise any exception
-        what = f"the checkpoint is damaged, or not a PyTorch checkpoint: {' '.join(str(error).split())[:120]}"
+        what = f"the checkpoint is damaged, or not a PyTorch checkpoint: {reason_of(error)}"
         raise WeightsError(what, where=str(path)) from None
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]

@@ -14,8 +14,8 @@ import pytest
 
 from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.cli import COMMANDS
-from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, write_message
+from cinerecon.io.mrd_stream.reader import scan_messages
 from cinerecon.io.shards import Shard
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.preparation.run import prepare

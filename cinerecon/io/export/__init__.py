@@ -126,16 +126,24 @@ class Target:
             return is_same_file(real.parent, self.path) and real.match(FILE_PATTERN)
         return is_same_file(real.parent, self.path.parent) and self._is_numbered(real.name)
 
+    @property
+    def _name_parts(self) -> tuple[str, str]:
+        """The name before its ending, and the ending as it is written; a folder has none."""
+        length = len(self.path.name) - (0 if self.ending == FOLDER else len(self.ending))
+        return self.path.name[:length], self.path.name[length:]
+
+    def _inserted(self, part: object) -> Path:
+        """The path with a part before its ending."""
+        stem, ending = self._name_parts
+        return self.path.with_name(f"{stem}.{part}{ending}")
+
     def numbered(self, number: int) -> Path:
         """The path of a further stack of slices: ``cine.2.nii.gz`` for ``cine.nii.gz`` and 2."""
-        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
-        return self.path if number == 1 else self.path.with_name(f"{stem}.{number}{ending}")
+        return self.path if number == 1 else self._inserted(number)
 
     def of_map(self, quantity: str) -> "Target":
         """The target of a map: ``cine.snr.nii.gz`` for ``cine.nii.gz``, ``dicom.snr/`` for ``dicom/``."""
-        stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
-        ending = "" if self.ending == FOLDER else self.path.name[-len(self.ending) :]
-        return Target(self.path.with_name(f"{stem}.{quantity}{ending}"), self.ending)
+        return Target(self._inserted(quantity), self.ending)
 
     def with_maps(self, *attributes: str) -> "list[Target]":
         """The target and, where the format has them, those of the maps of attributes, keys of `MAPS`."""
@@ -144,15 +152,14 @@ class Target:
 
     def includes(self, path: Path) -> bool:
         """Whether a file that was written belongs to this target, by its name: itself, a map or a further stack."""
-        stem = self.path.name if self.ending == FOLDER else self.path.name[: -len(self.ending)]
-        ending = self.path.name[len(stem) :]
+        stem, ending = self._name_parts
         if not (path.name.startswith(stem) and path.name.endswith(ending) and path.parent == self.path.parent):
             return False
         return bool(MAP_OR_STACK.fullmatch(path.name[len(stem) : len(path.name) - len(ending)]))
 
     def _is_numbered(self, name: str) -> bool:
-        stem, ending = self.path.name[: -len(self.ending)], self.path.name[-len(self.ending) :]
-        return self.ending in VOLUMES and bool(re.fullmatch(rf"{re.escape(stem)}\.\d+{re.escape(ending)}", name))
+        stem, ending = map(re.escape, self._name_parts)
+        return self.ending in VOLUMES and bool(re.fullmatch(rf"{stem}\.\d+{ending}", name))
 
     def _numbered_files(self) -> list[Path]:
         """Files of further stacks of slices; the folder, which may hold thousands of files, is not listed."""

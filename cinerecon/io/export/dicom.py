@@ -103,24 +103,22 @@ def provenance_of_pixels(cines: list[CineImage]) -> Provenance:
 
 def is_own(path: Path) -> bool:
     """Whether a file was written by this package; False if it cannot be read."""
-    import pydicom
-
-    try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Manufacturer"])
-        return bool(head.get("Manufacturer") == MANUFACTURER)
-    except Exception:  # the parser may fail in any way on arbitrary bytes
-        return False
+    return _read_element(path, "Manufacturer") == MANUFACTURER
 
 
 def holds_reconstruction(path: Path) -> bool:
     """Whether a file holds images of a method, written by this package; False if it cannot be read."""
+    return re.match(r"cinerecon \w", _read_element(path, "SeriesDescription")) is not None
+
+
+def _read_element(path: Path, name: str) -> str:
+    """One element of a DICOM file as text; empty if it is missing, or the file cannot be read."""
     import pydicom
 
     try:
-        head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesDescription"])
-        return re.match(r"cinerecon \w", str(head.get("SeriesDescription", ""))) is not None
-    except Exception:  # as above
-        return False
+        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[name]).get(name, ""))
+    except Exception:  # the parser may fail in any way on arbitrary bytes
+        return ""
 
 
 def new_dataset(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe, reporting_damage
 from cinerecon.provenance import Patient, hashed_identifier, hashed_subject
 
 ELEMENTS = {
@@ -76,11 +76,9 @@ def read_patient(path: Path) -> Patient:
     if path.is_dir():
         raise FileError("this is a folder", where=f"--like {path}", hint="give one of the images of the study")
     refuse_pipe(path)
-    try:
+    with reporting_damage("cannot read the DICOM file", f"--like {path}"):
         header = pydicom.dcmread(path, stop_before_pixels=True)
         values: dict[str, Any] = {field: str(header.get(element, "") or "") for field, element in ELEMENTS.items()}
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"cannot read the DICOM file: {error}", where=f"--like {path}") from None
     for field in REQUIRED:
         if not values[field]:
             hint = "give an MR image of the same examination, with patient, study and frame of reference"

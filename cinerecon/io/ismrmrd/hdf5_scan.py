@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.checksums import file_state
-from cinerecon.io.hdf5 import CONVERT, is_group, member, open_hdf5, require_hdf5, require_plausible, require_sound_heaps
+from cinerecon.io.hdf5 import (
+    CONVERT,
+    is_external,
+    is_group,
+    member,
+    open_hdf5,
+    require_hdf5,
+    require_plausible,
+    require_sound_heaps,
+)
 from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
@@ -115,11 +124,11 @@ def _groups_of_readouts(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str
 
 def _has(group: h5py.Group, name: str) -> bool:
     """Whether the member exists; a link to another file counts, and is not followed (`member` refuses it)."""
-    return isinstance(group.get(name, getlink=True), h5py.ExternalLink) or name in group
+    return is_external(group, name) or name in group
 
 
 def _count(group: h5py.Group) -> str:
-    data = None if isinstance(group.get("data", getlink=True), h5py.ExternalLink) else group.get("data")
+    data = None if is_external(group, "data") else group.get("data")
     return f"{data.shape[0]} readouts" if isinstance(data, h5py.Dataset) and data.shape else "no readouts"
 
 
@@ -135,7 +144,7 @@ def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | Dat
             "this is a prepared case, not a raw scan", where=where, hint="use recon, evaluate or inspect to read it"
         )
     for name in names:
-        if isinstance(file.get(name, getlink=True), h5py.ExternalLink):
+        if is_external(file, name):
             return FileError(f"'{name}' is a link to another file, which is not followed", where=where)
     if "ismrmrd_header" in names or "kspace" in names:
         kind = "in the layout of fastMRI" if "ismrmrd_header" in names else "a plain k-space array"

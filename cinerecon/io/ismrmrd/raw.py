@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import EncodingSpace, MrdHeader
-from cinerecon.io.ismrmrd.waveforms import Waveform
+from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 
 Heads = NDArray[np.void]
 """``(readouts,)`` structured array, the fields of the ISMRMRD acquisition header."""
@@ -285,6 +285,48 @@ class RawScan:
             i = largest.argmax()
             what = f"a sample of {largest[i]:.2g} in acquisition {int(rows[i])}, expected at most {LARGEST_SAMPLE:g}"
             raise DataError(what, where=self.at(rows[i]), hint=RESCALE)
+
+
+def collected_scan(
+    path: Path,
+    header: tuple[MrdHeader, str],
+    heads: Sequence[np.void],
+    rows: Sequence[NDArray[Any]],
+    trajectories: Sequence[NDArray[Any]],
+    waveforms: Sequence[Waveform],
+    n_images: int,
+) -> RawScan:
+    """The scan in a stream, whose messages were read completely.
+
+    Parameters
+    ----------
+    path
+        The file, or the name of the stream, for messages.
+    header
+        The header and its de-identified XML.
+    heads, rows, trajectories
+        Header, samples and trajectory of each readout.
+    waveforms
+        The waveforms in the stream.
+    n_images
+        Number of images in the stream, for the error if it has no readouts.
+
+    Raises
+    ------
+    DataError
+        If there are no readouts, or one holds another number of samples than its header says.
+    """
+    if not heads:
+        what = (
+            f"the stream contains {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
+        )
+        raise DataError(what, where=str(path))
+    samples = MemorySamples(as_objects(rows), as_objects(trajectories))
+    amplitude = np.array([largest_part(row) for row in rows])
+    signals, warnings = within_limit(waveforms)
+    scan = RawScan(path, "stream", *header, np.array(heads), amplitude, samples, warnings, signals)
+    scan.require_lengths(np.arange(len(rows)), samples.rows)
+    return scan
 
 
 def as_objects(rows: Sequence[NDArray[Any]]) -> NDArray[np.object_]:

@@ -11,7 +11,7 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 from cinerecon.io.plausibility import with_plausibility_warnings
-from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe, reporting_damage
 from cinerecon.provenance import hashed_subject
 
 ARRAYS = {
@@ -44,14 +44,11 @@ def open_archive(path: Path) -> MagnitudeImages:
         what = "this is not a NumPy archive" if path.exists() else "there is no such file"
         hint = "measured magnitude cines are read from .npz, NIfTI, or a folder of DICOM" if path.exists() else ""
         raise FileError(f"cannot read the cine: {what}", where=str(path), hint=hint)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            missing = [name for name in ARRAYS if name not in file.files]
-            arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
-            field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
-            texts = {name: str(file[name]) for name in ("subject", "person", "licence") if name in file.files}
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"cannot read the cine: {error}", where=str(path)) from None
+    with reporting_damage("cannot read the cine", path), np.load(path, allow_pickle=False) as file:
+        missing = [name for name in ARRAYS if name not in file.files]
+        arrays = {name: np.asarray(file[name], np.float64) for name in ARRAYS if name not in missing}
+        field_tesla = float(file[FIELD_STRENGTH]) if FIELD_STRENGTH in file.files else None
+        texts = {name: str(file[name]) for name in ("subject", "person", "licence") if name in file.files}
     if missing:
         what, hint = f"the archive has no array '{missing[0]}'", f"expected {', '.join(ARRAYS)}"
         if "magnitude" in missing:

@@ -22,6 +22,7 @@ from cinerecon.io.magnitude.dicom_order import Slice
 from cinerecon.io.magnitude.dicom_slices import split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
+from cinerecon.io.untrusted import reason_of
 from cinerecon.provenance import hashed_subject
 
 __all__ = ["is_dicom", "open_dicom"]
@@ -169,9 +170,8 @@ def _stored_values(file: Path) -> NDArray[Any]:
                 image.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
         return np.asarray(image.pixel_array)
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        reason = " ".join(str(error).split())
-        hint = "decompress the file first, e.g. with gdcmconv --raw" if "decompress" in reason.lower() else ""
-        raise FileError(f"cannot read the pixels: {reason[:200]}", where=str(file), hint=hint) from None
+        hint = "decompress the file first, e.g. with gdcmconv --raw" if "decompress" in str(error).lower() else ""
+        raise FileError(f"cannot read the pixels: {reason_of(error)}", where=str(file), hint=hint) from None
 
 
 def _slope_and_intercept(image: Any) -> tuple[float, float]:

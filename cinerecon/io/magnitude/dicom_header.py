@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from cinerecon.errors import FileError
 from cinerecon.image import QUANTITIES
 from cinerecon.io.plausibility import are_orthonormal, thickness_or_default
+from cinerecon.io.recognise import start_of
+from cinerecon.io.untrusted import reporting_damage
 
 DICM = b"DICM"
 GROUPS = (b"\x08\x00", b"\x02\x00")
@@ -123,13 +125,7 @@ class DicomImage:
 
 def is_dicom(path: Path) -> bool:
     """Whether a file starts like DICOM: with a preamble and ``DICM``, or without a preamble, as in older exports."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            start = file.read(132)
-    except OSError:
-        return False
+    start = start_of(path, 132)
     if start[128:] == DICM:
         return True
     is_first = len(start) > 8 and start[:2] in GROUPS and start[3] == 0 and start[2] <= LARGEST_FIRST_ELEMENT
@@ -152,10 +148,8 @@ def read_header(file: Path) -> Any:
     """
     import pydicom
 
-    try:
+    with reporting_damage("the DICOM file is damaged", file):
         return pydicom.dcmread(file, stop_before_pixels=True, force=True)
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"the DICOM file is damaged: {error}", where=str(file)) from None
 
 
 def why_excluded(header: Any, file: Path) -> str:

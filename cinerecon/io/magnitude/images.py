@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.cine_meta import CineMeta, Geometry, vector
+from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import choose_frames
 from cinerecon.words import name_frames
@@ -297,4 +297,4 @@ def plausible_tesla(value: float | None) -> float | None:
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
     """The geometry of a slice from its centre and directions along x and y of any length."""
     read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
-    return Geometry(vector(centre), vector(read), vector(phase), vector(np.cross(read, phase)), patient_position)
+    return Geometry.of(centre, read, phase, np.cross(read, phase), patient_position)

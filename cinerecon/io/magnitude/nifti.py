@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.errors import DataError, FileError, NotACineError, UnsupportedError
+from cinerecon.errors import DataError, NotACineError, UnsupportedError
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of
 from cinerecon.io.plausibility import (
     EXCHANGED_SLICES,
@@ -22,12 +22,13 @@ from cinerecon.io.plausibility import (
     thickness_or_default,
     with_plausibility_warnings,
 )
-from cinerecon.io.untrusted import refuse_pipe
+from cinerecon.io.untrusted import refuse_pipe, reporting_damage
 
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 THICKER = 1.5
 """Ratio of the distance of slices to the pixel size above which an axis of few voxels is that of the slices."""
+DAMAGED = "the NIfTI file is damaged"
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 
@@ -49,11 +50,9 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     import nibabel
 
     refuse_pipe(path)
-    try:
+    with reporting_damage("cannot read the NIfTI file", path):
         image: Any = nibabel.load(path)
         shape, dtype = image.shape, image.get_data_dtype()
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        raise FileError(f"cannot read the NIfTI file: {error}", where=str(path)) from None
     if len(shape) != 4 or shape[3] < fewest_frames:
         what = f"the image is {shape}, but a cine has (x, y, slices, frames)"
         raise NotACineError(what, kind="images without a time axis", where=str(path))
@@ -88,28 +87,21 @@ def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
 def _decompressed(path: Path, image: Any) -> Any:
     """The image of a compressed file in memory: each slice read from the file would decompress all of it."""
     n_bytes = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
-    try:
-        with gzip.open(path) as file:
-            return type(image).from_bytes(file.read(n_bytes))
-    except Exception as error:  # as in `open_nifti`
-        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
+    with reporting_damage(DAMAGED, path), gzip.open(path) as file:
+        return type(image).from_bytes(file.read(n_bytes))
 
 
 def _with_slices_third(path: Path, image: Any, axis: int) -> Any:
     """The image with the axis of the slices after the other two, whose order stays."""
     order = [number for number in range(3) if number != axis] + [axis]
-    try:
+    with reporting_damage(DAMAGED, path):
         return image.as_reoriented([[order.index(number), 1] for number in range(3)])
-    except Exception as error:  # as in `open_nifti`
-        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
 
 
 def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) -> NDArray[np.float32]:
     """One slice, or some of its frames, ``(frames, y, x)``."""
-    try:
+    with reporting_damage(DAMAGED, path):
         return np.asarray(image.dataobj[:, :, number, frames], np.float32).transpose(2, 1, 0)
-    except Exception as error:  # as in `open_nifti`
-        raise FileError(f"the NIfTI file is damaged: {error}", where=str(path)) from None
 
 
 def _require_order(path: Path, image: Any) -> None:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from cinerecon.errors import CineReconError, DataError, FileError
+from cinerecon.io.untrusted import reason_of
 
 
 def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterator[Any]]:
@@ -50,7 +51,7 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
         what = "the stream is truncated: it ends before its header"
         raise FileError(what, where=str(path), hint="copy or send it again") from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = f"the stream cannot be read: {error or type(error).__name__}"[:200]
+        what = f"the stream cannot be read: {reason_of(error)}"
         hint = "was it written by another version of MRD 2?" if "schema" in str(error) else "copy it again"
         raise FileError(what, where=str(path), hint=hint) from None
     size, read_view = path.stat().st_size, reader._stream.read_view
@@ -75,5 +76,5 @@ def _read(read: Callable[[], Any], path: Path, n_read: int) -> Any:
         what = f"the stream is truncated: it ends within item {n_read}, without its end mark"
         raise FileError(what, where=str(path), hint="copy or send it again") from None
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        what = f"the stream is damaged at item {n_read}: {error or type(error).__name__}"[:200]
+        what = f"the stream is damaged at item {n_read}: {reason_of(error)}"
         raise FileError(what, where=str(path), hint="copy or send it again") from None

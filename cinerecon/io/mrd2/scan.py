@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_objects, largest_part
+from cinerecon.io.ismrmrd.raw import RawScan, collected_scan
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
-from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd2.header import header_as_xml
 from cinerecon.io.mrd2.items import read_items
 from cinerecon.io.recognise import is_mrd2
@@ -68,20 +68,8 @@ def read_mrd2(path: Path) -> RawScan:
         header, items = read_items(file, path, mrd)
         if header is None:
             raise HeaderError("the stream has no header", where=str(path))
-        xml = header_as_xml(header)
-        parsed, text = read_header(xml, str(path))
-        heads, rows, trajectories, waveforms, n_images = _collect(items, path, mrd)
-    if not heads:
-        what = (
-            f"the stream contains {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
-        )
-        raise DataError(what, where=str(path))
-    store = MemorySamples(as_objects(rows), as_objects(trajectories))
-    amplitude = np.array([largest_part(row) for row in rows])
-    signals, warnings = within_limit(waveforms)
-    scan = RawScan(path, "stream", parsed, text, np.concatenate(heads), amplitude, store, warnings, signals)
-    scan.require_lengths(np.arange(len(rows)), store.rows)
-    return scan
+        parsed = read_header(header_as_xml(header), str(path))
+        return collected_scan(path, parsed, *_collect(items, path, mrd))
 
 
 def holds_mrd2_images(path: Path) -> bool:
@@ -101,9 +89,9 @@ def holds_mrd2_images(path: Path) -> bool:
 
 def _collect(
     items: Iterator[Any], path: Path, mrd: ModuleType
-) -> tuple[list[NDArray[np.void]], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
+) -> tuple[list[np.void], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
     """Headers, samples and trajectories of all readouts, waveforms, and the number of images."""
-    heads, rows, trajectories = list[NDArray[np.void]](), list[NDArray[Any]](), list[NDArray[Any]]()
+    heads, rows, trajectories = list[np.void](), list[NDArray[Any]](), list[NDArray[Any]]()
     waveforms, n_images = list[Waveform](), 0
     for item in items:
         n_images += item.tag.startswith("Image")
@@ -137,8 +125,8 @@ def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
     return []
 
 
-def _head(acquisition: Any, where: str) -> NDArray[np.void]:
-    """The header of a readout in the terms of version 1, ``(1,)``."""
+def _head(acquisition: Any, where: str) -> np.void:
+    """The header of a readout as in version 1, a structured scalar."""
     source, data = acquisition.head, acquisition.data
     if data.ndim != 2:
         raise DataError(f"the samples have {data.ndim} axes, expected (coils, samples)", where=where)
@@ -167,4 +155,5 @@ def _head(acquisition: Any, where: str) -> NDArray[np.void]:
     ):
         n_values = min(len(values), fields.shape[-1])
         fields[0, :n_values] = np.minimum(values[:n_values], largest) if largest else values[:n_values]
-    return out
+    head: np.void = out[0]
+    return head

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import h5py
 import numpy as np
 
 from cinerecon.errors import DataError, FileError, HeaderError
+from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import MemorySamples, RawScan, as_complex, as_objects, largest_part
-from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
+from cinerecon.io.ismrmrd.raw import RawScan, as_complex, collected_scan
+from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
     AcquisitionMessage,
@@ -26,6 +28,9 @@ from cinerecon.io.mrd_stream.messages import (
 )
 from cinerecon.io.recognise import is_mrd_stream
 from cinerecon.io.untrusted import refuse_pipe
+
+BLOCK = 512
+"""Rows of a file that are read at once."""
 
 
 def holds_stream_images(path: Path) -> bool:
@@ -71,24 +76,14 @@ def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
         what = f"the stream has {len(headers)} headers" if headers else "the stream has no header"
         raise HeaderError(what, where=where, hint="one scan per stream, which begins with its header")
     readouts = [m for m in messages if isinstance(m, AcquisitionMessage)]
-    header, text = read_header(headers[0], where)
-    if not readouts:
-        n_images = sum(isinstance(m, ImageMessage) for m in messages)
-        what = (
-            f"the stream contains {n_images} images and no acquisitions" if n_images else "zero acquisitions are stored"
-        )
-        raise DataError(what, where=where)
-    waveforms, warnings = within_limit([m for m in messages if isinstance(m, Waveform)])
-    return RawScan(
+    return collected_scan(
         path,
-        "stream",
-        header,
-        text,
-        np.array([m.head for m in readouts], HEAD),
-        np.array([largest_part(m.samples) for m in readouts]),
-        MemorySamples(as_objects([m.samples for m in readouts]), as_objects([m.trajectory for m in readouts])),
-        warnings,
-        waveforms,
+        read_header(headers[0], where),
+        [m.head for m in readouts],
+        [m.samples for m in readouts],
+        [m.trajectory for m in readouts],
+        [m for m in messages if isinstance(m, Waveform)],
+        n_images=sum(isinstance(m, ImageMessage) for m in messages),
     )
 
 
@@ -120,3 +115,31 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
                 raise DataError(what, where=raw.at(row))
             yield AcquisitionMessage(heads[row], as_complex(samples), np.asarray(trajectory, np.float32))
     yield CloseMessage()
+
+
+def scan_messages(path: Path) -> Iterator[Message]:
+    """The messages of a stored scan: its header, its waveforms and its readouts, in the order of the file.
+
+    Raises
+    ------
+    FileError
+        If it is not an HDF5 file.
+    HeaderError
+        If its group ``dataset`` holds no raw scan.
+    """
+    require_hdf5(path)
+    with h5py.File(path, "r") as file:
+        group = file.get("dataset", {})
+        if not {"xml", "data"} <= set(group):
+            raise HeaderError("there is no raw scan in the group 'dataset'", where=str(path))
+        text = group["xml"][0]
+        yield TextMessage(MessageId.HEADER, text if isinstance(text, bytes) else str(text).encode())
+        for name in ("waveforms", "data"):
+            stored = group.get(name)
+            for first in range(0, 0 if stored is None else len(stored), BLOCK):
+                for row in stored[first : first + BLOCK]:
+                    head = row["head"]
+                    if name == "data":
+                        yield AcquisitionMessage(head, row["data"].view(np.complex64), row["traj"])
+                    else:
+                        yield Waveform.of(head, row["data"].reshape(int(head["channels"]), -1))

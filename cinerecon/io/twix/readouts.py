@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.ismrmrd.raw import Index, largest_part
+from cinerecon.io.ismrmrd.raw import Index, as_objects, largest_part
 from cinerecon.io.twix.definitions import Layout, offset_of
 from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
@@ -72,14 +72,10 @@ class TwixSamples:
         FileError
             If the file was truncated after it was opened.
         """
-        stored = np.empty(len(rows), object)
         if name == "traj":
-            stored[:] = [np.zeros(0, np.float32)] * len(rows)
-            return stored
+            return as_objects([np.zeros(0, np.float32)] * len(rows))
         with self.path.open("rb") as file:
-            for i, row in enumerate(rows):
-                stored[i] = self._blocks(file, int(row))["samples"].reshape(-1)
-        return stored
+            return as_objects([self._blocks(file, int(row))["samples"].reshape(-1) for row in rows])
 
     def examine(self) -> tuple[NDArray[np.float64], list[tuple[int, ...]]]:
         """Largest real or imaginary part of each readout, ``(readouts,)``, and the numbers of its channels."""

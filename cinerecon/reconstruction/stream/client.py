@@ -9,7 +9,6 @@ from socket import SHUT_RDWR, create_connection, socket
 from threading import Thread
 
 from cinerecon.errors import CineReconError, ConfigError, FileError
-from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
     CloseMessage,
@@ -19,7 +18,7 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
-from cinerecon.io.mrd_stream.reader import messages_of_scan
+from cinerecon.io.mrd_stream.reader import messages_of_scan, scan_messages
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.recognise import is_mrd2, is_mrd_stream, is_twix
 from cinerecon.io.twix.noise import with_noise

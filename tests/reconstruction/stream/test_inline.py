@@ -12,7 +12,6 @@ import pytest
 
 from cinerecon.errors import CineReconError
 from cinerecon.io.mrd_stream.error_image import is_error_image
-from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
     CloseMessage,
@@ -22,6 +21,7 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
+from cinerecon.io.mrd_stream.reader import scan_messages
 from cinerecon.reconstruction.public import reconstruct
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.stream import session as session_module

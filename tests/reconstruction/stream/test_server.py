@@ -31,7 +31,6 @@ from cinerecon.cli import load_command
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.error_image import is_error_image
-from cinerecon.io.mrd_stream.hdf5 import scan_messages
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
     AcquisitionMessage,
@@ -43,7 +42,7 @@ from cinerecon.io.mrd_stream.messages import (
     message_bytes,
     read_messages,
 )
-from cinerecon.io.mrd_stream.reader import write_raw_stream
+from cinerecon.io.mrd_stream.reader import scan_messages, write_raw_stream
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.reconstruction.public import export, reconstruct
 from cinerecon.reconstruction.request import ReconRequest
