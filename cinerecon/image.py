@@ -12,7 +12,7 @@ from cinerecon.axes import IMAGE, describe_values
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.memory import release_pages
-from cinerecon.provenance import Provenance
+from cinerecon.provenance import Provenance, series_texts
 from cinerecon.verdict import Verdict
 
 Vector = NDArray[np.float64]
@@ -241,6 +241,13 @@ def collect_warnings(cines: list[CineImage]) -> tuple[str, ...]:
         concerns_all = len(slices) == len(cines)
         lines.append(text if concerns_all else f"slice {', '.join(map(str, slices))}: {text}")
     return tuple(lines)
+
+
+def file_notes(cines: list[CineImage]) -> list[str]:
+    """Lines for the comments of a file: remarks on maps, then warnings, then the provenance, one value per line."""
+    texts = series_texts([cine.provenance for cine in cines])
+    warnings = (f"warning: {text}" for text in collect_warnings(cines))
+    return [*cines[0].map_remarks, *warnings, *(f"{name}: {text}" for name, text in texts.items())]
 
 
 def stacks(cines: list[CineImage]) -> list[list[CineImage]]:

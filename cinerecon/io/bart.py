@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
-from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks
+from cinerecon.image import CineImage, each, file_notes, map_in_remarks
 from cinerecon.io.untrusted import refuse_pipe, unreadable
-from cinerecon.provenance import series_texts
 
 N_DIMENSIONS = 16
 """Dimensions in a header that BART writes."""
@@ -159,9 +158,7 @@ def write_bart(path: Path, stack: list[CineImage]) -> None:
     The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
     """
     lines = [IMAGE_NOTE[0], stack[0].title, *IMAGE_NOTE[1:]]
-    lines += [text for text in stack[0].map_remarks if text not in lines]
-    lines += [f"warning: {text}" for text in collect_warnings(stack)]
-    lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
+    lines += [text for text in file_notes(stack) if text not in lines]
     header, _ = cfl_files(path)
     shape = (len(stack), *stack[0].image.shape)  # (slices, frames, y, x)
     parts = (cine.image for cine in each(stack))

@@ -1,8 +1,8 @@
-"""Simulate a scan with a known reference: a phantom or a measured magnitude cine, with phase, coils and noise."""
+"""Simulate the measurement of a phantom, or of a magnitude cine with a simulated phase, by coils with noise."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import CineData, as_tensor
-from cinerecon.cine_meta import CineMeta, Geometry, vector
+from cinerecon.cine import CineData
+from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import is_same_file, refuse_existing, would_overwrite
 from cinerecon.io.ismrmrd.hdf5_scan import STREAM_ENDINGS, require_scan_name
@@ -21,9 +21,9 @@ from cinerecon.io.ismrmrd.raw import SIEMENS_NOISE_BANDWIDTH
 from cinerecon.io.ismrmrd.write import (
     DWELL_US,
     NOISE_DWELL_US,
+    ReferenceArray,
     SimulatedScan,
     SliceReadouts,
-    Truth,
     write_simulated_scan,
 )
 from cinerecon.io.ismrmrd.write_header import REPETITION_MS, Protocol
@@ -33,13 +33,10 @@ from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor
-from cinerecon.physics.sampling import parse_mask, scan_acceleration
+from cinerecon.physics.sampling import scan_acceleration
 from cinerecon.provenance import hashed_name
 from cinerecon.simulation.config import SimulateConfig
-from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
 from cinerecon.simulation.heartbeats import Beat, Rhythm, draw_ecg
-from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_coil_maps, draw_slice
-from cinerecon.simulation.phantom.motion import add_vessel
 from cinerecon.simulation.schedule import (
     Schedule,
     sample_lines,
@@ -47,6 +44,7 @@ from cinerecon.simulation.schedule import (
     schedule_real_time,
     schedule_segments,
 )
+from cinerecon.simulation.slices import SimulatedSlice, complete_settings, draw_slices, n_omitted
 
 __all__ = ["SimulateConfig", "simulate_cine", "simulate_scan"]
 
@@ -55,24 +53,15 @@ ComplexArray = NDArray[np.complex64]
 PHANTOM_TESLA = 1.5
 """Field strength of a phantom scan [T]."""
 _NOISE_READOUTS, _NOISE_SAMPLES = 16, 256
+"""Number of noise readouts at the start of a scan, and of the samples of each."""
 N_PACINGS = 2
 """Number of times that the beats are drawn; the second time, they are scaled to the mean length of regular beats."""
-_TRUTH_STEP = 2.0**-14  # 96 dB below the maximum, and half the size on disk
-
-
-@dataclass(frozen=True, eq=False)
-class _Slice:
-    """A slice before the measurement."""
-
-    reference: Tensor
-    csm: Tensor
-    mask: Tensor
-    meta: CineMeta
-    velocity: Tensor | None = None
+_REFERENCE_STEP = 2.0**-14
+"""Step to which reference images are rounded, relative to the maximum: -84 dB; it halves their size on disk."""
 
 
 def simulate_cine(config: SimulateConfig | None = None, *, source: AnyPath | None = None) -> list[CineData]:
-    """Simulate a scan in memory: one `CineData` per slice, with white noise, true coil maps and reference.
+    """Simulate a scan in memory: one `CineData` per slice, with white noise, the coil maps and the reference.
 
     Parameters
     ----------
@@ -89,16 +78,17 @@ def simulate_cine(config: SimulateConfig | None = None, *, source: AnyPath | Non
         If the measured cine is smaller than requested, or has no times or no position.
     """
     images = None if source is None else open_one_magnitude(as_path(source, "source"))
-    config = _complete(config, images)
+    config = complete_settings(config, images)
     if config.venc is not None:
         raise ConfigError("a phase-contrast scan has two sets", where="venc", hint="write it with cinerecon simulate")
     if config.is_timed:
         what = "a scan over heartbeats of unequal length is a list of readouts, not a cine in memory"
         raise ConfigError(what, where="segments, beats", hint="write it with cinerecon simulate, and read it by gating")
-    return [_measure(part, config) for part in _slices(config, images)]
+    return [_measure(part, config) for part in draw_slices(config, images)]
 
 
-def _measure(part: _Slice, config: SimulateConfig) -> CineData:
+def _measure(part: SimulatedSlice, config: SimulateConfig) -> CineData:
+    """Undersampled k-space of a slice with white noise."""
     rng = np.random.default_rng([config.seed, 3, part.meta.slice])
     kspace = fft2c(part.reference[:, None] * part.csm)
     kspace = kspace + config.noise * white_noise(rng, tuple(kspace.shape), parts_axis=0)
@@ -106,13 +96,8 @@ def _measure(part: _Slice, config: SimulateConfig) -> CineData:
     mask = part.mask
     if config.partial_echo < 1:
         mask = mask.expand(*mask.shape[:-1], config.kx).clone()
-        mask[..., : n_left_out(config.kx, config.partial_echo)] = False
+        mask[..., : n_omitted(config.kx, config.partial_echo)] = False
     return CineData(kspace * mask, mask, part.csm, part.reference, meta)
-
-
-def n_left_out(n: int, fraction: float) -> int:
-    """Number of lines or samples that a scan of a fraction of n omits at the start of k-space."""
-    return n - round(fraction * n)
 
 
 def simulate_scan(
@@ -120,9 +105,9 @@ def simulate_scan(
 ) -> tuple[str, ...]:
     """Simulate a scan and write it to a raw ISMRMRD file together with its reference.
 
-    The noise is correlated between the coils, and the file starts with noise readouts. The group ``truth`` contains
-    ``reference`` (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x). Streams do not
-    contain this group.
+    The noise is correlated between the coils, and the file starts with noise readouts. The group ``truth`` contains the
+    reference: ``reference`` (slices, frames, y, x), the images without noise, and ``csm`` (slices, coils, y, x), the
+    coil maps. Streams do not contain this group.
 
     Parameters
     ----------
@@ -158,30 +143,32 @@ def simulate_scan(
     if path.suffix.lower() in STREAM_ENDINGS:
         return _simulate_stream(path, config, source, force=force)
     images = None if source is None else open_one_magnitude(source)
-    config = _complete(config, images)
-    parts = list(_slices(config, images))
+    config = complete_settings(config, images)
+    parts = list(draw_slices(config, images))
     rng = np.random.default_rng([config.seed, 2])
-    mixing = config.noise * _coil_mixing(rng, config.n_coils)
+    mixing = config.noise * _noise_mixing(rng, config.n_coils)
     protocol = _protocol(config, parts[0], images)
-    loss = math.sqrt(DWELL_US / NOISE_DWELL_US * SIEMENS_NOISE_BANDWIDTH)
-    noise = _coloured(rng, loss * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
-    truth = {
-        "reference": _truth([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
-        "csm": _truth([p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"),
+    noise_scale = math.sqrt(DWELL_US / NOISE_DWELL_US * SIEMENS_NOISE_BANDWIDTH)
+    noise = _correlated_noise(rng, noise_scale * mixing, _NOISE_READOUTS, _NOISE_SAMPLES)
+    references = {
+        "reference": _reference_array([p.reference for p in parts], "slices, frames, y, x", "image without noise"),
+        "csm": _reference_array(
+            [p.csm for p in parts], "slices, coils, y, x", "coil sensitivity maps, sum |csm|^2 = 1"
+        ),
     }
     if config.venc is not None:
-        truth["velocity"] = _true_velocity(parts)
+        references["velocity"] = _reference_velocity(parts)
     n_sets = 1 if config.venc is None else 2
     schedules, ecg = _schedules(parts, config, n_sets * REPETITION_MS)
     if config.is_timed:
         protocol = replace(protocol, n_frames=1 + max(int(plan.counter.max()) for plan in schedules))
-        truth |= _true_phases(schedules)
+        references |= _reference_phases(schedules)
     readouts = _readouts(parts, schedules, mixing, config, rng)
     if config.venc is not None:
-        encoded = _readouts([_encoded(part, config.venc) for part in parts], schedules, mixing, config, rng)
+        encoded = _readouts([_encode_velocity(part, config.venc) for part in parts], schedules, mixing, config, rng)
         sets = zip(readouts, encoded, strict=True)
         readouts = (first.interleaved(second, REPETITION_MS) for first, second in sets)
-    write_simulated_scan(path, SimulatedScan(protocol, noise, readouts, truth, ecg), force=force)
+    write_simulated_scan(path, SimulatedScan(protocol, noise, readouts, references, ecg), force=force)
     return tuple(dict.fromkeys(text for part in parts for text in part.meta.warnings))
 
 
@@ -196,62 +183,8 @@ def _simulate_stream(path: Path, config: SimulateConfig | None, source: Path | N
     return (*warnings, "streams contain no reference images: write .h5 with -o scan.h5 to store them")
 
 
-def _complete(config: SimulateConfig | None, images: MagnitudeImages | None) -> SimulateConfig:
-    """The settings with all sizes, taken from the measured images if given; these have their own view."""
-    config = SimulateConfig.or_default(config)
-    if images is not None and config.view is not None:
-        raise ConfigError(
-            "the view is determined by the measured cine", where="--view, --from", hint="leave out --view"
-        )
-    return config if images is None else sizes_of(images, config)
-
-
-def _slices(config: SimulateConfig, images: MagnitudeImages | None) -> Iterator[_Slice]:
-    """The images, maps and masks of every slice."""
-    spec = parse_mask(config.undersample) if config.undersample else None
-    if spec is not None and not spec.samples_whole_readouts:
-        hint = "a pattern of whole lines, e.g. gaussian:8"
-        raise ConfigError(f"'{config.undersample}' does not sample whole readouts", where="--undersample", hint=hint)
-    csm = draw_coil_maps(config.seed, config.n_coils, config.matrix)
-    chosen = range(config.n_slices) if images is None else chosen_slices(images, config.n_slices)
-    for number, own in enumerate(chosen):
-        mask = torch.ones(config.n_frames, 1, config.ky, 1, dtype=torch.bool)
-        if spec is not None:
-            rng = np.random.default_rng([config.seed, 4, number])
-            mask = as_tensor(spec.draw(config.n_frames, config.ky, config.kx, rng))
-        mask[..., : n_left_out(config.ky, config.partial_fourier), :] = False
-        reference, meta = _phantom(config, number) if images is None else read_image(images, own, config)
-        if config.phase == "measured":
-            reference = _with_measured_phase(reference, np.random.default_rng([config.seed, 10, number]))
-        velocity = None
-        if config.venc is not None:
-            reference, velocity = add_vessel(reference, config.seed, config.venc)
-        yield _Slice(reference, csm, mask, replace(meta, slice=number), velocity)
-
-
-def _with_measured_phase(reference: Tensor, rng: np.random.Generator) -> Tensor:
-    """The magnitude of a reference with a phase that varies in time as in a measured cine."""
-    return add_phase(reference.abs(), rng, PhaseConfig(spread=0.0, fat=0.0, bands=0.0))
-
-
-def _phantom(config: SimulateConfig, number: int) -> tuple[Tensor, CineMeta]:
-    view, position = (config.view, None) if config.n_slices == 1 else (config.view or "short", 0.45)
-    phantom = PhantomConfig(n_frames=config.n_frames, matrix=config.matrix, view=view, position=position)
-    reference, plane = draw_slice(config.seed, phantom, 10.0 * (number - (config.n_slices - 1) / 2))
-    beat_ms = np.random.default_rng([config.seed, 5]).uniform(700, 1100)
-    meta = CineMeta(
-        source=f"phantom, seed {config.seed}",
-        slice=number,
-        frame_times_ms=tuple(beat_ms * frame / config.n_frames for frame in range(config.n_frames)),
-        is_one_beat=True,
-        pixel_size_mm=(plane.pixel_mm, plane.pixel_mm),
-        slice_thickness_mm=8.0,
-        geometry=Geometry(vector(plane.origin), vector(plane.x_dir), vector(plane.y_dir), vector(plane.normal), "HFS"),
-    )
-    return reference, meta
-
-
-def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | None) -> Protocol:
+def _protocol(config: SimulateConfig, part: SimulatedSlice, images: MagnitudeImages | None) -> Protocol:
+    """The header of the scan; ``part`` is any of its slices."""
     anatomy = "beating-heart phantom" if images is None else f"measured magnitude images, {part.meta.source}"
     notes = {
         "anatomy": anatomy,
@@ -259,12 +192,9 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
         "sampling": config.undersample or "all lines",
         "seed": str(config.seed),
         "noise": f"{config.noise:g} of the image's maximum",
-        **(
-            {"rhythm": f"R-R variation {config.rr_variation:g}, ectopic beats {config.ectopic:g}"}
-            if config.is_timed
-            else {}
-        ),
     }
+    if config.is_timed:
+        notes["rhythm"] = f"R-R variation {config.rr_variation:g}, ectopic beats {config.ectopic:g}"
     return Protocol(
         matrix=config.matrix,
         oversampling=config.oversampling,
@@ -283,7 +213,7 @@ def _protocol(config: SimulateConfig, part: _Slice, images: MagnitudeImages | No
 
 
 def _schedules(
-    parts: list[_Slice], config: SimulateConfig, repetition_ms: float
+    parts: list[SimulatedSlice], config: SimulateConfig, repetition_ms: float
 ) -> tuple[list[Schedule], NDArray[np.uint32] | None]:
     """The schedules of all slices, and the ECG of the whole scan; None if there is no ECG."""
     if not config.is_timed:
@@ -297,22 +227,22 @@ def _schedules(
     mean_ms = parts[0].meta.frame_times_ms[-1] + _frame_ms(parts[0].meta)
     rhythm = Rhythm.draw(np.random.default_rng([config.seed, 7]), mean_ms, config.rr_variation, config.ectopic)
     for _ in range(N_PACINGS):
-        schedules, past, pauses = _over_beats(parts, config, rhythm, repetition_ms)
-        regular = [beat.rr_ms for beat in past if beat.is_regular and beat not in pauses]
+        schedules, beats, pauses = _schedule_beats(parts, config, rhythm, repetition_ms)
+        regular = [beat.rr_ms for beat in beats if beat.is_regular and beat not in pauses]
         if not regular or config.rr_variation == 0:
             break
         rhythm = replace(rhythm, pace=rhythm.pace * mean_ms / float(np.mean(regular)))
     ecg_rng = np.random.default_rng([config.seed, 8])
-    return schedules, draw_ecg(ecg_rng, past, rhythm.systole_factor) if config.ecg else None
+    return schedules, draw_ecg(ecg_rng, beats, rhythm.systole_factor) if config.ecg else None
 
 
-def _over_beats(
-    parts: list[_Slice], config: SimulateConfig, rhythm: Rhythm, repetition_ms: float
+def _schedule_beats(
+    parts: list[SimulatedSlice], config: SimulateConfig, rhythm: Rhythm, repetition_ms: float
 ) -> tuple[list[Schedule], list[Beat], list[Beat]]:
     """The schedules of all slices over the beats of a rhythm, these beats, and the beats skipped after each slice."""
     pauses: list[Beat] = []
-    past: list[Beat] = []
-    beats = _recorded(rhythm.beats(np.random.default_rng([config.seed, 9])), past)
+    used: list[Beat] = []
+    beats = _recorded(rhythm.beats(np.random.default_rng([config.seed, 9])), used)
     schedules = []
     for part in parts:
         if config.beats is not None:
@@ -321,7 +251,7 @@ def _over_beats(
             assert config.segments is not None
             schedules.append(schedule_segments(part.mask, config.segments, rhythm, beats, repetition_ms))
         pauses.append(next(beats))  # the subject breathes between breath-holds
-    return schedules, past, pauses
+    return schedules, used, pauses
 
 
 def _frame_ms(meta: CineMeta) -> float:
@@ -329,37 +259,41 @@ def _frame_ms(meta: CineMeta) -> float:
     return (meta.frame_times_ms[-1] - meta.frame_times_ms[0]) / max(len(meta.frame_times_ms) - 1, 1)
 
 
-def _recorded(beats: Iterator[Beat], past: list[Beat]) -> Iterator[Beat]:
+def _recorded(beats: Iterator[Beat], used: list[Beat]) -> Iterator[Beat]:
     """Iterate over the beats, and append each of them to a list."""
     for beat in beats:
-        past.append(beat)
+        used.append(beat)
         yield beat
 
 
 def _readouts(
-    parts: list[_Slice], schedules: list[Schedule], mixing: Tensor, config: SimulateConfig, rng: np.random.Generator
+    parts: list[SimulatedSlice],
+    schedules: list[Schedule],
+    mixing: Tensor,
+    config: SimulateConfig,
+    rng: np.random.Generator,
 ) -> Iterator[SliceReadouts]:
     """Measure every slice at the times given by its schedule."""
     for part, plan in zip(parts, schedules, strict=True):
         kspace = fft2c(_oversampled(part.reference[:, None] * part.csm, config.oversampling))
-        samples = sample_lines(kspace, plan).numpy() + _coloured(rng, mixing, len(plan.line), kspace.shape[-1])
-        samples = samples[..., n_left_out(kspace.shape[-1], config.partial_echo) :]
+        samples = sample_lines(kspace, plan).numpy() + _correlated_noise(rng, mixing, len(plan.line), kspace.shape[-1])
+        samples = samples[..., n_omitted(kspace.shape[-1], config.partial_echo) :]
         assert part.meta.geometry is not None
         yield SliceReadouts(
             samples, plan.line, plan.counter, plan.segment, plan.time_ms, plan.since_trigger_ms, part.meta.geometry
         )
 
 
-def _encoded(part: _Slice, venc: float) -> _Slice:
+def _encode_velocity(part: SimulatedSlice, venc: float) -> SimulatedSlice:
     """The slice with the velocity encoded in its phase."""
     assert part.velocity is not None
     return replace(part, reference=part.reference * phasor(part.velocity * (math.pi / venc)))
 
 
-def _true_velocity(parts: list[_Slice]) -> Truth:
+def _reference_velocity(parts: list[SimulatedSlice]) -> ReferenceArray:
     """The reference velocity of all slices."""
     fields = [part.velocity for part in parts if part.velocity is not None]
-    return Truth(torch.stack(fields).numpy().astype(np.float32), "slices, frames, y, x", "velocity [cm/s]")
+    return ReferenceArray(torch.stack(fields).numpy().astype(np.float32), "slices, frames, y, x", "velocity [cm/s]")
 
 
 def _oversampled(image: Tensor, factor: int) -> Tensor:
@@ -369,7 +303,7 @@ def _oversampled(image: Tensor, factor: int) -> Tensor:
     return torch.nn.functional.pad(image, (left, (factor - 1) * kx - left))
 
 
-def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
+def _noise_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
     """Matrix ``(coils, coils)`` that correlates the noise of the coils; the mean variance remains 1."""
     mixing = torch.eye(n_coils) + 0.2 * white_noise(rng, (n_coils, n_coils), parts_axis=0) / math.sqrt(n_coils)
     mixing = mixing * torch.from_numpy(rng.uniform(0.75, 1.3, (n_coils, 1)).astype(np.float32))
@@ -377,24 +311,29 @@ def _coil_mixing(rng: np.random.Generator, n_coils: int) -> Tensor:
     return scaled
 
 
-def _coloured(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
+def _correlated_noise(rng: np.random.Generator, mixing: Tensor, n_readouts: int, n_samples: int) -> ComplexArray:
     """Correlated noise of the coils, ``(readouts, coils, samples)``."""
     return (mixing @ white_noise(rng, (n_readouts, len(mixing), n_samples), parts_axis=0)).numpy()
 
 
-def _true_phases(schedules: list[Schedule]) -> dict[str, Truth]:
-    """The true cardiac phase of every image readout, in the order of the file."""
+def _reference_phases(schedules: list[Schedule]) -> dict[str, ReferenceArray]:
+    """The cardiac phase of every image readout and the kind of its beat, in the order of the file."""
     phase, is_regular = (
         np.concatenate([getattr(plan, name) for plan in schedules]).astype(np.float32)
         for name in ("phase", "is_regular")
     )
     return {
-        "cardiac_phase": Truth(phase, "image readouts", "true cardiac phase, 0 to 1, at the time of each readout"),
-        "is_regular": Truth(is_regular, "image readouts", "1 in regular beats, 0 during an ectopic contraction"),
+        "cardiac_phase": ReferenceArray(
+            phase, "image readouts", "true cardiac phase, 0 to 1, at the time of each readout"
+        ),
+        "is_regular": ReferenceArray(
+            is_regular, "image readouts", "1 in regular beats, 0 during an ectopic contraction"
+        ),
     }
 
 
-def _truth(parts: list[Tensor], axes: str, meaning: str) -> Truth:
+def _reference_array(parts: list[Tensor], axes: str, meaning: str) -> ReferenceArray:
+    """Arrays of all slices as one, rounded to `_REFERENCE_STEP`."""
     values = torch.view_as_real(torch.stack(parts))
-    rounded = torch.view_as_complex((values / _TRUTH_STEP).round() * _TRUTH_STEP)
-    return Truth(rounded.numpy(), axes, f"{meaning}; simulated, rounded to 2^-14")
+    rounded = torch.view_as_complex((values / _REFERENCE_STEP).round() * _REFERENCE_STEP)
+    return ReferenceArray(rounded.numpy(), axes, f"{meaning}; simulated, rounded to 2^-14")

@@ -102,7 +102,7 @@ def test_exhausted_memory_of_other_commands_is_reported_too(tmp_path, capsys, mo
     def fail(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr("cinerecon.simulation.scan.draw_coil_maps", fail)
+    monkeypatch.setattr("cinerecon.simulation.slices.draw_coil_maps", fail)
     code, text = run(["simulate", "-o", tmp_path / "s.h5", "--ky", "16", "--kx", "16", "--frames", "2"], capsys)
     assert code == 2
     assert text == ("error  out of memory\nwhere  cinerecon simulate\ntry    fewer --coils, --frames or --slices\n")

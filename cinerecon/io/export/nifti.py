@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.image import CineImage, collect_warnings, each, map_in_remarks, slice_spacing_mm
-from cinerecon.provenance import series_texts
+from cinerecon.image import CineImage, collect_warnings, each, file_notes, map_in_remarks, slice_spacing_mm
 from cinerecon.words import counted
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -51,11 +50,8 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
     warnings = collect_warnings(stack)
     count = f", {counted(len(warnings), 'warning')}" if warnings else ""
     image.header["descrip"] = f"not for diagnostic use{count}, cinerecon {stack[0].title}".encode()[:79]
-    lines = list(stack[0].map_remarks)
-    lines += [f"warning: {text}" for text in warnings]
-    lines += [f"{name}: {text}" for name, text in series_texts([cine.provenance for cine in stack]).items()]
-    if lines:
-        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(lines).encode()))
+    if notes := file_notes(stack):
+        image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", "\n".join(notes).encode()))
     with path.open("wb") as file:  # `nibabel.save` refuses names in both lower and upper case
         if not path.name.lower().endswith(".gz"):
             image.to_stream(file)

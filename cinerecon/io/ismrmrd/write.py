@@ -70,8 +70,18 @@ class SliceReadouts:
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """One array that a scan was simulated from, with its description."""
+class ReferenceArray:
+    """An array that a scan was simulated from.
+
+    Attributes
+    ----------
+    values
+        The array.
+    axes
+        Names of its axes.
+    meaning
+        Description, with the unit.
+    """
 
     values: NDArray[np.complex64] | NDArray[np.float32]
     axes: str
@@ -90,8 +100,8 @@ class SimulatedScan:
         ``(readouts, coils, samples)`` complex64, noise readouts.
     slices
         The readouts of each slice.
-    truth
-        The arrays that the scan was simulated from; read after the slices, so it may be filled with them.
+    references
+        The arrays that the scan was simulated from, by name.
     ecg
         ``(channels, samples)`` the ECG from the start of the scan in steps of 2.5 ms; None without one.
     """
@@ -99,7 +109,7 @@ class SimulatedScan:
     protocol: Protocol
     noise: NDArray[np.complex64]
     slices: Iterable[SliceReadouts]
-    truth: Mapping[str, Truth]
+    references: Mapping[str, ReferenceArray]
     ecg: NDArray[np.uint32] | None = None
 
 
@@ -113,7 +123,7 @@ def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False
     """
     refuse_existing(path, force=force)
     with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest", track_order=True) as file:
-        if scan.truth:  # created first: clients that read the last group of a file then read the readouts
+        if scan.references:  # created first: clients that read the last group of a file then read the readouts
             file["truth"] = h5py.SoftLink("/dataset/truth")
         data = _new_scan(file, header_xml(scan.protocol), 0)
         _append(data, _noise_rows(scan.noise))
@@ -121,10 +131,10 @@ def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False
             _append(data, _image_rows(readouts, number, len(data), scan.protocol))
         if scan.ecg is not None:
             _write_waveforms(file, _ecg_blocks(scan.ecg), path)
-        for name, part in scan.truth.items():
+        for name, part in scan.references.items():
             stored = file.create_dataset(f"dataset/truth/{name}", data=part.values, compression="gzip", shuffle=True)
             stored.attrs.update(axes=part.axes, meaning=part.meaning)
-        if scan.truth:
+        if scan.references:
             file["dataset/truth"].attrs.update(scan.protocol.notes)
 
 

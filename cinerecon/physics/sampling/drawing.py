@@ -55,6 +55,22 @@ class MaskRequest:
     n_acs: int
     flags: frozenset[str] = frozenset()
 
+    @property
+    def n_lines(self) -> int:
+        """Nominal number of lines per frame, round(ky / R), at least 1."""
+        return max(round(self.ky / self.acceleration), 1)
+
+    @property
+    def n_drawn(self) -> int:
+        """Number of lines per frame to draw, if `n_lines` includes the central lines.
+
+        Raises
+        ------
+        ConfigError
+            If there are fewer lines than central lines.
+        """
+        return self.n_lines_outside_centre(self.n_lines)
+
     def n_lines_outside_centre(self, n_lines: int) -> int:
         """Number of lines per frame outside the centre, if `n_lines` includes the central ones.
 
@@ -123,6 +139,21 @@ def sample_by_density(rng: Generator, density: Numbers, n_rows: int, acceleratio
         np.greater_equal(scores, threshold, out=row)
         bound = 0.9 * threshold  # differs little between rows, and sorting a part is faster
     return chosen.reshape(n_rows, *density.shape)
+
+
+def with_centre(mask: Flags, n_acs: int) -> Flags:
+    """Lines ``(frames, ky)`` to which the central lines are added."""
+    mask[:, centre_slice(mask.shape[1], n_acs)] = True
+    return mask
+
+
+def around_centre(drawn: Flags, request: MaskRequest) -> Flags:
+    """Combine lines drawn outside the centre ``(frames, ky - n_acs)`` with the central lines, ``(frames, ky)``."""
+    mask = np.ones((len(drawn), request.ky), dtype=bool)
+    outer = np.ones(request.ky, dtype=bool)
+    outer[centre_slice(request.ky, request.n_acs)] = False
+    mask[:, outer] = drawn
+    return mask
 
 
 def gaussian_density(ky: int, acceleration: float, n_acs: int) -> Numbers:

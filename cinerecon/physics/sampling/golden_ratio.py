@@ -11,8 +11,14 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cinerecon.axes import centre_slice
-from cinerecon.physics.sampling.drawing import Flags, MaskRequest, Numbers, uniform_numbers
+from cinerecon.physics.sampling.drawing import (
+    Flags,
+    MaskRequest,
+    Numbers,
+    around_centre,
+    uniform_numbers,
+    with_centre,
+)
 
 GOLDEN_RATIO = (5**0.5 - 1) / 2
 CENTRE_DENSITY = 2.2
@@ -22,12 +28,10 @@ Lines = NDArray[np.int64]
 
 def golden(rng: Generator, request: MaskRequest) -> Flags:
     """GRO with twice the mean density in the centre: round(ky / R) lines in addition to the central lines."""
-    n_lines = max(round(request.ky / request.acceleration), 1)
+    n_lines = request.n_lines
     positions = offset_positions(rng, request.n_frames, n_lines)
     lines = stretched(positions, min(0.5, 1 - n_lines / request.ky), request.ky).astype(int)
-    mask = flags_of(lines.clip(0, request.ky - 1), request.ky)
-    mask[:, centre_slice(request.ky, request.n_acs)] = True
-    return mask
+    return with_centre(flags_of(lines.clip(0, request.ky - 1), request.ky), request.n_acs)
 
 
 def gro(rng: Generator, request: MaskRequest) -> Flags:
@@ -36,7 +40,7 @@ def gro(rng: Generator, request: MaskRequest) -> Flags:
     There are round(ky / R) lines, including the central lines. Since the offset never repeats, any sequence of frames
     covers k-space evenly.
     """
-    n_drawn, ky = outside_centre(request)
+    n_drawn, ky = request.n_drawn, request.ky - request.n_acs
     positions = offset_positions(rng, request.n_frames, n_drawn)
     lines = [without_repeats(frame, ky, max(n_drawn, 1)) for frame in stretched(positions, stretching(ky, n_drawn), ky)]
     return around_centre(flags_of(np.reshape(lines, (request.n_frames, n_drawn)), ky), request)
@@ -56,7 +60,7 @@ def cava_order(rng: Generator, request: MaskRequest) -> Lines:
     No line repeats within ky / 2 s readouts, and therefore within a frame. Up to this length of a frame, the order does
     not depend on the acceleration, and any sequence of readouts samples k-space with the same density.
     """
-    n_lines = max(round(request.ky / request.acceleration), 1)
+    n_lines = request.n_lines
     window = max(n_lines, int(request.ky / (2 * CENTRE_DENSITY)))
     steps = uniform_numbers(rng, 1) + GOLDEN_RATIO * np.arange(request.n_frames * n_lines)
     exact = stretched(2 * (steps % 1) - 1, stretching(request.ky, window), request.ky)
@@ -102,25 +106,4 @@ def flags_of(lines: Lines, ky: int) -> Flags:
     """Line numbers ``(frames, lines)`` as flags ``(frames, ky)``."""
     mask = np.zeros((len(lines), ky), dtype=bool)
     np.put_along_axis(mask, lines, True, axis=1)
-    return mask
-
-
-def outside_centre(request: MaskRequest) -> tuple[int, int]:
-    """Number of lines per frame to draw, and of lines to draw from, if round(ky / R) includes the central lines.
-
-    Raises
-    ------
-    ConfigError
-        If round(ky / R) is less than the number of central lines.
-    """
-    n_lines = max(round(request.ky / request.acceleration), 1)
-    return request.n_lines_outside_centre(n_lines), request.ky - request.n_acs
-
-
-def around_centre(drawn: Flags, request: MaskRequest) -> Flags:
-    """Combine lines drawn outside the centre ``(frames, ky - acs)`` with the central lines, ``(frames, ky)``."""
-    mask = np.ones((len(drawn), request.ky), dtype=bool)
-    outer = np.ones(request.ky, dtype=bool)
-    outer[centre_slice(request.ky, request.n_acs)] = False
-    mask[:, outer] = drawn
     return mask

@@ -14,6 +14,7 @@ from cinerecon.physics.sampling.drawing import (
     uniform_numbers,
     vds_density,
     wide_gaussian_density,
+    with_centre,
 )
 
 
@@ -25,10 +26,8 @@ def full(_: Generator, request: MaskRequest) -> Flags:
 def gaussian(rng: Generator, request: MaskRequest) -> Flags:
     """Gaussian variable density, see `gaussian_density`; int(ky / R) lines, the centre among them."""
     n_drawn = request.n_lines_outside_centre(int(request.ky / request.acceleration))
-    mask = choose_weighted(
-        rng, gaussian_density(request.ky, request.acceleration, request.n_acs), request.n_frames, n_drawn
-    )
-    return with_centre(mask, request.n_acs)
+    density = gaussian_density(request.ky, request.acceleration, request.n_acs)
+    return with_centre(choose_weighted(rng, density, request.n_frames, n_drawn), request.n_acs)
 
 
 def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
@@ -37,10 +36,8 @@ def kt_gaussian(rng: Generator, request: MaskRequest) -> Flags:
     Wang et al., 10.1148/ryai.240443. Departs from the paper in: lines are drawn without repetition instead of moving
     repeated lines to free lines.
     """
-    n_lines = max(round(request.ky / request.acceleration), 1)
-    return with_centre(
-        choose_weighted(rng, wide_gaussian_density(request.ky), request.n_frames, n_lines), request.n_acs
-    )
+    mask = choose_weighted(rng, wide_gaussian_density(request.ky), request.n_frames, request.n_lines)
+    return with_centre(mask, request.n_acs)
 
 
 def uniform(rng: Generator, request: MaskRequest) -> Flags:
@@ -53,9 +50,8 @@ def uniform(rng: Generator, request: MaskRequest) -> Flags:
 
 def vds(rng: Generator, request: MaskRequest) -> Flags:
     """Variable-density random lines, see `vds_density`."""
-    return sample_by_density(
-        rng, vds_density((request.ky,), request.acceleration), request.n_frames, request.acceleration
-    )
+    density = vds_density((request.ky,), request.acceleration)
+    return sample_by_density(rng, density, request.n_frames, request.acceleration)
 
 
 def equispaced(rng: Generator, request: MaskRequest) -> Flags:
@@ -75,9 +71,8 @@ def equispaced(rng: Generator, request: MaskRequest) -> Flags:
             net = request.ky / request.n_acs
             what = f"{request.n_acs} central lines alone give {net:.3g}x, so the adjusted mask cannot be"
             raise ConfigError(f"{what} {request.acceleration:g}x", hint="a smaller acs or acceleration")
-        distance = (
-            request.acceleration * (request.ky - request.n_acs) / (request.ky - request.n_acs * request.acceleration)
-        )
+        n_outer, n_left = request.ky - request.n_acs, request.ky - request.n_acs * request.acceleration
+        distance = request.acceleration * n_outer / n_left
         stop = request.ky - 1  # fastMRI omits the last line only in this case
     n_draws = request.n_frames if "shifted" in request.flags else 1
     offsets = np.floor(uniform_numbers(rng, n_draws) * round(distance)).astype(int)
@@ -102,11 +97,5 @@ def kt_equispaced(rng: Generator, request: MaskRequest) -> Flags:
     This is the pattern of k-t BLAST and TSENSE; with ``acs=16`` it is the k-t uniform pattern of CMRxRecon 2024.
     """
     start = np.floor(uniform_numbers(rng, 1) * round(request.acceleration)) + np.arange(request.n_frames)
-    place = (np.arange(request.ky) - start[:, None]) % request.acceleration
-    return with_centre(place < 1, request.n_acs)
-
-
-def with_centre(mask: Flags, n_acs: int) -> Flags:
-    """The lines ``(frames, ky)`` and the central ones."""
-    mask[:, centre_slice(mask.shape[1], n_acs)] = True
-    return mask
+    offset = (np.arange(request.ky) - start[:, None]) % request.acceleration
+    return with_centre(offset < 1, request.n_acs)

@@ -94,9 +94,8 @@ def _thin_lines(angles: Numbers, reach: int) -> tuple[NDArray[np.int64], NDArray
 
 def vds(rng: Generator, request: MaskRequest) -> Flags:
     """Variable-density random points, see `vds_density`; a Cartesian scanner cannot acquire them."""
-    return sample_by_density(
-        rng, vds_density((request.ky, request.kx), request.acceleration), request.n_frames, request.acceleration
-    )
+    density = vds_density((request.ky, request.kx), request.acceleration)
+    return sample_by_density(rng, density, request.n_frames, request.acceleration)
 
 
 def uniform(rng: Generator, request: MaskRequest) -> Flags:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cinerecon.physics.sampling.drawing import Flags, MaskRequest, make_rng, uniform_numbers
-from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centre
+from cinerecon.physics.sampling.drawing import Flags, MaskRequest, around_centre, make_rng, uniform_numbers
 
 CENTRE_RADIUS_OF_LINES = 0.5
 """Radius in the centre of k-space over its increase from the centre to the border, for lines; 4 in density."""
@@ -35,10 +34,9 @@ def poisson_lines(rng: Generator, request: MaskRequest) -> Flags:
 
     The distance of two frames equals that of two lines, and the first frame follows the last.
     """
-    n_drawn, ky = outside_centre(request)
-    n_frames = request.n_frames
+    n_frames, ky = request.n_frames, request.ky - request.n_acs
     mask = np.zeros((n_frames, ky), dtype=bool)
-    n_left = np.full(n_frames, n_drawn)
+    n_left = np.full(n_frames, request.n_drawn)
     radius = np.abs(np.arange(ky) - ky // 2) / max(ky / 2, 1) + CENTRE_RADIUS_OF_LINES
     apart = (np.arange(n_frames) + n_frames // 2) % n_frames - n_frames // 2
     relative = np.full((n_frames, ky), np.inf)  # smallest squared distance to a sample over its squared radius

@@ -23,8 +23,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from cinerecon.physics.sampling.drawing import Flags, MaskRequest, choose_weighted, uniform_numbers
-from cinerecon.physics.sampling.golden_ratio import around_centre, outside_centre
+from cinerecon.physics.sampling.drawing import Flags, MaskRequest, around_centre, choose_weighted, uniform_numbers
 
 Energies = NDArray[np.int64]
 DEPTH = 0.28
@@ -43,7 +42,7 @@ WEIGHT_UNIT, KERNEL_UNIT = 2**10, 2**24
 
 def vista(rng: Generator, request: MaskRequest) -> Flags:
     """Draw lines at random and move them to a minimum of the energy; round(ky / R) lines, including the centre."""
-    n_drawn, ky = outside_centre(request)
+    n_drawn, ky = request.n_drawn, request.ky - request.n_acs
     weights = sample_weights(ky)
     if n_drawn == 0:
         return around_centre(np.zeros((request.n_frames, ky), dtype=bool), request)

@@ -10,7 +10,7 @@ from cinerecon.acquisition.open import open_scan
 from cinerecon.cine_meta import Geometry
 from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.header import parse_header
-from cinerecon.io.ismrmrd.write import SimulatedScan, SliceReadouts, Truth, write_simulated_scan
+from cinerecon.io.ismrmrd.write import ReferenceArray, SimulatedScan, SliceReadouts, write_simulated_scan
 from cinerecon.io.ismrmrd.write_header import Protocol, header_xml
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
@@ -42,8 +42,10 @@ def readouts(seed):
 @pytest.fixture
 def scan(tmp_path):
     path = tmp_path / "scan.h5"
-    truth = {"reference": Truth(complex_numbers(2, 3, 6, 5), "slices, frames, y, x", "the truth")}
-    write_simulated_scan(path, SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), [readouts(1), readouts(2)], truth))
+    references = {"reference": ReferenceArray(complex_numbers(2, 3, 6, 5), "slices, frames, y, x", "the reference")}
+    write_simulated_scan(
+        path, SimulatedScan(PROTOCOL, complex_numbers(4, 2, 16), [readouts(1), readouts(2)], references)
+    )
     return path
 
 
