@@ -13,7 +13,7 @@ from cinerecon.simulation.phantom import (
     draw_signal,
     draw_slice,
 )
-from cinerecon.simulation.phantom.deformation import Size, follow
+from cinerecon.simulation.phantom.deformation import HeartSize, trace_to_end_diastole
 from cinerecon.simulation.phantom.fields import Texture, ellipsoid, smooth_field
 from cinerecon.simulation.phantom.motion import Cycle
 from cinerecon.simulation.phantom.plane import Plane
@@ -95,10 +95,10 @@ def test_offset_moves_the_plane_along_its_normal():
 def test_walls_keep_their_volume(seed):
     """The wall of the left ventricle: cross section times length is the same at all times."""
     rng = np.random.default_rng(seed)
-    size, cycle = Size.draw(rng), Cycle.draw(rng)
+    size, cycle = HeartSize.draw(rng), Cycle.draw(rng)
     time = torch.linspace(0, 1, 21)[:, None, None]
     points = tuple(torch.zeros(21, 1, 1) for _ in range(3))
-    moved = follow(points, time, size, cycle)
+    moved = trace_to_end_diastole(points, time, size, cycle)
     volume = (moved.outer**2 - moved.inner**2) * moved.stretch
     torch.testing.assert_close(volume, volume[:1].expand_as(volume), rtol=1e-4, atol=0)
     assert 0.4 < moved.inner.min() / moved.inner.max() < 0.95
@@ -122,9 +122,9 @@ def test_ellipsoid_distance_of_a_sphere_is_exact_at_the_surface():
     assert torch.all(ellipsoid((radius, zero, zero), (10.0, 10.0, 10.0)).diff() > 0.8)
 
 
-def test_texture_is_periodic_and_its_readings_are_independent():
+def test_texture_is_periodic_and_its_offsets_are_independent():
     texture = Texture(np.random.default_rng(0), slope=1.0, size=24)
-    first, second = texture.reading(50.0), texture.reading(50.0)
+    first, second = texture.at_random_offset(50.0), texture.at_random_offset(50.0)
     points = tuple(torch.randn(3, 4000) * 30)
     shifted = (points[0] + 50.0, points[1] - 100.0, points[2])
     torch.testing.assert_close(first(points), first(shifted), atol=2e-3, rtol=0)
@@ -179,13 +179,13 @@ def test_the_finer_grid_divides_each_pixel(matrix):
 
 def test_the_apex_turns_against_the_base():
     rng = np.random.default_rng(0)
-    size, cycle = Size.draw(rng), Cycle.draw(rng)
+    size, cycle = HeartSize.draw(rng), Cycle.draw(rng)
     time = torch.linspace(0, 1, 41)[:, None, None]
     angles = []
     for level in (0.3, 0.9):
         there = torch.full((41, 1, 1), level * size.length)
-        moved = follow((torch.full_like(there, 10.0), torch.zeros_like(there), there), time, size, cycle)
-        angles.append(torch.atan2(moved.turned[1], moved.turned[0]).ravel())
+        moved = trace_to_end_diastole((torch.full_like(there, 10.0), torch.zeros_like(there), there), time, size, cycle)
+        angles.append(torch.atan2(moved.untwisted[1], moved.untwisted[0]).ravel())
     turn = (angles[0] - angles[1]).abs()
     assert turn[0] < 0.05 * size.twist
     assert turn.max() == pytest.approx(0.6 * size.twist, rel=0.25)

@@ -1,4 +1,4 @@
-"""Simulated receiver: a smooth phase, and the sensitivity maps of the coils."""
+"""Simulated smooth image phase, and sensitivity maps of the coils."""
 
 import math
 
@@ -10,17 +10,17 @@ from cinerecon.simulation.phantom.fields import smooth_field
 
 
 def draw_phase(seed: int | np.random.Generator, n_frames: int, matrix: tuple[int, int]) -> Tensor:
-    """A smooth image phase with a slow change in time.
+    """Draw a spatially smooth image phase that varies slowly in time.
 
-    A still part (main field, receive phase, a linear ramp from an echo that is a little off centre), a part that
-    follows the heart beat, and a slow drift of the main field.
+    It is the sum of a static component (main field, receive phase, linear phase of a slightly shifted echo), a
+    component that is periodic with the heartbeat, and a slow drift of the main field.
 
     Parameters
     ----------
     seed
         Seed, or a generator to draw from.
     n_frames
-        Number of frames; the beating part is periodic over them.
+        Number of frames, which cover one heartbeat.
     matrix
         Image size (y, x).
 
@@ -30,23 +30,23 @@ def draw_phase(seed: int | np.random.Generator, n_frames: int, matrix: tuple[int
     """
     rng = np.random.default_rng(seed)
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in matrix), indexing="ij")
-    still = rng.uniform(-math.pi, math.pi) + rng.uniform(0.3, 1.2) * smooth_field(rng, matrix, rng.uniform(1.0, 2.5))
-    still = still + rng.normal(0, 0.5) * x + rng.normal(0, 0.5) * y
+    static = rng.uniform(-math.pi, math.pi) + rng.uniform(0.3, 1.2) * smooth_field(rng, matrix, rng.uniform(1.0, 2.5))
+    static = static + rng.normal(0, 0.5) * x + rng.normal(0, 0.5) * y
     moving = [rng.uniform(0.03, 0.2) / n * smooth_field(rng, matrix, rng.uniform(1.5, 3.5)) for n in (1, 2)]
     drift = rng.normal(0, 0.1) + rng.normal(0, 0.05) * smooth_field(rng, matrix, 1.0)
     time = torch.arange(n_frames) / n_frames
     beat = [torch.sin(2 * math.pi * (n * time + rng.uniform(0, 1))) for n in (1, 2)]
-    phase = still + (time - 0.5)[:, None, None] * drift
+    phase = static + (time - 0.5)[:, None, None] * drift
     for course, pattern in zip(beat, moving, strict=True):
         phase = phase + course[:, None, None] * pattern
     return phase
 
 
 def draw_coil_maps(seed: int | np.random.Generator, n_coils: int, matrix: tuple[int, int]) -> Tensor:
-    """Sensitivity maps of loops around the body.
+    """Draw sensitivity maps of loops around the body.
 
-    The magnitude falls off with the distance from a loop as its field on the axis does, a^3 / (a^2 + d^2)^(3/2); the
-    phase turns smoothly with the direction of the loop's field, and differs from loop to loop.
+    The magnitude decreases with distance as the field on the axis of a loop, a^3 / (a^2 + d^2)^(3/2); the phase varies
+    smoothly with the direction of the field, and has a random offset for each loop.
 
     Parameters
     ----------

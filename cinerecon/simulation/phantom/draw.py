@@ -1,4 +1,4 @@
-"""Draw a cine: a body, a heart in it, an image plane, the motion, the contrast and the resolution of a scan."""
+"""Draw a cine: body, heart, image plane, motion, contrast and resolution are random."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.phasors import phasor
 from cinerecon.simulation.phantom.coil_simulation import draw_phase
-from cinerecon.simulation.phantom.deformation import Size
+from cinerecon.simulation.phantom.deformation import HeartSize
 from cinerecon.simulation.phantom.fields import Points, Texture, smooth_field
 from cinerecon.simulation.phantom.heart import Heart
 from cinerecon.simulation.phantom.motion import Cycle, draw_breathing, frame_times
@@ -21,7 +21,8 @@ from cinerecon.simulation.phantom.plane import Plane, Pose, View, draw_plane
 from cinerecon.simulation.phantom.tissues import Tissues
 from cinerecon.simulation.phantom.torso import Torso
 
-_POINTS_AT_ONCE = 32_000  # so few that the working arrays stay in the cache, and one thread does the work
+_POINTS_AT_ONCE = 32_000
+"""Number of points that are drawn together, so that temporary arrays fit into the cache and one thread is fastest."""
 
 
 class PhantomConfig(Config):
@@ -61,7 +62,7 @@ def draw_phantom(seed: int, config: PhantomConfig | None = None) -> Tensor:
 
 
 def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
-    """Draw a cine as `draw_phantom` does, and return its image plane as well.
+    """Draw a cine as `draw_phantom` does, and also return its image plane.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     config
         Fixed settings.
     offset_mm
-        Shift of the plane across the slice: several offsets of one seed are a stack through one body.
+        Shift of the plane along its normal [mm]; slices of one seed with different offsets are a stack.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def draw_slice(seed: int, config: PhantomConfig | None = None, offset_mm: float 
     config = PhantomConfig.or_default(config)
     rng = np.random.default_rng([seed, 1])
     signal, plane = _draw_signal(seed, config, offset_mm)
-    signal = _perhaps_in_phase(signal, rng)
+    signal = _random_fat_phase(signal, rng)
     image = phasor(draw_phase(rng, config.n_frames, config.matrix)) * signal
     if config.noise:
         image = image + config.noise * white_noise(rng, image.shape, parts_axis=0)
@@ -91,19 +92,19 @@ def draw_signal(seed: int, config: PhantomConfig | None = None) -> Tensor:
 
     Returns
     -------
-        ``(frames, y, x)`` float32, largest magnitude 1; below zero where fat is opposed to water.
+        ``(frames, y, x)`` float32, largest magnitude 1; negative for fat in opposed phase.
     """
-    return _perhaps_in_phase(_draw_signal(seed, PhantomConfig.or_default(config))[0], np.random.default_rng([seed, 1]))
+    return _random_fat_phase(_draw_signal(seed, PhantomConfig.or_default(config))[0], np.random.default_rng([seed, 1]))
 
 
-def _perhaps_in_phase(signal: Tensor, rng: np.random.Generator) -> Tensor:
-    """The signal, or in half of the cases its magnitude: fat then turns with water."""
+def _random_fat_phase(signal: Tensor, rng: np.random.Generator) -> Tensor:
+    """The signal, or in half of the cases its magnitude, in which fat and water are in phase."""
     return signal.abs() if rng.random() < 0.5 else signal
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """Everything drawn before a single pixel is."""
+    """The random content of an image."""
 
     heart: Heart
     torso: Torso
@@ -113,8 +114,9 @@ class _Scene:
 
 
 def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
+    """Draw a body with its heart, the image plane and the contrast."""
     cloudy, grainy = Texture(rng, slope=3.5), Texture(rng, slope=1.2)
-    size = Size.draw(rng)
+    size = HeartSize.draw(rng)
     heart = Heart(rng, cloudy, grainy, size, Cycle.draw(rng))
     torso = Torso(rng, cloudy, grainy)
     pose = Pose.draw(rng, size.length, torso.front_mm)
@@ -128,7 +130,7 @@ def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
 
 
 def _draw_signal(seed: int, config: PhantomConfig, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
-    """The real-valued image, fat with its sign, ``(frames, y, x)``, largest magnitude 1; and its plane."""
+    """The real image ``(frames, y, x)`` of largest magnitude 1, negative for fat in opposed phase; and its plane."""
     rng = np.random.default_rng([seed, 0])
     scene = _draw_scene(rng, config)
     scene = replace(scene, plane=scene.plane.shifted(offset_mm))
@@ -136,29 +138,29 @@ def _draw_signal(seed: int, config: PhantomConfig, offset_mm: float = 0.0) -> tu
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]
     edge_mm = rng.uniform(1.0, 1.8) * scene.plane.pixel_mm
     image = _move_body(rng, _draw_body(scene, config, 1.2 * edge_mm), scene, config, time, breath)
-    rows, columns, points = _around_heart(scene, config.matrix)
-    lift = [float(axis[2]) for axis in scene.pose.axes]
+    rows, columns, points = _heart_region(scene, config.matrix)
+    towards_head = [float(axis[2]) for axis in scene.pose.axes]
     step = max(1, _POINTS_AT_ONCE // points[0].numel())
     for first in range(0, config.n_frames, step):
         now = slice(first, first + step)
-        moved = [p - s * breath[now] for p, s in zip(points, lift, strict=True)]
+        moved = [p - s * breath[now] for p, s in zip(points, towards_head, strict=True)]
         image[now, rows, columns] = scene.heart.draw(
             image[now, rows, columns], (moved[0], moved[1], moved[2]), time[now], scene.tissues, edge_mm
         )
-    image = _finish(rng, image)
+    image = _apply_imaging(rng, image)
     return image / image.abs().max(), scene.plane
 
 
 def _draw_body(scene: _Scene, config: PhantomConfig, edge_mm: float) -> Tensor:
-    """The body at rest, on a grid twice as fine."""
+    """The body without motion, on a grid twice as fine, ``(2 y, 2 x)``."""
     points = scene.plane.points(config.matrix, oversampling=2)
     n_blocks = -(-points[0].numel() // _POINTS_AT_ONCE)
     blocks = zip(*(p.chunk(n_blocks) for p in points), strict=True)
     return torch.cat([scene.torso.draw(block, scene.tissues, edge_mm) for block in blocks])
 
 
-def _around_heart(scene: _Scene, matrix: tuple[int, int]) -> tuple[slice, slice, Points]:
-    """The part of the image that the heart can reach, and its heart coordinates."""
+def _heart_region(scene: _Scene, matrix: tuple[int, int]) -> tuple[slice, slice, Points]:
+    """Rows and columns of the image that the heart can reach, and their heart coordinates."""
     u, v, w = scene.pose.to_heart(scene.plane.points(matrix))
     near = (u > -60) & (u < 100) & (v.abs() < 70) & (w > -95) & (w < scene.heart.size.length + 20)
     rows, columns = (_extent(near.any(dim)) for dim in (1, 0))
@@ -166,6 +168,7 @@ def _around_heart(scene: _Scene, matrix: tuple[int, int]) -> tuple[slice, slice,
 
 
 def _extent(flags: Tensor) -> slice:
+    """The range from the first to the last True value."""
     index = flags.nonzero()
     return slice(int(index[0]), int(index[-1]) + 1) if len(index) else slice(0, 1)
 
@@ -173,26 +176,26 @@ def _extent(flags: Tensor) -> slice:
 def _move_body(
     rng: np.random.Generator, body: Tensor, scene: _Scene, config: PhantomConfig, time: Tensor, breath: Tensor
 ) -> Tensor:
-    """The body in every frame: breathing moves it, and the beat pulls tissue near the heart."""
+    """The body ``(frames, y, x)``, which moves with breathing and, close to the heart, with the heartbeat."""
     plane, (n_y, n_x) = scene.plane, config.matrix
     u, v, w = scene.pose.to_heart(plane.points(config.matrix))
     near = torch.exp2(-((u - 15) ** 2 + v**2 + (w - 40) ** 2) / 5000.0)
-    off = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
+    offset = [p - float(c) for p, c in zip(plane.points(config.matrix), scene.pose.centre, strict=True)]
     beat = scene.heart.cycle.ventricles(time) * rng.uniform(2.0, 7.0) / 60
-    head_ward = float(plane.x_dir[2]), float(plane.y_dir[2])
-    wide = torch.exp2(-(off[0] ** 2 + off[1] ** 2) / 11000.0)
+    towards_head = float(plane.x_dir[2]), float(plane.y_dir[2])
+    wide = torch.exp2(-(offset[0] ** 2 + offset[1] ** 2) / 11000.0)
     shifts = []
-    for axis, lift in ((plane.y_dir, head_ward[1]), (plane.x_dir, head_ward[0])):
-        inward = sum(float(a) * o for a, o in zip(axis, off, strict=True)) * near
-        shifts.append((-beat * inward + breath * lift * wide) / plane.pixel_mm)
+    for axis, component in ((plane.y_dir, towards_head[1]), (plane.x_dir, towards_head[0])):
+        inward = sum(float(a) * o for a, o in zip(axis, offset, strict=True)) * near
+        shifts.append((-beat * inward + breath * component * wide) / plane.pixel_mm)
     y, x = torch.meshgrid(*(2 * (torch.arange(n) + 0.5) / n - 1 for n in (n_y, n_x)), indexing="ij")
     grid = torch.stack([x - 2 * shifts[1] / n_x, y - 2 * shifts[0] / n_y], -1)
     stack = body.expand(config.n_frames, 1, *body.shape)
     return torch.nn.functional.grid_sample(stack, grid, align_corners=False, padding_mode="border")[:, 0]
 
 
-def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
-    """Apply coil shading, sometimes a dark band, and the resolution in space and time."""
+def _apply_imaging(rng: np.random.Generator, image: Tensor) -> Tensor:
+    """Apply coil shading, in some images a dark band, and the resolution in space and time."""
     shading = torch.exp(rng.uniform(0.1, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), rng.uniform(0.6, 1.2)))
     if rng.random() < 0.35:
         phase = math.pi * (rng.uniform(0.2, 0.5) * smooth_field(rng, tuple(image.shape[-2:]), 1.2))
@@ -205,6 +208,6 @@ def _finish(rng: np.random.Generator, image: Tensor) -> Tensor:
 
 
 def _resolution(rng: np.random.Generator, n: int) -> Tensor:
-    """A smooth low-pass window for k-space, ``(n,)``, with a random cut-off."""
+    """A low-pass window for k-space with a random cutoff and a linear transition, ``(n,)``."""
     frequency = (torch.arange(n) - n // 2).abs() / (n / 2)
     return ((rng.uniform(0.65, 1.0) - frequency) / 0.2 + 0.5).clamp(0, 1)

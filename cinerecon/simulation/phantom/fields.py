@@ -1,4 +1,4 @@
-"""Random fields: smooth maps over the image, endless 3-D texture, and the soft edge every shape is drawn with."""
+"""Random fields: smooth maps of the image and periodic 3-D textures; signed distances of shapes with soft edges."""
 
 from dataclasses import dataclass
 from functools import reduce
@@ -11,16 +11,20 @@ Points = tuple[Tensor, Tensor, Tensor]
 
 
 def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], cutoff: float) -> Tensor:
-    """A smooth random field of zero mean and unit standard deviation.
+    """Draw a smooth random field of zero mean and unit standard deviation, which is not periodic.
 
     Parameters
     ----------
     rng
-        Source of randomness.
+        Random number generator.
     shape
         Size of the field.
     cutoff
-        Content reaches up to about this many cycles per field of view. The field does not repeat at its borders.
+        Standard deviation of the Gaussian low-pass filter [cycles per field of view].
+
+    Returns
+    -------
+        The field, float32 of the given shape.
     """
     padded = tuple(int(1.5 * n) for n in shape)
     frequencies = (np.fft.fftfreq(n) * n / 1.5 for n in padded)
@@ -32,18 +36,18 @@ def smooth_field(rng: np.random.Generator, shape: tuple[int, ...], cutoff: float
 
 
 class Texture:
-    """A periodic volume of random fields with a power-law spectrum, to be read at any point of space.
+    """Periodic 3-D random fields with a power-law spectrum.
 
     Parameters
     ----------
     rng
-        Source of randomness, of the fields and of where they are read.
+        Random number generator.
     slope
-        The amplitude of a field falls with the spatial frequency to this power: 1 is grainy, 3.5 is cloudy.
+        Exponent of the decrease of the amplitude with spatial frequency: 1 gives a grainy, 3.5 a cloudy texture.
     n_fields
         Number of independent fields.
     size
-        Edge of the volume [voxels]; details are between half of the volume and 4 voxels large.
+        Side of the volume [voxels]; structures have sizes between 4 voxels and half of the volume.
     """
 
     def __init__(self, rng: np.random.Generator, slope: float, n_fields: int = 4, size: int = 40) -> None:
@@ -57,21 +61,31 @@ class Texture:
         fields = fields / fields.std(dim=(1, 2, 3), keepdim=True)
         self._fields = torch.nn.functional.pad(fields[None], (0, 1) * 3, mode="circular")
 
-    def reading(self, period_mm: float) -> "Reading":
-        """The fields from a place of their own, so that readings do not depend on each other."""
-        return Reading(self._fields, tuple(self._rng.uniform(0, 1, 3).tolist()), period_mm)
+    def at_random_offset(self, period_mm: float) -> "SpatialTexture":
+        """The fields in space with a given period and a random offset, so that several of them are independent."""
+        return SpatialTexture(self._fields, tuple(self._rng.uniform(0, 1, 3).tolist()), period_mm)
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """Random fields over space that repeat after a period. Move the points with the tissue, and its texture moves."""
+class SpatialTexture:
+    """Periodic random fields as a function of position; evaluated at points of the tissue, they move with it.
+
+    Attributes
+    ----------
+    fields
+        ``(1, fields, z, y, x)`` with one voxel of periodic padding.
+    offset
+        Offset along each axis, as a fraction of the period.
+    period_mm
+        Period along each axis [mm].
+    """
 
     fields: Tensor
     offset: tuple[float, ...]
     period_mm: float
 
     def __call__(self, points: Points) -> Tensor:
-        """The fields at the points [mm], of zero mean and unit standard deviation, ``(fields, ...)``."""
+        """Values of zero mean and unit standard deviation at the points [mm], ``(fields, ...)``."""
         shape = torch.broadcast_shapes(*(p.shape for p in points))
         grid = torch.empty(*shape, 3)
         for axis, (point, offset) in enumerate(zip(points, self.offset, strict=True)):
@@ -82,22 +96,22 @@ class Reading:
 
 
 def tubes(first: Tensor, second: Tensor, size: float | Tensor) -> Tensor:
-    """Branching tubes, e.g. vessels: where two random fields are both near zero, which in space is along curves."""
+    """Opacity of branching vessels, 0 to 1: high where two random fields are both close to zero."""
     return torch.exp2((first**2 + second**2) * (-0.72 / size**2))
 
 
 def coverage(distance_mm: Tensor, edge_mm: float) -> Tensor:
-    """The part of a pixel that a shape covers, from the signed distance to its outline (negative inside)."""
+    """Fraction of a pixel that a shape covers, from the signed distance to its outline (negative inside)."""
     return (0.5 - distance_mm / edge_mm).clamp(0, 1)
 
 
 def paint(image: Tensor, value: Tensor | float, alpha: Tensor) -> Tensor:
-    """Lay a shape of opacity `alpha` over the image."""
+    """Blend a value into the image with an opacity `alpha` of 0 to 1."""
     return image + alpha * (value - image)
 
 
 def length(*parts: Tensor) -> Tensor:
-    """Length of a vector from its parts. Unlike a square root, `hypot` is not spread over threads that wait."""
+    """Length of a vector from its components; `hypot` runs in one thread, which is faster here than a square root."""
     return reduce(torch.hypot, parts)
 
 
@@ -121,6 +135,6 @@ def capsule(
 
 
 def smooth_min(a: Tensor, b: Tensor, blend_mm: float) -> Tensor:
-    """The union of two shapes given by their signed distances, with a rounded seam."""
+    """Signed distance of the union of two shapes, blended smoothly over `blend_mm` where they meet."""
     h = (0.5 + 0.5 * (b - a) / blend_mm).clamp(0, 1)
     return b + (a - b) * h - blend_mm * h * (1 - h)

@@ -1,4 +1,4 @@
-"""Motion in time: the cardiac cycle, blood flow and breathing; and a vessel whose velocity over the beat is known."""
+"""Motion over time: cardiac cycle, blood flow, breathing, and a vessel with known velocity."""
 
 import math
 from dataclasses import dataclass
@@ -15,80 +15,80 @@ EDGE_PIXELS = 0.7
 """Half of the width of the border of the vessel [pixels]."""
 
 
-def rise(time: Tensor, start: float, end: float) -> Tensor:
-    """A smooth step from 0 to 1 between two times."""
+def smooth_step(time: Tensor, start: float, end: float) -> Tensor:
+    """Cubic step from 0 to 1 between two times."""
     x = ((time - start) / (end - start)).clamp(0, 1)
     return x * x * (3 - 2 * x)
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """One heart beat, in time since the R wave over the length of the beat.
+    """One heartbeat; times are relative to the R wave and in units of the R-R interval.
 
     Attributes
     ----------
     end_systole
-        When the ventricles are smallest.
+        Time at which the ventricles are smallest.
     filling
-        Duration of the early, rapid filling.
-    kick
-        Part of the filling that is left to the contraction of the atria.
-    kick_start
-        When the atria contract.
+        Duration of early (rapid) filling.
+    atrial_fraction
+        Fraction of the filling that is due to atrial contraction.
+    atrial_start
+        Time at which the atria begin to contract.
     """
 
     end_systole: float
     filling: float
-    kick: float
-    kick_start: float
+    atrial_fraction: float
+    atrial_start: float
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Cycle":
-        """Draw the cycle of a heart at rest, with a systole of about a third of the beat."""
+        """Draw the cycle of a heart at rest, with a systole of about a third of the R-R interval."""
         end_systole = rng.uniform(0.31, 0.42)
         return cls(end_systole, rng.uniform(0.13, 0.22), rng.uniform(0.1, 0.35), rng.uniform(0.78, 0.88))
 
     def ventricles(self, time: Tensor, lag: float = 0.0) -> Tensor:
-        """Contraction of the ventricles: 0 in end diastole, 1 in end systole."""
+        """Contraction of the ventricles: 0 at end diastole, 1 at end systole."""
         t = (time - lag) % 1.0
         relaxed = self.end_systole + 0.04
-        early = rise(t, relaxed, relaxed + self.filling)
-        late = rise(t, self.kick_start, min(self.kick_start + 0.13, 0.995))
-        return rise(t, 0.0, self.end_systole) - (1 - self.kick) * early - self.kick * late
+        early = smooth_step(t, relaxed, relaxed + self.filling)
+        late = smooth_step(t, self.atrial_start, min(self.atrial_start + 0.13, 0.995))
+        return smooth_step(t, 0.0, self.end_systole) - (1 - self.atrial_fraction) * early - self.atrial_fraction * late
 
     def atria(self, time: Tensor) -> Tensor:
-        """Filling of the atria: filled during systole, emptied passively, then by their contraction."""
+        """Filling of the atria, 0 to 1: they fill during systole and empty passively, then by contraction."""
         t = time % 1.0
         relaxed = self.end_systole + 0.04
-        passive = rise(t, relaxed, relaxed + 1.2 * self.filling)
-        active = rise(t, self.kick_start - 0.04, self.kick_start + 0.1)
-        return rise(t, 0.0, self.end_systole) - 0.5 * passive - 0.5 * active
+        passive = smooth_step(t, relaxed, relaxed + 1.2 * self.filling)
+        active = smooth_step(t, self.atrial_start - 0.04, self.atrial_start + 0.1)
+        return smooth_step(t, 0.0, self.end_systole) - 0.5 * passive - 0.5 * active
 
     def valves(self, time: Tensor) -> Tensor:
-        """Opening of the mitral valve: wide in early filling, half closed at rest, wider again at the kick."""
+        """Opening of the mitral valve, 0 to 1: largest in early filling, smaller in diastasis and atrial systole."""
         t = time % 1.0
         relaxed = self.end_systole + 0.04
-        opened = rise(t, relaxed, relaxed + 0.05) * (1 - rise(t, self.kick_start + 0.08, 0.99))
+        opened = smooth_step(t, relaxed, relaxed + 0.05) * (1 - smooth_step(t, self.atrial_start + 0.08, 0.99))
         rest = relaxed + self.filling
-        again = rise(t, self.kick_start - 0.03, self.kick_start + 0.03)
-        return opened * (1 - 0.55 * rise(t, rest, rest + 0.08) + 0.35 * again)
+        reopening = smooth_step(t, self.atrial_start - 0.03, self.atrial_start + 0.03)
+        return opened * (1 - 0.55 * smooth_step(t, rest, rest + 0.08) + 0.35 * reopening)
 
     def flow(self, time: Tensor) -> Tensor:
-        """Speed of the blood, about 0 at rest and 1 at its fastest."""
+        """Relative speed of the blood, from about 0 in diastasis to about 1 at peak flow."""
         step = 0.01
         speed = (self.ventricles(time + step) - self.ventricles(time - step)).abs() / (2 * step)
         return speed * self.filling / 1.5
 
 
 def frame_times(rng: np.random.Generator, n_frames: int, n_beats: float) -> Tensor:
-    """Time of each frame in beats; the first frame is near the R wave. ``(frames,)``."""
+    """Time of each frame [beats], ``(frames,)``; the first frame is close to the R wave."""
     return rng.uniform(-0.04, 0.04) + n_beats * (torch.arange(n_frames) + 0.5) / n_frames
 
 
 def draw_breathing(rng: np.random.Generator, n_frames: int, n_beats: float) -> Tensor:
-    """Displacement of the heart and the organs below along the body [mm], ``(frames,)``.
+    """Displacement of the heart and the abdominal organs along the head-feet axis [mm], ``(frames,)``.
 
-    Mostly a slow drift in a breath-hold that is not quite held; at times a part of a breath.
+    In most cases this is the slow drift of an imperfect breath-hold, in a quarter of the cases a part of a breath.
     """
     time = torch.arange(n_frames) / n_frames
     drift = rng.normal(0, 1.0) * (time - 0.5)
@@ -98,7 +98,7 @@ def draw_breathing(rng: np.random.Generator, n_frames: int, n_beats: float) -> T
 
 
 def velocity_course(n_frames: int, venc_cm_s: float) -> Tensor:
-    """Mean velocity in the vessel over the beat ``(frames,)`` [cm/s]: a systolic wave, then a little backflow."""
+    """Mean velocity in the vessel ``(frames,)`` [cm/s]: a systolic wave, followed by slight backflow."""
     time = torch.arange(n_frames) / n_frames
     systole = torch.exp(-((time - 0.18) ** 2) / (2 * 0.08**2))
     backflow = torch.exp(-((time - 0.42) ** 2) / (2 * 0.04**2))
@@ -106,14 +106,14 @@ def velocity_course(n_frames: int, venc_cm_s: float) -> Tensor:
 
 
 def add_vessel(image: Tensor, seed: int, venc_cm_s: float) -> tuple[Tensor, Tensor]:
-    """Draw a vessel with plug flow over a cine.
+    """Add a vessel with plug flow to a cine.
 
     Parameters
     ----------
     image
         ``(frames, y, x)`` complex.
     seed
-        Position of the vessel.
+        Random seed of the position of the vessel.
     venc_cm_s
         Velocity range [cm/s], which scales the velocities.
 

@@ -1,15 +1,15 @@
-"""Phase for a cine of which only the magnitude is known, with changes as fast as those of measured cines.
+"""Simulated phase for magnitude cines, which varies as rapidly as that of measured cines.
 
-Magnitude images keep nothing of the phase, and networks that were trained on smooth phase alone lose their gain on
-measured data (10.3389/fphy.2021.684184). Here the phase is a sum of its sources in balanced steady-state free
-precession, each with a random share:
+Magnitude images contain no phase, and networks that were trained with smooth phase only are less accurate for measured
+data (10.3389/fphy.2021.684184). Here the phase is the sum of its sources in balanced steady-state free precession, with
+random weights:
 
-- still: receive phase and main field, a finer field, the tissues' own off-resonance, susceptibility near air;
-- in motion: the parts of the two last that move with the heart, the field of the beating heart, blood that pulses in
-  ventricles and vessels, a drift of the main field, and an offset that changes from frame to frame.
+- static: receive phase and main field, a finer field, off-resonance of tissues, susceptibility near air;
+- moving: the components of the last two that move with the heart, the field of the beating heart, pulsatile blood flow
+  in ventricles and vessels, a drift of the main field, and a random offset of each frame.
 
-The sums are scaled to changes per frame and per pixel that are drawn around measured values. Fat at another frequency
-and the dark bands of off-resonance change the magnitude, too.
+The sums are scaled to changes per frame and per pixel that are drawn from distributions around measured values. Fat,
+which has another frequency, and the dark bands of off-resonance also change the magnitude.
 """
 
 import math
@@ -31,7 +31,7 @@ from cinerecon.simulation.phantom.tissues import balanced_signal, susceptibility
 
 
 class PhaseConfig(Config):
-    """Rate of change of the phase, and frequency of off-resonance."""
+    """Rate of change of the phase, and fraction of cines with fat and bands."""
 
     per_frame: float = Field(
         default=0.10, ge=0, description="mean phase change from frame to frame, weighted by intensity [rad]"
@@ -54,7 +54,7 @@ class PhaseConfig(Config):
 
 
 class _Scene(NamedTuple):
-    """Input of all components: random numbers, magnitude of unit scale ``(frames, y, x)``, and 0 in air to 1."""
+    """Input of all components: random numbers, magnitude of unit scale ``(frames, y, x)``, and tissue (0 in air, 1)."""
 
     rng: Generator
     magnitude: Tensor
@@ -62,41 +62,41 @@ class _Scene(NamedTuple):
 
 
 def add_phase(signal: Tensor, rng: Generator, config: PhaseConfig | None = None) -> Tensor:
-    """Make a complex cine of a magnitude, or of a signal that is negative where fat is opposed.
+    """Add a phase to a magnitude cine, or to a signal that is negative for fat in opposed phase.
 
     Parameters
     ----------
     signal
-        ``(frames, y, x)`` real; the beat is taken to be periodic over the frames.
+        ``(frames, y, x)`` real; the frames are assumed to cover one heartbeat.
     rng
-        Source of randomness.
+        Random number generator.
     config
         Rate of change of the phase.
 
     Returns
     -------
-        ``(frames, y, x)`` complex64, of the magnitude of `signal` except for fat and bands.
+        ``(frames, y, x)`` complex64, with the magnitude of `signal` except for fat and bands.
     """
     config = PhaseConfig.or_default(config)
     scene = _scene(signal, rng)
     image = signal.to(torch.complex64)
     if rng.random() < config.fat:
-        image = image * _fat(scene)
+        image = image * _fat_factor(scene)
     if rng.random() < config.bands:
-        image = image * _bands(scene)
+        image = image * _band_factor(scene)
     per_frame, per_pixel = _draw_changes(image, config, rng)
-    fields = [_tissues(scene), _air(scene)]
+    fields = [_tissue_off_resonance(scene), _air_field(scene)]
     means = [field.mean(0, keepdim=True) for field in fields]
     beating = [field - mean for field, mean in zip(fields, means, strict=True)]
-    moving = _mixture([*beating, *(make(scene) for make in MOVING)], scene, _change_per_frame)
+    moving = _weighted_sum([*beating, *(make(scene) for make in MOVING_PHASE)], scene, _change_per_frame)
     moving = moving * per_frame
-    still = _mixture([*means, *(make(scene)[None] for make in STATIC_PHASE)], scene, _change_per_pixel)
-    phase = _with_change(moving, still, per_pixel, scene) + rng.uniform(-math.pi, math.pi)
+    static = _weighted_sum([*means, *(make(scene)[None] for make in STATIC_PHASE)], scene, _change_per_pixel)
+    phase = _with_change(moving, static, per_pixel, scene) + rng.uniform(-math.pi, math.pi)
     return image * phasor(phase)
 
 
 def _draw_changes(image: Tensor, config: PhaseConfig, rng: Generator) -> tuple[float, float]:
-    """The changes per frame and per pixel that are missing in an image whose phase only jumps."""
+    """Draw the changes per frame and per pixel that are still required for an image that has only phase jumps."""
     common, own = rng.normal(0, 0.8), rng.normal(0, 0.6, 2)
     factors = np.exp(config.spread * (common + own - config.spread / 2)).clip(0.3, 2.2)
     given = phase_change(image[::2])
@@ -106,16 +106,17 @@ def _draw_changes(image: Tensor, config: PhaseConfig, rng: Generator) -> tuple[f
     return per_frame, per_pixel
 
 
-def _with_change(moving: Tensor, still: Tensor, change: float, scene: _Scene) -> Tensor:
-    """The sum of both, with as much of the still part as gives the requested change per pixel."""
+def _with_change(moving: Tensor, static: Tensor, change: float, scene: _Scene) -> Tensor:
+    """The sum of both phases, in which the weight of the static one gives the requested change per pixel."""
     part = change
     for _ in range(3):
-        present = _change_per_pixel(moving + part * still, scene)
+        present = _change_per_pixel(moving + part * static, scene)
         part = max(part * change / max(present, 1e-6), 0.2 * change)
-    return moving + part * still
+    return moving + part * static
 
 
 def _scene(signal: Tensor, rng: Generator) -> _Scene:
+    """The input of the components of a signal ``(frames, y, x)``."""
     magnitude = signal.abs()
     scale = torch.quantile(magnitude.mean(0).flatten(), 0.995).clamp(min=1e-12)
     magnitude = _blurred(magnitude / scale, 3)
@@ -123,8 +124,8 @@ def _scene(signal: Tensor, rng: Generator) -> _Scene:
     return _Scene(rng, magnitude, tissue)
 
 
-def _mixture(parts: Sequence[Tensor], scene: _Scene, measure: Callable[[Tensor, _Scene], float]) -> Tensor:
-    """A sum of parts with random shares, of a mean change of 1."""
+def _weighted_sum(parts: Sequence[Tensor], scene: _Scene, measure: Callable[[Tensor, _Scene], float]) -> Tensor:
+    """The sum of components with random weights, scaled to a mean change of 1."""
     shares = scene.rng.dirichlet(np.full(len(parts), 0.7))
     total = torch.zeros(())
     for share, part in zip(shares, parts, strict=True):
@@ -133,7 +134,7 @@ def _mixture(parts: Sequence[Tensor], scene: _Scene, measure: Callable[[Tensor, 
 
 
 def _change_per_frame(phase: Tensor, scene: _Scene) -> float:
-    """Mean change from frame to frame of a phase that is not wrapped, weighted as `phase_change` does."""
+    """Mean change from frame to frame of an unwrapped phase, weighted as in `phase_change`."""
     if len(phase) < 2:
         return 0.0
     magnitude = scene.magnitude[:, ::3, ::3]
@@ -143,7 +144,7 @@ def _change_per_frame(phase: Tensor, scene: _Scene) -> float:
 
 
 def _change_per_pixel(phase: Tensor, scene: _Scene) -> float:
-    """The same from pixel to pixel, the mean of rows and columns."""
+    """Mean change from pixel to pixel of an unwrapped phase, averaged over rows and columns."""
     magnitude, thinned = scene.magnitude[::6], phase[::6]
     changes = []
     for dim in (-2, -1):
@@ -155,10 +156,11 @@ def _change_per_pixel(phase: Tensor, scene: _Scene) -> float:
     return sum(changes) / 2
 
 
-def _fat(scene: _Scene) -> Tensor:
-    """The factor of bright tissue that precesses at another frequency; where it shares pixels with water they cancel.
+def _fat_factor(scene: _Scene) -> Tensor:
+    """Complex factor for bright tissue with another frequency, which cancels with water in the same pixel.
 
-    Magnitudes do not show which tissue is fat; it matters that the phase jumps at borders that move with the heart.
+    The magnitude does not show which tissue is fat; only the phase jumps at edges that move with the heart are
+    important.
     """
     level = scene.rng.uniform(0.3, 0.8)
     fraction = 0.5 + 0.5 * torch.tanh((scene.magnitude - level) / (0.15 * level))
@@ -166,11 +168,11 @@ def _fat(scene: _Scene) -> Tensor:
     return 1 + fraction * (complex(np.exp(1j * angle)) - 1)
 
 
-def _bands(scene: _Scene) -> Tensor:
-    """The factor of off-resonance that reaches the ends of the pass band somewhere in the image."""
+def _band_factor(scene: _Scene) -> Tensor:
+    """Complex factor for off-resonance that extends beyond the pass band in part of the image."""
     rng = scene.rng
     field = smooth_field(rng, tuple(scene.magnitude.shape[-2:]), rng.uniform(0.5, 1.5))
-    air = _air(scene)
+    air = _air_field(scene)
     field = field + rng.uniform(0, 0.5) * air / air.std().clamp(min=1e-6)
     tr_ms, t1_ms, t2_ms = rng.uniform(2.7, 4.0), rng.uniform(800, 1600), rng.uniform(45, 250)
     flip_angle = math.radians(rng.uniform(30, 70))
@@ -178,58 +180,58 @@ def _bands(scene: _Scene) -> Tensor:
     return balanced_signal(precession, math.exp(-tr_ms / t1_ms), math.exp(-tr_ms / t2_ms), flip_angle)
 
 
-def _tissues(scene: _Scene) -> Tensor:
-    """A phase for each brightness: tissues have their own off-resonance, and take it along where they move."""
+def _tissue_off_resonance(scene: _Scene) -> Tensor:
+    """Off-resonance of tissues, as a function of the brightness, so that it moves with them."""
     rng, field = scene.rng, torch.zeros_like(scene.magnitude)
     for level in rng.uniform(0.1, 1.0, 2):
         field += float(rng.normal()) * torch.sigmoid((scene.magnitude - level) / float(rng.uniform(0.05, 0.15)))
     return field
 
 
-def _air(scene: _Scene) -> Tensor:
-    """The field of the lungs and of the air around the body."""
+def _air_field(scene: _Scene) -> Tensor:
+    """Field shift due to the lungs and the air around the body."""
     return susceptibility_field(1 - scene.tissue, scene.rng.uniform(0, math.pi), math.sqrt(scene.rng.uniform(0.5, 1)))
 
 
-def _receive(scene: _Scene) -> Tensor:
-    """Receive phase, main field, and a ramp of an echo that is a little off centre."""
+def _receive_phase(scene: _Scene) -> Tensor:
+    """Receive phase, main field, and linear phase of a slightly shifted echo."""
     rng, matrix = scene.rng, scene.magnitude.shape[-2:]
     y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in matrix), indexing="ij")
     smooth = smooth_field(rng, tuple(matrix), rng.uniform(1.0, 2.5))
     return rng.uniform(0.3, 1.2) * smooth + float(rng.normal(0, 0.5)) * x + float(rng.normal(0, 0.5)) * y
 
 
-def _fine(scene: _Scene) -> Tensor:
-    """A field with detail down to a fourteenth of the image, e.g. around vessels and the bowel."""
+def _fine_field(scene: _Scene) -> Tensor:
+    """Field of higher spatial frequency, up to 14 cycles per field of view, as around vessels and bowel."""
     rng = scene.rng
     return smooth_field(rng, tuple(scene.magnitude.shape[-2:]), math.exp(rng.uniform(math.log(3), math.log(14))))
 
 
-def _beat(scene: _Scene) -> Tensor:
-    """A field that follows the beating heart."""
+def _beating_field(scene: _Scene) -> Tensor:
+    """Smooth field that varies periodically with the heartbeat."""
     rng, n = scene.rng, len(scene.magnitude)
     patterns = [smooth_field(rng, tuple(scene.magnitude.shape[-2:]), rng.uniform(1.5, 4)) for _ in range(2)]
-    return torch.stack([_course(rng, n)[:, None, None] * pattern for pattern in patterns]).sum(0)
+    return torch.stack([_periodic_course(rng, n)[:, None, None] * pattern for pattern in patterns]).sum(0)
 
 
-def _blood(scene: _Scene) -> Tensor:
-    """Blood that flows through the plane: bright, where the image changes over time; its phase pulses."""
+def _blood_phase(scene: _Scene) -> Tensor:
+    """Pulsatile phase of through-plane blood flow: in bright regions that change over time."""
     rng, (n, *matrix) = scene.rng, scene.magnitude.shape
     motion = _blurred(scene.magnitude.std(0, unbiased=False)[None], 9)
     bright = torch.sigmoid((scene.magnitude - float(rng.uniform(0.4, 0.8))) / 0.1)
     speed = 1 + float(rng.uniform(0, 1)) * smooth_field(rng, tuple(matrix), rng.uniform(3, 8))
-    return _pulse(rng, n)[:, None, None] * (motion * bright * speed)
+    return _pulsatile_course(rng, n)[:, None, None] * (motion * bright * speed)
 
 
-def _vessels(scene: _Scene) -> Tensor:
-    """Small bright structures, each with a pulse of its own strength and direction."""
+def _vessel_phase(scene: _Scene) -> Tensor:
+    """Pulsatile phase of small bright structures, with random strength and sign."""
     rng, (n, *matrix) = scene.rng, scene.magnitude.shape
     small = (scene.magnitude - _blurred(scene.magnitude, 11)).clamp(min=0)
-    return _pulse(rng, n)[:, None, None] * (small * smooth_field(rng, tuple(matrix), rng.uniform(2, 8)))
+    return _pulsatile_course(rng, n)[:, None, None] * (small * smooth_field(rng, tuple(matrix), rng.uniform(2, 8)))
 
 
-def _drift(scene: _Scene) -> Tensor:
-    """A main field that drifts, and an offset of its own in each frame."""
+def _field_drift(scene: _Scene) -> Tensor:
+    """Drift of the main field, and a random offset of each frame."""
     rng, (n, *matrix) = scene.rng, scene.magnitude.shape
     time = torch.arange(n) / n - 0.5
     jitter = torch.from_numpy(rng.standard_normal(n).astype(np.float32)) * float(rng.uniform(0, 0.15))
@@ -237,19 +239,19 @@ def _drift(scene: _Scene) -> Tensor:
     return (time + jitter)[:, None, None] * pattern
 
 
-MOVING = (_beat, _blood, _vessels, _drift)
-STATIC_PHASE = (_receive, _fine)
+MOVING_PHASE = (_beating_field, _blood_phase, _vessel_phase, _field_drift)
+STATIC_PHASE = (_receive_phase, _fine_field)
 
 
-def _course(rng: Generator, n_frames: int) -> Tensor:
-    """A smooth periodic course over the beat, of one to three harmonics."""
+def _periodic_course(rng: Generator, n_frames: int) -> Tensor:
+    """A smooth periodic function of time with three harmonics, ``(frames,)``."""
     time = torch.arange(n_frames) / n_frames
     waves = [rng.normal() / k * torch.sin(2 * math.pi * (k * time + rng.uniform(0, 1))) for k in (1, 2, 3)]
     return torch.stack(waves).sum(0).float()
 
 
-def _pulse(rng: Generator, n_frames: int) -> Tensor:
-    """The speed of blood over the beat: a systolic wave, and a smaller diastolic one of either sign."""
+def _pulsatile_course(rng: Generator, n_frames: int) -> Tensor:
+    """Velocity of blood over the heartbeat, ``(frames,)``: a systolic and a smaller diastolic wave of random sign."""
     time, start = torch.arange(n_frames) / n_frames, rng.uniform(0, 1)
     systolic = 1.0, start, rng.uniform(0.06, 0.14)
     diastolic = rng.uniform(-0.6, 0.6), start + rng.uniform(0.35, 0.65), rng.uniform(0.05, 0.1)
@@ -260,7 +262,7 @@ def _pulse(rng: Generator, n_frames: int) -> Tensor:
 
 
 def _blurred(image: Tensor, size: int) -> Tensor:
-    """Mean over squares of a size, ``(frames, y, x)``; along one axis after the other, which is faster."""
+    """Moving average over squares of a size, ``(frames, y, x)``; computed axis by axis, which is faster."""
     for kernel in ((size, 1), (1, size)):
         padding = (kernel[0] // 2, kernel[1] // 2)
         image = functional.avg_pool2d(image[None], kernel, stride=1, padding=padding, count_include_pad=False)[0]

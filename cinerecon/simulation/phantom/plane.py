@@ -1,4 +1,4 @@
-"""Pose of the heart in the body, and position of the image plane in the heart."""
+"""Position and orientation of the heart in the body and of the image plane."""
 
 import math
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ View = Literal["short", "long"]
 
 @dataclass(frozen=True)
 class Pose:
-    """The axes of the heart in the body.
+    """Position and orientation of the heart in the body.
 
-    Coordinates are LPS [mm]: to the left, to the back, to the head. In the heart, u points from the left to the right
-    ventricle, v to the inferior wall, and w along the long axis from the mitral valve (0) to the apex.
+    Body coordinates are LPS [mm]: towards left, posterior and superior. In heart coordinates, u points from the left to
+    the right ventricle, v to the inferior wall, and w along the long axis from the mitral valve (0) to the apex.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Pose:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, length_mm: float, front_mm: float) -> "Pose":
-        """Draw a pose with the long axis to the left, front and feet, and the apex near the chest wall."""
+        """Draw a pose: the long axis points to the left, anterior and inferior; the apex is near the chest wall."""
         w = unit(np.array([0.58, -0.58, -0.57]) + rng.normal(0, 0.12, 3))
         u = unit(perpendicular(np.array([-0.86, -0.31, -0.35]) + rng.normal(0, 0.1, 3), w))
         apex = 0.55 * length_mm * w[1]
@@ -43,7 +43,7 @@ class Pose:
         return cls(centre, np.stack([u, np.cross(w, u), w]), 0.45 * length_mm)
 
     def to_heart(self, points: Points) -> Points:
-        """Body coordinates to heart coordinates [mm]."""
+        """Convert body coordinates to heart coordinates [mm]."""
         rel = [p - float(c) for p, c in zip(points, self.centre, strict=True)]
         u, v, w = (float(a) * rel[0] + float(b) * rel[1] + float(c) * rel[2] for a, b, c in self.axes)
         return u, v, w + self.depth_mm
@@ -58,9 +58,9 @@ class Plane:
     origin
         Position of the pixel (y // 2, x // 2), the centre of the Fourier transform [mm].
     x_dir, y_dir
-        Unit vectors along the rows and down the columns.
+        Unit vectors along the rows and along the columns.
     pixel_mm
-        Distance of neighbouring pixels.
+        Distance of adjacent pixels [mm].
     """
 
     origin: np.ndarray
@@ -74,7 +74,7 @@ class Plane:
         return np.cross(self.x_dir, self.y_dir)
 
     def shifted(self, offset_mm: float) -> "Plane":
-        """A parallel plane further along the normal."""
+        """A parallel plane at a distance along the normal."""
         return replace(self, origin=self.origin + offset_mm * self.normal)
 
     def points(self, matrix: tuple[int, int], oversampling: int = 1) -> Points:
@@ -95,22 +95,22 @@ def draw_plane(
     pixel_mm: float,
     reach_mm: float,
 ) -> Plane:
-    """A short-axis plane across the ventricles, or a long-axis plane through the apex.
+    """Draw a short-axis plane through the ventricles, or a long-axis plane through the apex.
 
     Parameters
     ----------
     rng
-        Source of randomness.
+        Random number generator.
     pose
         Pose of the heart.
     view
         ``short`` or ``long``.
     depth_mm
-        Where a short-axis plane cuts the long axis, measured from the mitral valve.
+        Distance of a short-axis plane from the mitral valve along the long axis [mm].
     pixel_mm
-        Size of a pixel.
+        Size of a pixel [mm].
     reach_mm
-        Largest distance of the image centre from the heart.
+        Scale of the random shift of the image centre [mm].
     """
     u, v, w = pose.axes
     if view == "short":
@@ -122,8 +122,8 @@ def draw_plane(
         across = math.cos(turn) * u + math.sin(turn) * v
         normal = unit(np.cross(w, across) + rng.normal(0, 0.05, 3))
         origin = pose.centre + rng.normal(0, 4) * normal
-        upright = abs(normal[2]) < 0.6
-        x_dir = unit(perpendicular(np.array([0.3, 1.0, 0.0]) if upright else np.array([1.0, 0.2, 0.1]), normal))
+        is_upright = abs(normal[2]) < 0.6
+        x_dir = unit(perpendicular(np.array([0.3, 1.0, 0.0]) if is_upright else np.array([1.0, 0.2, 0.1]), normal))
     y_dir = np.cross(normal, x_dir)
     down = np.array([0.0, 0.6, -0.5]) if view == "short" else np.array([0.0, 0.3, -1.0])
     y_dir = y_dir if y_dir @ down > 0 else -y_dir
@@ -142,12 +142,12 @@ def draw_plane(
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """The vector at length 1."""
+    """The vector scaled to length 1."""
     scaled: np.ndarray = vector / np.linalg.norm(vector)
     return scaled
 
 
 def perpendicular(vector: np.ndarray, axis: np.ndarray) -> np.ndarray:
-    """The part of a vector that is perpendicular to a unit vector."""
+    """The component of a vector that is perpendicular to a unit vector."""
     result: np.ndarray = vector - (vector @ axis) * axis
     return result

@@ -1,4 +1,4 @@
-"""The signal of each tissue, and off-resonance: the field of air in the body, and the signal it leaves."""
+"""Signal of each tissue, field shift around air, and balanced SSFP signal with off-resonance."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from cinerecon.physics.phasors import phasor
 
 @dataclass(frozen=True)
 class Tissues:
-    """Signal of each tissue in a balanced SSFP image, relative to blood. Fat may be negative: opposed phase."""
+    """Signal of each tissue in a balanced SSFP image, relative to blood; negative for fat in opposed phase."""
 
     blood: float
     myocardium: float
@@ -26,7 +26,7 @@ class Tissues:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Tissues":
-        """Draw the contrast of a random flip angle, repetition time and field strength."""
+        """Draw a contrast, as for a random flip angle, repetition time and field strength."""
         opposed = rng.random() < 0.6
         return cls(
             blood=1.0,
@@ -42,19 +42,19 @@ class Tissues:
 
 
 def susceptibility_field(air: Tensor, angle: float, in_plane: float = 1.0) -> Tensor:
-    """The shape of the field shift around air, in units of its difference of susceptibility.
+    """Field shift around air, in units of the difference in susceptibility.
 
-    The field of a source is its convolution with a dipole: in k-space D(k) = 1/3 - (k . b)^2 / k^2, here over the image
-    plane, as if the anatomy went on unchanged across it (Marques, Bowtell 2005, doi:10.1002/cmr.b.20034).
+    The field is the convolution of the susceptibility with a dipole, D(k) = 1/3 - (k . b)^2 / k^2 in k-space (Marques,
+    Bowtell 2005, doi:10.1002/cmr.b.20034); here in two dimensions, for anatomy that does not vary across the plane.
 
     Parameters
     ----------
     air
-        ``(..., y, x)``, the part of each pixel that is air.
+        ``(..., y, x)``, the fraction of air in each pixel.
     angle
         Direction of the projection of the main field in the plane [rad from x to y].
     in_plane
-        Length of that projection, of a main field of length 1.
+        Length of this projection for a main field of length 1.
 
     Returns
     -------
@@ -70,16 +70,16 @@ def susceptibility_field(air: Tensor, angle: float, in_plane: float = 1.0) -> Te
 
 
 def balanced_signal(precession: Tensor, e1: float, e2: float, flip_angle: float) -> Tensor:
-    """Signal of balanced steady-state free precession over that on resonance, at an echo in the middle of TR.
+    """Balanced SSFP signal relative to that on resonance, for an echo in the middle of TR.
 
-    M = (1 - E2 exp(-i t)) / (C cos t + D) with the precession t within TR, pi away from the pass band's centre
-    (Scheffler, Lehnhardt 2003, doi:10.1007/s00330-003-1957-x), times exp(i t / 2) for half of the precession. In the
-    pass band magnitude and phase hardly change; at its ends, at +-pi, the signal nearly vanishes and changes its sign.
+    M = (1 - E2 exp(-i t)) / (C cos t + D), where t is the precession within TR plus pi (Scheffler, Lehnhardt 2003,
+    doi:10.1007/s00330-003-1957-x), times exp(i t / 2) for the precession until the echo. In the pass band, magnitude
+    and phase vary little; at its ends, at +-pi, the signal nearly vanishes and changes sign.
 
     Parameters
     ----------
     precession
-        Precession by the field shift within TR [rad], 0 in the middle of the pass band; any shape.
+        Precession within TR due to the field shift [rad], 0 in the middle of the pass band; any shape.
     e1, e2
         exp(-TR / T1) and exp(-TR / T2).
     flip_angle
@@ -87,7 +87,7 @@ def balanced_signal(precession: Tensor, e1: float, e2: float, flip_angle: float)
 
     Returns
     -------
-        complex64, the shape of `precession`; 1 where that is 0.
+        complex64 of the shape of `precession`; 1 where the precession is 0.
     """
     c = e2 * (e1 - 1) * (1 + math.cos(flip_angle))
     d = 1 - e1 * math.cos(flip_angle) - (e1 - math.cos(flip_angle)) * e2**2
