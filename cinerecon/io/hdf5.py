@@ -1,12 +1,12 @@
-"""HDF5 files of any kind: checks of format and completeness, arrays of the file itself, and files to be written.
+"""Opening and writing of HDF5 files: checks of format and completeness, and handling of write errors.
 
-The HDF5 library does not survive a failed write: it ends in a segmentation fault when the file is closed. So it writes
-to a Python object that never fails (`full_disk`), and the error is raised once the library has closed the file.
+After a failed write, the HDF5 library causes a segmentation fault when the file is closed. It therefore writes to a
+Python object that never fails (`full_disk`), and the error is raised after the library has closed the file.
 
-Heaps are validated before the library reads them. Samples of variable length are stored in "global heap collections": a
-header, then objects, each with its own size. An incomplete copy of full length has zeros there, and at an object of
-size zero the library loops endlessly. Every collection is therefore traversed first, all of them in parallel, one
-object per step.
+Heaps are checked before the library reads them. Values of variable length are stored in "global heap collections",
+which consist of a header and objects, each with its size. In an incomplete copy of full length they are zero, and the
+library enters an infinite loop at an object of size zero. All collections are therefore traversed first, in parallel
+with one object per step.
 """
 
 import mmap
@@ -24,7 +24,7 @@ from cinerecon.io.full_disk import FaultTolerantFile
 from cinerecon.io.recognise import first_bytes, looks_like
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
-"""Raw scans store each readout in its own chunk; the default cache is too small to keep them between two reads."""
+"""Settings of the chunk cache: readouts are often stored in separate chunks, for which the default is too small."""
 
 
 CONVERT = (
@@ -35,16 +35,16 @@ CONVERT = (
 IMAGES = "these are images: `cinerecon prepare` converts them to cases, `cinerecon simulate --from` to a raw scan"
 
 LARGEST_RATIO = 1100
-"""Largest compression ratio of HDF5 filters and MATLAB files: an array that claims to be larger is refused."""
+"""Largest possible compression ratio of HDF5 filters and MATLAB files; arrays that declare more are refused."""
 COLLECTION = b"GCOL\x01\0\0\0"
 HEAD = 16
-"""Bytes of the header of a collection, and of each object."""
+"""Size of the header of a collection, and of each object [bytes]."""
 MAX_COLLECTION_SIZE = 64 << 20
 """Largest size of a valid collection [bytes]."""
 WINDOW = 32 << 20
-"""Bytes of the file that are examined before its pages are released: memory does not grow with the file."""
+"""Number of bytes that are examined before pages are released, so that the memory does not depend on the file size."""
 SUPERBLOCKS = {0: 13, 1: 13, 2: 9, 3: 9}
-"""Offset of the widths of addresses and lengths in each version of the superblock."""
+"""Offset of the sizes of addresses and lengths in each version of the superblock [bytes]."""
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     FileError
-        If it is missing, is not HDF5 (saying what it looks like), or is damaged.
+        If it is missing, damaged, or not HDF5; in the last case, the error describes its probable format.
     """
     require_hdf5(path)
     try:
@@ -72,12 +72,12 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def require_hdf5(path: Path) -> None:
-    """Check that a file is HDF5, before the HDF5 library opens it.
+    """Check that a file is HDF5 before the HDF5 library opens it.
 
     Raises
     ------
     FileError
-        If it is missing, a folder, unreadable, or of another kind.
+        If it is missing, a folder, unreadable, or has another format.
     """
     start = first_bytes(path)
     if not h5py.is_hdf5(path):
@@ -92,12 +92,12 @@ def is_external(group: h5py.Group, name: str) -> bool:
 
 
 def member(group: h5py.Group, name: str, where: str) -> Any:
-    """A member of a group that is stored in the file itself; None if there is none.
+    """A member of a group that is stored in the same file; None if there is none.
 
     Raises
     ------
     FileError
-        If it is a link to another file, or its values are stored in one.
+        If it is a link to another file, or its values are stored in another file.
     """
     link = group.get(name, getlink=True)
     if link is None:
@@ -111,17 +111,17 @@ def member(group: h5py.Group, name: str, where: str) -> Any:
 
 
 def is_group(group: h5py.Group, name: str) -> bool:
-    """Whether a member is a group in the file itself; links to other files and dangling links are not."""
+    """Whether a member is a group in the same file; links to other files and broken links are not."""
     return not is_external(group, name) and isinstance(group.get(name), h5py.Group)
 
 
 def require_plausible(name: str, n_bytes: float, path: Path) -> None:
-    """Check that an array is not larger than its file can hold, before anything is allocated for it.
+    """Check that a file of this size can contain an array, before memory is allocated for it.
 
     Raises
     ------
     DataError
-        If it claims more than the file can hold.
+        If it cannot.
     """
     size = path.stat().st_size
     if n_bytes > LARGEST_RATIO * size:
@@ -131,12 +131,12 @@ def require_plausible(name: str, n_bytes: float, path: Path) -> None:
 
 @contextmanager
 def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
-    """Create an HDF5 file.
+    """Create an HDF5 file; ``options`` are those of `h5py.File`.
 
     Raises
     ------
     OSError
-        If the file system refuses, e.g. because the disk is full.
+        If it cannot be written, e.g. because the disk is full.
     """
     with path.open("w+b", buffering=0) as raw:
         tolerant = FaultTolerantFile(raw)
@@ -151,12 +151,12 @@ def new_hdf5(path: Path, **options: Any) -> Iterator[h5py.File]:
 
 
 def require_sound_heaps(path: Path) -> None:
-    """Check that the heaps of a file can be traversed to their end.
+    """Check that the heaps of a file can be traversed.
 
     Raises
     ------
     FileError
-        If a heap has zeros instead of samples.
+        If a heap contains zeros instead of objects.
     """
     if path.stat().st_size < 4 * HEAD:
         return
@@ -174,20 +174,20 @@ def require_sound_heaps(path: Path) -> None:
 
 
 def _release_pages(content: mmap.mmap) -> None:
-    """Release the pages read so far; they are read again if needed."""
+    """Release the memory of all pages, which are read again if necessary."""
     if hasattr(mmap, "MADV_DONTNEED"):
         content.madvise(mmap.MADV_DONTNEED)
 
 
 def _has_wide_lengths(content: mmap.mmap) -> bool:
-    """Whether sizes have 8 bytes, as all known writers store them."""
+    """Whether lengths are stored with 8 bytes, as by all known writers."""
     signature = content.find(b"\x89HDF\r\n\x1a\n", 0, 8192)
     offset = SUPERBLOCKS.get(content[signature + 8]) if signature >= 0 else None
     return offset is not None and content[signature + offset + 1] == 8
 
 
 def _find_collections(content: mmap.mmap) -> NDArray[np.int64]:
-    """Offsets of the collections. The search skips the content of each, which makes it fast."""
+    """Offsets of all collections; for speed, the content of each is skipped."""
     offsets: list[int] = []
     released = 0
     offset = content.find(COLLECTION)
@@ -202,7 +202,7 @@ def _find_collections(content: mmap.mmap) -> NDArray[np.int64]:
 
 
 def _first_empty_object(mapped: mmap.mmap, starts: NDArray[np.int64]) -> int | None:
-    """Traverse collections in parallel; the offset of the first object of size zero, None if there is none."""
+    """Traverse all collections in parallel, and return the offset of an object of size zero; None if there is none."""
     _release_pages(mapped)
     content = np.frombuffer(mapped, np.uint8)
     starts = starts[starts + HEAD <= len(content)]
@@ -221,7 +221,7 @@ def _first_empty_object(mapped: mmap.mmap, starts: NDArray[np.int64]) -> int | N
 
 
 def _number(content: NDArray[np.uint8], offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Little-endian numbers at the offsets, limited to 2^60."""
+    """Little-endian numbers at the given offsets, limited to 2^60."""
     raw = np.zeros((len(offsets), 8), np.uint8)
     raw[:, :width] = content[offsets[:, None] + np.arange(width)]
     return np.asarray(np.minimum(raw.view("<u8")[:, 0], np.uint64(1 << 60)).astype(np.int64))

@@ -1,8 +1,8 @@
-"""Arrays in MATLAB files: version 7.3, which is HDF5, and the older version 5 (saved with -v6 or -v7).
+"""Arrays in MATLAB files of version 7.3, which is HDF5, and of version 5 (saved with -v6 or -v7).
 
-MATLAB stores the first axis fastest. Here every array has its axes in the opposite order, as in HDF5: MATLAB's
-(kx, ky, coils) is (coils, ky, kx). In a 7.3 file only the requested part is read; an array of version 5 is compressed
-as a whole and has to be read completely.
+In MATLAB, the first axis is contiguous in memory. All arrays are returned with axes in the opposite order, as in HDF5:
+(kx, ky, coils) in MATLAB is (coils, ky, kx) here. For version 7.3, only the requested part is read; arrays of version 5
+are compressed and have to be read completely.
 """
 
 from dataclasses import dataclass, field
@@ -23,14 +23,14 @@ DAMAGED, COPY_HINT = "the MATLAB file is damaged", "copy or download it again"
 
 @dataclass(frozen=True, eq=False)
 class MatFile:
-    """The arrays of numbers in a MATLAB file.
+    """The numeric arrays in a MATLAB file.
 
     Attributes
     ----------
     path
         The file.
     shapes
-        Name and size of each array, axes in the order of HDF5.
+        Shape of each array, with axes in the order of HDF5.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class MatFile:
     _read: dict[str, NDArray[Any]] = field(default_factory=dict, repr=False)
 
     def read(self, name: str, index: tuple[int | slice, ...] = ()) -> NDArray[Any]:
-        """Read an array, or a part of it; complex numbers as complex64.
+        """Read an array or a part of it; complex numbers are converted to complex64.
 
         Raises
         ------
@@ -61,14 +61,14 @@ class MatFile:
 
 
 def open_matlab(path: Path) -> MatFile:
-    """List the arrays of a MATLAB file; none is read.
+    """Open a MATLAB file and list its arrays, without reading them.
 
     Raises
     ------
     FileError
-        If the file is missing, damaged or of another kind.
+        If the file is missing, damaged or has another format.
     DataError
-        If an array claims more than the file can hold.
+        If an array is larger than is possible for the size of the file.
     """
     start = first_bytes(path)
     is_hdf5 = bool(h5py.is_hdf5(path))
@@ -112,7 +112,7 @@ def _load_v5(path: Path, name: str) -> NDArray[Any]:
 
 
 def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """Complex numbers as complex64, others as they are."""
+    """Convert complex numbers to complex64; other numbers are not changed."""
     if values.dtype.names:
         joined = np.empty(values.shape, np.complex64)
         joined.real, joined.imag = values["real"], values["imag"]

@@ -1,4 +1,4 @@
-"""Images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2, written by any program."""
+"""Reader of images in ISMRMRD files (HDF5) and in streams of MRD version 1 and 2."""
 
 import re
 from collections.abc import Iterator
@@ -24,23 +24,23 @@ Heads = NDArray[np.void]
 
 DIRECTIONS = ("read_dir", "phase_dir", "slice_dir")
 VALUE = re.compile(r"<value>([^<]*)</value>")
-"""A value among the attributes of an image."""
+"""A value in the meta attributes of an image."""
 NOT_SHOWN = (2, 3, 4)
-"""Types of ISMRMRD images that are not read: phase, real part, imaginary part."""
+"""Types of ISMRMRD images that are ignored: phase, real part, imaginary part."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """Position and pixel size of a slice, each None if unknown, and the kind of its frames.
+    """Position and pixel size of a slice, and whether it is a real-time series.
 
     Attributes
     ----------
     geometry
-        Position and orientation.
+        Position and orientation; None if unknown.
     pixel_size_mm
-        Distance of adjacent pixels along (y, x) [mm].
+        Distance of adjacent pixels along (y, x) [mm]; None if unknown.
     is_real_time
-        Whether the frames are known not to be one heart beat.
+        Whether the frames are known not to be one heartbeat.
     """
 
     geometry: Geometry | None = None
@@ -49,16 +49,17 @@ class Placement:
 
 
 def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
-    """The slices, ``(frames, y, x)`` with their placement, each from the last series that contains it.
+    """Read the slices, ``(frames, y, x)`` each, with their placement.
 
-    These are complex images if there are any, since they follow the magnitudes.
+    If several series contain a slice, the last one is used. In files of this package, these are the complex images,
+    which follow the magnitude images.
 
     Raises
     ------
     FileError
         If the file cannot be read.
     DataError
-        If it holds no images, or a map.
+        If it contains no magnitude or complex images, or a map.
     """
     is_stream = is_mrd2(path) or is_mrd_stream(path)
     slices: dict[int, tuple[Array, Placement]] = {}
@@ -81,13 +82,13 @@ def read_mrd_images(path: Path) -> list[tuple[Array, Placement]]:
 
 
 def map_error(quantity: str, path: Path) -> DataError:
-    """The error for a map in place of images."""
+    """The error if a file contains a map instead of images."""
     what = f"this is a map of {quantity}, not a series of images"
     return DataError(what, where=str(path), hint="give the images that were written with it")
 
 
 def _stream_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
-    """Pixels ``(images, y, x)`` of the first channel, headers, and first attributes, of each series of a stream."""
+    """For each series of a stream: pixels ``(images, y, x)`` of the first channel, headers, and first attributes."""
     for images in read_mrd2_images(path) if is_mrd2(path) else read_stream_images(path):
         failed = sorted({int(image.head["slice"]) for image in images if is_error_image(image)})
         if failed:
@@ -98,7 +99,7 @@ def _stream_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
 
 
 def _file_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
-    """Pixels ``(images, y, x)`` of the first channel, headers, and first attributes, of each series of a file."""
+    """For each series of a file: pixels ``(images, y, x)`` of the first channel, headers, and first attributes."""
     require_hdf5(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
@@ -115,7 +116,7 @@ def _file_series(path: Path) -> Iterator[tuple[Array, Heads, str]]:
 
 
 def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
-    """The group of the series: ``dataset``, or the only one, which may have another name; None if there is none."""
+    """The group that contains the series: ``dataset``, or the only one with images; None if there is none."""
     groups = [
         name for name in file if is_group(file, name) and any(_is_series(file[name], part) for part in file[name])
     ]
@@ -128,12 +129,12 @@ def _group_of_images(file: h5py.File, path: Path) -> h5py.Group | None:
 
 
 def _is_series(group: h5py.Group, name: str) -> bool:
-    """Whether a member is a series of images."""
+    """Whether a member of a group is a series of images."""
     return name.startswith("image") and is_group(group, name) and {"data", "header"} <= set(group[name])
 
 
 def _slices_of(images: Array, heads: Heads) -> dict[int, tuple[Array, Placement]]:
-    """The images of a series by slice, in the order of the counter ``phase``."""
+    """The images of a series by slice, sorted by the counter ``phase``."""
     if images.dtype.names:
         images = images["real"] + 1j * images["imag"]
     slices = {}

@@ -1,4 +1,4 @@
-"""Raw scans of any format: the first bytes of a file choose the reader, the ending of a name the writer."""
+"""Raw scans of any format: the reader is selected by the content of a file, the writer by the suffix of its name."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     path
         An ISMRMRD file (HDF5), a stream of MRD version 1 or 2, or a Siemens raw file.
     dataset
-        The group of the measurement, where an ISMRMRD file holds several.
+        The group of the measurement, if an ISMRMRD file contains several.
     measurement
         Number of the measurement in a Siemens raw file, counted from 1; None for the last one.
 
@@ -34,7 +34,7 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
     FileError, HeaderError, DataError, UnsupportedError
         If the file cannot be read.
     ConfigError
-        If an option is given that belongs to another format.
+        If an option does not apply to the format.
     """
     path = Path(path)
     if is_twix(path):
@@ -54,21 +54,21 @@ def read_raw_scan(path: str | Path, dataset: str | None = None, measurement: int
 
 
 def holds_images_only(path: Path) -> bool:
-    """Whether an ISMRMRD file or a stream contains images and no raw data, as after a reconstruction."""
+    """Whether an ISMRMRD file or a stream contains images and no raw data."""
     return holds_hdf5_images(path) or holds_stream_images(path) or holds_mrd2_images(path)
 
 
 def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
-    """Write a raw scan: ``.mrd`` is a stream of version 1, ``.mrd2`` one of version 2, ``.h5`` and ``.hdf5`` HDF5.
+    """Write a raw scan: ``.h5`` or ``.hdf5`` (HDF5), ``.mrd`` (stream of version 1) or ``.mrd2`` (version 2).
 
     The header is written without elements that identify the patient.
 
     Raises
     ------
     FileError
-        If the ending is another one, the file exists and ``force`` is not set, or the file system refuses.
+        If the suffix is not one of these, the file exists and ``force`` is not set, or it cannot be written.
     DataError
-        If a readout holds another number of samples than its header says.
+        If the number of samples of a readout differs from its header.
     """
     require_scan_name(path)
     refuse_existing(path, force=force)
@@ -84,17 +84,17 @@ def write_raw_scan(raw: RawScan, path: Path, *, force: bool = False) -> None:
 
 
 def is_raw_format(path: Path) -> bool:
-    """Whether a file has a format of raw scans; images and prepared cases may have it, too."""
+    """Whether a file has a format of raw scans, which may also contain images or a prepared case."""
     return path.is_file() and (h5py.is_hdf5(path) or is_mrd2(path) or is_mrd_stream(path) or is_twix(path))
 
 
 def require_raw_scan(path: Path) -> None:
-    """Check the format of a raw scan by its first bytes.
+    """Check by its first bytes that a file has a format of raw scans.
 
     Raises
     ------
     FileError
-        If it is missing or of another kind.
+        If it is missing or has another format.
     """
     if not (is_mrd2(path) or is_mrd_stream(path) or is_twix(path)):
         require_hdf5(path)

@@ -1,7 +1,7 @@
-"""Safe reading of files of other programs: no pipes or devices, and no code in archives or checkpoints.
+"""Safe reading of files from other sources: pipes, devices, and archives or checkpoints with code are refused.
 
-Opening a pipe or a device would block. NumPy archives and PyTorch checkpoints can carry pickled code,
-which is never executed.
+Opening a pipe or a device would block. NumPy archives and PyTorch checkpoints can contain pickled code, which is never
+executed.
 """
 
 import pickle
@@ -39,7 +39,7 @@ def refuse_pipe(path: Path) -> None:
 
 
 def unreadable(error: OSError, path: Path) -> FileError:
-    """The error for a file that the operating system does not let us read."""
+    """The error if the operating system refuses to read a file."""
     return FileError(f"cannot read: {error.strerror or error}", where=str(path))
 
 
@@ -71,7 +71,7 @@ def reporting_damage(what: str, where: Path | str, hint: str = "") -> Iterator[N
 
 
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The arrays of a NumPy archive.
+    """Read the arrays of a NumPy archive.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
-    """The tensors of a PyTorch state dict, which may be the entry ``state_dict`` of a checkpoint.
+    """Read the tensors of a PyTorch state dict, which may be the entry ``state_dict`` of a checkpoint.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
     refuse_pipe(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice to the author of the file
+            warnings.simplefilter("ignore")  # they concern the author of the file
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise unreadable(error, path) from None
@@ -132,7 +132,7 @@ def read_pth(path: Path) -> dict[str, NDArray[np.generic]]:
 
 
 def _as_numpy(tensor: "torch.Tensor") -> NDArray[np.generic]:
-    """A tensor as array; 16-bit numbers become float32, since NumPy lacks some of these formats."""
+    """Convert a tensor to an array; 16-bit numbers become float32, since NumPy lacks some of these types."""
     import torch
 
     is_short = tensor.is_floating_point() and tensor.element_size() < torch.float32.itemsize

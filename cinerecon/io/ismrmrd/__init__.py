@@ -1,1 +1,1 @@
-"""ISMRMRD files: header, readouts, images; reading and writing."""
+"""ISMRMRD files: header, readouts, waveforms and images."""

@@ -1,7 +1,7 @@
-"""The reader of ISMRMRD/MRD raw scans in HDF5 files.
+"""Reader of ISMRMRD (MRD) raw scans in HDF5 files.
 
-No memory is allocated from the sizes in a header: a readout that claims more bytes than the file has is refused before
-it is read.
+No memory is allocated according to the sizes in a header: readouts that declare more bytes than the file contains are
+refused before they are read.
 """
 
 from collections.abc import Iterator
@@ -34,18 +34,18 @@ from cinerecon.io.recognise import CASE_FORMAT
 SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
 """Suffixes of raw scans."""
 STREAM_ENDINGS = (".mrd", ".mrd2")
-"""Suffixes of scans that are written as streams, of version 1 and 2."""
+"""Suffixes of streams of version 1 and 2."""
 MAX_DEPTH = 3
-"""Largest depth of a group of readouts; it also ends the search along circular links."""
+"""Largest depth at which groups of readouts are searched, which also limits the search in circular links."""
 READ_AT_ONCE = 512 << 20
-"""Files of one slice up to this size [bytes] are read at once: a second pass over their chunks would take as long.
-Files of several slices are read one slice at a time, so that memory does not grow with their number."""
+"""Size up to which a file with one slice is read at once [bytes], since reading samples later takes as long again.
+Files with several slices are read slice by slice, so that the memory does not depend on their number."""
 ALWAYS_AT_ONCE = 16 << 20
-"""Files up to this size [bytes] are read at once, with any number of slices."""
+"""Size up to which a file with any number of slices is read at once [bytes]."""
 BLOCK_BYTES = 8 << 20
-"""Samples [bytes] that are read together where only the headers are kept."""
+"""Approximate size of a block of rows [bytes]."""
 FIRST_BLOCK = 16
-"""Rows that are read first, while their size is unknown."""
+"""Number of rows in the first block, whose size is unknown."""
 LARGEST_XML = 16 << 20
 """Largest size of a header [bytes]."""
 
@@ -54,11 +54,11 @@ FIELDS = (
     *("encoding_space_ref", "trajectory_dimensions", "sample_time_us", "position", "read_dir", "phase_dir"),
     *("slice_dir", "acquisition_time_stamp", "idx"),
 )
-"""The fields of a readout header that a reconstruction needs."""
+"""Fields of the header of a readout that are required for a reconstruction."""
 
 
 def require_scan_name(path: Path) -> None:
-    """Check the suffix of a raw scan to be written: scans of other suffixes are not found in folders.
+    """Check the suffix of a raw scan to be written; files with other suffixes would not be found in folders.
 
     Raises
     ------
@@ -74,29 +74,36 @@ def require_scan_name(path: Path) -> None:
 
 
 def holds_hdf5_images(path: Path) -> bool:
-    """Whether an HDF5 file has ISMRMRD images and no raw data, as after a reconstruction."""
+    """Whether an HDF5 file contains ISMRMRD images and no raw data."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
         with h5py.File(path) as file:
             groups = [set(file[name]) for name in file if is_group(file, name)]
-    except (OSError, RuntimeError, KeyError):  # damaged: opening it as a scan raises the error
+    except (OSError, RuntimeError, KeyError):  # `read_mrd` reports the error
         return False
     names = set().union(*groups)
     return "data" not in names and any(name.startswith("image") for name in names)
 
 
 def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
-    """The group that holds the header ``xml`` and the readouts ``data``.
+    """Find the group that contains the header ``xml`` and the readouts ``data``.
 
-    Without a name it is the only group of readouts.
+    Parameters
+    ----------
+    file
+        The open file.
+    name
+        Name of the group; None if there is only one.
+    where
+        The file, for messages.
 
     Raises
     ------
     FileError
         If no group contains readouts, several do and ``name`` is None, or the named group is missing.
     HeaderError, DataError
-        If the group lacks one of its two parts.
+        If the header or the readouts are missing.
     """
     groups = dict(_groups_of_readouts(file))
     if name is not None:
@@ -114,6 +121,7 @@ def find_dataset(file: h5py.File, name: str | None, where: str) -> h5py.Group:
 
 
 def _groups_of_readouts(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str, h5py.Group]]:
+    """Groups with a header and readouts, in a group and below, with their names."""
     if _has(group, "xml") and _has(group, "data"):
         yield (group.name.strip("/") or "/"), group
         return
@@ -123,21 +131,23 @@ def _groups_of_readouts(group: h5py.Group, depth: int = 0) -> Iterator[tuple[str
 
 
 def _has(group: h5py.Group, name: str) -> bool:
-    """Whether the member exists; a link to another file counts, and is not followed (`member` refuses it)."""
+    """Whether a member exists; a link to another file also counts, which `member` then refuses."""
     return is_external(group, name) or name in group
 
 
 def _count(group: h5py.Group) -> str:
+    """The number of readouts of a group, as text."""
     data = None if is_external(group, "data") else group.get("data")
     return f"{data.shape[0]} readouts" if isinstance(data, h5py.Dataset) and data.shape else "no readouts"
 
 
 def _choice(groups: dict[str, h5py.Group]) -> str:
+    """A hint to select one of several groups."""
     return f"choose one, e.g. --dataset {list(groups)[-1]}" if groups else ""
 
 
 def _nothing_found(file: h5py.File, where: str) -> FileError | HeaderError | DataError:
-    """The error for a file without readouts, which names its format."""
+    """The error for a file without readouts, with a description of its content."""
     names = list(file)
     if file.attrs.get("format") == CASE_FORMAT:
         return FileError(
@@ -176,7 +186,7 @@ def _listed(names: list[str]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Hdf5Samples:
-    """The samples of a scan in an HDF5 file; those of a small file are in memory.
+    """Access to the samples of a scan in an HDF5 file; those of a small file are in memory.
 
     Attributes
     ----------
@@ -185,9 +195,9 @@ class Hdf5Samples:
     n_readouts
         Number of readouts.
     state
-        Size and time of modification of the file, see `file_state`.
+        Size and modification time of the file, see `file_state`.
     rows
-        ``(readouts,)`` samples in memory, None if they are read on demand.
+        ``(readouts,)`` samples in memory; None if they are read on demand.
     """
 
     path: Path
@@ -197,14 +207,14 @@ class Hdf5Samples:
     rows: NDArray[np.object_] | None = None
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """See `SampleStore.read`; nearly contiguous rows are read as a slice, which HDF5 reads fastest.
+        """See `SampleStore.read`; nearly contiguous rows are read as a range, which is fastest in HDF5.
 
-        Rows are read whole: HDF5 reads all fields in any case, and frees only those that were requested.
+        Complete rows are read, since HDF5 reads all fields in any case, but releases the memory only of requested ones.
 
         Raises
         ------
         FileError
-            If the file was replaced or changed since its headers were read: the samples would not belong to them.
+            If the file has been changed since its headers were read, so that the samples do not match them.
         """
         if name == "data" and self.rows is not None:
             return self.rows[rows]
@@ -222,7 +232,7 @@ class Hdf5Samples:
 
 
 def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
-    """Read the header of a raw scan and the headers of all readouts; the samples are read on demand.
+    """Open a raw scan; its header and the headers of all readouts are read, and samples on demand.
 
     Parameters
     ----------
@@ -234,11 +244,11 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
     Raises
     ------
     FileError
-        If the file is missing, damaged or of another kind, or the group is ambiguous.
+        If the file is missing, damaged or has another format, or the group is ambiguous.
     HeaderError
         If the XML header is missing or invalid.
     DataError
-        If there are no readouts, or they are not stored as the standard requires.
+        If there are no readouts, or they do not conform to the standard.
     """
     path = as_path(path)
     require_hdf5(path)
@@ -261,6 +271,7 @@ def read_mrd(path: AnyPath, dataset: str | None = None) -> RawScan:
 
 
 def _read_xml(xml: Any, where: str) -> bytes:
+    """Read the XML header, whose size is limited."""
     if not isinstance(xml, h5py.Dataset) or xml.dtype.kind not in "OSU" or xml.size == 0:
         raise HeaderError("the XML header is not text", where=where)
     if xml.dtype.itemsize > LARGEST_XML:
@@ -273,7 +284,7 @@ def _read_xml(xml: Any, where: str) -> bytes:
 
 
 def _require_readouts(data: Any, path: Path) -> None:
-    """Check that the array holds readouts, and that it is not longer than the file can hold."""
+    """Check that an array contains readouts, and that its length is possible for the size of the file."""
     where = str(path)
     names = (data.dtype.names or ()) if isinstance(data, h5py.Dataset) else ()
     if not {"head", "traj", "data"} <= set(names):
@@ -302,10 +313,10 @@ def _require_readouts(data: Any, path: Path) -> None:
 
 
 def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float64], NDArray[np.object_] | None]:
-    """The headers and amplitudes of all readouts; the samples, too, of a small file or one with a single slice.
+    """Headers and amplitudes of all readouts, and the samples of a file that is small or has a single slice.
 
-    Whole rows are read even where only the headers are kept: HDF5 reads the samples in any case, and never frees them
-    if they were not requested.
+    Complete rows are read even if only the headers are kept: HDF5 reads the samples in any case, and never releases
+    their memory if they were not requested.
     """
     size = path.stat().st_size
     heads: list[Heads] = []
@@ -328,7 +339,7 @@ def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float6
 
 
 def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
-    """Blocks of whole rows of about `BLOCK_BYTES`, estimated from the previous block."""
+    """Blocks of complete rows; the size of the previous block determines their number for about `BLOCK_BYTES`."""
     start, n_rows = 0, FIRST_BLOCK
     while start < data.shape[0]:
         block = data[start : start + n_rows]
@@ -339,11 +350,11 @@ def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
 
 
 def _require_claims(scan: RawScan) -> None:
-    """Check that no readout, nor all together, claim more samples than the file has bytes for."""
+    """Check that the file can contain the samples that the headers declare, for each readout and in total."""
     size = scan.path.stat().st_size
-    claimed_samples = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
+    n_declared = scan.heads["number_of_samples"].astype(np.int64) * scan.heads["active_channels"]
     smallest = 2  # bytes of a complex sample in 8-bit integers
-    wrong = np.flatnonzero(claimed_samples * smallest > size)
+    wrong = np.flatnonzero(n_declared * smallest > size)
     if wrong.size:
         i = wrong[0]
         coils, n_samples = scan.heads["active_channels"][i], scan.heads["number_of_samples"][i]
@@ -351,6 +362,6 @@ def _require_claims(scan: RawScan) -> None:
             f"acquisition {i} claims {n_samples} samples x {coils} channels, more than the file's {size} bytes can hold"
         )
         raise DataError(what, where=scan.at(i))
-    if claimed_samples.sum() * smallest > size:
-        what = f"the acquisitions claim {claimed_samples.sum()} samples, more than the file's {size} bytes can hold"
+    if n_declared.sum() * smallest > size:
+        what = f"the acquisitions claim {n_declared.sum()} samples, more than the file's {size} bytes can hold"
         raise DataError(what, where=str(scan.path))

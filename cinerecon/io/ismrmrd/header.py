@@ -1,8 +1,8 @@
-"""The XML header of an ISMRMRD raw scan, read tolerantly into plain values.
+"""The XML header of an ISMRMRD raw scan.
 
-Files in circulation do not follow the schema strictly: patient data are removed, vendors add elements of their own, and
-parts that are rarely used are missing. Only elements that a reconstruction needs are required, all others are optional.
-Elements that are present must be valid: numbers finite, sizes at least 1, fields of view positive.
+Many files do not conform to the schema: patient data have been removed, vendors add their own elements, and rarely used
+parts are missing. Only elements that are necessary for a reconstruction are required. They must be valid: numbers
+finite, sizes at least 1, fields of view positive.
 """
 
 import math
@@ -18,12 +18,12 @@ from cinerecon.errors import HeaderError
 from cinerecon.provenance import hashed_identifier, hashed_subject
 
 ROUNDING = 0.01
-"""Largest difference of a decimal number from an integer; some converters write 35.9996 for 36."""
+"""Largest difference between a decimal number and an integer; some converters write 35.9996 instead of 36."""
 TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
-"""The values of the schema."""
+"""Trajectories defined by the schema."""
 
 VENC_NAME = r"(.*\.)?(venc(cms|0|\[0\])?|velocityencoding(value)?|nvelocity)"
-"""Names of the velocity range, without spaces and underscores: VENC, VENC_0, sFlowArray.asElm[0].nVelocity."""
+"""Parameter names of the velocity encoding, e.g. VENC, VENC_0 or sFlowArray.asElm[0].nVelocity."""
 COUNTERS = (
     "kspace_encoding_step_1",
     "kspace_encoding_step_2",
@@ -43,11 +43,11 @@ PERSONAL = (
     *("measurementID", "seriesDate", "seriesTime", "seriesInstanceUIDRoot", "frameOfReferenceUID"),
     *("measurementDependency", "referencedImageSequence"),
 )
-"""Elements of the header that identify the patient, time, site or operator, or that refer to other files."""
+"""Elements that identify the patient, the time, the site or the operator, or refer to other files."""
 
 
 def required_number(parent: Element, path: str, where: str, within: str = "") -> float:
-    """A finite number of the header.
+    """A required number in the header.
 
     Raises
     ------
@@ -67,7 +67,13 @@ def required_number(parent: Element, path: str, where: str, within: str = "") ->
 
 
 def required_count(parent: Element, path: str, where: str, within: str = "") -> int:
-    """An integer of the header, which may be written as a decimal. Errors as for `required_number`."""
+    """A required integer in the header, which may be written as a decimal number.
+
+    Raises
+    ------
+    HeaderError
+        If it is missing or not an integer.
+    """
     text = (parent.findtext(path) or "").strip()
     value = parse_count(text)
     if text and value is None:
@@ -100,7 +106,7 @@ def parse_count(text: str) -> int | None:
 
 @dataclass(frozen=True)
 class Limit:
-    """The range of one counter in the header, and the value at the centre of k-space."""
+    """The range of a counter, and its value at the centre of k-space."""
 
     minimum: int
     maximum: int
@@ -114,7 +120,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class Space:
-    """A grid: number of points and field of view [mm] along x, y and z."""
+    """Matrix size and field of view [mm] along x, y and z."""
 
     matrix: tuple[int, int, int]
     fov_mm: tuple[float, float, float]
@@ -122,18 +128,18 @@ class Space:
 
 @dataclass(frozen=True)
 class EncodingSpace:
-    """One encoding: the grid that was measured, the grid of the image, and the range of each counter.
+    """An encoding: the encoded space, the space of the image, and the range of each counter.
 
     Attributes
     ----------
     encoded, recon
-        The measured grid, readout oversampling included, and the scanner's image grid.
+        The encoded space, including readout oversampling, and the space of the scanner's images.
     limits
-        By the name of the counter; counters that are missing in the header are absent.
+        Range of each counter in the header, by its name.
     trajectory
-        One of the schema's values, in lower case; empty if the header has none.
+        One of `TRAJECTORIES`; empty if it is not in the header.
     acceleration
-        Factor of parallel imaging along ky; 1 if the header has none.
+        Acceleration factor of parallel imaging along ky; 1 if it is not in the header.
     """
 
     encoded: Space
@@ -144,12 +150,12 @@ class EncodingSpace:
 
     @property
     def line_limit(self) -> Limit | None:
-        """The range of the line numbers; None if the header does not give it."""
+        """The range of line numbers; None if it is not in the header."""
         return self.limits.get("kspace_encoding_step_1")
 
     @property
     def centre_line(self) -> int:
-        """The line at the centre of k-space; the middle of the grid if the header does not give it."""
+        """The line at the centre of k-space; that at half of the matrix size if it is not in the header."""
         limit = self.line_limit
         return self.encoded.matrix[1] // 2 if limit is None or limit.centre is None else limit.centre
 
@@ -158,7 +164,7 @@ class EncodingSpace:
 class MrdHeader:
     """The content of the header of a scan. Missing optional values are None or empty.
 
-    Patient, study and frame of reference are hashes, by which those of two scans can be compared.
+    Patient, study and frame of reference are hashes, so that two scans can be compared without identifying the patient.
     """
 
     encodings: tuple[EncodingSpace, ...]
@@ -187,23 +193,24 @@ class MrdHeader:
 
     @property
     def is_siemens(self) -> bool:
-        """Whether a Siemens scanner wrote the data: they have the opposite sign of the Fourier transform."""
+        """Whether the data are from a Siemens scanner, so that the sign of the Fourier transform is opposite."""
         return "siemens" in self.vendor.lower()
 
     @property
     def has_pilot_tone(self) -> bool:
-        """Whether the pilot tone was on; it corrupts the first and last samples of every readout."""
+        """Whether a pilot tone was used, which corrupts the first and last samples of every readout."""
         return any(name.replace(" ", "").lower() == "pilottone" and value for name, value in self.parameters.items())
 
 
 SHORTEST_NAME = 3
-"""Smallest number of characters of a word that is removed from free texts."""
+"""Smallest number of characters of a word that is removed from free text."""
 FREE_TEXTS = ("protocolName", "seriesDescription", "measurementID", "userParameterString/value")
+"""Elements with free text, in which operators may have repeated the name of the patient."""
 REMOVED = "(removed)"
 
 
 def read_header(xml: bytes, where: str = "") -> tuple[MrdHeader, str]:
-    """Read the XML header of a raw scan. Document types and entities are refused, never expanded.
+    """Read the XML header of a raw scan; document types and entities are refused.
 
     Returns
     -------
@@ -213,14 +220,14 @@ def read_header(xml: bytes, where: str = "") -> tuple[MrdHeader, str]:
     Raises
     ------
     HeaderError
-        If the XML is malformed, is not an ISMRMRD header, lacks an encoding, or holds impossible numbers.
+        If the XML is malformed, is not an ISMRMRD header, has no encoding, or contains invalid numbers.
     """
     root = _parse(xml, where)
     return _header(root, where), _without_patient(root)
 
 
 def parse_header(xml: bytes, where: str = "") -> MrdHeader:
-    """The header of a raw scan alone, see `read_header`."""
+    """Parse the header of a raw scan as `read_header` does, without its XML."""
     return _header(_parse(xml, where), where)
 
 
@@ -260,7 +267,7 @@ def _header(root: Element, where: str) -> MrdHeader:
 
 
 def _without_patient(root: Element) -> str:
-    """The header as text, without the elements in `PERSONAL`, which are removed."""
+    """The header as text after removal of the elements in `PERSONAL`, which also changes ``root``."""
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in PERSONAL]:
             parent.remove(child)
@@ -269,6 +276,7 @@ def _without_patient(root: Element) -> str:
 
 
 def _parse(xml: bytes, where: str) -> Element:
+    """The root element, with tags without namespace and free text without the name of the subject."""
     if not xml.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16 every other byte may be a NUL
         xml = xml.strip(b"\0 \t\r\n")
     if not xml:
@@ -292,7 +300,7 @@ def _parse(xml: bytes, where: str) -> Element:
 
 
 def _hide_subject(root: Element) -> None:
-    """Remove name, ID and birth date of the subject from the free texts of the header, where operators repeat them."""
+    """Remove name, ID and birth date of the subject from the elements in `FREE_TEXTS`."""
     subject = root.find("subjectInformation")
     words = re.split(r"[\s^=,;]+", _text(subject, "patientName"))
     birth = _text(subject, "patientBirthdate")
@@ -307,7 +315,7 @@ def _hide_subject(root: Element) -> None:
 
 
 def _as_utf8(xml: bytes) -> bytes:
-    """Convert to UTF-8; text in another encoding is most often Latin-1, from programs that copy bytes."""
+    """Convert to UTF-8; text that is not UTF-8 is usually Latin-1 that was copied without conversion."""
     try:
         xml.decode("utf-8")
     except UnicodeDecodeError:
@@ -358,7 +366,7 @@ def _limit(element: Element, counter: str, where: str) -> Limit:
 
 
 def _optional_number(parent: Element | None, name: str) -> float | None:
-    """A number on which no image depends; None if it is missing or invalid."""
+    """An optional number; None if it is missing or invalid."""
     value = parse_number(_text(parent, name))
     return value if value is not None and math.isfinite(value) else None
 
@@ -368,9 +376,9 @@ def _text(parent: Element | None, name: str) -> str:
 
 
 def _velocity_range(root: Element) -> float | None:
-    """VENC of a phase-contrast scan [cm/s], from the user parameters or sequence parameters; None without one.
+    """VENC of a phase-contrast scan [cm/s], from sequence or user parameters; None if it is missing.
 
-    The schema has no element for it: converters copy it to a user parameter of the scanner's own name.
+    The schema has no element for it. Converters write it as a user parameter with the name that the scanner uses.
     """
     fields = [(element.tag, element.text or "") for element in root.iterfind("sequenceParameters/*")]
     for kind in ("Double", "Long", "String"):
@@ -385,6 +393,7 @@ def _velocity_range(root: Element) -> float | None:
 
 
 def _parameters(element: Element | None) -> dict[str, int]:
+    """The integer user parameters by name."""
     parameters = {}
     for parameter in [] if element is None else element.findall("userParameterLong"):
         value = parse_count(_text(parameter, "value"))

@@ -1,4 +1,4 @@
-"""Write images as ISMRMRD (MRD) image series with geometry and cardiac phase, readable by other programs."""
+"""Writer of ISMRMRD (MRD) images with geometry and frame times."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,11 +21,10 @@ MAGNITUDE, PHASE, COMPLEX = 1, 2, 5
 
 
 def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
-    """Write magnitude series, then, except for maps, complex series: ``dataset/image_0``, ``image_1`` and so on.
+    """Write series of magnitude images and, except for maps, of complex images: ``dataset/image_0``, ``image_1``, etc.
 
-    A series holds one matrix size; slices of different sizes go to series of their own. Each series is three datasets:
-    ``data`` (images, channel, z, y, x), ``header`` and ``attributes``. The header of the raw scan is copied for
-    programs that require one.
+    Slices of different matrix sizes are in separate series. Each series has three datasets: ``data`` (images, channel,
+    z, y, x), ``header`` and ``attributes``. The header of the raw scan is included, since some programs require it.
     """
     with new_hdf5(path) as file:
         group = file.create_group("dataset")
@@ -37,7 +36,7 @@ def write_mrd_images(path: Path, cines: list[CineImage]) -> None:
 
 
 class SliceImages(NamedTuple):
-    """The images of one slice in a series, as each format of ISMRMRD stores them.
+    """The images of one slice in a series, in a form common to all ISMRMRD formats.
 
     Attributes
     ----------
@@ -46,7 +45,7 @@ class SliceImages(NamedTuple):
     heads
         ``(frames,)`` image headers.
     attributes
-        Meta attributes of every frame.
+        Meta attributes, the same for all frames.
     values
         ``(frames, y, x)`` float32, or complex64 in complex series.
     """
@@ -59,14 +58,14 @@ class SliceImages(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """A series of images of one matrix size: its number, its slices, and whether they are complex or magnitudes."""
+    """A series of images of one matrix size: its number, its slices, and whether the images are complex."""
 
     number: int
     cines: Sequence[CineImage]
     is_complex: bool = False
 
     def slices(self, first: int = 0) -> Iterator[SliceImages]:
-        """The images of each slice, with the same display window; ``first`` images of the series precede them."""
+        """The images of each slice, with a common display window, numbered after ``first`` earlier images."""
         white = window(cine.magnitude for cine in each(self.cines))
         for cine in each(self.cines):
             values = cine.image.astype(np.complex64) if self.is_complex else cine.values
@@ -76,7 +75,7 @@ class Series:
 
 
 def image_series(cines: Sequence[CineImage]) -> Iterator[Series]:
-    """The series of all slices: magnitudes, then, except for maps, complex images."""
+    """The series of all slices: magnitude images, followed by complex images except for maps."""
     by_matrix: dict[tuple[int, int], list[CineImage]] = {}
     for cine in cines:
         by_matrix.setdefault(cine.matrix, []).append(cine)
@@ -87,7 +86,7 @@ def image_series(cines: Sequence[CineImage]) -> Iterator[Series]:
 
 
 def stored_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of pixels in a file: the parts of complex numbers are named real and imag, while h5py uses r and i."""
+    """The data type of pixels in a file, with the names real and imag of the standard instead of r and i of h5py."""
     if dtype.kind != "c":
         return dtype
     part = np.zeros(0, dtype).real.dtype
@@ -113,7 +112,7 @@ def _write_series(group: h5py.Group, series: Series) -> None:
 
 
 def _image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -> NDArray[np.void]:
-    """Headers of the frames of a slice in a series, in which ``first`` images precede them."""
+    """Headers of the frames of a slice in a series, numbered after ``first`` earlier images."""
     headers = np.zeros(cine.n_frames, image_header_dtype)
     frames = np.arange(cine.n_frames)
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
@@ -127,7 +126,7 @@ def _image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -
     headers["phase"] = frames
     headers["image_index"] = first + frames + 1
     headers["image_series_index"] = series
-    if cine.times_ms:  # counters without a sign: times before the R wave count from the first
+    if cine.times_ms:  # the field is unsigned: if times begin before the R wave, they are relative to the first
         times = np.array(cine.times_ms)
         headers["physiology_time_stamp"][:, 0] = np.round((times - min(times[0], 0)) / TICK_MS)
     geometry = cine.meta.geometry
@@ -140,7 +139,7 @@ def _image_headers(cine: CineImage, series: int, first: int, is_complex: bool) -
 
 
 def _image_attributes(cine: CineImage, white: float) -> dict[str, object]:
-    """Meta attributes of an image: its processing and its display window, with ``white`` as its upper end."""
+    """Meta attributes of an image: its processing, and the display window from 0 to ``white``."""
     values: dict[str, object] = {
         "DataRole": "Image",
         "ImageProcessingHistory": f"cinerecon {cine.title}".strip(),
@@ -165,7 +164,7 @@ def _image_attributes(cine: CineImage, white: float) -> dict[str, object]:
 
 
 def meta_xml(values: Mapping[str, object]) -> str:
-    """Meta attributes as XML."""
+    """Encode meta attributes as XML."""
     lines = ['<?xml version="1.0"?>', "<ismrmrdMeta>"]
     for name, value in values.items():
         parts = value if isinstance(value, tuple) else (value,)

@@ -1,8 +1,8 @@
-"""Raw scans in ISMRMRD terms: the headers of all readouts as one array, the samples in bulk.
+"""Raw scans as defined by ISMRMRD: headers of all readouts in one array, and access to the samples.
 
-A scan is a list of readouts in the order of acquisition, each with a header of 340 bytes and samples of its own length.
-The readers of all raw formats return a `RawScan`. It holds the headers; a `SampleStore` reads the samples on demand,
-and they are checked against the headers. Readouts are numbered from 0, in file order.
+A scan is a list of readouts in the order of acquisition, each with a header of 340 bytes and a variable number of
+samples. The readers of all raw formats return a `RawScan`, which contains the headers. A `SampleStore` reads samples on
+demand; their number is compared with the headers. Readouts are numbered from 0 in the order of the file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,23 +18,23 @@ from cinerecon.io.ismrmrd.header import EncodingSpace, MrdHeader
 from cinerecon.io.ismrmrd.waveforms import Waveform, within_limit
 
 Heads = NDArray[np.void]
-"""``(readouts,)`` structured array, the fields of the ISMRMRD acquisition header."""
+"""``(readouts,)`` structured array of ISMRMRD acquisition headers."""
 Index = NDArray[np.intp]
 
 BLOCK = 1024
-"""Readouts per read: large enough to be fast, small enough to save memory."""
+"""Number of readouts that are read together, a compromise between speed and memory."""
 SMALLEST_SAMPLE, LARGEST_SAMPLE = 1e-15, 1e15
-"""Range of the largest sample of a scan, in which single precision represents its square."""
+"""Range of the largest sample of a scan for which its square can be represented in single precision."""
 RESCALE = "the scale of the samples is implausible: rescale them to a magnitude of about 1"
 TICK_MS = 2.5
-"""Unit of Siemens time stamps [ms]."""
+"""Unit of time stamps of Siemens scanners [ms]."""
 PILOT_TONE_SAMPLES = (3, 1)
-"""Samples at the start and the end of each readout that the pilot tone corrupts."""
+"""Number of samples at the start and the end of each readout that are corrupted by the pilot tone."""
 SIEMENS_NOISE_BANDWIDTH = 0.793
-"""Ratio of effective to nominal bandwidth of Siemens receivers, for headers without it."""
+"""Ratio of the effective to the nominal bandwidth of Siemens receivers, if it is not in the header."""
 
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
-"""Numbers of the flags that determine the use of a readout."""
+"""Numbers of the flags that determine how a readout is used."""
 FLAGS = {
     1: "first in encode step 1",
     2: "last in encode step 1",
@@ -73,7 +73,7 @@ FLAGS = {
     56: "compression 4",
     **{57 + n: f"user {n + 1}" for n in range(8)},
 }
-"""The names of the standard's acquisition flags, by number."""
+"""Names of the acquisition flags of the standard, by number."""
 
 
 def flag_bit(number: int) -> np.uint64:
@@ -82,7 +82,7 @@ def flag_bit(number: int) -> np.uint64:
 
 
 def has_flag(heads: Heads | np.void, *numbers: int) -> NDArray[np.bool_]:
-    """The readouts with at least one of the flags, ``(readouts,)`` bool; or whether a single one has it."""
+    """Readouts with at least one of the flags, ``(readouts,)`` bool; or whether a single readout has one of them."""
     bits = np.uint64(sum(int(flag_bit(number)) for number in numbers))
     return np.asarray(heads["flags"] & bits != 0)
 
@@ -91,41 +91,41 @@ class SampleStore(Protocol):
     """Access to the samples of the readouts of a scan."""
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """The samples or the trajectories of some readouts, as stored: a flat array of each.
+        """Read the samples or the trajectories of readouts as stored, a flat array for each.
 
-        Samples are complex, or real and imaginary parts one after the other.
+        Samples are complex, or real numbers with alternating real and imaginary parts.
 
         Parameters
         ----------
         name
             ``data`` for samples, ``traj`` for trajectories.
         rows
-            Numbers of the readouts, ascending.
+            Indices of the readouts, ascending.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class MemorySamples:
-    """The samples of a scan in memory, as readers of streams collect them.
+    """The samples of a scan in memory, e.g. from a stream.
 
     Attributes
     ----------
     rows, trajectories
-        ``(readouts,)`` flat array of each readout.
+        ``(readouts,)`` a flat array for each readout.
     """
 
     rows: NDArray[np.object_]
     trajectories: NDArray[np.object_]
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """The samples or the trajectories of some readouts."""
+        """The samples or the trajectories of readouts."""
         return (self.rows if name == "data" else self.trajectories)[rows]
 
 
 @dataclass(frozen=True, eq=False)
 class RawScan:
-    """One measurement of a raw file.
+    """A measurement in a raw file.
 
     Attributes
     ----------
@@ -134,19 +134,19 @@ class RawScan:
     group
         Name of the measurement in the file: the HDF5 group, or its number.
     header
-        Its XML header.
+        Content of its XML header.
     xml
-        The header as de-identified text.
+        The de-identified XML header.
     heads
-        ``(readouts,)`` the header of every readout.
+        ``(readouts,)`` headers of the readouts.
     amplitude
         ``(readouts,)`` largest magnitude of the real and imaginary parts of each readout; 0 if it is empty.
     store
         Access to the samples.
     warnings
-        Warnings of the reader about the file.
+        Warnings about the file.
     waveforms
-        Blocks of the ECG and of all other signals.
+        Blocks of the ECG and of other signals.
     """
 
     path: Path
@@ -172,16 +172,16 @@ class RawScan:
         return f"{self.path}, acquisition {int(row)}"
 
     def with_encodings(self, *encodings: EncodingSpace) -> Self:
-        """The same scan with other encodings in its header."""
+        """A copy of the scan with other encodings in its header."""
         return replace(self, header=replace(self.header, encodings=encodings))
 
     def samples(self, rows: Index) -> NDArray[np.complex64]:
-        """Read readouts of one length, ``(readouts, coils, samples)`` in the order of ``rows``, which must ascend.
+        """Read readouts of equal length, ``(readouts, coils, samples)``; the indices ``rows`` must be ascending.
 
         Raises
         ------
         DataError
-            If a readout holds another number of samples than its header says, or one that is not finite or beyond 1e15.
+            If the number of samples of a readout differs from its header, or a sample is not finite or exceeds 1e15.
         """
         if len(rows) == 0:
             return np.empty((0, 0, 0), np.complex64)
@@ -200,19 +200,19 @@ class RawScan:
         return out
 
     def unspoiled_samples(self, rows: Index) -> NDArray[np.complex64]:
-        """The same, with zeros in place of samples that the pilot tone corrupts."""
+        """Read readouts as `samples` does, with zeros instead of samples that are corrupted by the pilot tone."""
         samples = self.samples(rows)
         if self.header.has_pilot_tone:
             samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
         return samples
 
     def trajectories(self, rows: Index) -> Iterator[tuple[Index, NDArray[np.float64]]]:
-        """The stored trajectories of readouts in blocks: row numbers, ``(readouts, samples, dimensions)`` coordinates.
+        """Read trajectories in blocks: indices of readouts, and coordinates ``(readouts, samples, dimensions)``.
 
         Raises
         ------
         DataError
-            If one holds another number of coordinates than its header says.
+            If the number of coordinates of a readout differs from its header.
         """
         shapes = np.stack([self.heads[name][rows] for name in ("number_of_samples", "trajectory_dimensions")], 1)
         for shape in np.unique(shapes, axis=0):
@@ -232,12 +232,12 @@ class RawScan:
                 yield block, np.concatenate(stored).astype(np.float64).reshape(-1, *map(int, shape))
 
     def stored_readouts(self) -> Iterator[tuple[Index, NDArray[np.object_], NDArray[np.object_]]]:
-        """All readouts in blocks, as a writer of files needs them: row numbers, samples and trajectories as stored.
+        """Read all readouts in blocks for a writer: indices, and samples and trajectories as stored.
 
         Raises
         ------
         DataError
-            If one holds another number of samples than its header says.
+            If the number of samples of a readout differs from its header.
         """
         for start in range(0, len(self), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(self)))
@@ -246,12 +246,12 @@ class RawScan:
             yield rows, samples, self.store.read("traj", rows)
 
     def require_lengths(self, rows: Index, stored: NDArray[np.object_]) -> None:
-        """Check that readouts hold as many samples as their headers say.
+        """Check that the numbers of samples of readouts agree with their headers.
 
         Raises
         ------
         DataError
-            If one does not; the error names the first.
+            If they differ; the error contains the first such readout.
         """
         per_sample = 1 if np.iscomplexobj(stored[0]) else 2
         lengths = np.fromiter(map(len, stored), np.int64, len(stored))
@@ -270,7 +270,7 @@ class RawScan:
     def _require_finite(self, rows: Index, samples: NDArray[np.complex64]) -> None:
         values = samples.reshape(len(rows), -1).view(np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            if np.vdot(values, values) < LARGEST_SAMPLE**2:  # one fast pass; NaN, too, is not less
+            if np.vdot(values, values) < LARGEST_SAMPLE**2:  # fast; also false for NaN
                 return
         wrong = np.flatnonzero(~np.isfinite(values).all(1))
         if wrong.size:
@@ -296,7 +296,7 @@ def collected_scan(
     waveforms: Sequence[Waveform],
     n_images: int,
 ) -> RawScan:
-    """The scan in a stream, whose messages were read completely.
+    """Create a scan from the content of a stream.
 
     Parameters
     ----------
@@ -307,14 +307,14 @@ def collected_scan(
     heads, rows, trajectories
         Header, samples and trajectory of each readout.
     waveforms
-        The waveforms in the stream.
+        Blocks of all waveforms.
     n_images
-        Number of images in the stream, for the error if it has no readouts.
+        Number of images in the stream, for the error if there are no readouts.
 
     Raises
     ------
     DataError
-        If there are no readouts, or one holds another number of samples than its header says.
+        If there are no readouts, or the number of samples of a readout differs from its header.
     """
     if not heads:
         what = (
@@ -330,19 +330,19 @@ def collected_scan(
 
 
 def as_objects(rows: Sequence[NDArray[Any]]) -> NDArray[np.object_]:
-    """Arrays of different lengths as an array of arrays ``(readouts,)``."""
+    """An object array ``(readouts,)`` of arrays, which may have different lengths."""
     out = np.empty(len(rows), object)
     out[:] = rows
     return out
 
 
 def as_complex(stored: NDArray[Any]) -> NDArray[np.complex64]:
-    """Samples of a readout as complex64, also from real and imaginary parts one after the other."""
+    """Convert the samples of a readout to complex64, also from alternating real and imaginary parts."""
     values = np.ascontiguousarray(stored, np.complex64 if np.iscomplexobj(stored) else np.float32)
     return values.view(np.complex64)
 
 
 def largest_part(stored: NDArray[Any]) -> float:
-    """The largest real or imaginary part of the samples of a readout; NaN if one of them is NaN."""
+    """Largest magnitude of the real and imaginary parts of samples; NaN if one of them is NaN."""
     parts = stored.view(stored.real.dtype) if np.iscomplexobj(stored) else stored
     return max(float(parts.max()), -float(parts.min())) if parts.size else 0.0

@@ -1,4 +1,4 @@
-"""Waveforms of an ISMRMRD raw scan: the ECG and all other signals recorded during it."""
+"""Waveforms of an ISMRMRD raw scan: ECG and other physiological signals."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from cinerecon.errors import DataError
 
 ECG_ID = 0
-"""Number of the ECG. Converters write pulse, respiration and external signals as 1 to 4, and add 5 for the learning
-phase before the scan; other numbers are those of ``waveformInformation`` in the header."""
+"""Number of the ECG. Converters use 1 to 4 for pulse, respiration and external signals, and add 5 for the learning
+phase before the scan; other numbers are described by ``waveformInformation`` in the header."""
 SIGNALS = dict(enumerate(("ECG", "pulse", "respiration", "external signal", "second external signal")))
 SIGNALS |= {number + len(SIGNALS): f"{name} before the scan" for number, name in SIGNALS.items()}
-"""Names of signals by their number, as siemens_to_ismrmrd numbers them."""
+"""Names of signals by their number in siemens_to_ismrmrd."""
 MAX_WAVEFORM_SAMPLES = 50_000_000
-"""Largest number of samples of all waveforms that are read, about a day of ECG."""
+"""Largest total number of samples of waveforms that are read, about one day of ECG."""
 LONGEST_BLOCK = 65535
 """Largest number of samples or channels of a block in version 1."""
 FIELDS = ("time_stamp", "number_of_samples", "channels", "sample_time_us", "waveform_id")
 COUNTERS = ("flags", "measurement_uid", "scan_counter")
-"""Further fields of the header of a block, which are optional in files."""
+"""Other fields of the header of a block, which are optional."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +33,9 @@ class Waveform:
     Attributes
     ----------
     number
-        Kind of signal; 0 is the ECG.
+        Number of the signal; 0 is the ECG.
     time_stamp
-        Time of its first sample, in the units of ``acquisition_time_stamp``.
+        Time of the first sample, in the units of ``acquisition_time_stamp``.
     sample_time_us
         Time between samples [us].
     values
@@ -54,26 +54,26 @@ class Waveform:
 
     @classmethod
     def of(cls, head: np.void, values: NDArray[Any]) -> "Waveform":
-        """A block from its header of version 1 and its samples ``(channels, samples)``."""
+        """Create a block from its ISMRMRD header and its samples ``(channels, samples)``."""
         names = head.dtype.names or ()
         counters = {name: int(head[name]) for name in COUNTERS if name in names}
         number, time_stamp = int(head["waveform_id"]), int(head["time_stamp"])
-        if values.dtype.kind == "f":  # the conversion of negative numbers to unsigned ones is not defined
+        if values.dtype.kind == "f":  # conversion of negative floats to unsigned integers is undefined
             values = np.nan_to_num(values).astype(np.int64)
         return cls(number, time_stamp, float(head["sample_time_us"]), values.astype(np.uint32, copy=False), **counters)
 
     @property
     def is_usable_ecg(self) -> bool:
-        """Whether it is a part of the ECG with samples at known times."""
+        """Whether this is a block of the ECG with samples at known times."""
         return self.number == ECG_ID and self.values.size > 0 and 0 < self.sample_time_us < 1e6
 
     def head(self, where: str) -> np.void:
-        """The header of version 1.
+        """The header of the block in version 1; ``where`` is the file, for messages.
 
         Raises
         ------
         DataError
-            If the block has more samples or channels, or a larger number, than version 1 can store.
+            If version 1 cannot represent the number of samples or channels, or the number of the signal.
         """
         if max(*self.values.shape, self.number) > LONGEST_BLOCK:
             what = f"waveform {self.number} has a block of {self.values.shape[0]} channels x {self.values.shape[1]} "
@@ -90,12 +90,12 @@ class Waveform:
 
 
 def ecg_of(waveforms: Iterable[Waveform]) -> tuple[Waveform, ...]:
-    """The blocks of the ECG that gating uses."""
+    """The blocks of the ECG that can be used for gating."""
     return tuple(block for block in waveforms if block.is_usable_ecg)
 
 
 def describe_waveforms(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
-    """The kinds of signals, each with its channels and its duration, e.g. ``ECG (0): 5 channels, 12.5 s``."""
+    """A description of each signal, e.g. ``ECG (0): 5 channels, 12.5 s``."""
     duration_s: dict[tuple[int, int], float] = {}
     for block in waveforms:
         kind = block.number, len(block.values)
@@ -107,7 +107,7 @@ def describe_waveforms(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
 
 
 def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The waveforms within `MAX_WAVEFORM_SAMPLES`, and warnings about those that are left out or unusable."""
+    """The waveforms within `MAX_WAVEFORM_SAMPLES`, and warnings about omitted and unusable ones."""
     is_read, warnings = _choose(
         np.array([block.number for block in waveforms]), np.array([block.values.size for block in waveforms])
     )
@@ -116,7 +116,7 @@ def within_limit(waveforms: Sequence[Waveform]) -> tuple[tuple[Waveform, ...], t
 
 
 def _choose(numbers: NDArray[Any], sizes: NDArray[Any]) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Which blocks are read, and a warning: all, or only the ECG, or none, by their number of samples."""
+    """The blocks that are read: all, only the ECG, or none, depending on the number of samples; and a warning."""
     is_ecg = numbers == ECG_ID
     limit = f"the waveforms have more than {MAX_WAVEFORM_SAMPLES} samples: "
     if int(sizes.sum()) <= MAX_WAVEFORM_SAMPLES:
@@ -133,9 +133,14 @@ def _unusable_ecg(waveforms: Iterable[Waveform]) -> tuple[str, ...]:
 
 
 def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The blocks in an array of waveforms of an HDF5 file, and warnings about damaged ones.
+    """Read the blocks of waveforms in an HDF5 file, and return warnings about damaged ones.
 
-    Images do not depend on waveforms, unless a scan is gated by them: a damaged block is left out.
+    Damaged blocks are omitted, since images do not depend on waveforms unless the scan is gated by them.
+
+    Parameters
+    ----------
+    stored
+        The object ``waveforms`` of the file; None if there is none.
     """
     if stored is None:
         return (), ()
@@ -154,7 +159,7 @@ def read_waveforms(stored: Any) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
 
 
 def _is_standard(stored: Any) -> bool:
-    """Whether an object of the file is a list of waveforms."""
+    """Whether an object of a file is a list of waveforms that conforms to the standard."""
     if not isinstance(stored, h5py.Dataset) or stored.ndim != 1:
         return False
     if not {"head", "data"} <= set(stored.dtype.names or ()):
@@ -165,7 +170,7 @@ def _is_standard(stored: Any) -> bool:
 
 
 def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The blocks with the size in their header, and a warning about others."""
+    """The blocks whose size agrees with their header, and a warning about others."""
     waveforms, n_damaged = [], 0
     for head, block in zip(heads, blocks, strict=True):
         shape, values = (int(head["channels"]), int(head["number_of_samples"])), np.asarray(block)
@@ -178,7 +183,7 @@ def _checked(heads: NDArray[np.void], blocks: Iterable[Any]) -> tuple[tuple[Wave
 
 
 def waveform_rows(waveforms: Sequence[Waveform], where: str) -> NDArray[np.void]:
-    """Waveforms as rows of an HDF5 file. Errors as for `Waveform.head`."""
+    """Waveforms as rows of an HDF5 file; raises the errors of `Waveform.head`."""
     rows = np.zeros(len(waveforms), waveform_dtype)
     for row, block in zip(rows, waveforms, strict=True):
         head = block.head(where)

@@ -1,8 +1,8 @@
-"""Write ISMRMRD (MRD) raw scans in HDF5: simulated Cartesian cines, and scans that were read from any format.
+"""Writer of ISMRMRD (MRD) raw scans in HDF5: simulated Cartesian cines, and scans read from other formats.
 
-Layout: group ``dataset`` with ``xml`` and ``data``, one row per readout: of simulated scans noise first, then the lines
-in temporal order. The images and maps that a scan was simulated from are in the group ``truth``, which readers of raw
-data ignore.
+The group ``dataset`` contains ``xml`` and ``data``, with one row for each readout. Simulated scans begin with noise
+readouts, followed by the lines in temporal order. The images and maps from which a scan was simulated are in the group
+``truth``, which readers of raw data ignore.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +22,13 @@ from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, waveform_rows
 from cinerecon.io.ismrmrd.write_header import Protocol, header_xml
 
 FIRST_IN_SLICE, LAST_IN_SLICE, LAST_IN_REPETITION, NOISE, LAST_IN_MEASUREMENT = (1 << n - 1 for n in (7, 8, 14, 19, 25))
-"""Flags of a readout; flag n of the standard is bit n - 1."""
+"""Bits of flags of a readout; flag n of the standard is bit n - 1."""
 DWELL_US, NOISE_DWELL_US = 2.6, 5.0
-"""Time per sample of an image readout and of a noise readout of simulated scans [us]."""
+"""Dwell time of image readouts and of noise readouts in simulated scans [us]."""
 START_TICKS = 14_400_000
-"""Time stamp of the first image readout: 10:00, in ticks since midnight."""
+"""Time stamp of the first image readout, 10:00, in ticks of 2.5 ms since midnight."""
 WAVEFORM_BLOCK = 200
-"""Samples of each channel in one block of the ECG."""
+"""Number of samples of each channel in a block of the ECG."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class SliceReadouts:
     Attributes
     ----------
     samples
-        ``(readouts, coils, samples)`` complex64; an asymmetric echo lacks its start.
+        ``(readouts, coils, samples)`` complex64; for an asymmetric echo, the first samples are missing.
     line, frame, segment
-        ``(readouts,)`` ky line, frame and segment of the heartbeat.
+        ``(readouts,)`` ky line, frame and segment.
     time_ms
         ``(readouts,)`` time since the start of the scan [ms].
     since_trigger_ms
@@ -61,7 +61,7 @@ class SliceReadouts:
     encoding_set: NDArray[np.int64] | None = None
 
     def interleaved(self, other: "SliceReadouts", delay_ms: float) -> "SliceReadouts":
-        """The readouts of two sets: each readout is followed by that of the other set after a delay."""
+        """Interleave the readouts with those of a second set, each of which follows after a delay."""
         names = ("samples", "line", "frame", "segment", "time_ms", "since_trigger_ms")
         later = {name: getattr(other, name) + delay_ms for name in names[-2:]}
         pairs = {name: np.stack([getattr(self, name), later.get(name, getattr(other, name))], 1) for name in names}
@@ -90,7 +90,7 @@ class ReferenceArray:
 
 @dataclass(frozen=True, eq=False)
 class SimulatedScan:
-    """The content of a simulated scan.
+    """A simulated scan to be written.
 
     Attributes
     ----------
@@ -99,11 +99,11 @@ class SimulatedScan:
     noise
         ``(readouts, coils, samples)`` complex64, noise readouts.
     slices
-        The readouts of each slice.
+        The readouts of each slice, which may be computed during iteration.
     references
         The arrays that the scan was simulated from, by name.
     ecg
-        ``(channels, samples)`` the ECG from the start of the scan in steps of 2.5 ms; None without one.
+        ``(channels, samples)`` ECG from the start of the scan in steps of 2.5 ms; None if there is none.
     """
 
     protocol: Protocol
@@ -114,16 +114,16 @@ class SimulatedScan:
 
 
 def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False) -> None:
-    """Write a simulated scan; the file appears when it is complete. Its reference is in the group ``dataset/truth``.
+    """Write a simulated scan atomically; the reference arrays are in the group ``dataset/truth``.
 
     Raises
     ------
     FileError
-        If the file exists and is not to be overwritten, or cannot be written.
+        If the file exists and ``force`` is not set, or it cannot be written.
     """
     refuse_existing(path, force=force)
     with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest", track_order=True) as file:
-        if scan.references:  # created first: clients that read the last group of a file then read the readouts
+        if scan.references:  # first, since some clients read the last group, which must be that of the readouts
             file["truth"] = h5py.SoftLink("/dataset/truth")
         data = _new_scan(file, header_xml(scan.protocol), 0)
         _append(data, _noise_rows(scan.noise))
@@ -139,12 +139,12 @@ def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False
 
 
 def write_hdf5_scan(raw: RawScan, path: Path) -> None:
-    """Write a scan that was read from any format: the header, the readouts in their order, and the waveforms.
+    """Write a scan that was read from a file of any format: header, readouts in their original order, and waveforms.
 
     Raises
     ------
     DataError
-        If a readout holds another number of samples than its header says.
+        If the number of samples of a readout differs from its header.
     """
     with new_hdf5(path, libver="earliest") as file:
         data = _new_scan(file, raw.xml, len(raw))
@@ -161,7 +161,7 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
 
 
 def _new_scan(file: h5py.File, xml: str, n_rows: int) -> h5py.Dataset:
-    """Write the header, and create the table of the readouts."""
+    """Write the header, and create the array of the readouts."""
     group = file.create_group("dataset")
     group.create_dataset("xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
     return group.create_dataset("data", (n_rows,), acquisition_dtype, maxshape=(None,), chunks=(64,))
@@ -173,13 +173,14 @@ def _write_waveforms(file: h5py.File, waveforms: Sequence[Waveform], path: Path)
 
 
 def _append(data: h5py.Dataset, rows: NDArray[np.void]) -> None:
+    """Append rows to an array."""
     start = len(data)
     data.resize((start + len(rows),))
     data[start:] = rows
 
 
 def _rows(samples: NDArray[np.complex64], first_scan: int) -> NDArray[np.void]:
-    """Rows of the file with the samples and the fields that all readouts share."""
+    """Rows of the file with the samples, and with the header fields common to noise and image readouts."""
     n_readouts, n_coils, n_samples = samples.shape
     rows = np.zeros(n_readouts, acquisition_dtype)
     head = rows["head"]
@@ -237,7 +238,7 @@ def _ecg_blocks(ecg: NDArray[np.uint32]) -> list[Waveform]:
 
 
 def _flags(frame: NDArray[np.int64], *, is_last_slice: bool) -> NDArray[np.uint64]:
-    """Flags of the first and last readout of each frame, and of the last readout of the scan."""
+    """Flags of the first and the last readout of each frame, and of the last readout of the scan."""
     flags = np.zeros(len(frame), np.uint64)
     flags[np.unique(frame, return_index=True)[1]] |= np.uint64(FIRST_IN_SLICE)
     flags[len(frame) - 1 - np.unique(frame[::-1], return_index=True)[1]] |= np.uint64(LAST_IN_SLICE)

@@ -1,4 +1,4 @@
-"""The XML headers of scans that this package writes."""
+"""XML headers of scans written by this package."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ from cinerecon.io.ismrmrd.raw import SIEMENS_NOISE_BANDWIDTH
 HZ_PER_TESLA = 42.58e6
 """Resonance frequency of protons per field strength [Hz/T]."""
 REPETITION_MS, ECHO_MS, FLIP_DEGREES = 3.0, 1.5, 50.0
-"""Time between readouts and echo time [ms] and flip angle [degrees] of simulated scans."""
+"""TR and TE [ms] and flip angle [degrees] of simulated scans."""
 
 
 def elements(content: Mapping[str, Any]) -> str:
-    """XML elements: mappings become nested elements, lists repeated ones; empty ones are left out."""
+    """Encode values as XML: mappings become nested elements, lists repeated elements; empty elements are omitted."""
     parts = []
     for name, value in content.items():
         for item in value if isinstance(value, list) else [value]:
@@ -25,7 +25,7 @@ def elements(content: Mapping[str, Any]) -> str:
 
 
 def space(matrix: tuple[int, int], fov_mm: tuple[float, float], thickness_mm: float) -> dict[str, Any]:
-    """The elements of a grid, from its size and field of view along (x, y)."""
+    """The elements of a space, from matrix size and field of view along (x, y)."""
     return {
         "matrixSize": dict(zip("xyz", (*matrix, 1), strict=True)),
         "fieldOfView_mm": dict(zip("xyz", (*fov_mm, thickness_mm), strict=True)),
@@ -46,25 +46,25 @@ class Protocol:
     matrix
         Image size (y, x).
     oversampling
-        Samples of a readout per image column.
+        Readout oversampling.
     pixel_size_mm
         Distance of adjacent pixels along (y, x) [mm].
     slice_thickness_mm
         Thickness of a slice [mm].
     n_coils, n_frames, n_slices
-        Sizes of the scan.
+        Number of coils, frames and slices.
     acceleration
         Acceleration along ky without the ACS lines; above 1, the header contains an integer of at least 2.
     name
         Name of the protocol.
     field_strength_tesla
-        Field strength [T]; None if unknown, and then not in the header.
+        Field strength [T]; None if unknown.
     subject
         Pseudonym of the subject; empty if unknown.
     venc_cm_s
-        Velocity range of a phase-contrast scan, which has two sets [cm/s]; None for others.
+        VENC of a phase-contrast scan, which has two sets [cm/s]; None for other scans.
     notes
-        Further parameters by name.
+        Further string parameters by name.
     """
 
     matrix: tuple[int, int]
@@ -83,7 +83,7 @@ class Protocol:
 
 
 def header_xml(protocol: Protocol) -> str:
-    """The XML header of a scan. The vendor is not Siemens, so the image is the inverse Fourier transform of k-space."""
+    """The XML header of a scan; the vendor is not Siemens, so that the image is the inverse Fourier transform."""
     tesla, venc = protocol.field_strength_tesla, protocol.venc_cm_s
     parts = {
         "subjectInformation": {"patientID": protocol.subject},

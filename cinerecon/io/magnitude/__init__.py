@@ -1,4 +1,4 @@
-"""Magnitude cines of other programs: NIfTI, DICOM and NumPy archives, read slice by slice."""
+"""Magnitude cines in NIfTI, DICOM and NumPy files, read slice by slice."""
 
 from cinerecon.io.magnitude.archive import open_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom

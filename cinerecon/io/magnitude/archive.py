@@ -22,13 +22,13 @@ ARRAYS = {
     "image_orientation_patient": "(6,)",
     "image_position_patient": "(3,)",
 }
-"""Arrays of an archive, with their shapes."""
+"""Required arrays of an archive, with their shapes."""
 FIELD_STRENGTH = "field_strength_tesla"
-"""Optional number in an archive, in addition to the texts ``subject`` and ``licence``."""
+"""Name of an optional number; the strings ``subject`` and ``licence`` are also optional."""
 
 
 def open_archive(path: Path) -> MagnitudeImages:
-    """Open a NumPy archive: ``magnitude`` (frames, rows, columns), with times and geometry as in DICOM.
+    """Open a NumPy archive with the arrays in `ARRAYS`; times and geometry are defined as in DICOM.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def open_archive(path: Path) -> MagnitudeImages:
     NotACineError
         If it has no array ``magnitude``.
     DataError
-        If another array is missing, or one has another size.
+        If another array is missing, or one has a wrong shape.
     """
     refuse_pipe(path)
     if not zipfile.is_zipfile(path):
@@ -77,6 +77,8 @@ def open_archive(path: Path) -> MagnitudeImages:
         )
         return magnitude, with_plausibility_warnings(meta, (y, x), "archive")
 
-    subject = hashed_subject(texts.get("subject") or texts.get("person", ""))  # older archives use the second name
+    subject = hashed_subject(
+        texts.get("subject") or texts.get("person", "")
+    )  # the second name is that in older archives
     field_strength, licence = plausible_tesla(field_tesla), texts.get("licence", "")
     return MagnitudeImages(path, "", 1, subject, False, (path,), read, field_strength, licence)

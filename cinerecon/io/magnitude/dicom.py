@@ -1,8 +1,8 @@
-"""Magnitude cines in DICOM files: one image or, as Enhanced MR, all frames per file; one or several series per folder.
+"""Magnitude cines in DICOM files with one image or (Enhanced MR) all frames; a folder may contain several series.
 
-The images of a series are grouped into slices by position and direction, and the images of a slice are ordered in time.
-Images that are not magnitude images of a cine are excluded with a remark, a warning for the cines of the folder.
-Ambiguous images, e.g. two of a slice with the same time, are refused.
+The images of a series are grouped into slices by position and orientation, and those of a slice are ordered in time.
+Images that are not magnitude images of a cine are excluded, which is reported as a warning for the cines in the folder.
+Ambiguous images, e.g. two images of a slice with the same time, are refused.
 """
 
 from collections import Counter
@@ -28,24 +28,31 @@ from cinerecon.provenance import hashed_subject
 __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
-"""Ratio of pixels to measured points above which an image is regarded as interpolated."""
+"""Ratio of the matrix size to the acquisition matrix above which an image is considered interpolated."""
 SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
-"""Elements that all images of a series share."""
+"""Elements that identify a series."""
 
 
 def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> list[MagnitudeImages]:
-    """The cine series among the DICOM files of a folder: magnitude images with several times per slice.
+    """Open the cine series among DICOM files: magnitude images with several times per slice.
 
-    With ``fewest_frames`` of 1, a series of one image per slice is also accepted.
+    Parameters
+    ----------
+    folder
+        The folder, for messages and metadata.
+    files
+        The files to read.
+    fewest_frames
+        1 also accepts a series with one image per slice.
 
     Raises
     ------
     FileError
         If a file is damaged.
     DataError
-        If the images of a slice have no order in time, or its position is inconsistent, in all series.
+        If no series can be read because the temporal order or the position of a slice is ambiguous.
     NotACineError
-        If no file is an image of a cine, and the reasons are known.
+        If no file contains an image of a cine, and the reasons are known.
     """
     series, remarks = _sort_into_series(files)
     cines: list[tuple[str, list[Slice], list[str]]] = []
@@ -74,9 +81,9 @@ def open_dicom(folder: Path, files: Iterable[Path], fewest_frames: int = 2) -> l
 
 
 def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list[DicomImage]], list[str]]:
-    """Images by patient and series, each SOP instance once, and remarks on what is excluded.
+    """Images by patient and series without duplicates, and remarks on excluded files.
 
-    Programs that anonymise images may give the same UID to different series, or even images.
+    Anonymised images of different series, or even all images, may have the same UID.
     """
     series: dict[tuple[str, ...], list[DicomImage]] = {}
     remarks: Counter[str] = Counter()
@@ -99,7 +106,7 @@ def _sort_into_series(files: Iterable[Path]) -> tuple[dict[tuple[str, ...], list
 
 
 def _headers(files: Iterable[Path]) -> Iterator[tuple[Path, int | None, Any]]:
-    """File, index of the frame in an Enhanced MR file, and header of each image."""
+    """For each image: file, index of the frame in an Enhanced MR file (otherwise None), and header."""
     for file in sorted(files):
         header = read_header(file)
         if is_enhanced(header):
@@ -116,7 +123,7 @@ def _headers(files: Iterable[Path]) -> Iterator[tuple[Path, int | None, Any]]:
 
 
 def _unique_names(numbers: Sequence[str]) -> list[str]:
-    """Names of the cines of a folder; empty for a single one."""
+    """Names of the cines in a folder from their series numbers; empty for a single cine."""
     if len(numbers) == 1:
         return [""]
     counts = Counter(numbers)
@@ -129,6 +136,7 @@ def _unique_names(numbers: Sequence[str]) -> list[str]:
 
 
 def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[str]) -> MagnitudeImages:
+    """The cine of a series, of which the pixels are read on demand."""
     first = slices[0][0]
     measured = sorted(int(n) for n in getattr(first.header, "AcquisitionMatrix", None) or [] if int(n) > 0)
     is_interpolated = len(measured) == 2 and any(
@@ -147,7 +155,7 @@ def _series(folder: Path, name: str, slices: Sequence[Slice], remarks: Sequence[
 
 
 def _pixels(image: DicomImage, opened: dict[Path, Any]) -> NDArray[np.float32]:
-    """The pixels of an image in the units of its header; `opened` keeps the values of files with several frames."""
+    """The rescaled pixels of an image, ``(y, x)``; `opened` caches the stored values of files with several frames."""
     stored = opened.get(image.file)
     if stored is None:
         stored = _stored_values(image.file)
@@ -160,6 +168,7 @@ def _pixels(image: DicomImage, opened: dict[Path, Any]) -> NDArray[np.float32]:
 
 
 def _stored_values(file: Path) -> NDArray[Any]:
+    """Read the stored values of a file, ``(y, x)`` or ``(frames, y, x)``."""
     import pydicom
 
     try:
@@ -175,10 +184,10 @@ def _stored_values(file: Path) -> NDArray[Any]:
 
 
 def _slope_and_intercept(image: Any) -> tuple[float, float]:
-    """The factor on stored values and the value of zero.
+    """Slope and intercept of the stored values.
 
-    Images of this package have real world values, the magnitude that was reconstructed. Those of other programs may be
-    in any unit, and are not used.
+    For images of this package, these are the real world values, which are the reconstructed magnitude. Real world
+    values of other programs may have any unit and are not used.
     """
     if image.get("Manufacturer") == MANUFACTURER and "RealWorldValueMappingSequence" in image:
         (item,) = image.RealWorldValueMappingSequence
@@ -187,6 +196,7 @@ def _slope_and_intercept(image: Any) -> tuple[float, float]:
 
 
 def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> CineMeta:
+    """The metadata of a slice, from the headers of its images."""
     first = images[0]
     row, column = first.directions
     (y, x), (dy, dx) = first.matrix, first.pixel_size_mm

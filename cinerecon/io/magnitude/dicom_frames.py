@@ -1,7 +1,7 @@
-"""The frames of Enhanced MR files, each with the header of a classic image of one frame.
+"""Frames of Enhanced MR files, whose headers are converted to those of classic images.
 
-An Enhanced MR file holds all frames of a series. Elements that classic images have at the top level, e.g. the position,
-are in functional groups, which are shared by all frames or belong to one frame.
+An Enhanced MR file contains all frames of a series. Elements that are at the top level of classic images, e.g. the
+position, are stored in functional groups, either shared by all frames or for each frame.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ CLASSIC_NAMES = {
 }
 """Elements of functional groups, and the elements of classic images with the same meaning."""
 STEPS = ("MRAcquisitionFrequencyEncodingSteps", "MRAcquisitionPhaseEncodingStepsInPlane")
-"""Numbers of measured points, which classic images have in one element."""
+"""Elements of the acquisition matrix, which is one element of classic images."""
 
 
 def is_enhanced(header: Any) -> bool:
@@ -32,9 +32,9 @@ def is_enhanced(header: Any) -> bool:
 
 
 def headers_of_frames(header: Any) -> Iterator[Any]:
-    """The header of each frame of an Enhanced MR file as that of a classic image.
+    """Convert the header of each frame of an Enhanced MR file to that of a classic image.
 
-    Instance numbers count the frames of the file from 1.
+    The instance number is the number of the frame in the file, counted from 1.
     """
     from pydicom.dataset import Dataset
 
@@ -53,7 +53,7 @@ def headers_of_frames(header: Any) -> Iterator[Any]:
 
 
 def _merge(target: Any, groups: Any) -> None:
-    """Add the elements of functional groups, with classic names; the map to real world values remains a group."""
+    """Add the elements of functional groups with their classic names; the real world value mapping remains a group."""
     for group in groups:
         if group.VR != "SQ" or len(group.value or []) != 1:
             continue
@@ -71,7 +71,7 @@ def _merge(target: Any, groups: Any) -> None:
 
 
 def _set(target: Any, name: str, value: Any) -> None:
-    """Set an element without changing the one that it replaces, which frames share."""
+    """Set an element without changing the previous one, which is shared by the frames."""
     from pydicom.datadict import dictionary_VR
     from pydicom.dataelem import DataElement
     from pydicom.tag import Tag

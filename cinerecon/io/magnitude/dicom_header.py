@@ -1,4 +1,4 @@
-"""Headers of DICOM images: which files hold one magnitude image of an MR slice, and where and when it was measured."""
+"""Headers of DICOM images: selection of MR magnitude images, and their positions and times."""
 
 import re
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ from cinerecon.io.untrusted import reporting_damage
 
 DICM = b"DICM"
 GROUPS = (b"\x08\x00", b"\x02\x00")
-"""First group of a file without a preamble, little endian: identification, or file meta information."""
+"""First group of a file without a preamble (little endian): identification, or file meta information."""
 LARGEST_FIRST_ELEMENT = 0x70
-"""Largest number of an element that may begin group 0008 at the start of a file."""
+"""Largest number of the first element of a file without a preamble."""
 
 NOT_MAGNITUDE = {"P", "PHASE", "VELOCITY", "REAL", "R", "IMAGINARY", "I", "PHASE MAP", "VELOCITY MAP"}
-"""Values of ImageType of images that are not magnitudes; Philips writes them with a suffix, e.g. ``P_FFE``."""
+"""Values of ImageType of images that are not magnitude images; Philips adds a suffix, e.g. ``P_FFE``."""
 NOT_ORIGINAL = {
     *("LOCALIZER", "MOSAIC", "MPR", "MIP", "MAX_IP", "MIN_IP", "PROJECTION IMAGE", "REFORMATTED", "SUBTRACTION"),
     *("T1 MAP", "T2 MAP", "T2_STAR MAP", "PARAMETRIC MAP", "SCREEN SAVE", "CSA REPORT", "PERFUSION", "SEGMENTATION"),
     *map(str.upper, QUANTITIES),
 }
-"""Values of ImageType of images that are not frames of a cine."""
+"""Values of ImageType of images that are not original frames of a cine."""
 TIME_OF_DAY = re.compile(r"(\d\d):?(\d\d):?(\d\d(?:\.\d*)?)")
-"""Hours, minutes and seconds, as DICOM writes them."""
+"""Hours, minutes and seconds of a DICOM time."""
 GE_IMAGE_KIND = (0x0043, 0x102F)
 """Private element of GE: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
-"""Enhanced MR, and classic images that were converted to it; colour images have another class."""
+"""Classes of Enhanced MR and of converted classic images; colour images have another class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,9 +52,9 @@ class DicomImage:
     directions
         Unit vectors along a row and along a column, ``(2, 3)``.
     is_real_time
-        Whether it belongs to a real-time series, whose trigger times start again with every heartbeat.
+        Whether it belongs to a real-time series, in which the trigger times restart with every heartbeat.
     frame
-        Index of the image in its file; None if the file holds one image.
+        Index of the image in its file; None if the file contains one image.
     """
 
     file: Path
@@ -87,13 +87,13 @@ class DicomImage:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """Series, number, times and position, which are equal only for copies of an image."""
+        """Series, number, times and position, which are the same only for copies of an image."""
         names = ("SeriesInstanceUID", "InstanceNumber", "TriggerTime", "TemporalPositionIdentifier")
         return (*map(self.text, names), str(self.position_mm.tolist()))
 
     @property
     def time_ms(self) -> float | None:
-        """Time after the R wave, or in a real-time series the time of day [ms]; None if unknown."""
+        """Time after the R wave or, in a real-time series, time of day [ms]; None if unknown."""
         offset = self.number("TemporalPositionTimeOffset")  # [s]
         time = self.acquired_ms if self.is_real_time else self.number("TriggerTime")
         return offset * 1000 if time is None and offset is not None else time
@@ -108,23 +108,23 @@ class DicomImage:
         return 1000 * (3600 * hours + 60 * minutes + seconds)
 
     def number(self, name: str) -> float | None:
-        """The value of an element as a number; None where it is missing, empty or not a number."""
+        """The value of an element as a number; None if it is missing or not a number."""
         try:
             return float(getattr(self.header, name))
         except (AttributeError, TypeError, ValueError):
             return None
 
     def text(self, name: str) -> str:
-        """The value of an element as text; empty where it is missing."""
+        """The value of an element as text; empty if it is missing."""
         try:
             value = getattr(self.header, name, None)
-        except ValueError:  # text in place of a number
+        except ValueError:  # the element has text instead of a number
             return ""
         return "" if value is None else str(value)
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file starts like DICOM: with a preamble and ``DICM``, or without a preamble, as in older exports."""
+    """Whether a file begins like a DICOM file, with a preamble and ``DICM``, or without it as in older exports."""
     start = start_of(path, 132)
     if start[128:] == DICM:
         return True
@@ -133,7 +133,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def has_dicom_name(path: Path) -> bool:
-    """Whether a name is usual for DICOM files; many are UIDs, whose last number looks like an ending."""
+    """Whether a name is common for DICOM files, which includes UIDs, whose last number looks like a suffix."""
     ending = path.suffix.lower()
     return ending in ("", ".dcm", ".dicom", ".ima") or ending[1:].isdigit()
 
@@ -153,7 +153,7 @@ def read_header(file: Path) -> Any:
 
 
 def why_excluded(header: Any, file: Path) -> str:
-    """Why a file does not hold one magnitude image of a slice; empty if it does.
+    """The reason why a file is not a magnitude image of a cine; empty if it may be one.
 
     Raises
     ------
@@ -167,6 +167,7 @@ def why_excluded(header: Any, file: Path) -> str:
 
 
 def _why_no_mr_image(header: Any) -> str:
+    """The reason if a file is not a single MR image."""
     storage = str(getattr(header, "SOPClassUID", MR_STORAGE))
     modality = str(getattr(header, "Modality", "") or "MR").upper()
     if int(getattr(header, "NumberOfFrames", None) or 1) > 1 or storage in ENHANCED_MR_STORAGE:
@@ -179,6 +180,7 @@ def _why_no_mr_image(header: Any) -> str:
 
 
 def _why_no_magnitude(header: Any) -> str:
+    """The reason if an image is not an original magnitude image."""
     values = getattr(header, "ImageType", None) or []
     kinds = {str(kind).upper().strip() for kind in ([values] if isinstance(values, str) else values)}
     component = str(getattr(header, "ComplexImageComponent", "") or "MAGNITUDE").upper()
@@ -195,6 +197,7 @@ def _why_no_magnitude(header: Any) -> str:
 
 
 def _why_unreadable(header: Any) -> str:
+    """The reason if required elements are missing, or the pixels cannot be decompressed."""
     from pydicom.pixels.decoders.base import get_decoder
 
     needed = ("SeriesInstanceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
@@ -212,12 +215,12 @@ def _why_unreadable(header: Any) -> str:
 
 
 def image_of(file: Path, header: Any, frame: int | None = None) -> DicomImage:
-    """The image of a file, or of a frame of an Enhanced MR file, that is not excluded.
+    """The image of a file, or of a frame of an Enhanced MR file, that was not excluded by `why_excluded`.
 
     Raises
     ------
     FileError
-        If position, directions or pixel size are not numbers, or the directions are not perpendicular.
+        If position, directions or pixel size are invalid.
     """
     try:
         position = np.array([float(value) for value in header.ImagePositionPatient])

@@ -1,7 +1,8 @@
-"""The images of one slice of a DICOM series in temporal order.
+"""Temporal order of the images of a slice in a DICOM series.
 
-The trigger time orders the frames of a gated cine. It starts again with every heartbeat of a real-time series, and with
-every measurement of a cine that was repeated: the order in which the images were measured or counted shows this.
+The frames of a gated cine are ordered by trigger time. In a real-time series, trigger times restart with every
+heartbeat, and in repeated measurements of a cine with every measurement; this is recognised by the order in which the
+images were acquired or numbered.
 """
 
 from collections.abc import Sequence
@@ -15,27 +16,36 @@ from cinerecon.errors import DataError
 from cinerecon.io.magnitude.dicom_header import DicomImage
 
 REPEATS = ("AcquisitionNumber", "TriggerDelay")
-"""Elements that may distinguish several cines of a slice, or count the frames of one."""
+"""Elements that may distinguish several cines of a slice, or number the frames of one cine."""
 LONGEST_RR_MS = 2000.0
-"""Pauses above this separate measurements [ms]; in a real-time series there are none."""
+"""Pause above which images belong to separate measurements [ms]; a real-time series has no pauses."""
 MAX_STEP_ERROR, MIN_EQUAL_STEPS = 0.2, 0.8
-"""Largest relative difference of the steps of acquisition time and trigger time in a real-time series, and smallest
-fraction of the images for which it holds."""
+"""Largest relative difference between the steps of acquisition time and trigger time in a real-time series, and
+smallest fraction of steps that do not exceed it."""
 FEWEST_IMAGES_OF_A_BEAT = 3
-"""Smallest mean number of images between two starts of the trigger time; images in a random order have two."""
+"""Smallest mean number of images between two restarts of the trigger time; in random order, there are about two."""
 MIN_INTERVAL_RATIO = 0.5
-"""Ratio of the shortest interval to the mean below which trigger times are those of several heartbeats."""
+"""Ratio of the shortest to the mean interval below which trigger times are from several heartbeats."""
 
 Slice = Sequence[DicomImage]
 
 
 def in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice]:
-    """The images of one slice in temporal order; several cines if it was measured several times.
+    """Sort the images of a slice in time; the result contains several cines if the slice was measured repeatedly.
+
+    Parameters
+    ----------
+    images
+        The images of a slice.
+    folder
+        The folder, for messages.
+    remarks
+        Warnings are appended to this list.
 
     Raises
     ------
     DataError
-        If several images have the same time, or their elements contradict each other.
+        If several images have the same time, or their elements are contradictory.
     """
     ordered, by = _ordered(images)
     for name in REPEATS:
@@ -68,7 +78,7 @@ def in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice
 
 
 def split_by(images: Slice, name: str) -> list[Slice]:
-    """Images by the value of an element."""
+    """Group images by the value of an element."""
     parts: dict[str, list[DicomImage]] = {}
     for image in images:
         number = image.number(name)
@@ -77,10 +87,10 @@ def split_by(images: Slice, name: str) -> list[Slice]:
 
 
 def _ordered(images: Slice) -> tuple[Slice, str]:
-    """The images in temporal order, and the element that gives it; no images if several have the same time.
+    """The images in temporal order, and the element that determines it; no images if several have the same time.
 
-    The trigger time is preferred, then TemporalPositionIdentifier, the order that the standard defines, then the
-    instance number, which only counts files, and then the content time.
+    The first element that distinguishes all images is used: the trigger time, TemporalPositionIdentifier, which the
+    standard defines for this purpose, the instance number, which only numbers files, or the content time.
     """
     for name in ("TriggerTime", "TemporalPositionIdentifier", "InstanceNumber", "ContentTime"):
         ordered = _sorted_by(images, name)
@@ -88,12 +98,12 @@ def _ordered(images: Slice) -> tuple[Slice, str]:
             return ordered, name
         values = {image.number(name) for image in images}
         if name == "TriggerTime" and None not in values and len(values) > 1:
-            return [], ""  # each time occurs several times: not one cine
+            return [], ""  # some times occur repeatedly: more than one cine
     return [], ""
 
 
 def _sorted_by(images: Slice, name: str) -> Slice:
-    """The images by the number in an element; none if it is missing or equal in some of them."""
+    """The images sorted by a numeric element; empty if it is missing or not unique."""
     values = [image.number(name) for image in images]
     known = [value for value in values if value is not None]
     if not len(known) == len(images) == len(set(known)):
@@ -102,18 +112,18 @@ def _sorted_by(images: Slice, name: str) -> Slice:
 
 
 def _triggers(images: Slice) -> list[float]:
-    """The trigger times [ms]; 0 where one is missing."""
+    """The trigger times [ms]; 0 if one is missing."""
     return [image.number("TriggerTime") or 0.0 for image in images]
 
 
 def _are_interleaved(parts: Sequence[Slice]) -> bool:
-    """Whether the ranges of trigger times of some parts overlap, as in repetitions of a cine."""
+    """Whether the ranges of trigger times of two parts overlap, as in repetitions of a cine."""
     ranges = sorted((min(times), max(times)) for times in map(_triggers, parts))
     return any(second[0] <= first[1] for first, second in pairwise(ranges))
 
 
 def _split_by_pauses(images: Slice) -> list[Slice]:
-    """The measurements of a cine, between which the scanner paused; empty if there is only one."""
+    """The repeated measurements of a cine, which are separated by pauses; empty if there is only one."""
     times = [image.acquired_ms for image in images]
     known = [time for time in times if time is not None]
     if len(known) < len(images):
@@ -126,7 +136,7 @@ def _split_by_pauses(images: Slice) -> list[Slice]:
 
 
 def _real_time_order(images: Slice) -> tuple[Slice, str]:
-    """The images of a real-time series in temporal order, and the element that gives it; no images of a gated cine."""
+    """The images of a real-time series in temporal order, and the element that determines it; empty if gated."""
     times = [image.acquired_ms for image in images]
     known = [time for time in times if time is not None]
     if len(known) == len(set(known)) == len(images):
@@ -142,9 +152,9 @@ def _real_time_order(images: Slice) -> tuple[Slice, str]:
 
 
 def _starts_again(images: Slice, fewest_images: int = FEWEST_IMAGES_OF_A_BEAT) -> bool:
-    """Whether the trigger times of images in some order increase repeatedly from the start of a heartbeat.
+    """Whether the trigger times of images in the given order increase and restart with each heartbeat.
 
-    They do not in an order that has nothing to do with time, or that begins in the middle of the only heartbeat.
+    This is false for an order that is not related to time, or that begins in the middle of a single heartbeat.
     """
     times = np.array(_triggers(images))
     starts = np.flatnonzero(np.diff(times) <= 0) + 1
@@ -154,14 +164,20 @@ def _starts_again(images: Slice, fewest_images: int = FEWEST_IMAGES_OF_A_BEAT) -
 
 
 def _has_equal_steps(images: Slice, acquired_ms: Sequence[float]) -> bool:
-    """Whether trigger time and acquisition time increase by the same steps within the heartbeats."""
+    """Whether trigger time and acquisition time increase by the same steps within heartbeats."""
     steps, acquired = np.diff(_triggers(images)), np.diff(acquired_ms)
     is_equal = np.abs(steps - acquired) <= MAX_STEP_ERROR * acquired
     return float(is_equal[steps > 0].mean()) >= MIN_EQUAL_STEPS
 
 
 def _contradictions(ordered: Slice, folder: Path) -> list[str]:
-    """A remark if the instance number contradicts the trigger time, by which the images are ordered."""
+    """A remark if the order of instance numbers contradicts that of the trigger times.
+
+    Raises
+    ------
+    DataError
+        If the trigger times are apparently from several heartbeats or measurements.
+    """
     by_number = _sorted_by(ordered, "InstanceNumber")
     if not by_number or not _starts_again(by_number):
         return []

@@ -1,4 +1,4 @@
-"""The images of a DICOM series as slices: grouped by position, direction and contrast, and ordered in time."""
+"""Division of the images of a DICOM series into slices, by position, orientation and contrast."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -11,28 +11,35 @@ from cinerecon.io.magnitude.dicom_header import DicomImage
 from cinerecon.io.magnitude.dicom_order import Slice, in_time_order, split_by
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.1, 1e-3
-"""Differences of position [mm] and of unit vectors that are rounding: the images show the same slice."""
+"""Differences of position [mm] and of unit vectors up to which images show the same slice."""
 OVERLAP = 0.25
-"""Ratio of distance to thickness below which parallel slices are one slice with an inconsistent position."""
+"""Ratio of distance to thickness below which parallel slices are considered one slice with inconsistent positions."""
 CONTRAST = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "FlipAngle", "DiffusionBValue")
-"""Elements that are the same in all frames of a cine: images that differ in them belong to different cines."""
+"""Elements that are equal in all frames of a cine; images that differ in one of them belong to different cines."""
 
 
 def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tuple[list[Slice], list[str]]:
-    """The slices of a series, along the normal of the first image, each in temporal order.
+    """Divide a series into slices, sorted along the normal of the first image, each in temporal order.
 
-    With ``fewest_frames`` of 1, a series with one image per slice is accepted; where other slices have several images,
-    single images are excluded in any case.
+    Parameters
+    ----------
+    images
+        The images of a series.
+    folder
+        The folder, for messages.
+    fewest_frames
+        1 also accepts a series with one image per slice; if other slices have several images, single images are always
+        excluded.
 
     Returns
     -------
     slices, remarks
-        The slices, and texts on what was excluded or is uncertain.
+        The slices, and warnings about excluded images and uncertain decisions.
 
     Raises
     ------
     DataError
-        If a slice has no order in time, or its position is inconsistent.
+        If the temporal order or the position of a slice is ambiguous.
     """
     groups: list[list[DicomImage]] = []
     for image in images:
@@ -59,6 +66,7 @@ def split_into_slices(images: Slice, folder: Path, fewest_frames: int = 2) -> tu
 
 
 def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
+    """Whether two images have the same matrix, pixel size, position and orientation."""
     return (
         a.matrix == b.matrix
         and bool(np.linalg.norm(a.position_mm - b.position_mm) < SAME_POSITION_MM)
@@ -68,7 +76,7 @@ def _is_same_slice(a: DicomImage, b: DicomImage) -> bool:
 
 
 def _require_separate(firsts: Slice, folder: Path) -> None:
-    """Refuse parallel slices that overlap almost completely: they are one slice at inconsistent positions."""
+    """Refuse parallel slices that overlap almost completely, since they are one slice with inconsistent positions."""
     for n, a in enumerate(firsts):
         for b in firsts[:n]:
             step = b.position_mm - a.position_mm
@@ -85,7 +93,7 @@ def _require_separate(firsts: Slice, folder: Path) -> None:
 
 
 def _split_by_contrast(images: Slice, remarks: list[str]) -> list[Slice]:
-    """The images of a slice by contrast; a remark names the element in which they differ."""
+    """Divide the images of a slice by contrast; a remark about each element that differs is appended."""
     parts = [images]
     for name in CONTRAST:
         finer = [part for images in parts for part in split_by(images, name)]
@@ -96,7 +104,7 @@ def _split_by_contrast(images: Slice, remarks: list[str]) -> list[Slice]:
 
 
 def _frame_remarks(slices: Iterable[Slice]) -> list[str]:
-    """Warnings about different numbers of frames: files may be missing."""
+    """Warnings about different or too small numbers of frames, which may be due to missing files."""
     counts = Counter(len(images) for images in slices)
     texts = [f"slices have {' or '.join(map(str, sorted(counts)))} frames: files may be missing"] * (len(counts) > 1)
     for images in slices:

@@ -1,13 +1,13 @@
-"""A magnitude cine from a file of any format, whose slices are read one at a time.
+"""Magnitude cines in a form common to all file formats; slices are read one at a time.
 
-Frames that hold no image of their own are left out: archives pad series to a common number of frames, and series
-that were stopped early end with an incomplete image.
+Frames without an image are omitted: in some archives, series are padded to a common number of frames, and series that
+were stopped early end with an incomplete image.
 
-Segmentations, which archives store next to images in the same formats, are recognised by their pixels. Adjacent pixels
-of a segmentation have the same label almost everywhere, and there are few labels. Images have noise and shading: even
-in 8-bit images, less than half of the adjacent pixels are equal. Segmentations that were interpolated to another matrix
-have many values along the contours, and probabilities between 0 and 1; if the name of the file indicates a
-segmentation, large areas of equal values suffice.
+Segmentations, which many archives store next to the images and in the same formats, are recognised by their pixels.
+They have few labels, and almost all adjacent pixels have the same label. Because of noise and shading, fewer than half
+of the adjacent pixels of an image are equal, even with 8 bits. Segmentations that were interpolated to another matrix
+have many values along the contours, and probabilities have any value between 0 and 1; if the name of the file indicates
+a segmentation, large areas of equal values are therefore sufficient.
 """
 
 import re
@@ -25,31 +25,33 @@ from cinerecon.frames import choose_frames
 from cinerecon.words import name_frames
 
 MAX_EMPTY_FRACTION = 0.05
-"""Largest fraction of rows or columns that may be empty in one frame but not in others."""
+"""Largest fraction of rows or columns of a frame that may be empty although they are not in other frames."""
 LABEL_NAME = re.compile(
     r"(^|[^a-z])(gt|ground_?truth|seg(s|mentations?|mented)?|labels?|lbl|masks?|rois?|contours?|annotations?|ann)([^a-z]|$)"
 )
-"""Words in the name of a file that indicate labels."""
+"""Words in file names that indicate a segmentation."""
 MAX_LABEL_VALUES = 8
-"""Number of distinct values up to which pixels are always labels."""
+"""Number of distinct values up to which pixels are always considered labels."""
 MAX_SEGMENTATION_VALUES = 64
 """Largest number of distinct values of a segmentation of the heart and its surroundings."""
 MIN_EQUAL_FRACTION = 0.7
-"""Smallest fraction of equal values among adjacent non-zero pixels of a segmentation."""
+"""Smallest fraction of pairs of adjacent non-zero pixels with equal values in a segmentation."""
 MIN_EQUAL_FRACTION_BY_NAME = 0.4
-"""The same for a file whose name indicates a segmentation."""
+"""The same if the name of the file indicates a segmentation."""
 Magnitude = NDArray[np.float32]
 LARGEST_TESLA = 30.0
-"""Field strengths above this are in gauss, as in files of older scanners."""
+"""Field strengths above this value are in gauss, as in files from older scanners [T]."""
 
 
 def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str]]:
-    """The frames ``(frames, y, x)`` that contain an image of their own, and warnings that name the others.
+    """Numbers of the frames ``(frames, y, x)`` that contain an image, and warnings about the others.
+
+    Frames that are copies of earlier ones are also excluded.
 
     Raises
     ------
     DataError
-        If frames between others are empty or incomplete, or fewer than two are left.
+        If frames between others are empty or incomplete, or fewer than two remain.
     """
     missing = {"empty": _empty(values), "incomplete": _incomplete(values)}
     candidates = [n for n in range(len(values)) if not any(n in numbers for numbers in missing.values())]
@@ -57,7 +59,7 @@ def usable_frames(values: NDArray[Any], where: str) -> tuple[list[int], list[str
 
 
 def without_missing_frames(values: NDArray[Any]) -> NDArray[Any]:
-    """Set frames ``(frames, y, x)`` without a finite pixel to zero: they are empty."""
+    """Set frames ``(frames, y, x)`` without any finite pixel to zero, so that they count as empty."""
     if values.dtype.kind != "f" or np.isfinite(values).all():
         return values
     is_missing = ~np.isfinite(values).any((1, 2))
@@ -65,12 +67,12 @@ def without_missing_frames(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def require_images(values: NDArray[Any], where: str) -> None:
-    """Check that every frame ``(frames, y, x)`` holds an image, if none may be left out.
+    """Check that every frame ``(frames, y, x)`` contains an image, if none may be omitted.
 
     Raises
     ------
     DataError
-        If frames are empty or incomplete; the error names them.
+        If frames are empty or incomplete; the error lists them.
     """
     for what, numbers in (("empty", _empty(values)), ("incomplete", _incomplete(values))):
         if numbers:
@@ -78,12 +80,12 @@ def require_images(values: NDArray[Any], where: str) -> None:
 
 
 def _empty(values: NDArray[Any]) -> list[int]:
-    """Frames whose pixels are all equal, as padding is."""
+    """Frames whose pixels are all equal, e.g. padding."""
     return np.flatnonzero(np.ptp(values, axis=(1, 2)) == 0).tolist()
 
 
 def _incomplete(values: NDArray[Any]) -> list[int]:
-    """Frames with rows or columns of zeros that hold signal in most of the frames that are not empty."""
+    """Frames with empty rows or columns that have signal in most of the other frames."""
     filled = np.flatnonzero(values.any((1, 2)))
     if not len(filled):
         return []
@@ -97,9 +99,9 @@ def _incomplete(values: NDArray[Any]) -> list[int]:
 
 
 def _copies(values: NDArray[Any], frames: Sequence[int]) -> list[int]:
-    """The frames that equal an earlier one in every pixel, which measured images never do.
+    """Frames that are equal to an earlier one in every pixel, which does not occur in measured images.
 
-    Noise-free simulations whose motion is a cosine over time are left as they are: their frames n and -n are equal.
+    Noise-free simulations with cosine motion, whose frames n and -n are equal, are an exception.
     """
     is_static = bool((values == values[:1]).all())
     if not is_static and bool((values[1:] == values[:0:-1]).all()):
@@ -119,9 +121,9 @@ def is_segmentation(values: NDArray[Any], path: Path) -> bool:
     Parameters
     ----------
     values
-        ``(frames, y, x)``, not all of them zero.
+        ``(frames, y, x)``, not all zero.
     path
-        The file, whose name decides in ambiguous cases.
+        The file, whose name is used in ambiguous cases.
     """
     equal = _fraction_of_equal_pairs(values)
     if equal >= MIN_EQUAL_FRACTION_BY_NAME and has_label_name(path):
@@ -131,7 +133,7 @@ def is_segmentation(values: NDArray[Any], path: Path) -> bool:
 
 
 def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
-    """Refuse labels where an image is expected.
+    """Refuse a segmentation if an image is expected.
 
     Raises
     ------
@@ -144,7 +146,7 @@ def refuse_segmentation(values: NDArray[Any], path: Path) -> None:
 
 
 def _fraction_of_equal_pairs(values: NDArray[Any]) -> float:
-    """Fraction of equal values among adjacent pixels along x or y that are both not zero; 0 without pairs."""
+    """Fraction of equal values among pairs of adjacent non-zero pixels along x or y; 0 if there are no pairs."""
     n_pairs = n_equal = 0
     for a, b in ((values[:, 1:], values[:, :-1]), (values[:, :, 1:], values[:, :, :-1])):
         is_pair = (a != 0) & (b != 0)
@@ -154,6 +156,7 @@ def _fraction_of_equal_pairs(values: NDArray[Any]) -> float:
 
 
 def _listed(values: NDArray[Any]) -> str:
+    """The first distinct values as text."""
     distinct = np.unique(values)
     return ", ".join(f"{value:g}" for value in distinct[:MAX_LABEL_VALUES]) + (
         ", ..." if len(distinct) > MAX_LABEL_VALUES else ""
@@ -169,15 +172,15 @@ class MagnitudeImages:
     path
         The file, or the folder of a DICOM series.
     name
-        Name that distinguishes it from others in the same folder; empty if it is the only one.
+        Name that distinguishes it from other cines in the same folder; empty if it is the only one.
     n_slices
         Number of slices.
     subject
-        A hash of the patient ID, empty if unknown.
+        Hash of the patient ID; empty if unknown.
     is_interpolated
-        Whether the images are known to have a finer matrix than was measured.
+        Whether the images are known to have been interpolated to a finer matrix.
     files
-        All files it is read from.
+        All files from which it is read.
     field_strength_tesla
         Field strength of the scanner [T]; None if unknown.
     licence
@@ -195,16 +198,17 @@ class MagnitudeImages:
     licence: str = ""
 
     def read_slice(self, number: int) -> tuple[Magnitude, CineMeta]:
-        """Read one slice: ``(frames, y, x)`` float32, largest value 1, and its metadata.
+        """Read one slice, ``(frames, y, x)`` float32 with largest value 1, and its metadata.
 
-        Frames without an image of their own are left out, with a warning (`usable_frames`).
+        Frames without an image are omitted, with a warning (`usable_frames`).
 
         Raises
         ------
         FileError
             If the file is damaged.
         DataError
-            If pixels are negative, not finite, or all zero, frames between others are empty, or as for `read_pixels`.
+            If pixels are negative, not finite or all zero, frames between others are empty, or the axes of slices and
+            frames seem to be exchanged.
         NotACineError
             If the pixels are the labels of a segmentation.
         """
@@ -225,7 +229,7 @@ class MagnitudeImages:
         return np.clip(values / largest, 0, None).astype(np.float32), meta
 
     def refuse_segmentation(self) -> None:
-        """Refuse labels as `read_slice` does, judged by the non-empty slice nearest to the middle.
+        """Refuse a segmentation as `read_slice` does, by the pixels of the central non-empty slice.
 
         Raises
         ------
@@ -241,7 +245,7 @@ class MagnitudeImages:
                 return
 
     def read_pixels(self, number: int) -> tuple[NDArray[Any], CineMeta]:
-        """Read one slice: ``(frames, y, x)`` in the units of the file, and its metadata.
+        """Read one slice, ``(frames, y, x)`` in the units of the file, and its metadata.
 
         Raises
         ------
@@ -254,7 +258,7 @@ class MagnitudeImages:
 
 
 def _with_frames(meta: CineMeta, frames: Sequence[int], warnings: Sequence[str]) -> CineMeta:
-    """The metadata of a selection of frames, with times relative to the first."""
+    """The metadata of a selection of frames; times are relative to the first one."""
     times = [meta.frame_times_ms[n] for n in frames] if meta.frame_times_ms else []
     return replace(
         meta,
@@ -264,14 +268,14 @@ def _with_frames(meta: CineMeta, frames: Sequence[int], warnings: Sequence[str])
 
 
 def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[int, int]) -> tuple[Magnitude, CineMeta]:
-    """Select frames evenly over a cine, crop them around the centre, and scale the maximum to 1.
+    """Select evenly distributed frames, crop them to the central pixels, and scale the maximum to 1.
 
-    Frames are not interpolated and keep their times, so fewer frames still cover the whole heartbeat.
+    Frames are not interpolated and keep their times, so that the selection covers the whole heartbeat.
 
     Raises
     ------
     DataError
-        If there are fewer frames or pixels than requested, or those around the centre are all zero.
+        If there are fewer frames or pixels than requested, or the central pixels are all zero.
     """
     for axis, size, required in zip(("frames", "rows", "columns"), magnitude.shape, (n_frames, *matrix), strict=True):
         if size < required:
@@ -289,12 +293,12 @@ def cut_out(magnitude: Magnitude, meta: CineMeta, n_frames: int, matrix: tuple[i
 
 
 def plausible_tesla(value: float | None) -> float | None:
-    """A field strength in tesla, converted from gauss if necessary; None if it is implausible."""
+    """A field strength [T], converted from gauss if necessary; None if it is implausible."""
     tesla = value if value is None or value < LARGEST_TESLA else value / 10_000
     return tesla if tesla is not None and 0 < tesla < LARGEST_TESLA else None
 
 
 def geometry_of(centre: NDArray[Any], row: NDArray[Any], column: NDArray[Any], patient_position: str = "") -> Geometry:
-    """The geometry of a slice from its centre and directions along x and y of any length."""
+    """The geometry of a slice from its centre [mm] and its directions along x and y, which need not be unit vectors."""
     read, phase = row / np.linalg.norm(row), column / np.linalg.norm(column)
     return Geometry.of(centre, read, phase, np.cross(read, phase), patient_position)

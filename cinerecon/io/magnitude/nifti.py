@@ -27,7 +27,7 @@ from cinerecon.io.untrusted import refuse_pipe, reporting_damage
 ENDINGS = (".nii", ".nii.gz")
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 THICKER = 1.5
-"""Ratio of the distance of slices to the pixel size above which an axis of few voxels is that of the slices."""
+"""Ratio of the voxel sizes above which a short axis is considered the slice axis."""
 DAMAGED = "the NIfTI file is damaged"
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
@@ -36,16 +36,23 @@ MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
 def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     """Open a NIfTI file (x, y, slice, time) with real pixels.
 
-    The slices may be along another of the first three axes, as after a reorientation to the axes of the patient.
+    The slice axis may also be the first or the second one, e.g. after reorientation to the axes of the patient.
+
+    Parameters
+    ----------
+    path
+        The file.
+    fewest_frames
+        Smallest number of frames.
 
     Raises
     ------
     FileError
-        If it is missing or damaged.
+        If the file is missing or damaged.
     NotACineError
-        If it has no time axis, or too few frames.
+        If there is no time axis, or there are too few frames.
     UnsupportedError
-        If it has complex pixels.
+        If the pixels are complex.
     """
     import nibabel
 
@@ -75,7 +82,7 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
 
 
 def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
-    """The axis of the slices: the third, unless another one has fewer and clearly larger voxels, or only one."""
+    """The slice axis: the third, unless another axis is shorter and has clearly larger voxels or only one voxel."""
     for axis in (0, 1):
         others = [float(sizes[other]) for other in range(3) if other != axis]
         is_thick = shape[axis] == 1 or float(sizes[axis]) > THICKER * max(others)
@@ -85,27 +92,27 @@ def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
 
 
 def _decompressed(path: Path, image: Any) -> Any:
-    """The image of a compressed file in memory: each slice read from the file would decompress all of it."""
+    """The decompressed image in memory, since reading a slice from the file would decompress all of it."""
     n_bytes = image.dataobj.offset + math.prod(image.shape) * image.get_data_dtype().itemsize
     with reporting_damage(DAMAGED, path), gzip.open(path) as file:
         return type(image).from_bytes(file.read(n_bytes))
 
 
 def _with_slices_third(path: Path, image: Any, axis: int) -> Any:
-    """The image with the axis of the slices after the other two, whose order stays."""
+    """The image with the slice axis as third axis; the order of the other two is preserved."""
     order = [number for number in range(3) if number != axis] + [axis]
     with reporting_damage(DAMAGED, path):
         return image.as_reoriented([[order.index(number), 1] for number in range(3)])
 
 
 def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) -> NDArray[np.float32]:
-    """One slice, or some of its frames, ``(frames, y, x)``."""
+    """Read one slice, or some of its frames, ``(frames, y, x)``."""
     with reporting_damage(DAMAGED, path):
         return np.asarray(image.dataobj[:, :, number, frames], np.float32).transpose(2, 1, 0)
 
 
 def _require_order(path: Path, image: Any) -> None:
-    """Refuse a file (x, y, time, slice): its slices would be read as frames."""
+    """Refuse a file with axes (x, y, time, slice), whose slices would be read as frames."""
     _, _, n_slices, n_frames = image.shape
     if has_exchanged_slices(n_slices, n_frames, partial(_pixels, path, image)):
         hint = "the axes of NIfTI are (x, y, slices, frames): exchange the last two"
@@ -113,7 +120,7 @@ def _require_order(path: Path, image: Any) -> None:
 
 
 def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
-    """Geometry and times: x of the image is the first axis of the file, y the second."""
+    """The metadata of a slice; x is the first axis of the file, y the second."""
     x, y, _, frames = image.shape
     length_unit, time_unit = image.header.get_xyzt_units()
     affine = np.asarray(image.affine, float) * MILLIMETRES.get(length_unit, 1.0)
@@ -138,14 +145,14 @@ def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
 
 
 def _thickness_mm(columns: NDArray[Any]) -> float:
-    """Distance of adjacent slices [mm], also if they are shifted in their plane; 0 if it is unknown."""
+    """Distance between adjacent slices along their normal [mm]; 0 if it is unknown."""
     normal = np.cross(columns[:, 0], columns[:, 1])
     length = float(np.linalg.norm(normal))
     return abs(float(normal @ columns[:, 2])) / length if length > 0 else float(np.linalg.norm(columns[:, 2]))
 
 
 def _geometry(centre: NDArray[Any], columns: NDArray[Any]) -> tuple[Geometry | None, list[str]]:
-    """The geometry of a slice from centre and columns of the affine; None, with a warning, if not orthogonal."""
+    """The geometry of a slice from its centre and the columns of the affine; None, with a warning, if it is sheared."""
     in_plane = columns[:, :2].T
     lengths = np.linalg.norm(in_plane, axis=1, keepdims=True)
     if not (lengths > 0).all() or not are_orthonormal(in_plane / lengths):

@@ -14,21 +14,21 @@ from cinerecon.io.magnitude.nifti import ENDINGS, open_nifti
 
 
 def find_magnitudes(root: Path) -> list[Path]:
-    """NumPy archives, NIfTI files and folders of DICOM images in a folder and below; or the file itself.
+    """Find NumPy archives, NIfTI files and folders of DICOM images in a folder and below; a file is returned itself.
 
-    Hidden files are skipped, and reconstructions by this package, which are no truth. Whether the images are cines is
-    known only after they are opened.
+    Hidden files are skipped, and so are reconstructions by this package, which are not suitable as a reference. The
+    images are not opened, so that some may not be cines.
     """
     if root.is_file():
         return [root]
-    found: list[Path] = []
+    paths: list[Path] = []
     for folder, below, names in os.walk(root):
         below[:] = sorted(name for name in below if not name.startswith("."))
         files = [path for name in sorted(names) if not name.startswith(".") and (path := Path(folder, name)).is_file()]
-        found += [path for path in files if _may_hold_images(path)]
+        paths += [path for path in files if _may_hold_images(path)]
         if any(has_dicom_name(path) and is_dicom(path) and not holds_reconstruction(path) for path in files):
-            found.append(Path(folder))
-    return found
+            paths.append(Path(folder))
+    return paths
 
 
 def _may_hold_images(path: Path) -> bool:
@@ -37,23 +37,21 @@ def _may_hold_images(path: Path) -> bool:
 
 
 def stem_of(path: Path) -> str:
-    """The name of a file without its ending, which is ``.nii.gz`` for compressed NIfTI; that of a folder as it is."""
+    """The name of a file without its suffix, which may be ``.nii.gz``; the name of a folder is not changed."""
     if path.is_dir():
         return path.name
     return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def open_magnitude(path: Path) -> list[MagnitudeImages]:
-    """The magnitude cines of a file, or of the DICOM images in a folder: one for each series.
+    """Open the magnitude cines in a file (NIfTI, NumPy archive or Enhanced MR), or of each DICOM series in a folder.
 
-    The file is NIfTI, a NumPy archive or Enhanced MR.
-
-    Reconstructions by this package are left out where the folder also holds images of a scanner.
+    Reconstructions by this package are ignored if the folder also contains images from a scanner.
 
     Raises
     ------
     FileError
-        If the path is missing, is not a regular file, is a single DICOM image, or the file is damaged.
+        If the file is missing, damaged, not a regular file, or a single DICOM image.
     DataError
         If there is no cine among the DICOM images.
     """
@@ -79,14 +77,14 @@ def open_magnitude(path: Path) -> list[MagnitudeImages]:
 
 
 def open_one_magnitude(path: Path) -> MagnitudeImages:
-    """The only magnitude cine of a path, see `open_magnitude`.
+    """Open the only magnitude cine of a path, see `open_magnitude`.
 
     Raises
     ------
     FileError
-        See `open_magnitude`.
+        If the file is missing, damaged, not a regular file, or a single DICOM image.
     DataError
-        Also if a folder holds several series.
+        If there is no cine among the DICOM images, or more than one series.
     """
     cines = open_magnitude(path)
     if len(cines) > 1:

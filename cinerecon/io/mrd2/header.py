@@ -1,4 +1,4 @@
-"""Headers of MRD version 2 as the XML of version 1, and back: both have the same elements under other names."""
+"""Conversion between headers of MRD version 2 and XML headers of version 1, whose elements have different names."""
 
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -14,7 +14,7 @@ from cinerecon.io.ismrmrd.header import NAMESPACE
 
 
 def header_as_xml(header: Any) -> bytes:
-    """The XML header of version 1 with the elements that both versions have."""
+    """Convert a header to the XML of version 1; elements that exist only in version 2 are omitted."""
     from ismrmrd.xsd import ismrmrdHeader
 
     content = _children(header, ismrmrdHeader)
@@ -22,14 +22,14 @@ def header_as_xml(header: Any) -> bytes:
 
 
 def _children(part: Any, kind: type) -> str:
-    """The elements of a part of the header, in the order of the schema.
+    """XML elements of a part of the header, in the order of the schema.
 
     Parameters
     ----------
     part
-        A part of version 2.
+        The part in version 2.
     kind
-        The class of the package ``ismrmrd`` for the same part, whose fields have the names and the order of the schema.
+        The class of the package ``ismrmrd`` for this part, whose fields have the names and the order of the schema.
     """
     values = {_plain_name(name): value for name, value in vars(part).items()}
     hints, texts = get_type_hints(kind), []
@@ -41,7 +41,7 @@ def _children(part: Any, kind: type) -> str:
 
 
 def _content(value: Any, kind: Any) -> str:
-    """A part as elements, or a value as text, numbers with the digits of single precision."""
+    """A part as elements, or a value as text; numbers have the digits of single precision."""
     if is_dataclass(kind):
         return _children(value, cast("type", kind))
     if isinstance(value, Enum):
@@ -50,16 +50,16 @@ def _content(value: Any, kind: Any) -> str:
 
 
 def _plain_type(hint: Any) -> Any:
-    """The type of the values of a field that may be missing or repeated."""
+    """The type of the values of a field, without `None` and `list`."""
     parts = [part for part in get_args(hint) if part is not NoneType]
     return _plain_type(parts[0]) if parts and get_origin(hint) is not Annotated else hint
 
 
 def header_from_xml(xml: bytes, mrd: ModuleType) -> Any:
-    """An ``mrd.Header`` from an XML header of version 1, with the elements that both versions have.
+    """Convert an XML header of version 1 to an ``mrd.Header``; elements that exist only in version 1 are omitted.
 
-    Names differ only in capital letters and underscores. Version 2 requires the patient position: without one, the
-    part that also holds the name of the protocol is left out.
+    Names differ only in capital letters and underscores. Version 2 requires the patient position: if it is missing, the
+    measurement information, which also contains the protocol name, is omitted.
     """
     root = fromstring(xml)
     header, position = _object(root, mrd.Header), root.findtext("{*}measurementInformation/{*}patientPosition", "")
@@ -69,12 +69,12 @@ def header_from_xml(xml: bytes, mrd: ModuleType) -> Any:
 
 
 def _plain_name(name: str) -> str:
-    """A name without namespace, underscores and capital letters."""
+    """A name in lower case, without namespace and underscores."""
     return name.rpartition("}")[2].replace("_", "").lower()
 
 
 def _object(element: Element, kind: type) -> Any:
-    """A part of the header from the elements that are arguments of its constructor."""
+    """Create a part of the header from the elements that are arguments of its constructor."""
     hints = get_type_hints(vars(kind)["__init__"])
     names = {_plain_name(name): name for name in hints}
     children: dict[str, list[Element]] = {}
@@ -86,7 +86,7 @@ def _object(element: Element, kind: type) -> Any:
 
 
 def _values(elements: list[Element], hint: Any) -> Any:
-    """The value of an argument: that of the first element, or a list; None if it is not understood."""
+    """The value of an argument: that of the first element, or a list of all; None if it is not valid."""
     hint = next((part for part in get_args(hint) if part is not NoneType), hint) if NoneType in get_args(hint) else hint
     if get_origin(hint) is not list:
         return _value(elements[0], hint)
@@ -100,5 +100,5 @@ def _value(element: Element, kind: Any) -> Any:
         return kind(text) if text or kind is str else None
     if issubclass(kind, Enum):
         return next((value for name, value in kind.__members__.items() if _plain_name(name) == _plain_name(text)), None)
-    is_time = not any(_plain_name(child.tag) for child in element)  # date and time are no parts of their own
+    is_time = not any(_plain_name(child.tag) for child in element)  # the classes of date and time have no elements
     return None if is_time else _object(element, kind)

@@ -1,4 +1,4 @@
-"""Write images as a binary stream of MRD version 2, and read them."""
+"""Images in binary streams of MRD version 2."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from cinerecon.io.mrd_stream.messages import ImageMessage
 GEOMETRY = ("position", "col_dir", "line_dir", "slice_dir")
 VECTORS = ("field_of_view", *GEOMETRY, "patient_table_position")
 NAMES = {"col_dir": "read_dir", "line_dir": "phase_dir"}
-"""Fields of version 2 with another name in version 1: the directions along a row and along a column."""
+"""Fields with another name in version 1: the directions along a row and along a column."""
 COUNTERS = (
     *("average", "slice", "contrast", "phase", "repetition", "set"),
     *("acquisition_time_stamp", "image_index", "image_series_index"),
@@ -28,7 +28,7 @@ COUNTERS = (
 
 
 def write_mrd2_images(path: Path, cines: list[CineImage]) -> None:
-    """Write the series of `write_mrd_images`: magnitudes, then, except for maps, complex images.
+    """Write the same series as `write_mrd_images`: magnitude images and, except for maps, complex images.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def _items(cines: list[CineImage], mrd: ModuleType) -> Iterator[Any]:
 
 
 def _head(cine: CineImage, head: np.void, mrd: ModuleType) -> Any:
-    """The header of a frame, from that of version 1; what is not known is left out."""
+    """Convert the header of a frame from version 1; unknown times and positions are omitted."""
     out = mrd.ImageHeader(image_type=mrd.ImageType(int(head["image_type"])))
     for name in ("slice", "phase", "image_index", "image_series_index"):
         setattr(out, name, int(head[name]))
@@ -65,13 +65,13 @@ def _head(cine: CineImage, head: np.void, mrd: ModuleType) -> Any:
 
 
 def _meta(values: dict[str, object], mrd: ModuleType) -> dict[str, list[Any]]:
-    """Meta attributes, all as texts."""
+    """Meta attributes as text values."""
     parts = {name: value if isinstance(value, tuple) else (value,) for name, value in values.items()}
     return {name: [mrd.ImageMetaValue.String(str(text)) for text in texts] for name, texts in parts.items()}
 
 
 def read_mrd2_images(path: Path) -> list[list[ImageMessage]]:
-    """The images of a stream by series, in the terms of version 1.
+    """Read the images of a stream by series, converted to version 1.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def read_mrd2_images(path: Path) -> list[list[ImageMessage]]:
 
 
 def _message(image: Any) -> ImageMessage:
-    """An image with its header and meta attributes as in version 1."""
+    """Convert an image with its header and meta attributes to version 1."""
     source, values = image.head, np.array(image.data)
     head = np.zeros(1, image_header_dtype)
     head["version"], head["image_type"] = 1, int(source.image_type.value)

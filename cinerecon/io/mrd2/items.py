@@ -1,4 +1,4 @@
-"""The header and the items of a binary stream of MRD version 2, with clear errors for damaged ones."""
+"""Reading of binary streams of MRD version 2, with clear errors for damaged streams."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,12 +10,12 @@ from cinerecon.io.untrusted import reason_of
 
 
 def read_items(file: BinaryIO, path: Path, mrd: ModuleType) -> tuple[Any, Iterator[Any]]:
-    """The header of a stream, None if it has none, and its items: acquisitions, waveforms, images.
+    """The header of a stream, None if it has none, and an iterator over its items: acquisitions, waveforms, images.
 
     Raises
     ------
     FileError
-        If the stream is damaged or truncated, also while the items are read.
+        If the stream is damaged or truncated; this may also occur during iteration.
     """
     reader = _open(file, path, mrd)
     header = _read(reader.read_header, path, 0)
@@ -35,7 +35,7 @@ def _checked(reader: Any, path: Path) -> Iterator[Any]:
 
 
 def _require_end(reader: Any, path: Path) -> None:
-    """Check that nothing follows the end mark: a second scan would be lost."""
+    """Check that no data follow the end mark: a second scan would be ignored."""
     try:
         reader._stream.read_view(1)
     except (EOFError, BufferError):
@@ -44,7 +44,7 @@ def _require_end(reader: Any, path: Path) -> None:
 
 
 def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
-    """A reader that allocates no more memory than the file has bytes, though the stream may claim more."""
+    """A reader that never allocates more memory than the size of the file, even if the stream declares more."""
     try:
         reader = mrd.BinaryMrdReader(file)
     except (EOFError, BufferError):  # the latter if the stream ends within a number
@@ -67,7 +67,7 @@ def _open(file: BinaryIO, path: Path, mrd: ModuleType) -> Any:
 
 
 def _read(read: Callable[[], Any], path: Path, n_read: int) -> Any:
-    """The header or the next item of a stream, after ``n_read`` items; `StopIteration` at its end."""
+    """Read the header or the next item of a stream, after ``n_read`` items; raises `StopIteration` at its end."""
     try:
         return read()
     except (StopIteration, CineReconError):

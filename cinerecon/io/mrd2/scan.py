@@ -1,6 +1,6 @@
-"""The reader of raw scans in binary streams of MRD version 2, in the terms of version 1.
+"""Reader of raw scans in binary streams of MRD version 2, which are converted to version 1.
 
-A stream has no index: it is read from the start to its end, and the samples are kept in memory.
+Since a stream has no index, it is read completely, and the samples are kept in memory.
 """
 
 from collections.abc import Iterator
@@ -29,12 +29,12 @@ COUNTERS = (
 NUMBERS = ("discard_pre", "discard_post", "center_sample", "encoding_space_ref")
 VECTORS = ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_position")
 LARGEST_COUNT = 65535
-"""Largest counter, size or index of version 1, which no cardiac scan exceeds."""
+"""Largest counter, size or index that version 1 can store; larger ones do not occur in cardiac scans."""
 LARGEST_STAMP = 2**32 - 1
 
 
 def load_mrd(where: str) -> ModuleType:
-    """The package ``mrd``.
+    """Import the package ``mrd``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def read_mrd2(path: Path) -> RawScan:
     Raises
     ------
     FileError
-        If the package is not installed, or the file is damaged or truncated.
+        If the package ``mrd-python`` is not installed, or the file is damaged or truncated.
     HeaderError
         If the header is missing or invalid.
     DataError
@@ -73,7 +73,7 @@ def read_mrd2(path: Path) -> RawScan:
 
 
 def holds_mrd2_images(path: Path) -> bool:
-    """Whether the first image or readout of a stream is an image; False where it is damaged or cannot be read."""
+    """Whether the first image or readout of a stream is an image; False if the stream cannot be read."""
     if not is_mrd2(path):
         return False
     try:
@@ -82,7 +82,7 @@ def holds_mrd2_images(path: Path) -> bool:
             for item in read_items(file, path, mrd)[1]:
                 if item.tag.startswith("Image") or _acquisitions(item, mrd):
                     return bool(item.tag.startswith("Image"))
-    except Exception:  # the parser may fail in any way on arbitrary bytes; reading it as a scan raises the error
+    except Exception:  # the parser may fail in any way on arbitrary bytes; `read_mrd2` reports the error
         return False
     return False
 
@@ -90,7 +90,7 @@ def holds_mrd2_images(path: Path) -> bool:
 def _collect(
     items: Iterator[Any], path: Path, mrd: ModuleType
 ) -> tuple[list[np.void], list[NDArray[Any]], list[NDArray[Any]], list[Waveform], int]:
-    """Headers, samples and trajectories of all readouts, waveforms, and the number of images."""
+    """Headers, samples and trajectories of all readouts, the waveforms, and the number of images."""
     heads, rows, trajectories = list[np.void](), list[NDArray[Any]](), list[NDArray[Any]]()
     waveforms, n_images = list[Waveform](), 0
     for item in items:
@@ -104,20 +104,21 @@ def _collect(
 
 
 def _waveform(block: Any) -> Waveform:
-    """A block of a signal, ``(channels, samples)`` as in version 1."""
+    """Convert a block of a waveform to version 1."""
     counters = {name: int(getattr(block, name)) for name in WAVEFORM_COUNTERS}
     values = np.array(block.data, np.uint32)
     return Waveform(int(block.waveform_id), int(block.time_stamp), float(block.sample_time_us), values, **counters)
 
 
 def _blocks(item: Any, mrd: ModuleType) -> list[Any]:
-    """The waveforms of an item of the stream."""
+    """The waveforms in an item of the stream."""
     if isinstance(item, mrd.StreamItem.WaveformUint32):
         return [item.value]
     return [*item.value.waveforms] if isinstance(item, mrd.StreamItem.AcquisitionBucket) else []
 
 
 def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
+    """The acquisitions in an item of the stream."""
     if isinstance(item, mrd.StreamItem.Acquisition):
         return [item.value]
     if isinstance(item, mrd.StreamItem.AcquisitionBucket):
@@ -126,7 +127,7 @@ def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
 
 
 def _head(acquisition: Any, where: str) -> np.void:
-    """The header of a readout as in version 1, a structured scalar."""
+    """Convert the header of a readout to version 1."""
     source, data = acquisition.head, acquisition.data
     if data.ndim != 2:
         raise DataError(f"the samples have {data.ndim} axes, expected (coils, samples)", where=where)

@@ -19,14 +19,14 @@ LISTS = ("physiology_time_stamp", "user_int", "user_float")
 
 
 def write_mrd2_scan(raw: RawScan, path: Path) -> None:
-    """Write the header, the waveforms, and the readouts in their order.
+    """Write a scan: the header, the waveforms, and the readouts in their original order.
 
     Raises
     ------
     FileError
         If the package ``mrd-python`` is not installed.
     DataError
-        If a readout holds another number of samples than its header says.
+        If the number of samples of a readout differs from its header.
     """
     mrd = load_mrd(str(path))
     with mrd.BinaryMrdWriter(str(path)) as writer:
@@ -53,7 +53,7 @@ def _waveform(block: Waveform, mrd: ModuleType) -> Any:
 
 
 def _acquisition(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any], mrd: ModuleType) -> Any:
-    """A readout of version 1 as one of version 2, in which trajectories are (dimensions, samples)."""
+    """Convert a readout from version 1 to version 2, in which the trajectory is (dimensions, samples)."""
     out = mrd.AcquisitionHeader(flags=mrd.AcquisitionFlags(int(head["flags"])))
     names = set(head.dtype.names or ())
     for name in (*NUMBERS, *STAMPS):

@@ -1,4 +1,4 @@
-"""Streams of ISMRMRD messages, as scanners, Gadgetron and MRD servers exchange them, in files and over connections."""
+"""Streams of ISMRMRD messages in files and network connections, as used by scanners, Gadgetron and MRD servers."""
 
 MRD_PORT = 9002
-"""The port at which FIRE, OpenRecon and Gadgetron expect a server."""
+"""The default port of servers for FIRE, OpenRecon and Gadgetron."""

@@ -1,4 +1,4 @@
-"""An image with the error of a slice: all scanners show images to the operator, but not all show texts."""
+"""Images that show the error of a slice, since all scanners display images, but not all display texts."""
 
 import textwrap
 
@@ -12,21 +12,32 @@ from cinerecon.io.ismrmrd.images import MAGNITUDE, meta_xml
 from cinerecon.io.mrd_stream.messages import ImageMessage
 
 ERROR_SERIES = 99
-"""Number of the series of error images."""
+"""Series number of error images."""
 ERROR_NAME = "cinerecon_error"
-"""Meta attribute with the text."""
+"""Name of the meta attribute that contains the text."""
 SMALLEST, LARGEST = 128, 512
-"""Bounds of the sides of an error image, which has the matrix of the header within them."""
+"""Limits of the matrix of an error image, which is otherwise that of the header [pixels]."""
 MARGIN = 4
+"""Margin of the text [pixels]."""
 LETTER_WIDTH = 6
-"""Width of a character of the font [pixels], by which lines are broken."""
+"""Mean width of a character, which determines the line breaks [pixels]."""
 WHITE_VALUE = 1000.0
+"""Pixel value of the text."""
 
 
 def error_image(header: MrdHeader, head: np.void, number: int, text: str) -> ImageMessage:
-    """An image of white text on black at the position of a slice.
+    """Create an image with white text on black at the position of a slice.
 
-    Position and directions are those of the header of one of its readouts.
+    Parameters
+    ----------
+    header
+        Header of the scan.
+    head
+        Header of a readout of the slice, for position and directions.
+    number
+        Number of the slice.
+    text
+        The text.
     """
     recon = header.encoding.recon
     x, y = (int(np.clip(n, SMALLEST, LARGEST)) for n in recon.matrix[:2])
@@ -55,7 +66,7 @@ def is_error_image(message: ImageMessage) -> bool:
 
 
 def draw_text(text: str, matrix: tuple[int, int]) -> NDArray[np.float32]:
-    """Draw a text with line breaks, ``(1, 1, y, x)`` float32; characters other than ASCII become question marks."""
+    """Draw a text with line breaks, ``(1, 1, y, x)`` float32; non-ASCII characters are replaced by question marks."""
     y, x = matrix
     canvas = Image.new("L", (x, y))
     ascii_text = text.encode("ascii", "replace").decode()

@@ -1,4 +1,4 @@
-"""Images as messages of a stream, written to files and read from them."""
+"""Images as messages of a stream."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,16 +25,16 @@ from cinerecon.io.mrd_stream.messages import (
 
 
 def image_messages(cine: CineImage, first: int, first_series: int = 0) -> Iterator[ImageMessage]:
-    """The frames of a slice: the magnitude as first series and, for phase contrast, the velocity as the next one.
+    """The frames of a slice: a series of magnitude images and, for phase contrast, a series of velocities.
 
-    Headers and attributes are those of the image file; each slice has its own display window.
+    Headers and attributes are those of ISMRMRD image files, except that each slice has its own display window.
 
     Parameters
     ----------
     cine
         The slice.
     first
-        Number of images of a series that were sent before.
+        Number of images that were already sent in each series.
     first_series
         Number of the first series.
     """
@@ -51,14 +51,14 @@ def _messages(series: Series, first: int = 0) -> Iterator[ImageMessage]:
 
 
 def write_stream_images(path: Path, cines: list[CineImage]) -> None:
-    """Write the series of `write_mrd_images` as a stream: the header of the scan, the images, and the close message."""
+    """Write the series of `write_mrd_images` as a stream."""
     with path.open("wb") as file:
         for message in stream_of_images(cines):
             write_message(file, message)
 
 
 def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
-    """The messages of a stream with the images of all slices, one series after the other."""
+    """The messages of a stream of images: the header of the scan, the images of all series, and the close message."""
     if cines[0].header_xml:
         yield TextMessage(MessageId.HEADER, cines[0].header_xml.encode())
     for series in image_series(cines):
@@ -67,7 +67,7 @@ def stream_of_images(cines: Sequence[CineImage]) -> Iterator[Message]:
 
 
 def join_streams(paths: Sequence[Path], file: BinaryIO) -> None:
-    """Write several streams of images as one: the header of the first, and all series, numbered consecutively."""
+    """Join streams of images: the header of the first one, and all series with consecutive numbers."""
     n_series = 0
     for number, path in enumerate(paths):
         offset = n_series
@@ -84,7 +84,7 @@ def join_streams(paths: Sequence[Path], file: BinaryIO) -> None:
 
 
 def read_stream_images(path: Path) -> list[list[ImageMessage]]:
-    """The images of a stream in a file by series.
+    """Read the images of a stream by series.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def read_stream_images(path: Path) -> list[list[ImageMessage]]:
 
 
 def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml: str, *, force: bool = False) -> None:
-    """Write received images to an ISMRMRD file, each series to ``dataset/image_N``.
+    """Write images received from a server to an ISMRMRD file, each series to ``dataset/image_N``.
 
     Raises
     ------
@@ -121,12 +121,12 @@ def write_image_messages(path: Path, images: Sequence[ImageMessage], header_xml:
 
 
 def by_series(images: Sequence[ImageMessage], where: str) -> list[tuple[int, list[ImageMessage]]]:
-    """The images of each series, with its number.
+    """Group images by series, sorted by the number of the series.
 
     Raises
     ------
     DataError
-        If those of a series differ in size or data type.
+        If the images of a series differ in size or data type.
     """
     series: dict[int, list[ImageMessage]] = {}
     for image in images:

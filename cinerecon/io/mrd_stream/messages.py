@@ -1,8 +1,8 @@
-"""Messages of the ISMRMRD streaming protocol, version 1: read from and written to binary files, pipes and sockets.
+"""Messages of the ISMRMRD streaming protocol, version 1, in binary files, pipes and sockets.
 
-A message is its type, an unsigned integer of two bytes, and its content; all numbers are little-endian. The length of a
-text precedes it, and some programs count a closing NUL in it. Memory is allocated as the bytes arrive, not from the
-lengths that a message claims.
+A message consists of its type, an unsigned integer of two bytes, and its content; all numbers are little-endian. Texts
+are preceded by their length, which in some programs includes a terminating NUL. Memory is allocated as data arrive, not
+according to the declared lengths.
 
 Source: python-ismrmrd-server (https://github.com/kspaceKelvin/python-ismrmrd-server), README, MR Data Message Format.
 """
@@ -23,11 +23,11 @@ from cinerecon.errors import FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 
 CONFIG_BYTES = 1024
-"""Length of the name of a configuration, padded with NUL."""
+"""Length of the name of a configuration, which is padded with NUL [bytes]."""
 LONGEST_TEXT = 16 << 20
 """Longest text [bytes]."""
 LARGEST_ARRAY = 1 << 30
-"""Largest size of the samples of a message [bytes]."""
+"""Largest size of the array in a message [bytes]."""
 MAX_READ_BYTES = 1 << 20
 """Largest number of bytes that are read at once."""
 HEAD = np.dtype(acquisition_dtype["head"])
@@ -56,14 +56,14 @@ TEXTS = (MessageId.CONFIG_FILE, MessageId.CONFIG_TEXT, MessageId.HEADER, Message
 
 @dataclass(frozen=True)
 class TextMessage:
-    """A configuration (its name or content), the XML header, or a text. Closing NULs are removed.
+    """A configuration (its name or content), the XML header, or a text, without terminating NULs.
 
     Attributes
     ----------
     id
         One of `TEXTS`.
     content
-        The bytes of the text, UTF-8.
+        The text, usually UTF-8.
     """
 
     id: MessageId
@@ -71,7 +71,7 @@ class TextMessage:
 
     @property
     def text(self) -> str:
-        """The content as text; bytes that are not UTF-8 are replaced."""
+        """The content as text; invalid UTF-8 is replaced."""
         return self.content.decode("utf-8", "replace")
 
 
@@ -115,7 +115,7 @@ class ImageMessage:
 
 @dataclass(frozen=True, eq=False)
 class ArrayMessage:
-    """An array, which a raw scan does not need."""
+    """An array, which is not part of a raw scan."""
 
     values: NDArray[Any]
 
@@ -134,14 +134,14 @@ def read_messages(file: BinaryIO, where: str) -> Iterator[Message]:
     Parameters
     ----------
     file
-        An open binary file, a pipe, or ``socket.makefile("rb")``.
+        A binary file, a pipe, or ``socket.makefile("rb")``.
     where
-        Name of the stream, for errors.
+        Name of the stream, for messages.
 
     Raises
     ------
     CutStreamError
-        If the stream ends before its close message; the error gives the number of the message, counted from 0.
+        If the stream ends before its close message; the error contains the number of the message, counted from 0.
     FileError
         If the stream is damaged.
     """
@@ -206,7 +206,7 @@ class _Reader:
         return ArrayMessage(self._array(self._dtype(number), math.prod(shape)).reshape(shape))
 
     def _dtype(self, number: int) -> np.dtype[Any]:
-        """The type of the numbers of an image or an array."""
+        """The data type with an ISMRMRD number."""
         try:
             dtype: np.dtype[Any] = np.dtype(get_dtype_from_data_type(number))
         except (KeyError, ValueError, TypeError):
@@ -245,7 +245,7 @@ class _Reader:
 
 
 def message_bytes(message: Message) -> bytes:
-    """The bytes of a message in the stream.
+    """Encode a message.
 
     Raises
     ------
@@ -296,5 +296,5 @@ def _text_bytes(message: TextMessage) -> bytes:
 
 
 def write_message(file: BinaryIO, message: Message) -> None:
-    """Write a message to a binary file, a pipe, or ``socket.makefile("wb")``; the file is not flushed."""
+    """Write a message to a binary file, a pipe, or ``socket.makefile("wb")``, without flushing it."""
     file.write(message_bytes(message))

@@ -1,6 +1,6 @@
-"""Raw scans in streams of ISMRMRD messages, read and written.
+"""Raw scans in streams of ISMRMRD messages.
 
-A stream has no index: it is read from its start to its close message, and the samples are kept in memory.
+Since a stream has no index, it is read completely, and the samples are kept in memory.
 """
 
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ from cinerecon.io.recognise import is_mrd_stream
 from cinerecon.io.untrusted import refuse_pipe
 
 BLOCK = 512
-"""Rows of a file that are read at once."""
+"""Number of rows of an HDF5 file that are read together."""
 
 
 def holds_stream_images(path: Path) -> bool:
-    """Whether the first image or readout of a stream in a file is an image; False where the stream is damaged."""
+    """Whether the first image or readout of a stream is an image; False if the stream is damaged."""
     if not is_mrd_stream(path):
         return False
     with path.open("rb") as file:
@@ -42,7 +42,7 @@ def holds_stream_images(path: Path) -> bool:
             for message in read_messages(file, str(path)):
                 if isinstance(message, ImageMessage | AcquisitionMessage):
                     return isinstance(message, ImageMessage)
-        except FileError:  # reading it as a scan raises the error
+        except FileError:  # `read_mrd_stream` reports the error
             pass
     return False
 
@@ -53,9 +53,9 @@ def read_mrd_stream(path: Path) -> RawScan:
     Raises
     ------
     FileError
-        If the stream is truncated or damaged; the error gives the number of the message.
+        If the stream is truncated or damaged; the error contains the number of the message.
     HeaderError
-        If it has no header, several, or an invalid one.
+        If there is not exactly one header, or it is invalid.
     DataError
         If there are no readouts.
     """
@@ -69,7 +69,7 @@ def read_mrd_stream(path: Path) -> RawScan:
 
 
 def scan_of_messages(messages: list[Message], path: Path) -> RawScan:
-    """The raw scan in the messages of a stream; ``path`` names it in errors. Errors as for `read_mrd_stream`."""
+    """The raw scan in the messages of a stream; ``path`` is its name in errors, those of `read_mrd_stream`."""
     where = str(path)
     headers = [m.content for m in messages if isinstance(m, TextMessage) and m.id is MessageId.HEADER]
     if len(headers) != 1:
@@ -93,15 +93,15 @@ def write_raw_stream(raw: RawScan, file: BinaryIO) -> None:
     Raises
     ------
     DataError
-        If a readout holds another number of samples or coordinates than its header says, or a block of a waveform is
-        longer than version 1 can store.
+        If the number of samples or coordinates of a readout differs from its header, or a block of a waveform is longer
+        than version 1 can store.
     """
     for message in messages_of_scan(raw):
         write_message(file, message)
 
 
 def messages_of_scan(raw: RawScan) -> Iterator[Message]:
-    """The messages of a raw scan, without a configuration. Errors as for `write_raw_stream`."""
+    """The messages of a raw scan, without a configuration; raises the errors of `write_raw_stream`."""
     yield TextMessage(MessageId.HEADER, raw.xml.encode())
     yield from raw.waveforms
     heads = np.zeros(len(raw), HEAD)
@@ -118,14 +118,14 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
 
 
 def scan_messages(path: Path) -> Iterator[Message]:
-    """The messages of a stored scan: its header, its waveforms and its readouts, in the order of the file.
+    """The messages of a scan in an HDF5 file, as a client sends them: header, waveforms and readouts, unchanged.
 
     Raises
     ------
     FileError
         If it is not an HDF5 file.
     HeaderError
-        If its group ``dataset`` holds no raw scan.
+        If its group ``dataset`` contains no raw scan.
     """
     require_hdf5(path)
     with h5py.File(path, "r") as file:

@@ -1,7 +1,7 @@
-"""A scan that is still being received: the samples are stored in a file, the headers in memory.
+"""Storage of a scan while it is received: samples in a temporary file, headers in memory.
 
-The file is written at its end and read at known positions, so that one thread may add readouts while another reads
-earlier ones.
+Data are appended to the file and read at known positions, so that one thread can add readouts while another one reads
+earlier readouts.
 """
 
 import os
@@ -20,11 +20,18 @@ from cinerecon.io.ismrmrd.waveforms import ECG_ID, MAX_WAVEFORM_SAMPLES, Wavefor
 from cinerecon.io.mrd_stream.messages import HEAD, AcquisitionMessage
 
 HEADS_AT_ONCE = 4096
-"""Number of readouts for which the array of headers has room at first; it doubles when it is full."""
+"""Initial capacity of the array of headers, which is doubled when it is full."""
 
 
 class Spool:
-    """The readouts of a scan in the order of arrival; a context manager that closes and deletes the file.
+    """The readouts of a scan in the order of arrival; a context manager that deletes the file at its end.
+
+    Parameters
+    ----------
+    path
+        The temporary file.
+    header
+        The XML header of the scan.
 
     Raises
     ------
@@ -59,11 +66,11 @@ class Spool:
 
     @property
     def identity(self) -> str:
-        """Checksum of the header and the first readout, whose noise is unique to the scan."""
+        """Checksum of the header and the first readout, whose noise is different in each scan."""
         return self._digest.hexdigest()
 
     def add(self, message: AcquisitionMessage | Waveform) -> None:
-        """Store a readout or a block of the ECG; other waveforms are not needed for images.
+        """Store a readout or a block of the ECG; other waveforms are ignored, since no image depends on them.
 
         Raises
         ------
@@ -96,12 +103,12 @@ class Spool:
             raise FileError(what, where=str(self.path.parent), hint="set TMPDIR to another folder") from None
 
     def scan(self, rows: Index | None = None) -> RawScan:
-        """The scan as received so far, or only some of its readouts, renumbered from 0.
+        """The scan as received so far, or some of its readouts, renumbered from 0.
 
         Raises
         ------
         DataError
-            If there are none.
+            If there are no readouts.
         """
         rows = np.arange(len(self)) if rows is None else rows
         if not len(rows):
@@ -121,24 +128,24 @@ class Spool:
         )
 
     def heads(self) -> NDArray[np.void]:
-        """``(readouts,)`` the headers as received so far."""
+        """Headers of the readouts received so far, ``(readouts,)``."""
         return self._heads[: len(self)]
 
 
 def _lengths(heads: NDArray[np.void]) -> tuple[Index, Index]:
-    """Numbers of coordinates and of samples of each readout."""
+    """Number of trajectory coordinates, and of samples of all coils, for each readout."""
     n_samples = heads["number_of_samples"].astype(np.intp)
     return n_samples * heads["trajectory_dimensions"], n_samples * heads["active_channels"]
 
 
 class _SpooledSamples:
-    """Samples in an open file: trajectory and samples of each readout, with the lengths in the headers."""
+    """Access to the samples in the open file: the trajectory of each readout, followed by its samples."""
 
     def __init__(self, file: int, starts: Index, n_coordinates: Index, n_samples: Index) -> None:
         self._file, self._starts, self._n_coordinates, self._n_samples = file, starts, n_coordinates, n_samples
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """The samples or the trajectories of some readouts."""
+        """Read the samples or the trajectories of readouts."""
         return as_objects([self._read_one(name, int(row)) for row in rows])
 
     def _read_one(self, name: Literal["data", "traj"], row: int) -> NDArray[np.complex64] | NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Siemens raw data (twix, ``.dat``) as `RawScan`, with header, readouts and samples as after conversion to ISMRMRD."""
+"""Siemens raw data (twix, ``.dat``), read as `RawScan` with the same content as after conversion to ISMRMRD."""

@@ -1,12 +1,12 @@
-"""Headers of twix readouts as ISMRMRD acquisition headers: flags, counters, times, position and directions.
+"""Conversion of twix readout headers to ISMRMRD acquisition headers: flags, counters, times, position and directions.
 
-The meaning of each field is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), the converter
-of the ISMRMRD project, so that a scan that is read directly is the same as a converted one.
+All fields are set as by the converter of the ISMRMRD project, siemens_to_ismrmrd
+(https://github.com/ismrmrd/siemens_to_ismrmrd), so that reading a file directly is equivalent to converting it first.
 
-The directions of a slice in the patient (LPS) are computed from the quaternion of a readout or from the protocol. The
-quaternion (w, x, y, z) is the rotation whose columns are the directions of phase encoding, readout and slice, in
-sagittal, coronal and transversal components, which are those of LPS. Readout and phase encoding are defined for the
-forward Fourier transform, as in data that were converted to ISMRMRD.
+The directions of a slice in patient coordinates (LPS) are computed from the quaternion of a readout or from the
+protocol. The columns of the rotation matrix of the quaternion (w, x, y, z) are the directions of phase encoding,
+readout and slice; their sagittal, coronal and transversal components are the LPS components. Readout and phase encoding
+are defined for the forward Fourier transform, as in converted data.
 """
 
 import numpy as np
@@ -38,11 +38,11 @@ FLAGS = {
     "REFPHASESTABSCAN": (30,),
     "PHASESTABSCAN": (31,),
 }
-"""Numbers of the ISMRMRD flags of each twix flag."""
+"""Twix flags, and the numbers of the corresponding ISMRMRD flags."""
 NOT_IMAGE = tuple(name for name in FLAGS if not name.startswith(("FIRST", "LAST", "REFLECT", "PATREFAND", "RETRO_END")))
-"""Twix flags of readouts that are not image lines."""
+"""Twix flags of readouts that are not image data."""
 NO_READOUT = ("B1_CONTROLLOOP", "MDH_VOP", "SLICE_ACCEL_REFSCAN", "SLICE_ACCEL_PHASCOR", "noname60")
-"""Twix flags of readouts that are left out: they are not part of the image, and ISMRMRD has no flag for them."""
+"""Twix flags of readouts that are omitted: they are not image data, and ISMRMRD has no flag for them."""
 COUNTERS = {
     "kspace_encode_step_1": "Lin",
     "kspace_encode_step_2": "Par",
@@ -54,13 +54,13 @@ COUNTERS = {
     "set": "Set",
     "segment": "Seg",
 }
-"""ISMRMRD counters, and the twix counters with their values."""
+"""ISMRMRD counters, and the corresponding twix counters."""
 ADJUSTMENT_DWELL_US = {"AdjCoilSens": 5.0, "AdjQuietCoilSens": 4.0}
-"""Dwell time of the noise readouts of an adjustment measurement, by the name of its protocol [us]."""
+"""Dwell time of the noise readouts in adjustment measurements, by protocol name [us]."""
 
 
 def directions_of_quaternions(quaternions: NDArray[np.floating]) -> Directions:
-    """Read, phase and slice directions, ``(readouts, 3)`` each, of quaternions ``(readouts, 4)``."""
+    """Convert quaternions ``(readouts, 4)`` to read, phase and slice directions, ``(readouts, 3)`` each."""
     w, x, y, z = (quaternions.astype(np.float64) / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
     phase = np.stack([1 - 2 * (y**2 + z**2), 2 * (x * y + z * w), 2 * (x * z - y * w)], 1)
     read = np.stack([2 * (x * y - z * w), 1 - 2 * (x**2 + z**2), 2 * (y * z + x * w)], 1)
@@ -71,15 +71,15 @@ def directions_of_quaternions(quaternions: NDArray[np.floating]) -> Directions:
 def directions_of_normal(normal: NDArray[np.float64], rotation: float) -> Directions:
     """Read, phase and slice direction of a slice from its normal and its in-plane rotation.
 
-    Without rotation, phase encoding is along the projection of anterior to posterior in a transversal or sagittal
-    slice, and of right to left in a coronal one, as the scanner defines it.
+    By the convention of the scanner, phase encoding without rotation is along the projection of the anterior-posterior
+    axis in transversal and sagittal slices, and of the right-left axis in coronal slices.
 
     Parameters
     ----------
     normal
         ``(3,)`` sagittal, coronal and transversal component.
     rotation
-        Angle [rad].
+        In-plane rotation angle [rad].
     """
     across = normal / np.linalg.norm(normal)
     sagittal, coronal, transversal = across
@@ -95,7 +95,7 @@ def directions_of_normal(normal: NDArray[np.float64], rotation: float) -> Direct
 
 
 def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
-    """The ISMRMRD headers of readouts."""
+    """Convert the headers of readouts to ISMRMRD acquisition headers."""
     heads: Heads = np.zeros(len(mdh), acquisition_dtype["head"])
     heads["version"], heads["measurement_uid"], heads["scan_counter"] = 1, mdh["MeasUID"], mdh["ScanCounter"]
     heads["flags"] = _flags(mdh, layout)
@@ -117,7 +117,7 @@ def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
 
 
 def is_image_line(mdh: Mdh, layout: Layout) -> NDArray[np.bool_]:
-    """The readouts that are lines of the image, ``(readouts,)`` bool."""
+    """Readouts that contain image data, ``(readouts,)`` bool."""
     others = tuple(name for name in NOT_IMAGE if name != "PATREFSCAN")
     is_reference = has_flag(mdh, layout, "PATREFSCAN") & ~has_flag(mdh, layout, "PATREFANDIMASCAN")
     return ~has_flag(mdh, layout, *others, *NO_READOUT) & ~is_reference
@@ -129,25 +129,25 @@ def _flags(mdh: Mdh, layout: Layout) -> NDArray[np.uint64]:
         bits = np.uint64(sum(1 << number - 1 for number in numbers))
         flags |= np.where(has_flag(mdh, layout, name), bits, np.uint64(0))
     is_both = has_flag(mdh, layout, "PATREFANDIMASCAN")
-    return np.where(is_both, flags & ~np.uint64(1 << 19), flags)  # a line for calibration and image has only flag 21
+    return np.where(is_both, flags & ~np.uint64(1 << 19), flags)  # calibration and image data have only flag 21
 
 
 def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.float64]:
-    """Time per sample of each readout [us]; noise readouts have their own bandwidth."""
+    """Dwell time of each readout [us]; noise readouts have a different bandwidth."""
     image = (protocol.number("sRXSPEC.alDwellTime[0]") or 0.0) / 1000
     n_samples = mdh["SamplesInScan"].astype(np.float64)
     adjustment = ADJUSTMENT_DWELL_US.get(protocol.text("tProtocolName"))
     if adjustment is not None:
         noise = np.full(len(mdh), adjustment)
     elif layout.line == "VB":
-        noise = 1e6 / n_samples / 130.0  # noise was measured with 130 Hz per pixel
+        noise = 1e6 / n_samples / 130.0  # noise readouts have 130 Hz per pixel
     else:
         noise = np.floor(76800.0 / n_samples) / 10
     return np.where(has_flag(mdh, layout, "NOISEADJSCAN"), noise, image)
 
 
 def _positions(mdh: Mdh, protocol: Protocol) -> NDArray[np.float64]:
-    """Position of each readout, ``(readouts, 3)``; of a single slice from the protocol if no readout has slice data."""
+    """Position of each readout, ``(readouts, 3)``; from the protocol for a single slice if no readout has slice data."""
     slice_data = mdh["SliceData"]
     stored = np.stack([slice_data["SlicePos"][name].astype(np.float64) for name in ("Sag", "Cor", "Tra")], 1)
     slices = protocol.items("sSliceArray.asSlice")
@@ -156,10 +156,8 @@ def _positions(mdh: Mdh, protocol: Protocol) -> NDArray[np.float64]:
     return np.broadcast_to(_vector(slices[0].get("sPosition")), stored.shape)
 
 
-def _directions(
-    mdh: Mdh, position: NDArray[np.float32], protocol: Protocol
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Read, phase and slice direction of each readout, from its quaternion or the nearest slice in the protocol."""
+def _directions(mdh: Mdh, position: NDArray[np.float32], protocol: Protocol) -> Directions:
+    """Read, phase and slice direction of each readout, from its quaternion or the nearest slice of the protocol."""
     quaternions = mdh["SliceData"]["Quaternion"].astype(np.float64)
     norm = np.linalg.norm(quaternions, axis=1)
     is_known = np.abs(norm - 1) < 0.1
@@ -181,14 +179,14 @@ def _directions(
 
 
 def _vector(components: object) -> NDArray[np.float64]:
-    """A vector of the protocol, which leaves out components that are zero."""
+    """A vector of the protocol, in which components of zero are missing."""
     parts = components if isinstance(components, dict) else {}
     values = [parts.get(name, 0.0) for name in ("dSag", "dCor", "dTra")]
     return np.array([float(value) if isinstance(value, int | float) else 0.0 for value in values])
 
 
 def _table_position(mdh: Mdh) -> NDArray[np.float64]:
-    """Position of the patient table as the scanner counts it, ``(readouts, 3)``; line VB has one component."""
+    """Position of the patient table in the coordinates of the scanner, ``(readouts, 3)``; VB has one component."""
     names = mdh.dtype.names or ()
     if "PTABPosX" in names:
         return np.stack([mdh[name].astype(np.float64) for name in ("PTABPosX", "PTABPosY", "PTABPosZ")], 1)

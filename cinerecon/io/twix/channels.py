@@ -1,4 +1,4 @@
-"""The order of the channels in the readouts of a measurement, from the channel numbers stored with the samples."""
+"""Order of the channels in the readouts of a measurement, from the channel numbers stored with the samples."""
 
 from dataclasses import replace
 
@@ -12,28 +12,28 @@ from cinerecon.io.twix.readouts import TwixSamples
 def in_one_order(
     store: TwixSamples, channels: list[tuple[int, ...]], is_used: NDArray[np.bool_]
 ) -> tuple[TwixSamples, tuple[str, ...]]:
-    """The samples with all channels in the order of the first used readout, and a warning if others differ from it.
+    """Reorder the channels of all readouts to the order of the first used readout, with a warning if necessary.
 
     Parameters
     ----------
     store
         Samples of the readouts.
     channels
-        Numbers of the channels of each readout, as stored.
+        Channel numbers of each readout as stored.
     is_used
-        ``(readouts,)`` bool, the lines of images and for calibration. Others may be measured with other coils.
+        ``(readouts,)`` bool, readouts with image or calibration data; others may have been measured with other coils.
 
     Raises
     ------
     DataError
-        If used readouts have as many channels as the first one, but other numbers.
+        If used readouts have the same number of channels as the first one, but different channels.
     """
     used = np.flatnonzero(is_used)
     if used.size == 0:
         return store, ()
     first = channels[used[0]]
     differing = [int(row) for row in used if channels[row] != first and len(channels[row]) == len(first)]
-    if len(set(first)) < len(first) or not differing:  # numbers that are not unique were not set
+    if len(set(first)) < len(first) or not differing:  # if channel numbers are not unique, they were not set
         return store, ()
     for row in differing:
         if sorted(channels[row]) != sorted(first):

@@ -1,4 +1,4 @@
-"""The binary layout of twix files, as defined by the package twixtools for each software line."""
+"""Binary layout of twix files for each software line, from the definitions of the package twixtools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from cinerecon.errors import UnsupportedError
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The layout of a file of one software line.
+    """The binary layout of readouts.
 
     Attributes
     ----------
     line
         ``VB`` or ``VD``.
     header
-        Type of the header of a readout.
+        Data type of the header of a readout.
     lead
-        Bytes of a readout before its first channel; 0 in line VB, which repeats the header for each channel.
+        Bytes of a readout before its first channel; 0 for VB, which repeats the header for each channel.
     channel_header
         Bytes before the samples of each channel.
     channel_id
-        Offset of the channel number in these bytes.
+        Offset of the channel number in the channel header [bytes].
     flags
         Bit number of each flag of a readout.
     """
@@ -38,12 +38,18 @@ class Layout:
     flags: dict[str, int]
 
     def readout_bytes(self, n_channels: int, n_samples: int) -> int:
-        """Size of a readout."""
+        """Size of a readout [bytes]."""
         return self.lead + n_channels * (self.channel_header + 8 * n_samples)
 
 
 def layout_of(line: str, where: str) -> Layout:
-    """The layout of the files of a software line. Errors as for `twixtools_module`."""
+    """The layout of the files of a software line.
+
+    Raises
+    ------
+    UnsupportedError
+        If twixtools is not installed.
+    """
     mdh = twixtools_module("mdh_def", where)
     header = np.dtype(mdh.Scan_header if line == "VD" else mdh.VB17_header)
     channel = np.dtype(mdh.Channel_header) if line == "VD" else header
@@ -58,13 +64,13 @@ def layout_of(line: str, where: str) -> Layout:
 
 
 def offset_of(layout: np.dtype[Any], name: str) -> int:
-    """First byte of a field of a structure."""
+    """Offset of a field in a structured data type [bytes]."""
     fields: Mapping[str, Any] = layout.fields or {}
     return int(fields[name][1])
 
 
 def twixtools_module(name: str, where: str) -> ModuleType:
-    """A module of twixtools.
+    """Import a module of twixtools.
 
     Raises
     ------

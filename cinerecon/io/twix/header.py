@@ -1,7 +1,7 @@
-"""The protocol of a twix measurement as an ISMRMRD header.
+"""Conversion of the protocol of a twix measurement to an ISMRMRD header.
 
-The header is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), except that the line at the
-centre of k-space and the range of frames are taken from the readouts, which is also correct for partial Fourier.
+The header is that of siemens_to_ismrmrd (https://github.com/ismrmrd/siemens_to_ismrmrd), except that the central line
+of k-space and the range of frames are taken from the readouts, which is also correct for partial Fourier.
 """
 
 from collections.abc import Mapping
@@ -18,26 +18,33 @@ from cinerecon.io.twix.protocol import Protocol
 from cinerecon.io.twix.signals import describe_signals
 
 TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral"}
-"""Trajectories by their number in the protocol."""
+"""Trajectories by their code in the protocol."""
 CALIBRATION = {2: "embedded", 4: "separate", 8: "separate", 16: "interleaved", 32: "interleaved", 64: "interleaved"}
-"""Modes of calibration by their number in the protocol."""
+"""Modes of calibration by their code in the protocol."""
 THREE_DIMENSIONS = 4
-"""Number of dimensions in the protocol of a 3-D scan."""
+"""Code of the number of dimensions in the protocol of a 3-D scan."""
 RETROSPECTIVE = 8
-"""Number of retrospective gating in the protocol, for which the number of measured phases depends on the heart rate."""
+"""Code of retrospective gating in the protocol, with which the number of phases depends on the heart rate."""
 SHARED_PHASES = 2
-"""Number of view sharing between cardiac phases in the protocol."""
+"""Code of view sharing between cardiac phases in the protocol."""
 
 
 def header_xml(protocol: Protocol, image: Heads, waveforms: tuple[Waveform, ...] = ()) -> tuple[bytes, list[str]]:
     """The ISMRMRD header of a measurement, and warnings.
 
-    ``image`` are the headers of the image lines.
+    Parameters
+    ----------
+    protocol
+        The protocol of the measurement.
+    image
+        Headers of the readouts with image data.
+    waveforms
+        Physiological signals, which the header describes.
 
     Raises
     ------
     HeaderError
-        If the protocol lacks a parameter of the grid.
+        If the protocol lacks the matrix or the field of view.
     UnsupportedError
         If the scan is 3-D, slices were measured simultaneously, or the readouts need regridding.
     """
@@ -82,7 +89,7 @@ def _require_supported(protocol: Protocol, image: Heads) -> None:
 
 
 def _is_epi(protocol: Protocol, image: Heads) -> bool:
-    """Whether several lines follow each excitation, with alternating readout direction."""
+    """Whether several lines are measured after each excitation, with alternating readout direction."""
     is_reversed = bool(has_flag(image, REVERSE).any())
     return is_reversed and protocol.count("sFastImaging.lEPIFactor", 1) > 1
 
@@ -94,7 +101,7 @@ def _trajectory(protocol: Protocol, image: Heads) -> str:
 
 
 def _study(protocol: Protocol) -> str:
-    """An identifier of the study: its number, which each scanner counts, and the number of the scanner."""
+    """An identifier of the study: its number, which is unique for a scanner, and the serial number of the scanner."""
     study, scanner = protocol.text("StudyLOID"), protocol.text("DeviceSerialNumber")
     return f"{scanner}_{study}" if study and scanner.strip("x") else ""
 
@@ -114,9 +121,9 @@ def _system(protocol: Protocol, image: Heads) -> dict[str, Any]:
 
 def _coil_names(protocol: Protocol) -> list[str]:
     """Names of the selected receiver coils, in the order of the channels."""
-    later = protocol.items("sCoilSelectMeas.aRxCoilSelectData[0].asList")
+    since_vd = protocol.items("sCoilSelectMeas.aRxCoilSelectData[0].asList")
     coils = []
-    for item in later or protocol.items("asCoilSelectMeas[0].asList"):
+    for item in since_vd or protocol.items("asCoilSelectMeas[0].asList"):
         name, channel = item.get("sCoilElementID"), item.get("lADCChannelConnected", item.get("lRxChannelConnected"))
         if isinstance(name, Mapping) and item.get("lElementSelected", 1) == 1 and isinstance(channel, int):
             coils.append((channel, f"{name.get('tCoilID', '')}:{name.get('tElement', '')}"))
@@ -124,7 +131,7 @@ def _coil_names(protocol: Protocol) -> list[str]:
 
 
 def _spaces(protocol: Protocol) -> dict[str, Any]:
-    """The measured grid, with oversampling, and the grid of the images of the scanner."""
+    """The encoded space, including oversampling, and the space of the scanner's images."""
     base = round(protocol.required("sKSpace.lBaseResolution"))
     fov_x, fov_y = (protocol.required(f"sSliceArray.asSlice[0].d{name}FOV") for name in ("Readout", "Phase"))
     thickness = protocol.required("sSliceArray.asSlice[0].dThickness")
@@ -144,7 +151,7 @@ def _spaces(protocol: Protocol) -> dict[str, Any]:
 
 
 def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]]:
-    """The range of each counter, and warnings if there are fewer frames than planned in the protocol."""
+    """The range of each counter, and warnings if there are fewer frames than specified in the protocol."""
     idx = image["idx"]
     n_lines = protocol.count("iNoOfFourierLines", int(idx["kspace_encode_step_1"].max()) + 1)
     counts = {
@@ -175,7 +182,7 @@ def _limits(protocol: Protocol, image: Heads) -> tuple[dict[str, Any], list[str]
 
 
 def _shared_line_warnings(protocol: Protocol, image: Heads) -> list[str]:
-    """A warning if the scanner shares lines between cardiac phases that were not measured in each of them."""
+    """A warning if the scanner shares lines between cardiac phases, so that not every phase has all lines."""
     if protocol.count("sKSpace.ucViewSharing") != SHARED_PHASES:
         return []
     names = ("slice", "set", "phase", "kspace_encode_step_1")
@@ -191,7 +198,7 @@ def _shared_line_warnings(protocol: Protocol, image: Heads) -> list[str]:
 
 
 def _centre_line(protocol: Protocol, image: Heads) -> int:
-    """The line at the centre of k-space, from the readouts, or from the protocol if the readouts differ."""
+    """The line at the centre of k-space, from the readouts, or from the protocol if they are inconsistent."""
     stored = np.unique(image["idx"]["user"][:, 5])
     if len(stored) == 1 and (stored[0] > 0 or image["idx"]["kspace_encode_step_1"].max() == 0):
         return int(stored[0])
@@ -223,7 +230,7 @@ def _sequence(protocol: Protocol) -> dict[str, Any]:
 
 
 def _velocity_range(protocol: Protocol) -> dict[str, Any]:
-    """The velocity encoding of a phase-contrast scan [cm/s] as a user parameter; empty without one."""
+    """VENC of a phase-contrast scan [cm/s] as a user parameter; empty for other scans."""
     velocity = protocol.number("sAngio.sFlowArray.asElm[0].nVelocity")
     if not velocity or protocol.count("sAngio.sFlowArray.lSize") < 1:
         return {}

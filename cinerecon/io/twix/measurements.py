@@ -1,6 +1,6 @@
-"""The measurements of a twix file. Files of line VB hold one; later ones begin with a table of up to 64.
+"""The measurements in a twix file: one in VB files; since VD, files begin with a table of up to 64 measurements.
 
-The scan is the last measurement; adjustments that it depends on, such as the noise scan, precede it.
+The scan is the last measurement; it is preceded by the adjustments that it depends on, e.g. the noise measurement.
 """
 
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ class Measurement:
     line
         The software line of the file, ``VB`` or ``VD``.
     start, end
-        Its first byte, and the byte after the last one.
+        Offsets of its first byte and of the byte after its last one.
     protocol_name
-        Name of its protocol in the table of measurements; empty in files of line VB.
+        Name of its protocol in the table of measurements; empty in VB files.
     """
 
     number: int
@@ -72,7 +72,7 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
     for number, entry in enumerate(entries, 1):
         first = int(entry["off_"])
         following = min([other for other in starts if other > first], default=size)
-        end = first + int(entry["len_"]) if entry["len_"] else following  # a scan that was stopped has length 0
+        end = first + int(entry["len_"]) if entry["len_"] else following  # the length of a stopped scan is 0
         name = bytes(entry["protName_"]).split(b"\0")[0].decode("latin-1")
         measurement = Measurement(number, len(entries), "VD", first, end, name)
         _require_inside(measurement, layout.itemsize, size, path)
@@ -81,7 +81,7 @@ def list_measurements(path: Path) -> tuple[Measurement, ...]:
 
 
 def _require_inside(measurement: Measurement, n_table: int, size: int, path: Path) -> None:
-    """Check that a measurement is within its file."""
+    """Check that a measurement does not extend beyond the file or overlap the table."""
     where = f"{path}, {measurement.label}"
     if measurement.start < n_table:
         what = f"the table of measurements is damaged: bytes {measurement.start} to {measurement.end} of {size}"
@@ -92,7 +92,7 @@ def _require_inside(measurement: Measurement, n_table: int, size: int, path: Pat
 
 
 def choose_measurement(measurements: tuple[Measurement, ...], number: int | None, path: Path) -> Measurement:
-    """The measurement with a number, counted from 1; None for the last one.
+    """The measurement with the given number, counted from 1; the last one for None.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The noise of the coils of a twix scan, which scanners measure in an adjustment before it, in the same file."""
+"""Noise readouts of a twix scan, which scanners store as a preceding adjustment measurement in the same file."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +15,20 @@ from cinerecon.io.twix.scan import read_measurement
 
 
 def find_noise(scan: RawScan, like: RawScan | None = None) -> RawScan | None:
-    """The measurement in the same file with noise readouts of the same channels in the same order; None without one.
+    """Find the measurement in the same file that has noise readouts of the same channels in the same order.
 
-    Adjustments precede the scan: the last one before it is preferred.
+    The last one before the scan is preferred.
 
-    With ``like`` the channels are those of another scan.
+    Parameters
+    ----------
+    scan
+        A measurement of a twix file.
+    like
+        The scan whose channels the noise must have; by default ``scan``.
+
+    Returns
+    -------
+        The noise measurement; None if there is none.
     """
     measurements = list_measurements(scan.path)
     own = next(part for part in measurements if part.label == scan.group)
@@ -28,7 +37,7 @@ def find_noise(scan: RawScan, like: RawScan | None = None) -> RawScan | None:
 
 
 def _noise_of(path: Path, measurement: Measurement, scan: RawScan) -> RawScan | None:
-    """The measurement of a file if it has noise readouts of the channels of the scan, otherwise None."""
+    """Read a measurement; None if it has no noise readouts of the channels of the scan."""
     try:
         other = read_measurement(path, measurement)
     except CineReconError:  # the scan can be read without it
@@ -43,16 +52,16 @@ def _noise_of(path: Path, measurement: Measurement, scan: RawScan) -> RawScan | 
 
 @dataclass(frozen=True, eq=False)
 class JoinedSamples:
-    """The samples of some readouts of one measurement, then those of another.
+    """The samples of some readouts of one measurement, followed by all samples of another one.
 
     Attributes
     ----------
     first
-        Samples of the measurement whose readouts come first.
+        Samples of the first measurement.
     rows
-        Numbers of these readouts.
+        Indices of the readouts that are used of it.
     second
-        Samples of the other measurement.
+        Samples of the second measurement.
     """
 
     first: SampleStore
@@ -70,9 +79,9 @@ class JoinedSamples:
 
 
 def with_noise(scan: RawScan) -> RawScan:
-    """A measurement preceded by noise readouts of another one in its file, unless it has its own.
+    """Prepend the noise readouts of another measurement in the file, unless the scan has noise readouts.
 
-    Converted to another format, it then gives the same images.
+    After conversion to another format, the scan then gives the same images.
     """
     if not isinstance(scan.store, TwixSamples) or has_flag(scan.heads, NOISE).any():
         return scan

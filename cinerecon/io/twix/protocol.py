@@ -1,8 +1,8 @@
-"""The protocol of a measurement, which a twix file stores before the readouts as named text buffers.
+"""The protocol of a measurement, which is stored before the readouts as named text buffers.
 
-``MeasYaps`` lists the parameters that the user set (ASCCONV); ``Meas``, ``Dicom`` and ``Config`` hold those that the
-scanner derived (XProtocol). twixtools parses both; invalid lines are removed first, because damaged text would make the
-parser slow or exhaust the memory.
+``MeasYaps`` contains the parameters set by the user (ASCCONV); ``Meas``, ``Dicom`` and ``Config`` contain those derived
+by the scanner (XProtocol). Both are parsed by twixtools, after invalid lines have been removed: with damaged text, the
+parser might take very long or use all memory.
 """
 
 import math
@@ -18,7 +18,7 @@ from cinerecon.io.twix.definitions import twixtools_module
 from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
 DERIVED = ("Meas", "Dicom", "Config")
-"""Buffers of derived parameters, in the order in which they are searched."""
+"""Buffers of derived parameters, in the order in which a parameter is looked up."""
 LARGEST_PROTOCOL = 64 << 20
 """Largest size of a protocol [bytes]."""
 
@@ -39,9 +39,9 @@ class Protocol:
     where
         The file and the measurement, for errors.
     size
-        Size of the protocol [bytes], after which the readouts begin.
+        Size of the protocol [bytes]; the readouts begin after it.
     chosen
-        The parameters of ``MeasYaps``, nested.
+        The parameters of ``MeasYaps`` as nested mappings and lists.
     derived
         The parameters of each other buffer, by the last part of their path.
     """
@@ -52,10 +52,10 @@ class Protocol:
     derived: tuple[Mapping[str, Any], ...]
 
     def value(self, path: str) -> Any:
-        """A parameter by its path in ``MeasYaps``, e.g. ``sSliceArray.asSlice[0].dPhaseFOV``; None if missing.
+        """A parameter by its path in ``MeasYaps``, e.g. ``sSliceArray.asSlice[0].dPhaseFOV``; None if it is missing.
 
-        A parameter that is not in ``MeasYaps`` is searched for in the other buffers by the last part of its path. The
-        first value of a list is returned.
+        A parameter that is not in ``MeasYaps`` is looked up in the other buffers by the last part of its path. If it
+        is a list, the first value is returned.
         """
         name = path.split(".")[-1].partition("[")[0]
         candidates = (self._chosen(path), *(buffer.get(name) for buffer in self.derived))
@@ -81,7 +81,7 @@ class Protocol:
         return "" if value is None else str(value).strip('"').strip()
 
     def required(self, path: str) -> float:
-        """A positive number without which the scan cannot be read.
+        """A positive number that is required to read the scan.
 
         Raises
         ------
@@ -95,12 +95,12 @@ class Protocol:
         return number
 
     def items(self, path: str) -> list[Mapping[str, Any]]:
-        """The members of a list of structures in ``MeasYaps``; empty if there is none."""
+        """The elements of a list of structures in ``MeasYaps``; empty if there is no such list."""
         value = self._chosen(path)
         return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
     def _chosen(self, path: str) -> Any:
-        """A parameter or structure of ``MeasYaps``; None if missing."""
+        """A parameter or structure of ``MeasYaps``; None if it is missing."""
         value: Any = self.chosen
         for key in re.findall(r"\w+", path):
             if isinstance(value, list):
@@ -122,7 +122,7 @@ def read_protocol(path: Path, measurement: Measurement) -> Protocol:
     FileError
         If it is truncated or damaged.
     HeaderError
-        If it lacks the parameters of the scan.
+        If a required buffer is missing or cannot be parsed.
     """
     where = f"{path}, {measurement.label}"
     buffers, size = _read_buffers(path, measurement, where)
@@ -142,7 +142,7 @@ def read_protocol(path: Path, measurement: Measurement) -> Protocol:
 
 
 def _read_buffers(path: Path, measurement: Measurement, where: str) -> tuple[dict[str, str], int]:
-    """The text buffers by name, and the size of the protocol."""
+    """Read the text buffers by name, and the size of the protocol [bytes]."""
     with path.open("rb") as file:
         file.seek(measurement.start)
         start = file.read(8)

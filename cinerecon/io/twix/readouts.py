@@ -1,7 +1,8 @@
-"""The readouts of a measurement in a twix file: their headers as one array, their samples on demand.
+"""The readouts of a measurement in a twix file: all headers are read at once, samples on demand.
 
-Readouts follow one another without an index: each header gives the size of its readout, until the one that ends the
-measurement (``ACQEND``). Blocks of synchronous data (``SYNCDATA``), such as physiological signals, are between them.
+There is no index. The header of each readout determines its size and therefore the position of the next one; the last
+header has the flag ``ACQEND``. Synchronous data (``SYNCDATA``), such as physiological signals, are stored in packets
+between the readouts.
 """
 
 from dataclasses import dataclass
@@ -17,19 +18,19 @@ from cinerecon.io.twix.definitions import Layout, offset_of
 from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
 Mdh = NDArray[np.void]
-"""``(readouts,)`` structured array, the fields of the measurement data header of a readout."""
+"""``(readouts,)`` structured array of measurement data headers."""
 SIZE_BITS = (1 << 25) - 1
-"""Bits of the first word of a header that hold the size of a block."""
+"""Bits of the first word of a header that contain the size of the block."""
 
 
 @dataclass(frozen=True)
 class Packet:
-    """A block of synchronous data between readouts.
+    """A packet of synchronous data between readouts.
 
     Attributes
     ----------
     start, size
-        First byte after its header, and number of bytes.
+        Offset of its content in the file, and size of the content [bytes].
     n_readouts
         Number of readouts before it.
     """
@@ -48,13 +49,13 @@ class TwixSamples:
     path
         The file.
     layout
-        The layout of its readouts.
+        The binary layout of the readouts.
     offsets
-        ``(readouts,)`` first byte of each readout.
+        ``(readouts,)`` offset of each readout in the file.
     n_channels, n_samples
-        ``(readouts,)`` sizes of each readout.
+        ``(readouts,)`` number of channels, and of samples per channel.
     channels
-        ``(channels,)`` numbers of the channels in the order in which samples are returned; None for the stored order.
+        ``(channels,)`` channel numbers in the order in which samples are returned; None for the stored order.
     """
 
     path: Path
@@ -65,7 +66,7 @@ class TwixSamples:
     channels: NDArray[np.uint16] | None = None
 
     def read(self, name: Literal["data", "traj"], rows: Index) -> NDArray[np.object_]:
-        """The samples of some readouts, a flat complex64 array each; trajectories are never stored.
+        """Read the samples of readouts, a flat complex64 array each; trajectories are empty.
 
         Raises
         ------
@@ -78,7 +79,7 @@ class TwixSamples:
             return as_objects([self._blocks(file, int(row))["samples"].reshape(-1) for row in rows])
 
     def examine(self) -> tuple[NDArray[np.float64], list[tuple[int, ...]]]:
-        """Largest real or imaginary part of each readout, ``(readouts,)``, and the numbers of its channels."""
+        """Largest magnitude of the real and imaginary parts of each readout, ``(readouts,)``, and its channel numbers."""
         amplitude, channels, known = np.empty(len(self.offsets)), [], dict[bytes, tuple[int, ...]]()
         with self.path.open("rb") as file:
             for row in range(len(self.offsets)):
@@ -89,12 +90,12 @@ class TwixSamples:
         return amplitude, channels
 
     def channel_ids(self, row: int) -> NDArray[np.uint16]:
-        """The numbers of the channels of a readout, in the order in which its samples are returned."""
+        """Channel numbers of a readout, in the order in which its samples are returned."""
         with self.path.open("rb") as file:
             return np.array(self._blocks(file, row)["channel_id"])
 
     def _blocks(self, file: BinaryIO, row: int) -> NDArray[np.void]:
-        """The channels of a readout: the number and the samples of each."""
+        """Read number and samples of each channel of a readout."""
         layout, n_channels, n_samples = self.layout, int(self.n_channels[row]), int(self.n_samples[row])
         block = np.dtype(
             {
@@ -121,14 +122,25 @@ class TwixSamples:
 def read_headers(
     path: Path, measurement: Measurement, layout: Layout, start: int
 ) -> tuple[Mdh, TwixSamples, tuple[Packet, ...]]:
-    """Read the headers of all readouts and the positions of packets of a measurement; the samples are read on demand.
+    """Read the headers of all readouts of a measurement, and locate samples and packets.
 
-    The first one is at the byte ``start``, after the protocol.
+    Parameters
+    ----------
+    path, measurement
+        The file and the measurement.
+    layout
+        The binary layout of the readouts.
+    start
+        Offset of the first readout, after the protocol.
+
+    Returns
+    -------
+        The headers, access to the samples, and the packets of synchronous data.
 
     Raises
     ------
     FileError
-        If the measurement is truncated or damaged; the error gives the byte.
+        If the measurement is truncated or damaged; the error contains the position.
     DataError
         If it has no readouts.
     """
@@ -184,6 +196,6 @@ def _truncated(n_readouts: int, measurement: Measurement, where: str) -> FileErr
 
 
 def has_flag(mdh: Mdh, layout: Layout, *names: str) -> NDArray[np.bool_]:
-    """The readouts with at least one of the flags, ``(readouts,)`` bool."""
+    """Readouts with at least one of the flags, ``(readouts,)`` bool."""
     bits = np.uint64(sum(1 << layout.flags[name] for name in names))
     return np.asarray(mdh["EvalInfoMask"] & bits != 0)

@@ -1,4 +1,4 @@
-"""The reader of Siemens twix files: a measurement as `RawScan`."""
+"""Reader of Siemens twix files."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,20 +24,20 @@ NOT_APPLIED = {
     "SIGNREV": "a change of sign of readouts",
     "SCANSCALEFACTOR": "a scale factor of readouts",
 }
-"""Twix flags of image lines that request a correction, which is not made, and its description."""
+"""Twix flags that request a correction of image data, which is not applied, and descriptions of the corrections."""
 UNIFORM = ("SIGNREV", "SCANSCALEFACTOR")
-"""Corrections that do not change the image if all lines request them."""
+"""Corrections that do not affect the image if they are requested for all lines."""
 
 
 def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
-    """Open a measurement of a Siemens raw file: its protocol and the headers of all readouts.
+    """Open a measurement of a Siemens raw file; the protocol and the headers of all readouts are read.
 
     Parameters
     ----------
     path
-        A twix file of line VB, VD, VE or XA.
+        A twix file of software line VB, VD, VE or XA.
     measurement
-        Number of the measurement, counted from 1; None for the last one with image lines, which is the scan.
+        Number of the measurement, counted from 1; None selects the last one that is not a noise measurement.
 
     Raises
     ------
@@ -67,12 +67,12 @@ def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
 
 
 def _is_noise(scan: RawScan) -> bool:
-    """Whether a measurement has only noise readouts, as adjustments have."""
+    """Whether a measurement has only noise readouts."""
     return bool(has_acquisition_flag(scan.heads, NOISE).all())
 
 
 def read_measurement(path: Path, measurement: Measurement) -> RawScan:
-    """Read one of the measurements of a file. Errors as for `read_twix`."""
+    """Read one of the measurements of a file; raises the errors of `read_twix`."""
     where = f"{path}, {measurement.label}"
     layout = layout_of(measurement.line, where)
     protocol = read_protocol(path, measurement)
@@ -108,7 +108,7 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
 
 
 def _requested_corrections(image: Mdh, layout: Layout) -> tuple[str, ...]:
-    """Warnings about corrections of image lines that are not made."""
+    """Warnings about requested corrections of image data, which are not applied."""
     requested = {name: has_flag(image, layout, name) for name in NOT_APPLIED}
     return tuple(
         f"the scanner requests {NOT_APPLIED[name]} ({name}), which is not applied"

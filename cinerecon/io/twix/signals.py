@@ -1,9 +1,10 @@
-"""Physiological signals (PMU) of a twix file as waveforms; they are stored in packets between the readouts.
+"""Physiological signals (PMU) of a twix file as waveforms.
 
-Each packet holds a part of some signals, with a start time in the units of the readouts: the ECG with up to
-four leads, pulse, respiration, external triggers, and in later software the heart and respiration signal of the pilot
-tone. Waveforms have the numbers and channels of siemens_to_ismrmrd: the samples, then a channel of triggers; signals
-recorded before the scan (the learning phase) have numbers of their own.
+The signals are stored in packets between the readouts. Each packet has a time stamp in the units of the readouts and
+contains a section of several signals: ECG with up to four leads, pulse, respiration, external triggers and, in recent
+software, the cardiac and respiratory signals of the pilot tone. Numbers and channels of waveforms are those of
+siemens_to_ismrmrd: the samples, followed by a trigger channel; signals of the learning phase, which precedes the scan,
+have different numbers.
 
 Source for the layout of packets: twixtools (https://github.com/pehses/twixtools), ``pmu.py``.
 """
@@ -22,7 +23,7 @@ from cinerecon.io.twix.readouts import Mdh, Packet
 Samples = NDArray[np.uint32]
 
 ID_BYTES = 52
-"""Length of the name of a packet's kind [bytes], which follows the size of the packet."""
+"""Length of the name of the packet type, which follows the size of the packet [bytes]."""
 HEADER_BYTES = 4 + ID_BYTES + 4
 TICKS_US = 100.0
 """Unit of the duration of a packet and of the time between samples [us]."""
@@ -32,25 +33,25 @@ NUMBERS = {"ECG": 0, "PULS": 1, "RESP": 2, "EXT1": 3, "EXT2": 4, "CardPT": 10, "
 LEARNING_PHASE_NUMBERS = {0: 5, 1: 6, 2: 7, 3: 8, 4: 9, 10: 12, 11: 13}
 """Number of each signal in the learning phase."""
 KINDS = {"ECG": "ecg", "PULS": "pulse", "RESP": "respiratory", "EXT1": "trigger", "EXT2": "trigger"}
-"""Kinds of signals in the ISMRMRD header; all others are ``other``."""
+"""Types of signals in the ISMRMRD header; all others are ``other``."""
 EVENT_BITS = {**dict.fromkeys(ECG, 2), "PULS": 4, "RESP": 8, "EXT1": 16, "EXT2": 32, "CardPT": 64, "RespPT": 128}
-"""Bit of the trigger of each signal in the channel of events, which line XA stores."""
+"""Bit of the trigger of each signal in the event channel of XA packets."""
 FIRST_UNREAD_XA = 61
-"""First version XA with another layout of packets, which is not read."""
+"""First XA version with a different packet layout, which is not supported."""
 
 
 @dataclass(frozen=True)
 class PacketLayout:
-    """Storage of the signals in a packet.
+    """The layout of the signals in a packet.
 
     Attributes
     ----------
     codes
         Name of each signal by its code; the code of ``END`` ends the packet.
     duration_mask
-        Bits of the word of the duration that hold it.
+        Bits that contain the duration in its word.
     has_events
-        Whether triggers are a separate signal; otherwise they are in the upper half of each sample.
+        Whether triggers are stored as a separate signal; otherwise they are in the upper half of each sample.
     """
 
     codes: Mapping[int, str]
@@ -64,21 +65,30 @@ LAYOUT_BEFORE_XA = PacketLayout(
     duration_mask=0xFFFFFFFF,
     has_events=False,
 )
-"""Packets of the lines VB, VD and VE."""
+"""Packets of VB, VD and VE."""
 LAYOUT_XA = PacketLayout(
     {0xFFFFFFFF: "END"} | dict(enumerate((*ECG, "PULS", "RESP", "EXT1", "EXT2", "EVENTS", "CardPT", "RespPT"))),
     duration_mask=0xFFFFFF,
     has_events=True,
 )
-"""Packets of the line XA."""
+"""Packets of XA."""
 
 
 def read_signals(
     path: Path, packets: tuple[Packet, ...], mdh: Mdh, software: str
 ) -> tuple[tuple[Waveform, ...], tuple[str, ...]]:
-    """The signals of a measurement as waveforms, and warnings about packets that are left out.
+    """Read the signals of a measurement as waveforms, and warnings about packets that are not used.
 
-    The version of the software is that in the protocol, e.g. ``syngo MR E11`` or ``syngo MR XA30``.
+    Parameters
+    ----------
+    path
+        The file.
+    packets
+        The packets of synchronous data.
+    mdh
+        Headers of the readouts.
+    software
+        Software version in the protocol, e.g. ``syngo MR E11`` or ``syngo MR XA30``.
     """
     version = re.search(r"XA(\d+)", software)
     layout = LAYOUT_XA if version else LAYOUT_BEFORE_XA
@@ -107,7 +117,7 @@ def read_signals(
 
 
 def _waveforms(content: bytes, layout: PacketLayout, counters: Mapping[str, int]) -> Iterator[Waveform]:
-    """The waveforms of a packet: the leads of the ECG together, each other signal on its own."""
+    """The waveforms of a packet: one for all ECG leads, and one for each other signal."""
     is_learning = content[4 : 4 + ID_BYTES].startswith(b"PMULearnPhase")
     data = content[HEADER_BYTES:]
     words = np.frombuffer(data, "<u4", len(data) // 4)
@@ -126,7 +136,7 @@ def _waveforms(content: bytes, layout: PacketLayout, counters: Mapping[str, int]
 
 
 def _signals(words: Samples, layout: PacketLayout, duration: int) -> dict[str, Samples]:
-    """The words of each signal of a packet; signals of unknown codes are skipped. Errors as for `_waveforms`."""
+    """The words of each signal in a packet; signals with unknown codes are skipped."""
     signals, position = dict[str, Samples](), 0
     while True:
         if position >= len(words):
@@ -145,7 +155,7 @@ def _signals(words: Samples, layout: PacketLayout, duration: int) -> dict[str, S
 
 
 def _with_triggers(parts: Mapping[str, Samples], events: Samples, layout: PacketLayout) -> Samples:
-    """Append the triggers of a signal as last channel, ``(channels, samples)``."""
+    """The samples of a signal with its triggers as last channel, ``(channels, samples)``."""
     rows = np.stack(list(parts.values()))
     if not layout.has_events:
         return np.concatenate([rows & 0xFFFF, np.bitwise_or.reduce(rows >> 16, 0)[None]])
@@ -157,9 +167,9 @@ def _with_triggers(parts: Mapping[str, Samples], events: Samples, layout: Packet
 
 
 def describe_signals(waveforms: tuple[Waveform, ...]) -> list[dict[str, object]]:
-    """The elements ``waveformInformation`` of the ISMRMRD header: kind of each signal, and its channel of triggers."""
+    """The elements ``waveformInformation`` of the ISMRMRD header: type and trigger channel of each signal."""
     names = {number: name for name, number in NUMBERS.items()}
-    names |= {later: f"LEARN_{names[number]}" for number, later in LEARNING_PHASE_NUMBERS.items()}
+    names |= {learning: f"LEARN_{names[number]}" for number, learning in LEARNING_PHASE_NUMBERS.items()}
     n_channels = {block.number: len(block.values) for block in waveforms}
     return [
         {
