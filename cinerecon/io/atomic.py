@@ -1,4 +1,4 @@
-"""Atomic writing: files get a temporary name and are moved into place when they are complete."""
+"""Atomic writing: files have a temporary name until they are complete, and are then renamed."""
 
 import errno
 import glob
@@ -18,18 +18,18 @@ from typing import BinaryIO
 from cinerecon.errors import FileError, StorageError
 
 LONGEST_NAME = 255
-"""Bytes that the name of a file may have in common file systems."""
+"""Largest length of a file name in common file systems [bytes]."""
 STALE_S = 3600
-"""Age [s] above which a temporary file is no longer being written."""
+"""Time since the last change after which a temporary file is considered abandoned [s]."""
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FAULTY = {errno.EIO, errno.EROFS}
-"""Numbers of the errors of a file system that would refuse any other file, too."""
+"""Error numbers of file systems that would also refuse any other file."""
 _PARTIAL = re.compile(r"\.partial-(\d+)-(?:([0-9a-f]{8})-)?")
 
 
 @cache
 def machine_code() -> str:
-    """A code of this machine or container, which distinguishes its process numbers on a shared file system."""
+    """A code of this machine or container, which distinguishes processes of equal number on a shared file system."""
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
     except OSError:
@@ -38,13 +38,13 @@ def machine_code() -> str:
 
 
 def refuse_existing(path: Path, *, force: bool = False) -> None:
-    """Check, before the work starts, that a file can be written.
+    """Check in advance that a file can be written.
 
     Raises
     ------
     FileError
-        If it exists already and ``force`` is not set, its name is too long, its folder cannot be written, or a folder
-        of its path is a link to one that does not exist.
+        If it exists and ``force`` is not set, its name is too long, its folder is not writable, or a folder in its path
+        is a broken link.
     """
     length = len(os.fsencode(path.name))
     if length > LONGEST_NAME:
@@ -63,13 +63,13 @@ def refuse_existing(path: Path, *, force: bool = False) -> None:
 
 
 def would_overwrite(source: Path, target: Path) -> FileError:
-    """The error of a command that would overwrite its input, which ``--force`` does not permit either."""
+    """The error if a command would overwrite its input, which is not possible even with ``--force``."""
     what = f"{source.name} is an input file and would be overwritten"
     return FileError(what, where=str(target), hint="choose another name with -o")
 
 
 def is_same_file(first: Path, second: Path) -> bool:
-    """Whether two paths are the same file, which need not exist yet."""
+    """Whether two paths are the same file, which need not exist."""
     try:
         return first.samefile(second)
     except OSError:
@@ -78,21 +78,21 @@ def is_same_file(first: Path, second: Path) -> bool:
 
 @contextmanager
 def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
-    """Provide a temporary path next to ``path``; the file is moved into place at the end, or removed after an error.
+    """Provide a temporary path next to ``path``; the file is renamed at the end, or removed after an error.
 
     Parameters
     ----------
     path
         The file to write.
     overwrite
-        Replace a file that exists by then, e.g. because another program wrote it meanwhile.
+        Replace an existing file, e.g. one that another program has written in the meantime.
 
     Raises
     ------
     StorageError
         If the disk is full, read-only or faulty.
     FileError
-        If the file system refuses for another reason, or the file exists and is not to be replaced.
+        If the file cannot be written for another reason, or exists and ``overwrite`` is not set.
     """
     with _temporary_path(path.parent, path) as temporary:
         yield temporary
@@ -104,7 +104,7 @@ def moved_into_place(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
 
 
 def _flush(path: Path) -> None:
-    """Write the file to the disk before it is renamed, so that a crash of the machine leaves no empty file."""
+    """Flush the file to the disk before it is renamed, so that a system crash does not result in an empty file."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -113,7 +113,7 @@ def _flush(path: Path) -> None:
 
 
 def _move_without_overwriting(temporary: Path, path: Path) -> None:
-    """Move a file in one step that fails if the name is taken; a plain move would replace the other file."""
+    """Move a file in an atomic step that fails if the target exists, which a plain rename would replace."""
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -125,21 +125,22 @@ def _move_without_overwriting(temporary: Path, path: Path) -> None:
 
 
 def written_meanwhile(path: Path) -> FileError:
-    """The error if a file appeared while another one of its name was written."""
+    """The error if another program has created a file in the meantime."""
     what = f"{path.name} was written by another program in the meantime and is not changed"
     return FileError(what, where=str(path), hint="choose another name with -o, or --force to overwrite it")
 
 
 @contextmanager
 def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = True) -> Iterator[Path]:
-    """Provide a temporary folder; its files replace all in ``folder`` that match the pattern, or none after an error.
+    """Provide a temporary folder, whose files replace all files in ``folder`` that match the pattern.
 
-    Other files in the folder are left as they are. The folder may be a mount point: files are moved only within it.
+    After an error, no file is replaced. Other files in the folder are not changed. Since files are moved only within
+    the folder, it may be a mount point.
 
     Raises
     ------
     FileError
-        If the file system refuses, or there are files that fit the pattern and ``overwrite`` is not set.
+        If the files cannot be written, or files that match the pattern exist and ``overwrite`` is not set.
     """
     parent = folder if folder.is_dir() else folder.parent
     for partial in parent.glob(f".partial-*-{glob.escape(folder.name)}") if parent.is_dir() else ():
@@ -160,7 +161,7 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
         try:
             for source, target in moves:
                 source.replace(target)
-        except BaseException:  # an interruption, too: a series of two reconstructions would look like one
+        except BaseException:  # including interruptions: a mixture of two reconstructions would look like one series
             for source, target in reversed(moves):
                 if not source.exists():
                     target.replace(source)
@@ -169,11 +170,11 @@ def series_moved_into_place(folder: Path, pattern: str, *, overwrite: bool = Tru
 
 @contextmanager
 def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
-    """A temporary path in the folder ``parent``, which is removed at the end."""
+    """Provide a temporary path in the folder ``parent``, which is removed at the end."""
     temporary = parent / temporary_name(path.name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # a killed run may have had this process number
+        _remove(temporary)  # left by a killed process with the same number
         yield temporary
     except OSError as error:
         raise refused_write(error, path) from error
@@ -182,14 +183,14 @@ def _temporary_path(parent: Path, path: Path) -> Iterator[Path]:
 
 
 def refused_write(error: OSError, path: Path) -> FileError:
-    """The error if the file system refuses to write a file."""
+    """The error if a file cannot be written."""
     kind = StorageError if error.errno in FULL | FAULTY else FileError
     hint = "free space, or write to another disk with -o" if error.errno in FULL else ""
     return kind(f"cannot write: {error.strerror or error}", where=str(path), hint=hint)
 
 
 def temporary_name(name: str) -> str:
-    """A name that no other process of any machine uses, within the length that file systems allow."""
+    """A name that is unique for this process and machine, and not longer than file systems allow."""
     prefix = f".partial-{os.getpid()}-{machine_code()}-"
     if len(os.fsencode(prefix + name)) <= LONGEST_NAME:
         return prefix + name
@@ -202,7 +203,7 @@ def write_text(path: Path, text: str) -> Path:
     Raises
     ------
     FileError
-        If the file system refuses.
+        If it cannot be written.
     """
     with moved_into_place(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -210,17 +211,17 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append lines to a file, flushed to the disk; a missing folder is created.
+    """Append lines to a file, and flush it to the disk; a missing folder is created.
 
-    The text begins on a line of its own, also after a line that was cut short by an interruption. Where the disk is
-    full, the file is left as it was.
+    The text begins on a new line, even if the last line is incomplete because of an interruption. If the disk is full,
+    the file is not changed.
 
     Raises
     ------
     StorageError
         If the disk is full, read-only or faulty.
     FileError
-        If the file system refuses for another reason.
+        If the file cannot be written for another reason.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -238,20 +239,20 @@ def append_text(path: Path, text: str) -> None:
 
 
 def _write_whole(file: io.FileIO, content: bytes) -> None:
-    """Write all bytes; where the disk becomes full the system writes some of them, and fails at the next call."""
+    """Write all bytes; when the disk becomes full, a write is incomplete, and only the next one fails."""
     rest = memoryview(content)
     while rest:
         rest = rest[file.write(rest) :]
 
 
 def is_cut_short(path: Path) -> bool:
-    """Whether the last line of a file has no line break, as after an interruption."""
+    """Whether the last line of a file is incomplete, i.e. has no line break, as after an interruption."""
     with path.open("rb") as file:
         return _is_line_open(file)
 
 
 def _is_line_open(file: BinaryIO | io.FileIO) -> bool:
-    """Whether a file ends within a line; one byte is read."""
+    """Whether the last byte of a file is not a line break."""
     if file.seek(0, os.SEEK_END) == 0:
         return False
     file.seek(-1, os.SEEK_END)
@@ -259,12 +260,12 @@ def _is_line_open(file: BinaryIO | io.FileIO) -> bool:
 
 
 def require_folder(folder: Path) -> None:
-    """Check, before the work starts, that files can be written into a folder; a missing one is created.
+    """Check in advance that files can be written to a folder, which is created if it is missing.
 
     Raises
     ------
     FileError
-        If it is a file, or cannot be created or written to.
+        If it is a file, cannot be created, or is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -286,27 +287,27 @@ def remove_empty(folders: Iterable[Path]) -> None:
 
 
 def clear_partial(folder: Path, *, below: bool = True) -> None:
-    """Remove unfinished files of interrupted programs in a folder and below, except those that are being written."""
+    """Remove temporary files of interrupted programs in a folder and, if requested, below it."""
     for path in list(folder.rglob(".partial-*") if below else folder.glob(".partial-*")):
         if _is_stale(path):
             _remove(path)
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether the process that wrote a temporary file has ended, or has not changed it for an hour.
+    """Whether the process that wrote a temporary file has ended, or has not changed the file for an hour.
 
-    Only the age is known of files that other machines write to the same file system.
+    For files of other machines on the same file system, only the age is known.
     """
     match = _PARTIAL.match(path.name)
     is_own = match is not None and match[2] in (None, machine_code())
     try:
         if time.time() - path.stat().st_mtime > STALE_S:
             return True
-        if match and is_own and os.name == "posix":  # elsewhere the signal 0 ends a process
+        if match and is_own and os.name == "posix":  # on other systems, signal 0 terminates the process
             os.kill(int(match[1]), 0)
     except (ProcessLookupError, OverflowError):
         return True
-    except OSError:  # the process exists but belongs to another user; or the file has just been moved into place
+    except OSError:  # the process belongs to another user, or the file has just been renamed
         pass
     return False
 

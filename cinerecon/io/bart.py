@@ -1,6 +1,6 @@
 """BART arrays: a text header ``.hdr`` with the dimensions, and complex64 samples ``.cfl`` in column-major order.
 
-Each dimension has a fixed meaning (``src/misc/mri.h`` of BART): readout 0, phase encode 1, coils 3, sets of maps 4,
+The meaning of each dimension is fixed (``src/misc/mri.h`` of BART): readout 0, phase encode 1, coils 3, sets of maps 4,
 time 10, slices 13.
 """
 
@@ -15,7 +15,7 @@ from cinerecon.image import CineImage, each, file_notes, map_in_remarks
 from cinerecon.io.untrusted import refuse_pipe, unreadable
 
 N_DIMENSIONS = 16
-"""Dimensions in a header that BART writes."""
+"""Number of dimensions in headers written by BART."""
 READ, PHASE_1, COIL, MAPS, TIME, SLICE = 0, 1, 3, 4, 10, 13
 NAMES = {READ: "kx", PHASE_1: "ky", COIL: "coils", TIME: "frames", SLICE: "slices"}
 """Names of the axes of a cine, by their dimension."""
@@ -23,25 +23,25 @@ FIRST_LINE = "# Dimensions"
 IMAGE_NOTE = ("cinerecon", "not for diagnostic use")
 """Lines that mark an array as images written by this package."""
 LARGEST_HEADER = 1 << 20
-"""Largest size of a header [bytes]; BART records its command lines there."""
+"""Largest size of a header, in which BART also records command lines [bytes]."""
 LARGEST_SIZE = 1 << 40
-"""Largest size of a dimension, and of the whole array."""
+"""Largest size of a dimension, and largest number of samples."""
 
 
 def cfl_files(path: Path) -> tuple[Path, Path]:
-    """Header and samples of an array that is named by either."""
+    """The files of header and samples, from the path of either."""
     return path.with_suffix(".hdr"), path.with_suffix(".cfl")
 
 
 def open_cfl(path: Path) -> NDArray[np.complex64]:
-    """Map an array into memory, its axes in the opposite order of the header, without trailing dimensions of size 1.
+    """Map an array into memory; axes are in the opposite order of the header, without trailing dimensions of size 1.
 
     Raises
     ------
     FileError
         If one of the two files is missing or cannot be read.
     DataError
-        If the header is damaged, or its sizes are not those of the samples.
+        If the header is damaged, or does not match the number of samples.
     """
     header, samples = cfl_files(path)
     for file, other in ((header, samples), (samples, header)):
@@ -63,12 +63,14 @@ def open_cfl(path: Path) -> NDArray[np.complex64]:
 
 
 def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
-    """The slices of an array of images, ``(frames, y, x)`` each. Errors as for `open_cfl`.
+    """The slices of an array of images, ``(frames, y, x)`` each.
 
     Raises
     ------
+    FileError
+        If one of the two files is missing or cannot be read.
     DataError
-        If a dimension other than x, y, time and slices is longer than 1, e.g. that of the coils.
+        If the array is damaged, or a dimension other than x, y, time and slices is larger than 1, e.g. that of coils.
     """
     stored = open_cfl(path)
     sizes = (*reversed(stored.shape), *[1] * (N_DIMENSIONS - stored.ndim))
@@ -83,16 +85,17 @@ def open_cfl_images(path: Path) -> list[NDArray[np.complex64]]:
 
 
 def holds_cfl_images(path: Path) -> bool:
-    """Whether the header marks an array as images written by this package; otherwise it contains k-space."""
+    """Whether an array contains images written by this package, by a note in its header."""
     return set(IMAGE_NOTE) <= set(_read_lines(cfl_files(path)[0]))
 
 
 def map_in_cfl(path: Path) -> str:
-    """The name of the quantity of a map written by this package; empty for other arrays."""
+    """The quantity of a map written by this package; empty for other arrays."""
     return map_in_remarks(_read_lines(cfl_files(path)[0])) if holds_cfl_images(path) else ""
 
 
 def _read_lines(header: Path) -> list[str]:
+    """The lines of a header."""
     try:
         with header.open("rb") as file:
             return file.read(LARGEST_HEADER).decode("latin-1").splitlines()
@@ -101,7 +104,7 @@ def _read_lines(header: Path) -> list[str]:
 
 
 def _read_dimensions(header: Path) -> tuple[int, ...]:
-    """The sizes in a header, without trailing ones."""
+    """The sizes of the dimensions in a header, without trailing sizes of 1."""
     lines = _read_lines(header)
     number = next((number for number, line in enumerate(lines) if line.strip() == FIRST_LINE), None)
     if number is None or number + 1 >= len(lines):
@@ -127,20 +130,20 @@ def write_cfl(
     dimensions: tuple[int, ...],
     note: str,
 ) -> None:
-    """Write an array, part by part, and its header.
+    """Write an array in parts, and its header.
 
     Parameters
     ----------
     path, header
-        The two files; BART expects names that differ only in the ending.
+        The files of samples and header; BART expects names that differ only in the suffix.
     parts
         ``(..., dimension 1, dimension 0)``, the array in parts along its first axis.
     shape
-        Sizes of the whole array.
+        Shape of the whole array.
     dimensions
-        Dimension of each axis, descending to 0.
+        BART dimension of each axis, in descending order.
     note
-        Text for the section ``# Creator`` of the header; BART ignores it.
+        Text for the section ``# Creator`` of the header, which BART ignores.
     """
     sizes = [1] * N_DIMENSIONS
     for dimension, size in zip(dimensions, shape, strict=True):
@@ -153,9 +156,9 @@ def write_cfl(
 
 
 def write_bart(path: Path, stack: list[CineImage]) -> None:
-    """Write one stack of slices as complex64: x in dimension 0, y in 1, frames in 10, slices in 13.
+    """Write a stack of slices as complex64: x is dimension 0, y 1, frames 10, slices 13.
 
-    The header is written next to the samples. Warnings and provenance are comments in it, which BART ignores.
+    The header is written next to the samples; it contains warnings and provenance as comments.
     """
     lines = [IMAGE_NOTE[0], stack[0].title, *IMAGE_NOTE[1:]]
     lines += [text for text in file_notes(stack) if text not in lines]

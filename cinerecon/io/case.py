@@ -1,15 +1,15 @@
-"""Prepared cases: one slice, one HDF5 file, readable by any HDF5 library.
+"""Prepared cases: HDF5 files with one slice each.
 
     kspace          (frames, coils, ky, kx) complex64, zero where not sampled
     mask            (frames, 1, ky, kx or 1) bool
-    csm             (coils, y, x) complex64; absent for one coil
+    csm             (coils, y, x) complex64; missing for one coil
     reference       (frames, y, x) complex64, the fully sampled reference, if available
-    shading         (y, x) float32, where coils were whitened
-    frame_times_ms  (frames,) where known
-    geometry        a group of attributes, where known
+    shading         (y, x) float32, if coils were whitened
+    frame_times_ms  (frames,), if known
+    geometry        a group of attributes, if known
 
-Arrays are stored uncompressed, so that parts of them can be read. The attributes of each array contain its
-axes and meaning; all other metadata are attributes of the file.
+Arrays are not compressed, so that parts of them can be read. The attributes of each array contain its axes and meaning;
+all other metadata are attributes of the file.
 """
 
 from collections.abc import Mapping
@@ -64,31 +64,31 @@ MARKS = {
     "zero-padded": "the outer part of k-space is empty: it is easier to reconstruct than measured data",
     "interpolated": "the images were interpolated to a finer matrix: they are easier to reconstruct than measured data",
 }
-"""Marks of a case whose results differ from those of a measured scan, usually for the better."""
+"""Marks of cases whose results differ from those of measured scans, and are usually better."""
 
 
 class CaseFile:
-    """An open case: its arrays are sliced like NumPy arrays, and only the requested part is read.
+    """An open case, whose arrays can be sliced like NumPy arrays; only the requested parts are read.
 
-    Close it, or use it in a ``with`` statement.
+    It must be closed, or used in a ``with`` statement.
 
     Attributes
     ----------
     path
         The file.
     kspace, mask, csm, reference, shading
-        Arrays in the file, to be sliced; the last three are None where the case has none.
+        Arrays in the file; the last three are None if they are missing.
     attributes
-        The attributes of the file, and of its groups as mappings.
+        The attributes of the file, and those of its groups as mappings.
     meta
-        Source, slice, frame times, geometry.
+        The metadata of the slice.
 
     Raises
     ------
     FileError
-        If the file is missing, damaged, or no case.
+        If the file is missing, damaged, or not a case.
     DataError
-        If an array is missing or of the wrong kind.
+        If an array is missing or has the wrong type.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,17 +150,17 @@ class CaseFile:
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Sizes (frames, coils, ky, kx)."""
+        """Shape of k-space (frames, coils, ky, kx)."""
         result: tuple[int, int, int, int] = self.kspace.shape
         return result
 
     def read(self, name: str) -> NDArray[Any] | None:
-        """A whole array; None where the case has none.
+        """Read a whole array; None if it is missing.
 
         Raises
         ------
         DataError
-            If a number is not finite.
+            If a value is not finite.
         FileError
             If the file is damaged.
         """
@@ -176,7 +176,7 @@ class CaseFile:
         return array
 
     def close(self) -> None:
-        """Close the file; the arrays cannot be sliced any more."""
+        """Close the file; its arrays can no longer be read."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -199,7 +199,7 @@ def _geometry(values: Mapping[str, Any]) -> Geometry:
 
 
 def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
-    """Attributes of the file, and of its groups as mappings, in plain Python numbers, texts and tuples."""
+    """Attributes of the file, and of its groups as mappings, converted to Python numbers, strings and tuples."""
     values: dict[str, Any] = {}
     for name, value in group.attrs.items():
         plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -212,14 +212,21 @@ def _read_attributes(group: h5py.Group, *, depth: int = 1) -> dict[str, Any]:
 
 
 def write_case(path: Path, data: "CineData", attributes: Attributes | None = None) -> None:
-    """Write a case atomically.
+    """Write a case atomically; a missing folder is created.
 
-    The case is one slice, without batch axes; a missing folder is created.
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        One slice, without batch axes.
+    attributes
+        Additional metadata.
 
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the file cannot be written.
     """
     with moved_into_place(path) as temporary, new_hdf5(temporary) as file:
         file.attrs["format"], file.attrs["format_version"] = CASE_FORMAT, VERSION
@@ -236,16 +243,16 @@ def write_case(path: Path, data: "CineData", attributes: Attributes | None = Non
 
 
 def read_case(path: Path) -> "CineData":
-    """Read a case into memory, as it was written.
+    """Read a case into memory.
 
     Raises
     ------
     FileError
-        If the file is missing, damaged, or no case.
+        If the file is missing, damaged, or not a case.
     DataError
         If an array is missing, has the wrong type, or contains invalid values.
     ShapeError
-        If the arrays do not fit each other.
+        If the shapes of the arrays are inconsistent.
     """
     from cinerecon.cine import CineData, as_tensor
 
@@ -261,7 +268,7 @@ def read_case(path: Path) -> "CineData":
 
 
 def _describe(meta: CineMeta) -> dict[str, Any]:
-    """The metadata as attributes with descriptive names."""
+    """The metadata as attributes of the file."""
     values: dict[str, Any] = {
         "source": meta.source,
         "slice": meta.slice,

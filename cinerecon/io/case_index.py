@@ -1,4 +1,4 @@
-"""The list of prepared cases in a folder: ``index.csv``, one line per case, written as cases are finished."""
+"""The index of prepared cases in a folder, ``index.csv``, to which each finished case is appended."""
 
 import hashlib
 import re
@@ -14,37 +14,37 @@ from cinerecon.io.shards import shard_folders, sharded_commands
 INDEX = "index.csv"
 SPLITS = ("train", "val", "test")
 WINDOW = r"_\d+x\d+x\d+_at_[\d_]+"
-"""End of the name of a patch."""
+"""Pattern for the end of the name of a patch."""
 NUMBERED = re.compile(rf"_slice\d\d+({WINDOW})?$")
-"""End of the name of a case."""
+"""Pattern for the end of the name of a case."""
 PREPARE = "prepare"
-"""The command that prepares cases, after which its shards are named."""
+"""The command that prepares cases, which is part of the names of its shards."""
 
 
 @dataclass(frozen=True)
 class IndexRow:
-    """One prepared case.
+    """The entry of a prepared case.
 
     Attributes
     ----------
     case
-        Its file, relative to the folder.
+        Path of the case relative to the folder.
     split
         ``train``, ``val`` or ``test``.
     subject
         Name of the subject; all cases of a subject are in one split.
     source, slice
-        File that the case was made from, and number of the slice in it.
+        File from which the case was prepared, and number of the slice in it.
     part, n_parts
-        Number of the patch among those cut from the slice; 0 of 1 for a whole slice.
+        Index of the patch, and number of patches cut from the slice; 0 and 1 for a whole slice.
     frames, coils, ky, kx
-        Sizes of k-space.
+        Shape of k-space.
     acceleration
-        Number of k-space points over number of sampled points.
+        Number of k-space points divided by the number of sampled points.
     marks
-        Marks of the case, see `io.case.MARKS`, separated by semicolons.
+        Marks of the case (keys of `io.case.MARKS`), separated by semicolons.
     source_sha256, settings_sha256, sha256
-        Hashes of the source file, of the settings of preparation, and of the case itself.
+        Hashes of the source file, of the settings of the preparation, and of the case.
     """
 
     case: str
@@ -66,7 +66,7 @@ class IndexRow:
 
     @classmethod
     def parse(cls, texts: Mapping[str, str]) -> Self | None:
-        """A row from its texts; None for a line that was cut short."""
+        """Parse a row; None for an incomplete line."""
         try:
             values = {field.name: field.type(texts[field.name]) for field in fields(cls)}  # type: ignore[operator]
         except (KeyError, TypeError, ValueError):
@@ -79,21 +79,22 @@ NAMES = [field.name for field in fields(IndexRow)]
 
 
 def case_names(case: str) -> set[str]:
-    """Possible names of the slice that a case of the index was prepared from, as `Item.case_name` gives it.
+    """Possible names of the slice from which a case was prepared, as in `Item.case_name`.
 
-    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` is a patch of ``cine_slice07``, or a case of that name prepared again.
+    ``test/cine_slice07_4x12x16_at_0_6_0.h5`` may be a patch of ``cine_slice07``, or a slice that has this name because
+    it was prepared from such a patch.
     """
     name = case.partition("/")[2].removesuffix(".h5")
     return {name, re.sub(f"{WINDOW}$", "", name)}
 
 
 def holds_cases(folder: Path) -> bool:
-    """Whether a folder contains prepared cases that are listed in its index.
+    """Whether a folder contains an index of prepared cases.
 
     Raises
     ------
     FileError
-        If the cases were prepared by shards that have not been merged.
+        If the cases were prepared in shards that have not been merged.
     """
     if (folder / INDEX).exists():
         return True
@@ -104,19 +105,19 @@ def holds_cases(folder: Path) -> bool:
 
 
 def read_index(folder: Path) -> list[IndexRow]:
-    """The rows of a folder's index; empty if there is none. A line truncated by an interruption is omitted.
+    """Read the index of a folder; empty if there is none. Lines that are incomplete after an interruption are omitted.
 
     Raises
     ------
     FileError
-        If the file cannot be read, or lacks a column.
+        If the file cannot be read, or a column is missing.
     """
     rows = read_csv(folder / INDEX, IndexRow.parse, "the index", NAMES)
     return [row for row in rows if row is not None]
 
 
 def unlisted_cases(folder: Path) -> list[Path]:
-    """Files in the folders of the splits that neither the index nor that of a shard lists."""
+    """Files in the folders of the splits that are not listed in the index of the folder or of a shard."""
     indices = (folder, *(records for records, _ in shard_folders(folder, PREPARE)))
     listed = {row.case for records in indices for row in read_index(records)}
     files = (path for split in SPLITS for path in (folder / split).rglob("*.h5") if not path.name.startswith("."))
@@ -124,18 +125,18 @@ def unlisted_cases(folder: Path) -> list[Path]:
 
 
 def remove_cases(folder: Path, rows: Iterable[IndexRow]) -> None:
-    """Remove the files of cases; the index is left as it is, see `keep_existing_rows`."""
+    """Remove the files of cases; the index is not changed, see `keep_existing_rows`."""
     for row in rows:
         (folder / row.case).unlink(missing_ok=True)
 
 
 def keep_existing_rows(folder: Path, cases: Path) -> int:
-    """Remove the rows of an index whose cases do not exist, and return the number of the others.
+    """Remove the rows of an index whose cases do not exist, and return the number of remaining rows.
 
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the index cannot be written.
     """
     rows = read_index(folder)
     existing = [row for row in rows if (cases / row.case).exists()]
@@ -145,22 +146,22 @@ def keep_existing_rows(folder: Path, cases: Path) -> int:
 
 
 def append_rows(folder: Path, rows: Iterable[IndexRow]) -> None:
-    """Add rows at the end of the index."""
+    """Append rows to the index."""
     append_csv(folder / INDEX, NAMES, map(astuple, rows))
 
 
 def write_index(folder: Path, rows: Iterable[IndexRow]) -> None:
-    """Write the complete index, sorted by case, in one atomic step."""
+    """Write the complete index atomically, sorted by case."""
     write_csv(folder / INDEX, NAMES, map(astuple, sorted(rows, key=lambda row: row.case)))
 
 
 def list_cases(folder: Path, split: str | None = None) -> list[Path]:
-    """The prepared cases of a folder, of one split or of all, in the order of their names.
+    """The prepared cases of a folder, of one split or of all splits, sorted by name.
 
     Raises
     ------
     FileError
-        If there is no index, or no case in the split.
+        If there is no index, or the split has no cases.
     """
     if not holds_cases(folder):
         raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")

@@ -1,4 +1,4 @@
-"""Checksums of files, and the state by which an unchanged file is recognised."""
+"""Checksums of files, and size and modification time to detect changes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from cinerecon.io.untrusted import refuse_pipe
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
+    """SHA-256 of a file in hexadecimal digits.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def hash_file(path: Path) -> str:
 
 
 def hash_unchanged(path: Path) -> str:
-    """As `hash_file`, computed once as long as the size and the time of modification of the file do not change."""
+    """`hash_file`, cached as long as size and modification time of the file do not change."""
     return _hash_of_state(path, *(file_state(path) or ()))
 
 
@@ -33,7 +33,7 @@ def _hash_of_state(path: Path, *_: int) -> str:
 
 
 def file_state(path: Path) -> list[int] | None:
-    """Size and time of modification of a file, by which it is recognised as unchanged; None if it is missing."""
+    """Size and modification time of a file, to detect changes; None if it is missing."""
     try:
         state = path.stat()
     except OSError:
@@ -42,12 +42,12 @@ def file_state(path: Path) -> list[int] | None:
 
 
 def state_of(paths: Iterable[Path]) -> str:
-    """A code of the sizes and times of modification of files, which differs after any of them has changed."""
+    """Hash of the sizes and modification times of files, to detect changes of any of them."""
     return hashlib.sha256(repr([file_state(path) for path in paths]).encode()).hexdigest()[:16]
 
 
 def require_unchanged(paths: Sequence[Path], state: str) -> None:
-    """Check that files still have a state, see `state_of`, e.g. after they were read.
+    """Check that files have not been changed since their state was computed by `state_of`.
 
     Raises
     ------
@@ -60,6 +60,6 @@ def require_unchanged(paths: Sequence[Path], state: str) -> None:
 
 
 def hash_files(paths: Sequence[Path]) -> str:
-    """SHA-256 of a file, or of the hashes of several, as hexadecimal digits."""
+    """SHA-256 of a file, or of the hashes of several files, in hexadecimal digits."""
     hashes = [hash_unchanged(path) for path in paths]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()

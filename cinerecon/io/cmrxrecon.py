@@ -1,14 +1,14 @@
-"""The files of the CMRxRecon challenges 2023, 2024 and 2025: k-space with its mask, fully sampled twin and table.
+"""Files of the CMRxRecon challenges 2023, 2024 and 2025: k-space, mask, fully sampled version and parameter table.
 
-Axes of k-space, in the order of HDF5: (frames, slices, coils, ky, kx), without coils in the single-coil sets. Masks are
-in files of their own, acquisition parameters in tables, fully sampled twins in separate folders:
+The axes of k-space are (frames, slices, coils, ky, kx) in the order of HDF5, without coils in single-coil data. Masks
+and tables of acquisition parameters are separate files; fully sampled versions are in separate folders:
 
     2023   FullSample/P001/cine_sax.mat        AccFactor04/P001/cine_sax.mat, cine_sax_mask.mat
     2024   FullSample/P001/cine_sax.mat        UnderSample_Task1/P001/cine_sax_kus_Uniform4.mat
                                                Mask_Task1/P001/cine_sax_mask_Uniform4.mat
     2025   as 2024, with Center001/Siemens_30T_Vida/ before P001
 
-Subjects are numbered within each set (and in 2025 within each scanner), so a subject's name here contains both.
+Subjects are numbered within each set, and in 2025 within each scanner, so that the names of subjects contain these.
 """
 
 import csv
@@ -27,37 +27,37 @@ from cinerecon.io.matlab import MatFile, open_matlab
 UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
 SUBJECT = re.compile(r"^P\d+$")
 SMALLEST_MATRIX = 32
-"""Rows and columns that every k-space of a cine has."""
+"""Smallest number of rows and columns of k-space."""
 SETS = ("TrainingSet", "ValidationSet", "TestSet")
 SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
 class CmrFile:
-    """One k-space file with its mask, fully sampled twin and table.
+    """A file with k-space, and the files of its mask, fully sampled version and parameter table.
 
     Attributes
     ----------
     mat
-        The file.
+        The file with k-space.
     variable
-        Its array of k-space.
+        Name of the array with k-space.
     shape
         (slices, frames, coils, ky, kx).
     order
-        The axes (frames, slices, coils, ky, kx) in the stored array, without coils in the single-coil sets.
+        Axes of the stored array for (frames, slices, coils, ky, kx), without coils for single-coil data.
     mask
-        The file of its mask; None where all is sampled.
+        The file of the mask; None if k-space is fully sampled.
     twin
-        The fully sampled file of the same scan; None if there is none, or if this file is fully sampled.
+        The fully sampled version of the file; None if there is none, or if this file is fully sampled.
     oversampling
-        Oversampling of the readout; None if unknown.
+        Readout oversampling; None if unknown.
     fov_mm
         Field of view (y, x) without oversampling [mm]; None if unknown.
     slice_thickness_mm
-        None if unknown.
+        Slice thickness [mm]; None if unknown.
     table
-        The file of the last three values; None if there is none.
+        The table with the last three values; None if there is none.
     """
 
     mat: MatFile
@@ -78,30 +78,30 @@ class CmrFile:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """K-space, mask, twin and table."""
+        """The files of k-space, mask, fully sampled version and table."""
         return tuple(file for file in (self.path, self.mask, self.twin, self.table) if file is not None)
 
     @property
     def is_reversed(self) -> bool:
-        """Whether the axes have the opposite order, as when Python writes them in the order that MATLAB lists."""
+        """Whether the axes have the opposite order, e.g. because a Python program wrote them in MATLAB order."""
         return self.order[0] > self.order[-1]
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings about departures of the file from the usual layout."""
+        """Warnings about deviations from the standard layout."""
         slices, frames, coils, ky, kx = self.shape
         read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
         return (f"the axes are stored in the opposite order: read as {read}",) if self.is_reversed else ()
 
     def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
-        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
+        """Read k-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
 
         Raises
         ------
         FileError
             If the file is damaged.
         DataError
-            If a number is not finite.
+            If a value is not finite.
         """
         index: list[int | slice] = [slice(None)] * len(self.order)
         index[self.order[0]], index[self.order[1]] = frames, number
@@ -112,12 +112,12 @@ class CmrFile:
         return np.ascontiguousarray(kspace.reshape(-1, self.shape[2], *self.shape[3:]))
 
     def read_mask(self) -> NDArray[np.bool_] | None:
-        """The mask of all slices, ``(frames, 1, ky, kx or 1)``; None where all is sampled.
+        """Read the mask of all slices, ``(frames, 1, ky, kx or 1)``; None if k-space is fully sampled.
 
         Raises
         ------
         FileError, DataError
-            If the file of the mask is damaged, or its size is not that of k-space.
+            If the file of the mask is damaged, or its shape does not match k-space.
         """
         if self.mask is None:
             return None
@@ -134,14 +134,14 @@ class CmrFile:
 
 
 def open_cmrxrecon(path: Path) -> CmrFile:
-    """Interpret a k-space file by its name, its folder and the sizes of its arrays; no k-space is read.
+    """Open a file with k-space; its layout is determined by name, folder and array shapes, without reading k-space.
 
     Raises
     ------
     FileError
         If the file is missing or damaged, or its mask is missing.
     DataError
-        If it is not clear which array is k-space.
+        If it is ambiguous which array is k-space.
     UnsupportedError
         If k-space has no time axis.
     """
@@ -167,7 +167,7 @@ def open_cmrxrecon(path: Path) -> CmrFile:
 
 
 def is_kspace_name(path: Path) -> bool:
-    """Whether the name of a file is that of the k-space of a cine, not of a mask, mapping or image."""
+    """Whether the name of a file is that of a cine k-space, as opposed to masks, mapping data and images."""
     name = path.name.lower()
     return name.startswith("cine") and name.endswith(".mat") and "_mask" not in name
 
@@ -175,7 +175,7 @@ def is_kspace_name(path: Path) -> bool:
 def subject_of(path: Path) -> str | None:
     """The subject, e.g. ``TrainingSet-P001`` or ``TrainingSet-Center001-Siemens_30T_Vida-P001``; None if unknown.
 
-    Masks, twins, single- and multi-coil versions and all views of a subject carry the same name.
+    All files of a subject have the same name: masks, fully sampled, single-coil and multi-coil versions, and all views.
     """
     parts = path.parent.parts
     number = next((i for i in reversed(range(len(parts))) if SUBJECT.match(parts[i])), None)
@@ -190,11 +190,13 @@ def subject_of(path: Path) -> str | None:
 
 
 def _kspace_variable(mat: MatFile) -> str:
+    """The name of the array with k-space."""
     names = [name for name in mat.shapes if name.lower().startswith(("kspace", "kus", "kdata"))]
     return _only(mat, names or [name for name, shape in mat.shapes.items() if len(shape) >= 4], "k-space")
 
 
 def _only(mat: MatFile, names: list[str], meaning: str) -> str:
+    """The only candidate for an array."""
     if len(names) != 1:
         arrays = ", ".join(f"'{name}' {shape}" for name, shape in mat.shapes.items()) or "no arrays"
         what = f"it is not clear which array is the {meaning}: found {arrays}"
@@ -203,7 +205,7 @@ def _only(mat: MatFile, names: list[str], meaning: str) -> str:
 
 
 def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], tuple[int, ...]]:
-    """Sizes (slices, frames, coils, ky, kx), and the axes (frames, slices, coils, ky, kx) in the array."""
+    """Sizes (slices, frames, coils, ky, kx), and the axes of the array for (frames, slices, coils, ky, kx)."""
     stored = mat.shapes[variable]
     is_single = "single" in variable.lower() or "SingleCoil" in mat.path.parts
     if len(stored) != (4 if is_single else 5):
@@ -223,11 +225,12 @@ def _axes(mat: MatFile, variable: str) -> tuple[tuple[int, int, int, int, int], 
 
 
 def _undersampled_folder(path: Path) -> str | None:
+    """The folder of undersampled data in a path; None if there is none."""
     return next((part for part in path.parent.parts if UNDERSAMPLED.match(part)), None)
 
 
 def _find_mask(path: Path) -> Path:
-    """Find the mask of an undersampled file: next to it, in the folder of its task, or in that of another set."""
+    """Find the mask of an undersampled file: in its folder, in that of its task, or in that of another set."""
     name = path.name.replace("_kus_", "_mask_") if "_kus_" in path.name else f"{path.stem}_mask.mat"
     candidates = [path.with_name(name)]
     folder = _undersampled_folder(path)
@@ -253,11 +256,12 @@ def _twins(path: Path) -> Iterator[Path]:
 
 
 def _in_folder(path: Path, folder: str, other: str) -> Path:
+    """The path with another folder instead of ``folder``."""
     return Path(*(other if part == folder else part for part in path.parts))
 
 
 def _stem(path: Path) -> str:
-    """The name without its sampling pattern: ``cine_sax_kus_Uniform4.mat`` to ``cine_sax``."""
+    """The name without its sampling pattern: ``cine_sax`` for ``cine_sax_kus_Uniform4.mat``."""
     return path.stem.partition("_kus_")[0]
 
 
@@ -271,7 +275,7 @@ def _tables(path: Path) -> Iterator[Path]:
 
 
 def _read_table(table: Path) -> dict[str, float]:
-    """Acquisition parameters by their names in small letters, without units."""
+    """Read acquisition parameters by name, in lower case and without units."""
     try:
         rows = list(csv.reader(table.read_text(encoding="utf-8-sig", errors="replace").splitlines()))
     except (OSError, csv.Error) as error:
@@ -280,7 +284,7 @@ def _read_table(table: Path) -> dict[str, float]:
 
 
 def _number(row: list[Any]) -> list[float]:
-    """The number in the second column, if there is one."""
+    """The number in the second column as a list; empty if there is none."""
     try:
         value = float(row[1])
     except (IndexError, ValueError):

@@ -1,4 +1,4 @@
-"""Tables as CSV files, written atomically or row by row; incomplete rows after an interruption are omitted."""
+"""Tables in CSV files, written atomically or row by row; rows that are incomplete after an interruption are omitted."""
 
 import csv
 import io
@@ -13,19 +13,19 @@ T = TypeVar("T")
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Rows of a table as lines of a CSV file."""
+    """Encode the rows of a table as lines of a CSV file."""
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows(rows)
     return buffer.getvalue()
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table atomically; characters that are not Unicode are written as escapes.
+    """Write a table atomically; characters that are not valid Unicode are escaped.
 
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the file cannot be written.
     """
     with (
         moved_into_place(path) as temporary,
@@ -35,7 +35,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def rewrite_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Replace a table, which is removed if there are no rows. Errors as for `write_csv`."""
+    """Replace a table, or remove it if there are no rows.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written.
+    """
     if rows:
         write_csv(path, header, rows)
     else:
@@ -43,12 +49,12 @@ def rewrite_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[objec
 
 
 def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Append rows to a table, flushed to the disk; a new table begins with its header.
+    """Append rows to a table, and flush it to the disk; a new table begins with its header.
 
     Raises
     ------
     FileError
-        If the file system refuses.
+        If the file cannot be written.
     """
     if path.exists() and path.stat().st_size:
         append_text(path, csv_text(rows))
@@ -57,23 +63,23 @@ def append_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def read_csv(path: Path, parse: Callable[[Mapping[str, str]], T], name: str, required: Sequence[str] = ()) -> list[T]:
-    """The rows of a table; empty if the file does not exist.
+    """Read a table; empty if the file does not exist.
 
     Parameters
     ----------
     path
         The file.
     parse
-        Makes an entry of the texts of a row by their columns.
+        Converts the strings of a row, by column, to an entry.
     name
-        What the table lists, for errors.
+        Name of the table in messages.
     required
-        Columns without which the table is refused.
+        Columns that the table must have.
 
     Raises
     ------
     FileError
-        If the file cannot be read, or a row lacks a column or has a value of the wrong kind.
+        If the file cannot be read, a column is missing, or a value is invalid.
     """
     if not path.exists():
         return []

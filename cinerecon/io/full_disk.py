@@ -1,7 +1,7 @@
-"""A file for the HDF5 library on a disk that may be full.
+"""A file object for the HDF5 library that tolerates write errors, e.g. if the disk is full.
 
-After a failed write, the library crashes the process when it closes the file. Here all writes succeed: what does not
-fit on the disk is kept in memory until the file is closed, and the error is raised after that.
+After a failed write, the library crashes the process when it closes the file. Here, all writes succeed: data that
+cannot be written are kept in memory until the file is closed, and the caller raises the error afterwards.
 """
 
 import errno
@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 PAGE = 4096
 """Size of a page in memory [bytes]."""
 MAX_PAGES = 65_536
-"""Largest number of pages in memory, 256 MiB; what comes after them is lost, as the whole file is."""
+"""Largest number of pages in memory, 256 MiB; further data are discarded, since the file is invalid in any case."""
 
 
 class FaultTolerantFile(io.RawIOBase):
-    """A file whose operations always succeed; the first error is kept in `error`."""
+    """A file whose operations always succeed; the first error is stored in `error`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -26,7 +26,7 @@ class FaultTolerantFile(io.RawIOBase):
         self.pages: dict[int, bytearray] = {}
 
     def readable(self) -> bool:
-        """True: HDF5 reads back what it wrote."""
+        """True, since HDF5 reads data that it has written."""
         return True
 
     def writable(self) -> bool:
@@ -34,7 +34,7 @@ class FaultTolerantFile(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """True: HDF5 writes at any position."""
+        """True, since HDF5 writes at any position."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -51,7 +51,7 @@ class FaultTolerantFile(io.RawIOBase):
         return self.position
 
     def write(self, values: Any) -> int:
-        """Write at the position, in memory after the first error."""
+        """Write at the current position; in memory after the first error."""
         content = memoryview(values).cast("B")
         if self.error is None:
             try:
@@ -64,7 +64,7 @@ class FaultTolerantFile(io.RawIOBase):
         return len(content)
 
     def _write_whole(self, content: memoryview) -> None:
-        """Write all bytes; a single write may be incomplete when the disk becomes full."""
+        """Write all bytes; when the disk becomes full, a single write may be incomplete."""
         self.file.seek(self.position)
         written = 0
         while written < len(content):
@@ -74,7 +74,7 @@ class FaultTolerantFile(io.RawIOBase):
             written += n_bytes
 
     def _keep(self, content: memoryview) -> None:
-        """Keep bytes at the position in memory."""
+        """Store bytes at the current position in memory."""
         done = 0
         for number, part in self._parts(len(content)):
             if number not in self.pages and len(self.pages) < MAX_PAGES:
@@ -84,7 +84,7 @@ class FaultTolerantFile(io.RawIOBase):
             done += part.stop - part.start
 
     def readinto(self, buffer: Any) -> int:
-        """Read from the position; what was never written is zero."""
+        """Read from the current position; data that were never written are zero."""
         view = memoryview(buffer).cast("B")
         if self.pages:
             done = 0
@@ -101,7 +101,7 @@ class FaultTolerantFile(io.RawIOBase):
         return len(view)
 
     def _parts(self, n_bytes: int) -> Iterator[tuple[int, slice]]:
-        """The pages of the next bytes, each with the part of it that they cover."""
+        """The pages of the next bytes, and the part of each page that they cover."""
         start, end = self.position, self.position + n_bytes
         while start < end:
             number, first = divmod(start, PAGE)
@@ -124,4 +124,4 @@ class FaultTolerantFile(io.RawIOBase):
         return size
 
     def flush(self) -> None:
-        """Do nothing: there is no buffer."""
+        """Do nothing, since there is no buffer."""

@@ -1,4 +1,4 @@
-"""A journal: a file of JSON lines to which results are appended as soon as they are available."""
+"""Journals: files of JSON lines, to which results are appended as soon as they are available."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,16 @@ from cinerecon.io.atomic import append_text, write_text
 
 
 class Journal:
-    """Entries by key, each written to the disk when it is added; a later entry replaces an earlier one of its key.
+    """Entries by key, which are written to the disk when they are added; later entries replace earlier ones.
 
-    A line that an interruption cut short is ignored. Entries are kept in memory as text, which takes less.
+    Lines that are incomplete after an interruption are ignored. Entries are kept in memory as text to save memory.
 
     Parameters
     ----------
     path
         The file.
     keys
-        Keys of each entry; one that lacks a key, as that of another version of the program, is ignored.
+        Keys of each value; entries without one of them, e.g. from another version of the program, are ignored.
 
     Raises
     ------
@@ -50,7 +50,7 @@ class Journal:
         return iter(self._lines)
 
     def get(self, key: str) -> Any:
-        """The entry of a key; None if there is none."""
+        """The value of a key; None if there is none."""
         line = self._lines.get(key)
         return None if line is None else json.loads(line)[1]
 
@@ -60,19 +60,19 @@ class Journal:
         Raises
         ------
         FileError
-            If the file system refuses.
+            If the file cannot be written.
         """
         line = _line(key, value)
         append_text(self.path, line)
         self._lines[key] = line
 
     def replace(self, entries: dict[str, Any]) -> None:
-        """Write the complete file with other entries, in one atomic step.
+        """Replace all entries, and write the file atomically.
 
         Raises
         ------
         FileError
-            If the file system refuses.
+            If the file cannot be written.
         """
         self._lines = {key: _line(key, value) for key, value in entries.items()}
         write_text(self.path, "".join(self._lines.values()))
@@ -83,7 +83,7 @@ def _line(key: str, value: Any) -> str:
 
 
 def _key(line: str, keys: Sequence[str]) -> str:
-    """The key of a line; empty if the line is damaged, or its entry lacks one of the keys."""
+    """The key of a line; empty if the line is damaged, or its value lacks one of the required keys."""
     try:
         key, value = json.loads(line)
     except (ValueError, TypeError):

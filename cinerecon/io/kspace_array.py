@@ -1,7 +1,7 @@
-"""K-space in plain arrays: BART ``.cfl``, NumPy ``.npy`` and ``.npz``, whose axes are named by the user or the file.
+"""K-space in plain arrays, BART ``.cfl`` and NumPy ``.npy`` and ``.npz``, with axes named by the user or the file.
 
-Samples of BART and of ``.npy`` files are mapped into memory and read slice by slice; an archive is read at once, after
-its sizes are checked against the file.
+BART and ``.npy`` files are mapped into memory and read slice by slice. Archives are read at once, after a comparison of
+the declared sizes with that of the file.
 """
 
 import math
@@ -21,38 +21,38 @@ from cinerecon.io.untrusted import read_npz, refuse_pipe, reporting_damage, unre
 from cinerecon.memory import release_pages
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
-"""The axes of k-space in the order of this package."""
+"""Names of the axes of k-space, in the order used in this package."""
 PARTS = "parts"
-"""Axis of length 2 for the real and imaginary parts of an array that is not complex."""
+"""Name of an axis of length 2 that contains real and imaginary parts."""
 SINGLE = "1"
-"""Name of an axis of length 1 without a meaning."""
+"""Name of an axis of length 1 without meaning."""
 KNOWN_AXES = (*KSPACE_AXES, PARTS, SINGLE)
 NPZ_KEYS = (
     *("kspace", "axes", "mask", "csm", "pixel_size_mm", "slice_thickness_mm"),
     *("frame_time_ms", "frame_times_ms", "oversampling"),
 )
-"""Arrays of an archive that are read."""
+"""Arrays of an archive that are used."""
 NUMBERS_AT_ONCE = 2**22
-"""Samples of a mapped file that are read before its pages are released: 32 MB in single precision."""
+"""Number of samples of a mapped file that are read before its pages are released, 32 MB in single precision."""
 EXAMPLE = 'e.g. --axes "frames coils ky kx"'
 
 
 @dataclass(frozen=True, eq=False)
 class KspaceArray:
-    """An opened array of k-space.
+    """An open array of k-space.
 
     Attributes
     ----------
     path, files
-        The file, and all files that its samples are read from.
+        The file, and all files from which the samples are read.
     values
         The array as stored, often mapped into memory.
     axes
         Name of each axis.
     extras
-        Further arrays of an archive, by the names in `NPZ_KEYS`.
+        Other arrays of an archive, by name (`NPZ_KEYS`).
     warnings
-        Warnings about the content of the file.
+        Warnings about the file.
     """
 
     path: Path
@@ -63,28 +63,28 @@ class KspaceArray:
     warnings: tuple[str, ...] = ()
 
     def size(self, axis: str) -> int:
-        """Length of a named axis, 1 where the array does not have it."""
+        """Length of an axis; 1 if the array does not have it."""
         return int(self.values.shape[self.axes.index(axis)]) if axis in self.axes else 1
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """Sizes (slices, frames, coils, ky, kx)."""
+        """Shape of k-space (slices, frames, coils, ky, kx)."""
         slices, frames, coils, ky, kx = (self.size(axis) for axis in KSPACE_AXES)
         return slices, frames, coils, ky, kx
 
     def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
-        """K-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
+        """Read k-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.
 
         Raises
         ------
         DataError
-            If a number is not finite in single precision.
+            If a value is not finite in single precision.
         """
         _, n_frames, *shape = self.shape
         chosen = range(n_frames)[frames]
         kspace = np.empty((len(chosen), *shape), np.complex64)
         n_together = max(1, NUMBERS_AT_ONCE // math.prod(shape))
-        for start in range(0, len(chosen), n_together):  # limits the temporary arrays and the mapped pages in memory
+        for start in range(0, len(chosen), n_together):  # limits the memory of temporary arrays and mapped pages
             part, own = kspace[start : start + n_together], chosen[start : start + n_together]
             with np.errstate(over="ignore"):
                 part[:] = arrange(self.values, self.axes, number, slice(own.start, own.stop))[0]
@@ -97,7 +97,7 @@ class KspaceArray:
 def arrange(
     values: NDArray[Any], axes: tuple[str, ...], number: int | None = None, frames: slice = slice(None)
 ) -> NDArray[Any]:
-    """Select a slice and frames, join real and imaginary parts, and bring the axes into the order of `KSPACE_AXES`."""
+    """Select a slice and frames, combine real and imaginary parts, and permute the axes to `KSPACE_AXES`."""
     parts = {"frames": frames} | ({} if number is None else {"slices": slice(number, number + 1)})
     values = values[tuple(parts.get(axis, slice(None)) for axis in axes)]
     if PARTS in axes:
@@ -111,6 +111,7 @@ def arrange(
 
 
 def _without(axes: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The axes without one of them."""
     return tuple(axis for axis in axes if axis != name)
 
 
@@ -121,24 +122,24 @@ def holds_kspace(path: Path, *, has_axes: bool = True) -> bool:
 
 
 def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) -> KspaceArray:
-    """Open k-space in a plain array; no samples are read, except those of an archive.
+    """Open k-space in a plain array; samples are read on demand, except those of an archive.
 
     Parameters
     ----------
     path
         The file: ``.npy``, ``.npz``, or either file of a BART array.
     axes
-        Names of all axes, or of those longer than 1, in the order of the array; for BART in the order of its
-        dimensions. Empty: the names in the archive, or the meaning of BART's dimensions.
+        Names of all axes, or of those longer than 1, in the order of the array or of the dimensions of BART. If empty,
+        the axes are those named in the archive, or follow from the meaning of BART dimensions.
     limit_gb
         Largest size of an archive in memory [GB].
 
     Raises
     ------
     FileError
-        If the file is missing, damaged, or does not hold k-space.
+        If the file is missing, damaged, or does not contain k-space.
     ConfigError
-        If the axes are not named, or the names do not fit.
+        If the axes are not named, or the names do not match the array.
     DataError
         If the samples are not complex numbers.
     """
@@ -159,12 +160,12 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
 
 
 def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]:
-    """Name the axes of an array by a text such as ``frames coils ky kx``.
+    """The name of each axis of an array from a string such as ``frames coils ky kx``.
 
     Raises
     ------
     ConfigError
-        If there are no names, or they are unknown, given twice, or not as many as axes, or ky or kx is missing.
+        If names are missing, unknown or repeated, or their number does not match the array.
     """
     names = text.replace(",", " ").split()
     if not names:
@@ -192,24 +193,21 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
 
 
 def _bart_axes(shape: tuple[int, ...], where: str) -> tuple[str, ...]:
-    """The axes of a BART array by its dimensions, in the order of ``shape``, the reverse of BART's."""
+    """The axes of a BART array in the order of ``shape``, which is the reverse of the BART dimensions."""
     names = []
     for dimension, size in enumerate(reversed(shape)):
         name = NAMES.get(dimension, SINGLE)
         if name == SINGLE and size > 1:
-            what = f"dimension {dimension} of the BART array is {size}: only {_bart_names()} are read"
+            known = ", ".join(f"{number} ({axis})" for number, axis in NAMES.items())
+            what = f"dimension {dimension} of the BART array is {size}: only {known} are read"
             hint = f"extract a part with bart slice, or name the dimensions, {EXAMPLE}"
             raise ConfigError(what, where=where, hint=hint)
         names.append(name)
     return tuple(reversed(names))
 
 
-def _bart_names() -> str:
-    return ", ".join(f"{dimension} ({name})" for dimension, name in NAMES.items())
-
-
 def _require_samples(array: KspaceArray) -> None:
-    """Check the type and the sizes of k-space, without reading it."""
+    """Check data type and shape of k-space, without reading it."""
     where, dtype = str(array.path), array.values.dtype
     if array.values.size == 0:
         raise DataError(f"the array {array.values.shape} is empty", where=where)
@@ -231,7 +229,7 @@ def _require_samples(array: KspaceArray) -> None:
 
 
 def open_npy(path: Path) -> NDArray[Any]:
-    """Map a NumPy file into memory; objects in it are refused, never loaded.
+    """Map a NumPy file into memory; arrays of objects are refused, never loaded.
 
     Raises
     ------
@@ -252,6 +250,7 @@ def open_npy(path: Path) -> NDArray[Any]:
 
 
 def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:
+    """Read an archive."""
     _require_size(path, limit_gb)
     arrays = read_npz(path)
     if "kspace" not in arrays:
@@ -268,7 +267,7 @@ def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:
 
 
 def _require_size(path: Path, limit_gb: float) -> None:
-    """Check the claimed sizes of an archive before memory is allocated for it."""
+    """Check the declared sizes of the arrays in an archive before memory is allocated."""
     refuse_pipe(path)
     with reporting_damage("the archive is damaged", path, "copy it again"), zipfile.ZipFile(path) as archive:
         n_bytes = sum(max(info.file_size, _claimed_bytes(archive, info.filename)) for info in archive.infolist())
@@ -282,7 +281,7 @@ def _require_size(path: Path, limit_gb: float) -> None:
 
 
 def _claimed_bytes(archive: zipfile.ZipFile, name: str) -> int:
-    """Size of an array by its own header [bytes]."""
+    """Size of an array according to its header [bytes]."""
     with archive.open(name) as file:
         version = np.lib.format.read_magic(file)
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

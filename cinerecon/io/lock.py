@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes its results to."""
+"""Locks for output folders, to which only one process may write at a time."""
 
 import os
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ except ImportError:  # Windows has no locks of this kind
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
-"""Name of the file that is locked; a process that was killed no longer holds the lock."""
+"""Name of the locked file; the lock of a killed process is released by the operating system."""
 
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Context that only one process at a time can enter for a folder; a missing folder is created.
+    """Context manager that only one process at a time can enter for a folder, which is created if it is missing.
 
-    The operating system holds the lock, which ends with the process. On file systems without locks it has no effect.
+    The operating system releases the lock when the process ends. On file systems without locks, it has no effect.
     Folders that were created for the lock and are empty at the end are removed.
 
     Raises
@@ -42,14 +42,14 @@ def sole_writer(folder: Path) -> Iterator[None]:
     finally:
         if descriptor is not None:
             with suppress(OSError):  # the folder may have been moved
-                path.unlink(missing_ok=True)  # before the lock ends: another process would lock a file without a name
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked processes may hold the descriptor, too
+                path.unlink(missing_ok=True)  # before the lock is released: another process might lock the removed file
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # forked processes may have copies of the descriptor
             os.close(descriptor)
         remove_empty(created)
 
 
 def _locked(path: Path) -> int | None:
-    """The descriptor of the locked file; None where the file system has no locks."""
+    """Lock a file and return its descriptor; None if the file system has no locks."""
     if fcntl is None:
         return None
     while True:
@@ -61,15 +61,12 @@ def _locked(path: Path) -> int | None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            what, hint = (
-                "another process is writing to this folder",
-                "wait until it has finished, or choose another folder",
-            )
-            raise FileError(what, where=str(path.parent), hint=hint) from None
+            hint = "wait until it has finished, or choose another folder"
+            raise FileError("another process is writing to this folder", where=str(path.parent), hint=hint) from None
         except OSError:
             os.close(descriptor)
             return None
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # the previous owner has removed the file in the meantime
+        os.close(descriptor)  # the previous owner has just removed the file

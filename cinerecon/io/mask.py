@@ -1,4 +1,4 @@
-"""Sampling masks in files of this package and of others: ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
+"""Sampling masks in files of this package and of other programs: ``.npz``, ``.npy``, ``.mat`` or ``.h5``."""
 
 import itertools
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ Mask = NDArray[np.bool_]
 SUFFIXES = (".npz", ".npy", ".mat", ".h5", ".hdf5")
 NO_MASK = "expected an array of zeros and ones; cinerecon mask writes one"
 KINDS = "biuf"
-"""Kinds of data types for zeros and ones: bool, integers, real numbers."""
+"""Kinds of data types of masks: bool, integers and real numbers."""
 
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask in a file, described by one line of text: ``mask.npz``, ``vista.mat,axes=yt``.
+    """A mask in a file, specified by a string such as ``mask.npz`` or ``vista.mat,axes=yt``.
 
     Attributes
     ----------
     path
         The file.
     array
-        Name of the array in it; empty for the only one, or the one called ``mask``.
+        Name of the array; if empty, the only mask in the file, or the array ``mask``.
     axes
-        Its axes in order: t (frames), y (ky) and x (kx); empty if they follow from the sizes.
+        Axes in the order of the array: t (frames), y (ky) and x (kx); if empty, they are determined by the sizes.
     uncentred
-        The zero frequency is at index 0.
+        Whether the zero frequency is at index 0.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class MaskFile:
 
     @classmethod
     def parse(cls, text: str) -> "MaskFile | None":
-        """Parse the text; None if it is not the name of a mask file.
+        """Parse the string; None if it is not the name of a mask file.
 
         Raises
         ------
@@ -71,19 +71,19 @@ class MaskFile:
         return cls(path, **settings)
 
     def __str__(self) -> str:
-        """The text that `parse` reads."""
+        """The string from which `parse` creates this object."""
         options = [f"array={self.array}"] * bool(self.array) + [f"axes={self.axes}"] * bool(self.axes)
         return ",".join([str(self.path), *options, *["uncentred"] * self.uncentred])
 
     def draw(self, n_frames: int, ky: int, kx: int, _: object = None) -> Mask:
-        """Read the mask ``(frames, 1, ky, kx or 1)`` bool; it does not depend on a seed.
+        """Read the mask ``(frames, 1, ky, kx or 1)`` bool; the last argument, a seed, is ignored.
 
         Raises
         ------
         FileError
-            If the file is missing, contains no mask, or a mask without ones.
+            If the file is missing, contains no mask, or the mask is empty.
         ConfigError
-            If the mask does not fit, or can be read in more than one way.
+            If the shape of the mask does not match, or its axes are ambiguous.
         """
         if not self.path.exists():
             hint = f"cinerecon mask gaussian:8 -o {self.path} --frames {n_frames} --ky {ky} --kx {kx}"
@@ -98,13 +98,13 @@ class MaskFile:
 
 
 def write_mask(path: AnyPath, mask: Mask, pattern: str, seed: int) -> None:
-    """Write ``mask`` ``(frames, 1, ky, kx or 1)`` bool with the pattern and the seed it was drawn from."""
+    """Write a mask ``(frames, 1, ky, kx or 1)`` bool with the pattern and the seed from which it was drawn."""
     with moved_into_place(as_path(path)) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, mask=mask, pattern=np.array(pattern), seed=np.array(seed))
 
 
 def _find_mask(arrays: dict[str, NDArray[Any]], file: MaskFile) -> Mask:
-    """The array that is the mask, as bool."""
+    """Select the mask among the arrays of a file, as bool."""
     masks = [name for name, array in arrays.items() if _is_binary(array)]
     name = file.array or (masks[0] if len(masks) == 1 else "mask")
     if name not in masks:
@@ -115,15 +115,30 @@ def _find_mask(arrays: dict[str, NDArray[Any]], file: MaskFile) -> Mask:
 
 
 def _is_binary(array: NDArray[Any]) -> bool:
+    """Whether an array contains only zeros and ones."""
     return array.dtype.kind in KINDS and array.size > 1 and bool(np.isin(array, (0, 1)).all())
 
 
 def fit_mask(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
-    """Identify the axes by their sizes, and bring them into the order of this package.
+    """Identify the axes by their sizes, and permute them to the order used in this package.
 
-    Files of this package have four axes in a fixed order. For others, the same order is tried first. Orders that would
-    sample all of ky and only parts of kx are excluded, since no sequence does so; masks that still fit in two ways are
-    refused.
+    Files of this package have four axes in a fixed order, which is also tried first for other files. Orders for which
+    all of ky but only parts of kx would be sampled are excluded, since no sequence acquires such data. Masks whose axes
+    are still ambiguous are refused.
+
+    Parameters
+    ----------
+    values
+        The stored mask.
+    sizes
+        Length of the axes t, y and x of the scan.
+    file
+        The file, and the names of the axes if they are given.
+
+    Raises
+    ------
+    ConfigError
+        If the shape of the mask does not match, or its axes are ambiguous.
     """
     flat, named = values.squeeze(), file.axes
     if values.ndim == 4 and not named:
@@ -150,7 +165,7 @@ def fit_mask(values: Mask, sizes: dict[str, int], file: MaskFile) -> Mask:
 
 
 def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_ways: int) -> ConfigError:
-    """The error for a mask that fits in no way, or in more than one."""
+    """The error for a mask whose shape does not match, or whose axes are ambiguous."""
     names = {"t": "frames", "y": "ky", "x": "kx"}
     size = ", ".join(f"{n} {names[axis]}" for axis, n in sizes.items())
     if n_ways:
@@ -166,13 +181,13 @@ def _misfit(shape: tuple[int, ...], sizes: dict[str, int], file: MaskFile, *, n_
 
 
 def _is_plausible(mask: Mask) -> bool:
-    """False for a mask that leaves out kx and is equal for all ky, which no Cartesian sequence acquires."""
+    """False for a mask that is equal for all ky but incomplete along kx, which no Cartesian sequence acquires."""
     return not (mask == mask[:, :, :1]).all() or bool(mask.all())
 
 
 @lru_cache(maxsize=8)
 def _read_arrays(path: Path, _: int) -> dict[str, NDArray[Any]]:
-    """The real arrays of a file by name, cached until the file changes."""
+    """Read the real arrays of a file by name; cached until the file changes."""
     refuse_pipe(path)
     suffix = path.suffix.lower()
     if suffix == ".mat":

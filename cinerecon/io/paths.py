@@ -1,6 +1,6 @@
-"""Paths from callers, and paths in records, relative to the folder of the record, not to the working folder.
+"""Paths given by callers, and paths in records, which are relative to the folder of the record.
 
-No function follows links or requires that a file exists, except `located`.
+Except for `located`, no function follows links or requires that a file exists.
 """
 
 import os
@@ -10,16 +10,16 @@ from pathlib import Path
 from cinerecon.errors import ConfigError
 
 AnyPath = str | os.PathLike[str]
-"""A path as a caller may give it."""
+"""Types that callers may use for paths."""
 
 
 def as_path(path: AnyPath, name: str = "path") -> Path:
-    """A path from a caller.
+    """Convert the argument of a caller to a path; ``name`` is that of the argument.
 
     Raises
     ------
     ConfigError
-        If it is of another type.
+        If it is not a path.
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"expected a path, found {type(path).__name__}", where=name)
@@ -27,17 +27,17 @@ def as_path(path: AnyPath, name: str = "path") -> Path:
 
 
 def absolute(path: Path | str) -> Path:
-    """The path from the root, without ``..``."""
+    """The absolute path without ``..``."""
     return Path(os.path.abspath(path))  # noqa: PTH100, as `resolve` follows links
 
 
 def absolute_paths(paths: Iterable[Path | str]) -> set[Path]:
-    """Each path from the root, without ``..``."""
+    """The absolute paths without ``..``."""
     return set(map(absolute, paths))
 
 
 def relative(path: Path | str, folder: Path) -> str:
-    """The path as it is in the record of a folder; absolute if it is on another drive."""
+    """The path relative to a folder, for its records; absolute if it is on another drive."""
     try:
         return os.path.relpath(path, folder)
     except ValueError:
@@ -45,9 +45,9 @@ def relative(path: Path | str, folder: Path) -> str:
 
 
 def located(path: str, folder: Path) -> Path:
-    """The file that a path in the record of a folder names.
+    """The file for a path in the record of a folder.
 
-    In former records, paths were relative to the working folder; where only such a file exists, it is returned.
+    In older records, paths were relative to the working directory; such a path is used if only that file exists.
     """
     named = Path(os.path.normpath(folder / path))
     return Path(path) if not named.exists() and Path(path).exists() else named

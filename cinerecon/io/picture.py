@@ -1,4 +1,4 @@
-"""Pictures: colours, margins, font, labels on images, and the picture of a sampling mask."""
+"""Elements of pictures: colours, margins, font, labels, panels of images and velocities; picture of a sampling mask."""
 
 from pathlib import Path
 
@@ -19,39 +19,41 @@ VELOCITY_COLOURS = np.array(
 )  # fmt: skip
 """Colours (red, green, blue) of velocities from -VENC to VENC, evenly spaced."""
 LEAST_SIGNAL = 0.1
-"""Part of the magnitude shown as white below which a pixel has no velocity: its phase is noise."""
+"""Magnitude, relative to white, below which a pixel has no velocity, since its phase is mainly noise."""
 BAR_WIDTH, BAR_LABELS = 12, 48
-"""Width of the colour bar of velocities, and of the room for its labels [pixels]."""
+"""Width of the colour bar of velocities, and of the space for its labels [pixels]."""
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 LARGEST_RATIO = 4.0
-"""Largest ratio of the sides of a shown image; a longer one has black bars. Matrices of scans are below 2."""
+"""Largest aspect ratio of a panel; images with a larger ratio are padded. Scans usually have ratios below 2."""
 LABEL_LINES = 24
 """Ratio of the height of an image to that of its label."""
 SMALLEST_FONT = 10
+"""Smallest size of the font of labels [pixels]."""
 LABEL_MARGIN = 4
+"""Distance of labels from the edges of an image [pixels]."""
 MASK_SIDE = 384
 """Side to which the panel of a small mask is enlarged [pixels]."""
 
 
 def font_of_size(size: int) -> Font:
-    """The font of pictures in a size [pixels]."""
+    """The font of pictures with a given size [pixels]."""
     return ImageFont.load_default(size)
 
 
 def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | None = None, bottom: int = 0) -> None:
-    """Write one line of text at the top of a picture, or above ``bottom``.
+    """Write a line of text at the top of a picture, or above ``bottom``.
 
     Parameters
     ----------
     picture
-        8 bits; it is changed.
+        8-bit picture, which is changed.
     text
-        The line; it is shortened with an ellipsis if it does not fit the width.
+        The text, which is shortened with an ellipsis if it is too long.
     left, width
-        The part of the picture that the line labels [pixels]; None extends to the right edge.
+        Horizontal range of the label [pixels]; a width of None extends to the right edge.
     bottom
-        If not 0, the line ends here [pixels from the top].
+        If not 0, lower edge of the label [pixels from the top].
     """
     width = picture.width - left if width is None else width
     font = ImageFont.load_default(max(SMALLEST_FONT, min(picture.height, 2 * width) // LABEL_LINES))
@@ -63,17 +65,17 @@ def draw_label(picture: Image.Image, text: str, *, left: int = 0, width: int | N
 
 
 def frame_label(cine: CineImage, frame: int) -> str:
-    """Number and time of a frame, e.g. ``frame 3  ·  120 ms``; without the time if it is unknown."""
+    """Number and, if known, time of a frame, e.g. ``frame 3  ·  120 ms``."""
     return f"frame {frame}" + (f"  ·  {cine.times_ms[frame]:.0f} ms" if cine.times_ms else "")
 
 
 def limited_ratio(ratio: float) -> float:
-    """The ratio of the sides of the panel for an image with a ratio of sides, neither wider nor higher than 4 to 1."""
+    """The aspect ratio of the panel of an image, which is limited to 4:1 and 1:4."""
     return min(max(ratio, 1 / LARGEST_RATIO), LARGEST_RATIO)
 
 
 def enlarged(picture: Image.Image, cine: CineImage, height: int, resample: Image.Resampling) -> Image.Image:
-    """A picture of an image in a panel of a height [pixels], with square pixels, black where it does not reach."""
+    """A picture of an image in a panel of a height [pixels], with square pixels and black padding."""
     ratio = _ratio(cine)
     width = max(1, round(height * limited_ratio(ratio)))
     if ratio == limited_ratio(ratio):
@@ -85,19 +87,19 @@ def enlarged(picture: Image.Image, cine: CineImage, height: int, resample: Image
 
 
 def column_in_panel(cine: CineImage, column: int, width: int) -> int:
-    """The position of an image column in a panel of `enlarged` of a width [pixels]."""
+    """The position of an image column in a panel created by `enlarged` [pixels], from the width of the panel."""
     inside = min(1.0, _ratio(cine) * LARGEST_RATIO)
     return round(width * ((1 - inside) / 2 + column / cine.matrix[1] * inside))
 
 
 def _ratio(cine: CineImage) -> float:
-    """Width of an image over its height."""
+    """Aspect ratio of an image, width over height."""
     (y, x), (dy, dx) = cine.matrix, cine.meta.pixel_size_mm
     return x * dx / (y * dy)
 
 
 def velocity_picture(cine: CineImage, frame: int, white: float, height: int) -> Image.Image:
-    """The velocity of a frame in colours, grey at rest and black without signal; pixels are not interpolated.
+    """The velocity of a frame in colours: grey at rest, black without signal; pixels are not interpolated.
 
     Parameters
     ----------
@@ -106,7 +108,7 @@ def velocity_picture(cine: CineImage, frame: int, white: float, height: int) -> 
     frame
         Index of the frame.
     white
-        The magnitude that its picture shows as white.
+        The magnitude that is displayed white.
     height
         Height of the picture [pixels].
     """
@@ -117,7 +119,7 @@ def velocity_picture(cine: CineImage, frame: int, white: float, height: int) -> 
 
 
 def velocity_bar(height: int, venc_cm_s: float) -> Image.Image:
-    """The colours of velocities from VENC, above, to -VENC, with labels in cm/s."""
+    """The colour bar of velocities from VENC (top) to -VENC, with labels in cm/s."""
     bar = Image.new("RGB", (BAR_WIDTH + BAR_LABELS, height), PAPER)
     colours = velocity_colours(np.linspace(1, -1, height, dtype=np.float32)[:, None])
     bar.paste(Image.fromarray(colours).resize((BAR_WIDTH, height)))
@@ -133,13 +135,13 @@ def velocity_bar(height: int, venc_cm_s: float) -> Image.Image:
 
 
 def velocity_colours(parts: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours ``(..., 3)`` of velocities in parts of VENC."""
+    """Colours ``(..., 3)`` of velocities relative to VENC."""
     stops = np.linspace(-1, 1, len(VELOCITY_COLOURS))
     return np.stack([np.interp(parts, stops, VELOCITY_COLOURS[:, i]) for i in range(3)], axis=-1).astype(np.uint8)
 
 
 def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
-    """Draw a mask ``(frames, 1, ky, kx or 1)``: ky over time at the centre of kx, and the first frame."""
+    """Write a picture of a mask ``(frames, 1, ky, kx or 1)``: ky over time at the centre of kx, and the first frame."""
     first = np.broadcast_to(mask[0, 0], (mask.shape[2], kx))
     tiles = [("ky over frames", _points(mask[:, 0, :, mask.shape[3] // 2].T)), ("ky over kx, frame 0", _points(first))]
     width = sum(tile.width + MARGIN for _, tile in tiles) + MARGIN
@@ -155,7 +157,7 @@ def write_mask_picture(path: Path, mask: NDArray[np.bool_], kx: int) -> None:
 
 
 def _points(mask: NDArray[np.bool_]) -> Image.Image:
-    """Draw points as blocks of whole pixels, so that no line is lost; narrow masks are widened."""
+    """Draw each point as a block of pixels, so that all lines are visible; narrow masks are widened."""
     y, x = mask.shape
     scale_y = max(1, MASK_SIDE // y)
     scale_x = max(1, MASK_SIDE // x) if x < y / 2 else scale_y

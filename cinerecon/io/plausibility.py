@@ -1,6 +1,6 @@
-"""Plausibility of sizes and times of a cardiac scan, the same for all file formats.
+"""Plausibility checks of sizes and times of cardiac scans, common to all file formats.
 
-Values that are impossible in a cardiac scan usually result from another unit. They are reported and used as they are.
+Implausible values are usually due to a wrong unit. They are reported, but not corrected.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,36 +15,45 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
-"""Smallest and largest possible field of view, even for small animals and with readout oversampling."""
+"""Smallest and largest possible field of view, including small animals and readout oversampling [mm]."""
 SMALL_ANIMAL_MM = 60.0
-"""Fields of view below this are of rodents, or in centimetres."""
+"""Field of view below which a scan is of a rodent, or the unit is centimetres [mm]."""
 SMALLEST_PIXEL_MM = 0.05
-"""Smallest plausible pixel."""
+"""Smallest plausible pixel size [mm]."""
 CUT_OUT_PIXEL_MM = 0.5
-"""Small images with pixels above this are cut out of larger ones, and not of small animals."""
+"""Pixel size above which small images are cut out of larger ones and not of small animals [mm]."""
 THICKEST_SLICE_MM, THINNEST_SLICE_MM = 50.0, 0.1
-"""Range of the slice thickness."""
+"""Range of plausible slice thickness [mm]."""
 SHORTEST_TR_MS, LONGEST_FRAME_MS = 0.5, 500.0
-"""Shortest time between excitations, and longest between frames of a cine; a heartbeat takes about a second."""
+"""Shortest time between excitations and longest time between frames of a cine [ms]."""
 SHORTEST_FRAME_MS = 2.0
-"""Shortest time between frames, even for the heartbeat of a mouse."""
+"""Shortest time between frames, including mice [ms]."""
 UNEVEN = 1.5
-"""Ratio of the longest interval to the median above which a frame may be missing."""
+"""Ratio of the longest to the median interval above which a frame may be missing."""
 LOWEST_VENC_CM_S, HIGHEST_VENC_CM_S = 5.0, 800.0
-"""Range of the velocity encoding of blood and heart muscle; in aortic stenosis blood flows at up to 600 cm/s."""
+"""Range of plausible VENC for blood and myocardium [cm/s]; velocities in aortic stenosis are up to 600 cm/s."""
 MAX_NOT_ORTHONORMAL = 0.01
-"""Largest deviation of the products of two directions from those of orthogonal unit vectors."""
+"""Largest deviation of the Gram matrix of directions from the identity matrix."""
 SIMILAR_SLICES, SLICES_MARGIN = 0.9, 0.03
-"""Correlation of adjacent slices above which they may be frames, and by how much more than that of frames."""
+"""Correlation of adjacent slices above which they may be frames, and smallest excess over that of frames."""
 
 
 def require_memory(sizes: tuple[int, int, int, int], limit_gb: float, where: str) -> None:
-    """Refuse a slice of k-space ``(frames, coils, ky, kx)`` that exceeds the memory limit.
+    """Check that k-space of a slice does not exceed the memory limit.
+
+    Parameters
+    ----------
+    sizes
+        Shape of k-space (frames, coils, ky, kx).
+    limit_gb
+        The limit [GB].
+    where
+        The file, for messages.
 
     Raises
     ------
     DataError
-        If it does.
+        If it exceeds the limit.
     """
     frames, coils, ky, kx = sizes
     needed_gb = 8e-9 * prod(sizes)
@@ -60,16 +69,16 @@ EXCHANGED_SLICES = "adjacent slices are more similar than adjacent frames: these
 
 
 def with_plausibility_warnings(meta: CineMeta, matrix: Sequence[int], origin: str) -> CineMeta:
-    """The metadata of images, with warnings about implausible frame times, pixel size and slice thickness.
+    """The metadata of images with warnings about implausible frame times, pixel size and slice thickness.
 
     Parameters
     ----------
     meta
-        The metadata of the images, which may be a part of the field of view.
+        The metadata of the images, which may be cropped.
     matrix
-        Their numbers of pixels (y, x).
+        Matrix size (y, x).
     origin
-        Part of the file that contains the values, e.g. ``header``.
+        Part of the file that contains the values, for messages, e.g. ``header``.
     """
     (y, x), (dy, dx) = matrix, meta.pixel_size_mm
     is_cut_out = min(dy, dx) > CUT_OUT_PIXEL_MM and max(y * dy, x * dx) <= LARGEST_FOV_MM
@@ -110,7 +119,7 @@ def thickness_or_default(thickness_mm: float | None, origin: str = "header") -> 
 
 
 def frame_time_warnings(times_ms: Sequence[float]) -> Iterator[str]:
-    """A warning if the times of frames [ms] have a gap, or are implausible for a cardiac cine."""
+    """A warning if frame times [ms] have a gap, or are implausible for a cardiac cine."""
     if len(times_ms) < 2:
         return
     intervals = np.diff(times_ms)
@@ -124,7 +133,7 @@ def frame_time_warnings(times_ms: Sequence[float]) -> Iterator[str]:
 
 
 def tr_warnings(tr_ms: float | None) -> Iterator[str]:
-    """A warning about an implausible TR [ms] in the header, which is the time between excitations or frames."""
+    """A warning about an implausible TR [ms] in the header, which is the time between excitations or between frames."""
     if tr_ms is not None and 0 < tr_ms < SHORTEST_TR_MS:
         yield f"TR is {tr_ms:.3g} ms in the header: it is probably in seconds, {1e3 * tr_ms:.4g} ms"
     elif tr_ms is not None and tr_ms > LONGEST_FRAME_MS:
@@ -132,7 +141,7 @@ def tr_warnings(tr_ms: float | None) -> Iterator[str]:
 
 
 def venc_warnings(venc_cm_s: float) -> Iterator[str]:
-    """A warning about an implausible velocity encoding [cm/s], with the probable unit."""
+    """A warning about an implausible VENC [cm/s], with the probable unit."""
     if LOWEST_VENC_CM_S <= venc_cm_s <= HIGHEST_VENC_CM_S:
         return
     unit, factor = ("m/s", 100) if venc_cm_s < LOWEST_VENC_CM_S else ("mm/s", 0.1)
@@ -143,23 +152,23 @@ def venc_warnings(venc_cm_s: float) -> Iterator[str]:
 
 
 def are_orthonormal(directions: NDArray[np.float64]) -> bool:
-    """Whether directions ``(n, 3)`` are finite unit vectors that are perpendicular to each other."""
+    """Whether directions ``(n, 3)`` are finite, orthogonal unit vectors."""
     if not np.isfinite(directions).all():
         return False
     return bool(np.abs(directions @ directions.T - np.eye(len(directions))).max() <= MAX_NOT_ORTHONORMAL)
 
 
 def has_exchanged_slices(n_slices: int, n_frames: int, read_slice: Callable[[int, slice], NDArray[Any]]) -> bool:
-    """Whether the axes of slices and frames of a file are exchanged, judged by two slices in its middle.
+    """Whether the axes of slices and frames in a file seem to be exchanged.
 
-    They are if these slices are more alike than adjacent frames.
+    This is assumed if two central slices are more similar than adjacent frames.
 
     Parameters
     ----------
     n_slices, n_frames
-        Sizes of the two axes.
+        Lengths of the two axes.
     read_slice
-        Returns some frames of a slice, ``(frames, ...)``, images or k-space.
+        Reads some frames of a slice, ``(frames, ...)``, either images or k-space.
     """
     if min(n_slices, n_frames) < 2:
         return False
@@ -171,7 +180,7 @@ def has_exchanged_slices(n_slices: int, n_frames: int, read_slice: Callable[[int
 
 
 def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
-    """Correlation of two parts of k-space or of images at the points that are not zero in both; 1 without any."""
+    """Correlation of k-space or images over points that are not zero in either array; 1 if there are none."""
     common = (first != 0) & (second != 0)
     first, second = (first * common).ravel(), (second * common).ravel()
     norm = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
@@ -179,5 +188,5 @@ def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
 
 
 def _short(value: float) -> str:
-    """A number with three digits, or all digits before the point."""
+    """A number with three significant digits, or with all digits before the decimal point."""
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""The format of a file, recognised by its ending and its first bytes; pipes are not opened, since that would block."""
+"""Recognition of file formats by suffix and first bytes; pipes are not opened, since this would block."""
 
 import gzip
 import re
@@ -34,13 +34,13 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG", "a PNG picture"),
     (0, b"%PDF", "a PDF document"),
 )
-"""Offset and signature of other formats, and their names in errors."""
+"""Offset, signature and description of other formats."""
 MAX_MEASUREMENTS = 64
 """Largest number of measurements in a twix file."""
 LONGEST_TABLE_HEADER = 32
-"""Largest first number of a twix file of line VD or later; in line VB it is the length of the protocol."""
+"""Largest first number in a twix file since VD; in VB files, it is the length of the protocol."""
 MAX_BUFFERS = 64
-"""Largest number of buffers of a protocol."""
+"""Largest number of buffers in a protocol."""
 BUFFER_NAME = re.compile(rb"[A-Z][A-Za-z]{3,30}\0")
 
 
@@ -73,12 +73,12 @@ def is_matlab(path: Path) -> bool:
 
 
 def is_cfl(path: Path) -> bool:
-    """Whether a path is a BART array, by its ending; for ``.hdr``, which others use as well, by its content."""
+    """Whether a path is a BART array, by its suffix; ``.hdr``, which has other uses, also requires the content."""
     return path.suffix == ".cfl" or (path.suffix == ".hdr" and start_of(path, 64).lstrip().startswith(b"#"))
 
 
 def is_kspace_array(path: Path) -> bool:
-    """Whether a file is a BART array, a ``.npy`` file, or an archive of arrays, by name and first bytes."""
+    """Whether a file is a BART array, a ``.npy`` file or an archive of arrays, by suffix and first bytes."""
     return is_cfl(path) or (path.suffix.lower() in (".npy", ".npz") and start_of(path, 4) in ARRAYS)
 
 
@@ -93,15 +93,15 @@ def is_mrd_stream(path: Path) -> bool:
 
 
 def starts_stream(start: bytes) -> bool:
-    """Whether bytes are the beginning of a stream.
+    """Whether bytes are the beginning of a stream of ISMRMRD messages.
 
-    A stream begins with a configuration, a header or a text, all readable; without these, with a readout or an image of
-    version 1, or with the close message.
+    The first message may be a configuration, a header or a text, all of which must be readable, a readout or an image
+    of version 1, or the close message.
 
     Parameters
     ----------
     start
-        The first bytes of the file, 1028 or all of a shorter file.
+        The first 1028 bytes of the file, or all bytes of a shorter file.
     """
     code, content = int.from_bytes(start[:2], "little"), start[2:]
     if code == MessageId.CLOSE:
@@ -127,15 +127,15 @@ def is_twix(path: Path) -> bool:
 
 
 def software_line(start: bytes) -> str:
-    """The software line that wrote a file: ``VB``, ``VD`` (VD, VE, XA and later), or empty for other files.
+    """The software line of a twix file: ``VB``, or ``VD`` for VD, VE and XA; empty for other files.
 
-    A file of line VD begins with zero and the number of its measurements, a file of line VB with the length of its
-    protocol, the number of the protocol's buffers, and the name of the first one.
+    VD files begin with zero and the number of measurements; VB files with the length of the protocol, its number of
+    buffers, and the name of the first buffer.
 
     Parameters
     ----------
     start
-        The first bytes of the file, at least 64.
+        At least the first 64 bytes of the file.
     """
     if len(start) < 8:
         return ""
@@ -148,12 +148,12 @@ def software_line(start: bytes) -> str:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first bytes of a file, which identify its format.
+    """Read the first bytes of a file, which identify its format.
 
     Raises
     ------
     FileError
-        If it is missing, a folder, not a regular file, or unreadable.
+        If it is missing, not a regular file, or unreadable.
     """
     if not path.exists():
         raise FileError("there is no such file", where=str(path))
@@ -168,7 +168,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def looks_like(path: Path, start: bytes) -> str:
-    """Describe the probable format of a file that is not HDF5, from its first bytes."""
+    """A description of the probable format of a file that is not HDF5, from its first bytes."""
     if not start:
         return "an empty file"
     if start.startswith(b"\x1f\x8b"):
@@ -194,7 +194,7 @@ def looks_like(path: Path, start: bytes) -> str:
 
 
 def _unpacked(path: Path) -> bytes:
-    """The first decompressed bytes of a gzip file if it contains a NIfTI image, otherwise empty."""
+    """The first decompressed bytes of a gzip file that contains a NIfTI image; empty for other files."""
     try:
         with gzip.open(path) as file:
             start = file.read(1024)

@@ -1,4 +1,4 @@
-"""Lists of scans, text files with one path per line that are given as ``@list.txt``; and unique names of scans."""
+"""Lists of scans (text files with one path per line, given as ``@list.txt``), and unique names of scans."""
 
 import codecs
 import hashlib
@@ -14,23 +14,23 @@ from cinerecon.io.atomic import is_same_file
 SIGN = "@"
 COMMENT = "#"
 LONGEST_START = 1 << 16
-"""Bytes that are read to check that a file is a text."""
+"""Number of bytes that are read to check that a file is text."""
 CONTROL = re.compile(b"[\0-\x08\x0e-\x1f]")
-"""Characters that occur in binary files and UTF-16 texts, but not in lists of paths."""
+"""Bytes that occur in binary files and UTF-16 text, but not in lists of paths."""
 
 
 def is_list(path: Path) -> bool:
-    """Whether an argument is a list of scans; a file whose name begins with @ is given as ``./@name``."""
+    """Whether an argument is a list of scans; a scan whose name begins with @ can be given as ``./@name``."""
     return str(path).startswith(SIGN)
 
 
 def list_of(path: Path) -> Path:
-    """The file of the list that an argument such as ``@list.txt`` names."""
+    """The file for an argument such as ``@list.txt``."""
     return Path(str(path).removeprefix(SIGN))
 
 
 def with_lists(paths: Iterable[Path], lists: Iterable[Path] = ()) -> tuple[Path, ...]:
-    """The paths with each ``@list.txt`` replaced by the paths in it, followed by those in other lists.
+    """The paths, in which each ``@list.txt`` is replaced by the paths in it, followed by those of further lists.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def with_lists(paths: Iterable[Path], lists: Iterable[Path] = ()) -> tuple[Path,
 
 
 def tidy(path: Path) -> Path:
-    """The path without ``..`` after a folder, so that each file has one name; unchanged if that folder is a link."""
+    """The path without ``..``, so that each file has only one name; unchanged if this would be another file (links)."""
     if ".." not in path.parts:
         return path
     short = Path(os.path.normpath(path))
@@ -54,19 +54,19 @@ def tidy(path: Path) -> Path:
 
 
 def read_scan_list(path: Path) -> list[Path]:
-    """The paths in a list, each once; relative paths are relative to the folder of the list.
+    """Read the paths in a list, without duplicates; relative paths are relative to the folder of the list.
 
-    Empty lines, and lines that begin with ``#``, are ignored. The scans themselves are not opened. Names need not be
-    UTF-8, as file systems do not require it.
+    Empty lines and lines that begin with ``#`` are ignored. The scans are not opened. As in file systems, names need
+    not be valid UTF-8.
 
     Raises
     ------
     FileError
-        If the list is missing, is not a text, or names no scan.
+        If the list is missing, not a text file, or empty.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(LONGEST_START)  # a large scan that was given as a list is not read whole
+            start = file.read(LONGEST_START)  # so that a large scan given by mistake is not read
             content = start if CONTROL.search(start) else start + file.read()
     except OSError as error:
         what = "there is no such list" if isinstance(error, FileNotFoundError) else f"cannot read: {error.strerror}"
@@ -83,9 +83,10 @@ def read_scan_list(path: Path) -> list[Path]:
 
 
 def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
-    """The stem of each file, preceded by as many folders as needed to be unique: ``P001/cine_sax``.
+    """The stem of each file, preceded by as many folders as necessary to be unique: ``P001/cine_sax``.
 
-    Names that differ in upper and lower case alone are not unique, as they are one file on some file systems.
+    Names that differ only in upper and lower case are not considered unique, since on some file systems they are the
+    same file.
     """
     paths = list(dict.fromkeys(paths))
     folders = {path: path_parts(path)[:-1] for path in paths}
@@ -110,12 +111,12 @@ def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
 
 
 def path_parts(path: Path) -> tuple[str, ...]:
-    """The folders from the root and the name of a file; without ``..``, which would lead out of an output folder."""
+    """The folders of an absolute path and the file name, without ``..``, which would lead out of an output folder."""
     path = path.absolute()
     folder = path.parent.resolve() if ".." in path.parts else path.parent
     return (*(part for part in folder.parts if part != folder.anchor), path.name)
 
 
 def path_checksum(path: Path | str) -> str:
-    """Eight digits that distinguish names where nothing else does."""
+    """Eight hexadecimal digits of a hash of a path, to distinguish paths."""
     return hashlib.sha256(os.fsencode(path)).hexdigest()[:8]

@@ -1,6 +1,6 @@
-"""Names of scans in an output folder, which a scan keeps in all further runs into this folder.
+"""Names of scans in an output folder, which are the same in all runs with this folder.
 
-They are recorded in ``names.jsonl`` when a run starts, those of a shard with its other records. Paths are relative to
+They are recorded in ``names.jsonl`` at the start of a run, and those of a shard in its folder. Paths are relative to
 the output folder.
 """
 
@@ -16,14 +16,14 @@ NAMES = "names.jsonl"
 
 
 class ScanNames:
-    """The names of scans in an output folder, by which its files and results are called.
+    """The names of scans in an output folder, which are used for files and results.
 
     Parameters
     ----------
     output
-        The output folder; None if there is none, and no name is recorded.
+        The output folder; if None, no names are recorded.
     command
-        The command whose shards may have records there.
+        The command whose shards may have records in the folder.
     """
 
     def __init__(self, output: Path | None, command: str) -> None:
@@ -34,11 +34,11 @@ class ScanNames:
                 self._recorded |= _read(folder, output)
 
     def keep(self, names: Mapping[Path, str]) -> dict[Path, str]:
-        """The names of a run, of which recorded scans keep theirs; others do not take the name of a recorded scan.
+        """The names for a run: those of recorded scans do not change, and are not given to other scans.
 
-        The result for one list of scans is the same before, during and after a run of some of them, so that shards
-        agree. Names that differ in upper and lower case alone count as equal. A scan that no longer exists, e.g.
-        because it was moved, leaves its name to others.
+        For a given list of scans, the result is the same before, during and after a run of some of them, so that it is
+        the same for all shards. Names that differ only in upper and lower case are considered equal. The name of a scan
+        that no longer exists, e.g. because it was moved, can be reused.
         """
         scans: dict[str, list[Path]] = {}
         for path, name in self._recorded.items():
@@ -51,20 +51,20 @@ class ScanNames:
         return result
 
     def record(self, names: Mapping[Path, str], shard: Shard | None = None) -> None:
-        """Record the names of a run, or those of a shard.
+        """Record the names of a run or of a shard.
 
         Raises
         ------
         FileError
-            If the file system refuses.
+            If they cannot be written.
         """
         if self.output is None:
             return
         folder = self.output if shard is None else shard.folder(self.output, self.command)
         before = _read(folder, self.output)
         added = {absolute(path): name for path, name in names.items()}
-        taken = set(added.values())
-        entries = {path: name for path, name in before.items() if name not in taken} | added
+        reused = set(added.values())
+        entries = {path: name for path, name in before.items() if name not in reused} | added
         if entries != before:
             Journal(folder / NAMES).replace({relative(path, self.output): name for path, name in entries.items()})
 
@@ -74,23 +74,23 @@ class ScanNames:
 
 
 def _read(folder: Path, output: Path) -> dict[Path, str]:
-    """The names in a record, by the absolute paths of the scans."""
+    """Read the recorded names by the absolute paths of the scans."""
     journal = Journal(folder / NAMES)
     return {absolute(output / path): name for path in journal if _is_name(name := journal.get(path))}
 
 
 def _is_name(name: object) -> bool:
-    """Whether an entry is a name below the output folder."""
+    """Whether a recorded entry is a valid name below the output folder."""
     return isinstance(name, str) and bool(name) and ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _is_free(scans: Sequence[Path], scan: Path) -> bool:
-    """Whether a scan may have a name that is recorded for some scans, of which the last one that exists has it."""
+    """Whether a scan may have a name that is recorded for other scans; it belongs to the last one that exists."""
     return not scans or scan == scans[-1] or next((path for path in reversed(scans) if path.exists()), scan) == scan
 
 
 def _longer_names(path: Path, name: str) -> Iterator[str]:
-    """A name, then those with more and more of the folders of the scan, then with a checksum of its path."""
+    """The name, then names with an increasing number of folders of the scan, then with a checksum of its path."""
     yield name
     *folders, _ = path_parts(path)
     *_, last = name.split("/")

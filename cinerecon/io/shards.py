@@ -1,8 +1,8 @@
-"""Shards of a run over many scans: each writes its own records, which are merged when all have finished.
+"""Shards of a run over many scans, which write separate records that are merged after all shards have finished.
 
-The records of a shard are in a folder below the output folder, e.g. ``shards/evaluate-2-of-4``. Its ``shard.json``
-is written twice, at the start, and at the end with the checksums of the other records, both times atomically: a shard
-that was killed at any moment is recognised as unfinished.
+The records of a shard are in a subfolder of the output folder, e.g. ``shards/evaluate-2-of-4``. Its ``shard.json`` is
+written atomically at the start, and again at the end with the checksums of the other records, so that interrupted
+shards are recognised as unfinished.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Shard:
-    """Part of a run: number ``number`` of ``n``, counted from 1.
+    """Part ``number`` of ``n`` parts of a run, counted from 1.
 
-    A scan belongs to a shard by its position in the list of all scans, so that shards of one list never overlap.
+    The position of a scan in the list of all scans determines its shard, so that shards of a list do not overlap.
     """
 
     number: int = 1
@@ -35,12 +35,12 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``2/4``, the second of four shards.
+        """Parse a string such as ``2/4``, the second of four shards.
 
         Raises
         ------
         ConfigError
-            If the text is not of this form, or there is no such shard.
+            If the string does not have this form, or there is no such shard.
         """
         parts = re.fullmatch(r"(\d+)/(\d+)", text.strip())
         if parts is None:
@@ -55,11 +55,11 @@ class Shard:
         return f"{self.number}/{self.n}"
 
     def part(self, items: Sequence[Item]) -> list[Item]:
-        """The items of this shard: every n-th, so that shards of a sorted list are similar."""
+        """The items of this shard: every n-th item, so that the shards of a sorted list are similar."""
         return list(items[self.number - 1 :: self.n])
 
     def folder(self, output: Path, command: str) -> Path:
-        """The folder of the records of this shard of a command."""
+        """The folder for the records of this shard of a command."""
         return output / SHARDS / f"{command}-{self.number}-of-{self.n}"
 
 
@@ -72,15 +72,15 @@ class ShardRecord:
     command, number, n
         The command, the number of the shard, and the number of shards.
     identity
-        All settings that affect the results; equal for all shards.
+        All settings that affect the results, which must be equal for all shards.
     all_scans
-        Number of scans of all shards, and a checksum of their names.
+        Number of scans of all shards, and checksum of their names.
     scans
         Names of the scans of this shard, in order.
     files
         Checksums of the other records; None until the shard has finished.
     details
-        Values that are specific to the command.
+        Additional values of the command.
     """
 
     command: str
@@ -103,12 +103,23 @@ def start_shard(
 ) -> ShardRecord:
     """Record that a shard has started.
 
-    The names are those of the scans of all shards, in order; the identity are all settings that affect the results.
+    Parameters
+    ----------
+    output
+        The output folder.
+    command
+        The command.
+    shard
+        The shard.
+    scans
+        Names of the scans of all shards, in order.
+    identity
+        All settings that affect the results.
 
     Raises
     ------
     ConfigError
-        If the folder has shards of another number of shards.
+        If the folder contains shards of a run with another number of shards.
     """
     for folder, other in shard_folders(output, command):
         if other.n != shard.n:
@@ -130,35 +141,35 @@ def start_shard(
 
 
 def finish_shard(output: Path, record: ShardRecord, **details: Any) -> None:
-    """Record that a shard is finished, with the checksums of its records."""
+    """Record that a shard has finished, with the checksums of its records."""
     folder = Shard(record.number, record.n).folder(output, record.command)
     _write(folder, replace(record, files=_checksums(folder), details=details))
 
 
 def shard_folders(output: Path, command: str) -> list[tuple[Path, Shard]]:
-    """The folders of the shards of a command, identified by their names, in the order of their numbers."""
+    """The folders of the shards of a command, identified by name and sorted by number."""
     matches = [(folder, _FOLDER.fullmatch(folder.name)) for folder in (output / SHARDS).glob(f"{command}-*")]
     shards = [(folder, Shard(int(name[2]), int(name[3]))) for folder, name in matches if name and name[1] == command]
     return sorted(shards, key=lambda pair: (pair[1].n, pair[1].number))
 
 
 def sharded_commands(output: Path) -> list[str]:
-    """The commands whose shards a folder has."""
+    """The commands of the shards in a folder."""
     names = (_FOLDER.fullmatch(folder.name) for folder in (output / SHARDS).glob("*"))
     return sorted({name[1] for name in names if name})
 
 
 def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
-    """Read the records of all shards of a command, in order, and check that they belong to one run.
+    """Read the records of all shards of a command, sorted by number, and check that they belong to one run.
 
-    Files that an interrupted merge has not finished are removed from the folder.
+    Temporary files of an interrupted merge are removed.
 
     Raises
     ------
     FileError
-        If there is no shard, or one is missing, unfinished, changed since it finished, or duplicated.
+        If there are no shards, or a shard is missing, unfinished, duplicated, or was changed after it had finished.
     ConfigError
-        If the shards differ in their number of shards, list of scans or settings.
+        If the shards have different numbers of shards, lists of scans or settings.
     """
     folders = shard_folders(output, command)
     if not folders:
@@ -177,7 +188,7 @@ def read_finished_shards(output: Path, command: str) -> list[ShardRecord]:
 
 
 def in_list_order(records: Sequence[ShardRecord]) -> list[str]:
-    """The names of the scans of all shards, in the order of the list that was divided."""
+    """The names of the scans of all shards, in the order of the original list."""
     n = len(records)
     return [records[k % n].scans[k // n] for k in range(sum(len(record.scans) for record in records))]
 
@@ -224,7 +235,7 @@ def _require_each_scan_once(records: Sequence[ShardRecord], output: Path) -> Non
 
 
 def _read(folder: Path, shard: Shard, command: str) -> ShardRecord:
-    """The record of a finished shard."""
+    """Read the record of a finished shard."""
     rerun = f"cinerecon {command} ... --shard {shard}"
     unfinished = FileError(f"shard {shard} is not finished", where=str(folder), hint=f"{rerun} continues it")
     try:

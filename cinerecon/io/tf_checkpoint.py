@@ -1,8 +1,9 @@
-"""Read the variables of a TensorFlow checkpoint without TensorFlow.
+"""Reading of variables from TensorFlow checkpoints without TensorFlow.
 
-A V2 checkpoint is a pair of files. ``NAME.index`` is a LevelDB table: blocks of entries whose keys share prefixes with
-their predecessors, located by an index block, which a 48-byte footer locates. Each value is a protocol buffer with
-type, shape, position and checksum of one variable in ``NAME.data-00000-of-00001``: raw little-endian numbers.
+A V2 checkpoint has two files. ``NAME.index`` is a LevelDB table, which consists of blocks of entries with
+prefix-compressed keys, an index block with the positions of the blocks, and a footer of 48 bytes with the position of
+the index block. The value of an entry is a protocol buffer with type, shape, position and checksum of a variable in
+``NAME.data-00000-of-00001``, which contains raw little-endian numbers.
 """
 
 from collections.abc import Iterator
@@ -19,11 +20,11 @@ INDEX_ENDING, DATA_ENDING = ".index", ".data-00000-of-00001"
 DTYPES = {1: "<f4", 2: "<f8", 3: "<i4", 9: "<i8"}
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 N_SHARDS, DTYPE, SHAPE, OFFSET, SIZE, CHECKSUM = 1, 1, 2, 4, 5, 6
-"""Field numbers: the first in the header (the entry with an empty name), the others in all other entries."""
+"""Field numbers; the first one is in the header (the entry with an empty name), the others in all other entries."""
 
 
 def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
-    """Read all numeric variables by their path in the model.
+    """Read all numeric variables by their names in the model.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def read_tf_checkpoint(prefix: Path) -> dict[str, NDArray[np.generic]]:
     FileError
         If one of the two files is missing.
     UnsupportedError
-        If TensorFlow 1 wrote it, whose variables have other names, or its data are in several files.
+        If it was written by TensorFlow 1, in which variables have other names, or its data are in several files.
     WeightsError
         If it is damaged, compressed or not a checkpoint.
     """
@@ -70,11 +71,9 @@ def is_table(content: bytes) -> bool:
 
 
 def _read_index(index: bytes) -> Iterator[tuple[str, bytes]]:
-    """Name and message of every entry of the table."""
+    """Name and value of every entry of the table."""
     position = len(index) - FOOTER_BYTES
-    list(
-        _entries(index, *_handle(index, position))
-    )  # the meta-index comes first: it is empty, and read only for its checksum
+    list(_entries(index, *_handle(index, position)))  # the meta-index is empty; this verifies its checksum
     for _ in range(2):
         _, position = _varint(index, position)
     for _, handle in _entries(index, *_handle(index, position)):
@@ -83,6 +82,7 @@ def _read_index(index: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _read_variables(entries: dict[str, bytes], data: bytes) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """Name and values of every numeric variable."""
     for name, message in entries.items():
         numbers = _numbers(message)
         dtype = DTYPES.get(numbers.get(DTYPE, 0))
@@ -100,7 +100,7 @@ def _read_variables(entries: dict[str, bytes], data: bytes) -> Iterator[tuple[st
 
 
 def masked_crc32c(content: bytes) -> int:
-    """The checksum of LevelDB: CRC-32 of Castagnoli, rotated and shifted."""
+    """The masked checksum of LevelDB: CRC-32C (Castagnoli), rotated, plus a constant."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = _CRC_OF_BYTE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -118,7 +118,7 @@ _CRC_OF_BYTE = tuple(map(_crc_of_byte, range(256)))
 
 
 def _varint(buffer: bytes, position: int) -> tuple[int, int]:
-    """An integer in groups of seven bits, and the position after it."""
+    """Decode an integer stored in groups of seven bits, and return it with the position after it."""
     value = shift = 0
     while True:
         byte = buffer[position]
@@ -136,7 +136,7 @@ def _handle(buffer: bytes, position: int) -> tuple[int, int]:
 
 
 def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of one block, which is followed by a byte for the compression and a checksum of both."""
+    """Keys and values of a block, which is followed by a byte for the compression type and a checksum of both."""
     if table[offset + size] != 0:
         raise ValueError("a block is compressed")
     checked = table[offset : offset + size + 1]
@@ -156,7 +156,7 @@ def _entries(table: bytes, offset: int, size: int) -> Iterator[tuple[bytes, byte
 
 
 def _pairs(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a protocol buffer message."""
+    """Field numbers and values of a message (protocol buffer)."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
@@ -176,5 +176,5 @@ def _numbers(message: bytes) -> dict[int, int]:
 
 
 def _messages(message: bytes, field_number: int) -> list[bytes]:
-    """The messages inside a message that have a field number."""
+    """The embedded messages with a given field number."""
     return [value for number, value in _pairs(message) if number == field_number and isinstance(value, bytes)]

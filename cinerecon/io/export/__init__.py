@@ -1,4 +1,4 @@
-"""Export of images to files: the ending of the name decides the format, see `FORMATS`."""
+"""Export of images to files, whose format is selected by the suffix of their names (`FORMATS`)."""
 
 import os
 import re
@@ -42,44 +42,46 @@ FORMATS: dict[str, Callable[[Path, list[CineImage]], None]] = {
     ".png": write_png,
     ".dcm": write_enhanced_dicom,
 }
-"""Writers by ending; they import heavy libraries when they are called."""
+"""Writers by suffix; large libraries are imported when a writer is called."""
 VOLUMES = (".nii.gz", ".nii", ".cfl", ".dcm")
-"""Endings of formats that hold one stack of slices; further stacks go to numbered files."""
+"""Suffixes of formats that store one stack of slices; further stacks are written to numbered files."""
 FOLDER, ENHANCED = "dicom/", ".dcm"
-"""Endings of DICOM: a folder of classic images, and one file with all slices and frames (Enhanced MR)."""
+"""Targets of DICOM: a folder of classic images, or one file with all slices and frames (Enhanced MR)."""
 DICOM = (FOLDER, ENHANCED)
 MAPS = {"noise": ("snr", "noise"), "uncertainty": ("uncertainty",), "velocity": ("velocity",)}
-"""Attributes of an image, and the maps that are written where it has them, keys of `QUANTITIES`."""
+"""Attributes of an image, and the maps that are written if it has them (keys of `QUANTITIES`)."""
 MAP_OR_STACK = re.compile(rf"(\.({'|'.join(quantity for names in MAPS.values() for quantity in names)}))?(\.\d+)?")
-"""Part of the name of a written file between those of its target before and after it."""
+"""Part of a file name that is inserted into the name of its target, for maps and further stacks."""
 MAPPED = (".h5", ".mrd", ".mrd2", ".nii.gz", ".nii", ".cfl", ".dcm", FOLDER)
-"""Endings of formats in which maps are series of their own, see `Target.of_map`."""
+"""Suffixes of formats in which maps are separate series, see `Target.of_map`."""
 
 
 def companions(path: Path) -> tuple[Path, ...]:
-    """The files that a writer adds next to its own: the header of a BART array."""
+    """Additional files of a format: the header of a BART array."""
     return cfl_files(path)[:1] if path.suffix.lower() == ".cfl" else ()
 
 
 @dataclass(frozen=True)
 class Target:
-    """A file or folder to write, and its format: an ending in `FORMATS`, or `FOLDER`."""
+    """A file or folder to be written, and its format: a suffix in `FORMATS`, or `FOLDER`."""
 
     path: Path
     ending: str
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``-o TEXT``: a known ending, or a folder for DICOM.
+        """Parse the value of ``-o``: a file name with a known suffix, or a folder for DICOM.
 
         Raises
         ------
         ConfigError
-            If no format has this ending, or the folder is the root of the file system.
+            If no format has this suffix, or the folder is the root of the file system.
         """
         known, path = [*FORMATS, FOLDER], Path(text)
         if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
-            path = path.resolve() if path.name in ("", "..") else path  # "." has no name to extend
+            path = (
+                path.resolve() if path.name in ("", "..") else path
+            )  # "." has no name, to which names of maps could be added
             if not path.name:
                 raise ConfigError("images need a separate folder", where=f"-o {text}", hint=f"-o {path / FOLDER}")
             return cls(path, FOLDER)
@@ -92,13 +94,13 @@ class Target:
         raise ConfigError(f"no image format for '{text}'", where="-o", hint=hint)
 
     def check(self, *, force: bool = False) -> None:
-        """Refuse a target that could not be written, before the work starts.
+        """Check that the target can be written, before the reconstruction starts.
 
         Raises
         ------
         FileError
-            If the file, or a numbered one that further stacks of slices would need, exists, or the folder holds DICOM
-            files, and ``force`` is not set; if files of other programs would be replaced; or if it is not writable.
+            If the file, a numbered file for further stacks, or DICOM files in the folder exist and ``force`` is not
+            set, files of other programs would be replaced, or the target is not writable.
         """
         if self.ending != FOLDER:
             for path in (self.path, *self._numbered_files(), *companions(self.path)):
@@ -118,7 +120,7 @@ class Target:
             refuse_existing(self.path)
 
     def may_write(self, path: Path) -> bool:
-        """Whether this export may write a file: the target itself, a numbered one, or any DICOM file of the series."""
+        """Whether this export may write a file: the target itself, a numbered file, or a DICOM file of the series."""
         if any(is_same_file(path, own) for own in (self.path, *companions(self.path))):
             return True
         real = Path(os.path.realpath(path))
@@ -128,12 +130,12 @@ class Target:
 
     @property
     def _name_parts(self) -> tuple[str, str]:
-        """The name before its ending, and the ending as it is written; a folder has none."""
+        """The name without its suffix, and the suffix as written, which is empty for a folder."""
         length = len(self.path.name) - (0 if self.ending == FOLDER else len(self.ending))
         return self.path.name[:length], self.path.name[length:]
 
     def _inserted(self, part: object) -> Path:
-        """The path with a part before its ending."""
+        """The path with a part inserted before its suffix."""
         stem, ending = self._name_parts
         return self.path.with_name(f"{stem}.{part}{ending}")
 
@@ -146,12 +148,12 @@ class Target:
         return Target(self._inserted(quantity), self.ending)
 
     def with_maps(self, *attributes: str) -> "list[Target]":
-        """The target and, where the format has them, those of the maps of attributes, keys of `MAPS`."""
+        """The target and, if the format supports maps, those of the maps of attributes (keys of `MAPS`)."""
         quantities = [quantity for name in attributes for quantity in MAPS[name]]
         return [self, *(self.of_map(quantity) for quantity in quantities if self.ending in MAPPED)]
 
     def includes(self, path: Path) -> bool:
-        """Whether a file that was written belongs to this target, by its name: itself, a map or a further stack."""
+        """Whether a file with this name belongs to the target: the target itself, a map or a further stack."""
         stem, ending = self._name_parts
         if not (path.name.startswith(stem) and path.name.endswith(ending) and path.parent == self.path.parent):
             return False
@@ -162,7 +164,7 @@ class Target:
         return self.ending in VOLUMES and bool(re.fullmatch(rf"{stem}\.\d+{ending}", name))
 
     def _numbered_files(self) -> list[Path]:
-        """Files of further stacks of slices; the folder, which may hold thousands of files, is not listed."""
+        """Existing files of further stacks, found without listing the folder, which may contain thousands of files."""
         files = map(self.numbered, count(2))
         return list(takewhile(Path.exists, files)) if self.ending in VOLUMES else []
 
@@ -170,19 +172,30 @@ class Target:
 def export(
     cines: list[CineImage], target: Target, *, overwrite: bool = True, patient: Patient | None = None
 ) -> dict[Path, float]:
-    """Write the slices to one target, and their maps next to it, each file atomically.
+    """Write slices to a target and their maps to adjacent files, each atomically.
 
-    DICOM files hold the identity of the patient, or are anonymous as all other formats.
+    DICOM files contain the identity of the patient if it is given; all other files are anonymous.
+
+    Parameters
+    ----------
+    cines
+        The slices.
+    target
+        The file or folder.
+    overwrite
+        Replace existing files.
+    patient
+        Identity of the patient, for DICOM.
 
     Returns
     -------
     dict
-        The paths written, and the seconds that each took.
+        The written paths, and the time for each [s].
 
     Raises
     ------
     FileError
-        If the file system refuses, or a file exists that is not to be replaced.
+        If a file cannot be written, or exists and ``overwrite`` is not set.
     """
     written: dict[Path, float] = {}
     for part, images in series_of(cines, target):
@@ -191,7 +204,7 @@ def export(
 
 
 def series_of(cines: list[CineImage], target: Target) -> Iterator[tuple[Target, list[CineImage]]]:
-    """The image series of a target, and those of its maps, each with its own target."""
+    """The image series and the series of maps, each with its target."""
     yield target, cines
     if target.ending in MAPPED:
         for quantity in _quantities(cines):
@@ -207,7 +220,7 @@ def _quantities(cines: list[CineImage]) -> list[str]:
 def export_series(
     cines: list[CineImage], target: Target, *, overwrite: bool, patient: Patient | None
 ) -> dict[Path, float]:
-    """Write one series to its target; parameters, result and errors as those of `export`."""
+    """Write one series; parameters, result and errors are those of `export`."""
     start = time.perf_counter()
     if target.ending == FOLDER:
         with series_moved_into_place(target.path, FILE_PATTERN, overwrite=overwrite) as temporary:

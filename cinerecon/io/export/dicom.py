@@ -1,7 +1,7 @@
-"""Write images as DICOM: one MR image per slice and frame, marked as derived; anonymous unless a patient is given.
+"""Writer of classic DICOM MR images, one for each slice and frame; anonymous unless a patient is given.
 
-All identifiers follow from the provenance of the images: another method on the same scan is another series of the same
-study, in the same frame of reference, and the same run gives the same identifiers again.
+All identifiers are derived from the provenance of the images. Reconstructions of a scan by different methods are
+different series of the same study with the same frame of reference, and repeated runs have the same identifiers.
 """
 
 import datetime
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
     from pydicom.uid import UID
 
 WHITE_VALUE = 4095
-"""Stored value of the brightest pixel: 12 bits, as scanners write."""
+"""Stored value of the brightest pixel: 12 bits, as in images from scanners."""
 
 ZERO_VELOCITY = 2048
 """Stored value of velocity 0."""
 
 MIN_PARALLEL = 1 - 1e-4
-"""Smallest cosine of the angle between the normals of parallel slices."""
+"""Smallest cosine of the angle between the normals of slices that are considered parallel."""
 SAME_LOCATION_MM = 0.1
-"""Distance below which parallel slices are at the same location."""
+"""Distance below which parallel slices are considered to be at the same location [mm]."""
 
 MAGNITUDE, NO_UNIT = "magnitude", ("1", "no units")
-"""Name of the quantity of an image, and the UCUM code and meaning of its unit."""
+"""Name of the quantity of an image; UCUM code and meaning of quantities without unit."""
 
 FILE_PATTERN = "slice*_frame*.dcm"
 MANUFACTURER = "cinerecon"
 PRIVATE_GROUP, PRIVATE_CREATOR = 0x0071, "CINERECON VERDICT"
-"""The private block of the verdict."""
+"""Group and creator of the private block that contains the verdict."""
 LONGEST_TEXT, LONGEST_COMMENT = 1024, 10240
-"""Largest number of characters of the derivation and of the comments."""
+"""Largest number of characters of the derivation description and of the image comments."""
 FIRST_SERIES_NUMBER, N_SERIES_NUMBERS = 1000, 90000
-"""Range of the hundreds of series numbers, above those that scanners use; each run has its own by its checksum."""
+"""Range of the series number divided by 100, above those of scanners; the checksum of a run selects one of them."""
 POSITIONS = {
     *(f"{first}{turn}" for first in ("HF", "FF") for turn in ("P", "S", "DR", "DL")),
     *(f"{first}{turn}" for first in ("L", "R") for turn in ("FP", "FS")),
     *(f"{first}{turn}" for first in ("AF", "PF") for turn in ("DR", "DL")),
 }
-"""Patient positions that DICOM defines."""
+"""Patient positions defined by DICOM."""
 
 
 def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = None) -> None:
-    """Write ``slice00_frame000.dcm`` and so on into a folder: one study, one series per stack of slices.
+    """Write files ``slice00_frame000.dcm`` etc. to a folder: one study with one series for each stack of slices.
 
-    Rows and columns are turned as scanners store them, see `export.display`; positions and directions follow.
-    Elements that neither the geometry nor the header of the scan determines are left empty.
+    Images are turned to the orientation in which scanners store them, with the corresponding positions and directions
+    (`export.display`). Elements that cannot be determined from geometry and header of the scan are empty.
     """
     folder.mkdir(parents=True, exist_ok=True)
     provenance, now = cines[0].provenance or provenance_of_pixels(cines), datetime.datetime.now().astimezone()
@@ -86,13 +86,13 @@ def write_dicom(folder: Path, cines: list[CineImage], patient: Patient | None = 
 
 
 def scale_and_white(cines: list[CineImage]) -> tuple[float, int]:
-    """The magnitude of a stored value of 1, and the stored value that is shown white."""
+    """The magnitude that corresponds to a stored value of 1, and the stored value that is displayed white."""
     scale = max(float(cine.magnitude.max()) for cine in each(cines)) / WHITE_VALUE or 1.0
     return scale, max(round(window(cine.magnitude for cine in each(cines)) / scale), 1)
 
 
 def provenance_of_pixels(cines: list[CineImage]) -> Provenance:
-    """Identifiers computed from the pixels, for images without provenance."""
+    """Identifiers derived from the pixels, for images without provenance."""
     digest = hashlib.sha256()
     for cine in each(cines):
         digest.update(repr((cine.image.shape, cine.meta.geometry)).encode())
@@ -102,17 +102,17 @@ def provenance_of_pixels(cines: list[CineImage]) -> Provenance:
 
 
 def is_own(path: Path) -> bool:
-    """Whether a file was written by this package; False if it cannot be read."""
+    """Whether a DICOM file was written by this package; False if it cannot be read."""
     return _read_element(path, "Manufacturer") == MANUFACTURER
 
 
 def holds_reconstruction(path: Path) -> bool:
-    """Whether a file holds images of a method, written by this package; False if it cannot be read."""
+    """Whether a DICOM file contains a reconstruction by this package; False if it cannot be read."""
     return re.match(r"cinerecon \w", _read_element(path, "SeriesDescription")) is not None
 
 
 def _read_element(path: Path, name: str) -> str:
-    """One element of a DICOM file as text; empty if it is missing, or the file cannot be read."""
+    """Read an element of a DICOM file as text; empty if it is missing, or the file cannot be read."""
     import pydicom
 
     try:
@@ -124,9 +124,22 @@ def _read_element(path: Path, name: str) -> str:
 def new_dataset(
     provenance: Provenance, patient: Patient, stack: int, instance: int, quantity: str, *, is_enhanced: bool = False
 ) -> "Dataset":
-    """A dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
+    """Create a dataset with its identifiers: the study is that of the scan, the series that of the run and the stack.
 
-    The identifiers depend on the patient ID, since an archive expects one patient for each identifier.
+    The identifiers depend on the patient ID, since archives assign each identifier to one patient.
+
+    Parameters
+    ----------
+    provenance
+        Origin of the images.
+    patient
+        Identity of the patient; empty values for anonymous images.
+    stack, instance
+        Index of the stack, and number of the image in the series.
+    quantity
+        Quantity of a map; empty for an image.
+    is_enhanced
+        Whether the dataset contains all frames (Enhanced MR).
     """
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, MRImageStorage
@@ -152,28 +165,28 @@ def new_dataset(
 
 
 def _series_number(run: str, study_uid: str, stack: int, quantity: str) -> int:
-    """A number for each run; its stacks follow each other in order, each with its maps, as viewers list them."""
+    """The series number, such that viewers list the stacks of a run in order, each with its maps."""
     digest = hashlib.sha256(f"{run} {study_uid}".encode()).hexdigest()
     first = (FIRST_SERIES_NUMBER + int(digest, 16) % N_SERIES_NUMBERS) * 100
     return first + stack * (1 + len(QUANTITIES)) + (list(QUANTITIES).index(quantity) + 1 if quantity else 0)
 
 
 def derived_uid(*parts: object) -> "UID":
-    """A UID that depends only on its parts."""
+    """A UID that is determined by its parts."""
     from pydicom.uid import generate_uid
 
-    return generate_uid(entropy_srcs=[repr(parts)])  # several sources would be joined without a separator
+    return generate_uid(entropy_srcs=[repr(parts)])  # several strings would be joined without a separator
 
 
 def set_date(dataset: "Dataset", patient: Patient | None, now: datetime.datetime) -> None:
-    """Set the time of writing for series and images; the study time is known only from the patient's other images."""
+    """Set the current time for series and images, and the study time, which is known only from the patient's images."""
     dataset.StudyDate, dataset.StudyTime = (patient.study_date, patient.study_time) if patient else ("", "")
     dataset.SeriesDate = dataset.ContentDate = now.strftime("%Y%m%d")
     dataset.SeriesTime = dataset.ContentTime = now.strftime("%H%M%S")
 
 
 def describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
-    """Type, derivation and warnings of the image."""
+    """Set type, derivation and comments of the image."""
     dataset.Modality, dataset.BodyPartExamined, dataset.BurnedInAnnotation = "MR", "HEART", "NO"
     dataset.ImageType = ["DERIVED", "SECONDARY", "OTHER", cine.quantity.upper() or "M"]
     provenance = cine.provenance
@@ -193,14 +206,14 @@ def describe(dataset: "Dataset", cine: CineImage, scale: float) -> None:
 
 
 def meaning_of_values(quantity: str, scale: float) -> str:
-    """The relation of the quantity to the stored values, for the comments."""
+    """The relation between the quantity and the stored values, for the image comments."""
     if quantity == "velocity":
         return "velocity = stored value x rescale slope + intercept [cm/s]"
     return f"{QUANTITIES.get(quantity, MAGNITUDE)} = stored value x {scale:.9g}"
 
 
 def add_verdict(dataset: "Dataset", cine: CineImage) -> None:
-    """Add the verdict as numbers in a private block; the comments hold it as text."""
+    """Add the values of the verdict as a private block; the image comments contain it as text."""
     verdict = cine.verdict
     if verdict is None:
         return
@@ -219,14 +232,14 @@ def private_block(dataset: "Dataset") -> Any:
 
 
 def short_text(text: str) -> str:
-    """A text, shortened to the 64 characters that an element may have."""
+    """A text limited to 64 characters, the maximum of a long string (LO)."""
     return printable(text).replace("\\", "/")[:64].strip()
 
 
 def identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
-    """Set patient and study to those that the user gave, otherwise to anonymous ones.
+    """Set patient and study, which are anonymous if no patient is given.
 
-    Archives merge patients with the same ID, so anonymous ones have an ID for each study.
+    Anonymous patients have a different ID in each study, since archives merge patients with the same ID.
     """
     if patient is None:
         dataset.PatientName, dataset.PatientID = "Anonymous^", f"{ANONYMOUS}{study[:8]}"
@@ -244,7 +257,7 @@ def identify(dataset: "Dataset", patient: Patient | None, study: str) -> None:
 
 
 def set_acquisition(dataset: "Dataset", header: MrdHeader | None, *, is_turned: bool) -> None:
-    """Set the acquisition parameters that the header contains, with the readout along rows, or columns if turned."""
+    """Set the acquisition parameters in the header; the readout is along rows, or along columns if turned."""
     dataset.ScanningSequence, dataset.SequenceVariant, dataset.ScanOptions = "RM", "NONE", ""
     dataset.MRAcquisitionType = "2D"
     dataset.EchoTime = dataset.RepetitionTime = dataset.EchoTrainLength = None
@@ -271,10 +284,19 @@ def set_acquisition(dataset: "Dataset", header: MrdHeader | None, *, is_turned: 
 
 
 def spacing_and_normal(cine: CineImage, stack: list[CineImage], cines: list[CineImage]) -> tuple[float, Vector | None]:
-    """Distance of a slice from the adjacent one [mm], and the normal ``(3,)`` along which parallel slices are located.
+    """Distance of a slice from the adjacent one [mm], and the normal ``(3,)`` of its parallel slices.
 
-    Parallel slices whose in-plane directions differ, or whose normals are opposite, are in separate series, but their
-    distance is the same. For a slice without a parallel one it is the thickness.
+    Parallel slices with different in-plane directions or opposite normals are in separate series, but are included in
+    the distance. For a single slice, the distance is the slice thickness.
+
+    Parameters
+    ----------
+    cine
+        The slice.
+    stack
+        The slices of its stack.
+    cines
+        All slices.
     """
     voxel = cine.first_voxel
     if voxel is None:
@@ -288,7 +310,7 @@ def spacing_and_normal(cine: CineImage, stack: list[CineImage], cines: list[Cine
 
 
 def set_geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal: Vector | None) -> None:
-    """Set pixel size and position."""
+    """Set pixel size, position and orientation."""
     dataset.PixelSpacing = [f"{size:.8g}" for size in cine.meta.pixel_size_mm]
     dataset.SliceThickness = f"{cine.meta.slice_thickness_mm:.8g}"
     dataset.SpacingBetweenSlices = f"{spacing_mm:.8g}"
@@ -306,11 +328,7 @@ def set_geometry(dataset: "Dataset", cine: CineImage, spacing_mm: float, normal:
 
 
 def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
-    """Set the time of the frame.
-
-    Gated scans, whose frames cover one cardiac cycle, have trigger times and an R-R interval; real-time scans have
-    offsets in time.
-    """
+    """Set the time of the frame: trigger time and R-R interval for a gated scan, a time offset otherwise."""
     dataset.TemporalPositionIdentifier = frame + 1
     dataset.NumberOfTemporalPositions = cine.n_frames
     times, interval = cine.times_ms, cine.frame_interval_ms
@@ -328,7 +346,7 @@ def _time(dataset: "Dataset", cine: CineImage, frame: int) -> None:
 
 
 def set_pixels(dataset: "Dataset", stored: NDArray[np.uint16], white: int) -> None:
-    """Set pixels of 12 bits, shown from 0 to white, without a slope: DICOM forbids window widths below 1."""
+    """Set pixels of 12 bits, displayed from 0 to ``white``; the slope is 1, since narrower windows are invalid."""
     dataset.Rows, dataset.Columns = stored.shape[-2:]
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 12, 11, 0
@@ -338,7 +356,7 @@ def set_pixels(dataset: "Dataset", stored: NDArray[np.uint16], white: int) -> No
 
 
 def stored_pixels(cine: CineImage, scale: float) -> NDArray[np.uint16]:
-    """Pixels of 12 bits, ``(frames, y, x)``: magnitude from 0, velocities around `ZERO_VELOCITY`."""
+    """Pixels of 12 bits, ``(frames, y, x)``; velocity 0 is stored as `ZERO_VELOCITY`."""
     if cine.quantity == "velocity":
         values = np.round(cine.values / (cine.venc_cm_s / ZERO_VELOCITY)) + ZERO_VELOCITY
         return values.clip(0, WHITE_VALUE).astype(np.uint16)
@@ -346,7 +364,7 @@ def stored_pixels(cine: CineImage, scale: float) -> NDArray[np.uint16]:
 
 
 def set_values(dataset: "Dataset", cine: CineImage, scale: float) -> None:
-    """Set the quantity that the stored values represent."""
+    """Set the quantity that is represented by the stored values."""
     if cine.quantity == "velocity":
         _velocity_values(dataset, cine.venc_cm_s)
     else:
@@ -354,7 +372,7 @@ def set_values(dataset: "Dataset", cine: CineImage, scale: float) -> None:
 
 
 def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
-    """Rescale stored values to cm/s, shown from -VENC to VENC (PS3.3 C.11.1, C.8.3.1.1.1: VELOCITY MAP)."""
+    """Set slope and intercept in cm/s, and the display window to +-VENC (PS3.3 C.11.1, C.8.3.1.1.1: VELOCITY MAP)."""
     dataset.RescaleSlope, dataset.RescaleIntercept = f"{venc_cm_s / ZERO_VELOCITY:.10g}", f"{-venc_cm_s:.10g}"
     dataset.RescaleType = "cm/s"
     dataset.WindowCenter, dataset.WindowWidth = "0", f"{max(2 * venc_cm_s, 1):g}"
@@ -364,9 +382,18 @@ def _velocity_values(dataset: "Dataset", venc_cm_s: float) -> None:
 def _real_world_values(
     dataset: "Dataset", name: str, unit_code: tuple[str, str], slope: float, intercept: float
 ) -> None:
-    """Set slope and intercept of a quantity, with its unit as a UCUM code and its meaning.
+    """Set the mapping to real world values, which viewers display instead of stored values.
 
-    Viewers show these real world values in place of the stored ones.
+    Parameters
+    ----------
+    dataset
+        The dataset, which is changed.
+    name
+        Name of the quantity.
+    unit_code
+        UCUM code of the unit, and its meaning.
+    slope, intercept
+        Value = slope x stored value + intercept.
     """
     from pydicom.dataset import Dataset
 

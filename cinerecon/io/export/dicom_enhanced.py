@@ -1,8 +1,8 @@
-"""Write images as Enhanced MR Image Storage: one DICOM file for each stack, with all its slices and frames.
+"""Writer of Enhanced MR images: one DICOM file with all slices and frames of a stack.
 
-Values, positions and times are those of the classic files of `export.dicom`. They are in functional groups, which are
-shared by all frames, or belong to one frame. Frames are ordered by slice, then by time. TR and flip angle are left out:
-the group to which they belong requires the specific absorption rate.
+Values, positions and times are those of classic images (`export.dicom`). They are stored in functional groups, either
+shared by all frames or for each frame. Frames are ordered by slice, then by time. TR and flip angle are omitted, since
+their functional group requires the specific absorption rate.
 """
 
 import datetime
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 HEART = ("80891009", "SCT", "Heart")
-"""Code of the anatomic region, its coding scheme and its meaning."""
+"""Code, coding scheme and meaning of the anatomic region."""
 NO_SERIAL_NUMBER = "none"
-"""Serial number of the device: a program has none, but the element must not be empty."""
+"""Serial number of the device, which software does not have, but which is required."""
 SAFETY_STANDARD = "IEC"
-"""Agency whose limits scanners observe; earlier editions of DICOM require the element in all images."""
+"""Agency of the safety standard, which earlier editions of DICOM require in all images."""
 STACK_ID = "1"
 VERDICT_GROUP = 0x10
-"""Element of the private block that holds the verdict on the slice of a frame, as a private functional group."""
+"""Element of the private block with the verdict on a slice, which is a functional group of each frame."""
 PIXEL_ELEMENTS = (
     *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
@@ -74,7 +74,7 @@ def write_enhanced_dicom(
     patient
         Identity of the patient.
     provenance
-        The origin of the identifiers; None: that of the slices.
+        Origin of the identifiers; None for that of the first slice.
     """
     provenance = provenance or stack[0].provenance or provenance_of_pixels(stack)
     first, now = stack[0], datetime.datetime.now().astimezone()
@@ -106,7 +106,7 @@ def write_enhanced_dicom(
 
 
 def _describe_stack(dataset: "Dataset", stack: list[CineImage], scale: float) -> None:
-    """The elements of the whole file that classic images do not have, or have for each image."""
+    """Set the elements of the file that do not exist in classic images, or are different for each image."""
     is_velocity, derivation = stack[0].quantity == "velocity", dataset.DerivationDescription
     del dataset.DerivationDescription
     dataset.ImageType = ["DERIVED", "PRIMARY", "CARDIAC", "NONE"]
@@ -126,7 +126,7 @@ def _describe_stack(dataset: "Dataset", stack: list[CineImage], scale: float) ->
 
 
 def _position(cine: CineImage, original: CineImage, stack: list[CineImage]) -> "Dataset":
-    """Pixel size, position and directions of a slice."""
+    """Pixel size, position and orientation of a slice."""
     from pydicom.dataset import Dataset
 
     position = Dataset()
@@ -135,7 +135,7 @@ def _position(cine: CineImage, original: CineImage, stack: list[CineImage]) -> "
 
 
 def _group(source: "Dataset", *names: str, **renamed: str) -> "list[Dataset]":
-    """A functional group of the elements that have values; ``new="Old"`` gives one another name."""
+    """A functional group of those elements that have values; ``new="Old"`` renames an element."""
     from pydicom.dataset import Dataset
 
     item = Dataset()
@@ -146,7 +146,7 @@ def _group(source: "Dataset", *names: str, **renamed: str) -> "list[Dataset]":
 
 
 def _shared_groups(shared: "Dataset", dataset: "Dataset") -> "Dataset":
-    """The functional groups that are the same for all frames."""
+    """The functional groups that are shared by all frames."""
     from pydicom.dataset import Dataset
 
     groups, region, anatomy = Dataset(), Dataset(), Dataset()
@@ -166,7 +166,7 @@ def _shared_groups(shared: "Dataset", dataset: "Dataset") -> "Dataset":
 
 
 def _frame_groups(slices: list[CineImage], positions: "list[Dataset]") -> "Iterator[Dataset]":
-    """The functional groups of each frame: dimensions, position, time, and the verdict on its slice."""
+    """The functional groups of each frame: dimensions, position, time, and verdict on its slice."""
     from pydicom.dataset import Dataset
 
     for number, (cine, position) in enumerate(zip(slices, positions, strict=True), start=1):
@@ -185,12 +185,12 @@ def _frame_groups(slices: list[CineImage], positions: "list[Dataset]") -> "Itera
 
 
 def _has_triggers(cine: CineImage) -> bool:
-    """Whether the times of the frames are those after the R wave."""
+    """Whether frame times are relative to the R wave."""
     return cine.meta.is_one_beat and bool(cine.times_ms)
 
 
 def _set_time(groups: "Dataset", cine: CineImage, frame: int) -> None:
-    """Set the time of the frame as classic images have it: after the R wave [ms], or an offset [s]."""
+    """Set the time of a frame: trigger delay [ms] for gated scans, time offset [s] otherwise."""
     from pydicom.dataset import Dataset
 
     if not cine.times_ms:
@@ -207,7 +207,7 @@ def _set_time(groups: "Dataset", cine: CineImage, frame: int) -> None:
 
 
 def _set_dimensions(dataset: "Dataset", *, has_triggers: bool) -> None:
-    """Set the order of the frames: stack, slice, time."""
+    """Set the dimensions of the frames: stack, slice, time."""
     from pydicom.dataset import Dataset
     from pydicom.tag import Tag
 

@@ -1,4 +1,4 @@
-"""The identity of a patient for DICOM files, from options or from an existing image."""
+"""Identity of the patient for DICOM files, from options or from an existing image."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,29 +22,36 @@ ELEMENTS = {
     "study_description": "StudyDescription",
     "referring_physician": "ReferringPhysicianName",
 }
-"""DICOM elements of the fields of `Patient`."""
+"""DICOM element of each field of `Patient`."""
 REQUIRED = ("patient_id", "study_uid", "frame_of_reference_uid")
-"""Fields that an existing image must have."""
+"""Fields that are required in an existing image."""
 LONGEST = {"--patient": 64, "--name": 64, "--accession": 16}
-"""Largest numbers of characters that DICOM allows."""
+"""Largest number of characters that DICOM allows for the value of an option."""
 
 
 def make_patient(
     patient_id: str | None = None, name: str | None = None, accession: str | None = None, like: Path | None = None
 ) -> Patient | None:
-    """The patient of the options, completed by an existing image.
+    """The patient from options and, for all other values, from an existing image.
+
+    Parameters
+    ----------
+    patient_id, name, accession
+        Values of the options; None if not given.
+    like
+        An image of the same examination; None if not given.
 
     Returns
     -------
     Patient or None
-        None if nothing was given: images are anonymous.
+        None if no value is given: images are anonymous.
 
     Raises
     ------
     ConfigError
-        If a value is invalid in DICOM or differs from the existing image, or the patient ID is missing.
+        If a value is not valid in DICOM or differs from the existing image, or the patient ID is missing.
     FileError
-        If the existing image cannot be read, or lacks patient, study or frame of reference.
+        If the existing image cannot be read, or has no patient, study or frame of reference.
     """
     options = (("--patient", "patient_id", patient_id), ("--name", "name", name))
     given: dict[str, Any] = {}
@@ -64,7 +71,7 @@ def make_patient(
 
 
 def read_patient(path: Path) -> Patient:
-    """Patient, study and frame of reference of a DICOM file.
+    """Read patient, study and frame of reference of a DICOM file.
 
     Raises
     ------
@@ -87,23 +94,23 @@ def read_patient(path: Path) -> Patient:
 
 
 def require_same_patient(patient: Patient | None, subject: str, frame_of_reference: str, where: str) -> None:
-    """Compare an existing image with the identifiers in the header of the scan, if there are any.
+    """Check that an existing image and the scan have the same identifiers, as far as they are known.
 
-    A patient ID that the user gave in addition is taken as confirmed: raw data may be pseudonymised.
+    The patient may differ if the user gives the patient ID explicitly, since raw data may be pseudonymised.
 
     Parameters
     ----------
     patient
-        From options and the existing image.
+        The patient from options and existing image.
     subject, frame_of_reference
-        Hashes of the patient ID and of the frame of reference in the header; empty if unknown.
+        Hashes of patient ID and frame of reference in the header of the scan; empty if unknown.
     where
-        The scan, for errors.
+        The scan, for messages.
 
     Raises
     ------
     ConfigError
-        If the images would be stored for another patient, or at wrong positions.
+        If the images would be assigned to another patient, or their positions would be wrong.
     """
     if patient is None or patient.source is None:
         return
@@ -118,7 +125,7 @@ def require_same_patient(patient: Patient | None, subject: str, frame_of_referen
 
 
 def _checked(option: str, text: str) -> str:
-    """A text without surrounding spaces, checked for the characters and the length that DICOM permits."""
+    """The value of an option without surrounding spaces, if its characters and its length are valid in DICOM."""
     if not text.strip():
         raise ConfigError("the value is empty", where=option)
     if len(text) > LONGEST[option]:

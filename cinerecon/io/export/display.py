@@ -1,12 +1,12 @@
-"""The orientation of images for readers: rows and columns turned to the radiological convention.
+"""Orientation of images for display: rows and columns are turned to the radiological convention.
 
-It applies to DICOM, movies, pictures and figures; arrays for programs keep rows along the readout.
+This applies to DICOM, movies, pictures and figures. In arrays for further processing, rows remain along the readout.
 
-Viewers show the pixels of DICOM as they are stored. Scanners store transverse slices with rows to the left of the
-patient and columns to the back, coronal ones with rows to the left and columns to the feet, and sagittal ones with rows
-to the back and columns to the feet. Oblique slices follow the convention to which they can be turned most closely.
-Short-axis slices of the heart, which are at the border of all three, follow that of transverse slices: the right
-ventricle is at the left, the anterior wall at the top.
+DICOM viewers display pixels as they are stored. Scanners store transverse slices with rows towards the left and columns
+towards the back of the patient, coronal slices with rows towards the left and columns towards the feet, and sagittal
+slices with rows towards the back and columns towards the feet. Oblique slices are turned to the closest of these
+orientations. Short-axis slices of the heart, which are between all three, are treated like transverse slices: the right
+ventricle is on the left side of the image and the anterior wall at the top.
 """
 
 from collections.abc import Sequence
@@ -26,21 +26,21 @@ CONVENTIONS = ((LEFT, BACK), (LEFT, FEET), (BACK, FEET))
 LONG_AXIS = np.array([0.62, -0.52, -0.58])
 """Typical direction of the long axis of the left ventricle, from base to apex (LPS)."""
 SHORT_AXIS_COSINE = 0.87
-"""Cosine of the angle to that direction above which a slice is a short-axis slice: 30 degrees. Normals of long-axis and
-of transverse, coronal and sagittal slices are at more than 50 degrees."""
+"""Cosine of the angle between normal and long axis above which a slice is a short-axis slice: 30 degrees. For
+long-axis, transverse, coronal and sagittal slices, the angle is above 50 degrees."""
 TIE = 1e-3
-"""Difference of the sum of two cosines below which an image is left as it is."""
+"""Improvement of the sum of two cosines below which an image is not turned."""
 SAME_DIRECTIONS = 1 - 1e-4
-"""Smallest cosine of the angles between the directions of images that are turned alike."""
+"""Smallest cosine of the angles between the directions of images that are turned in the same way."""
 TURNED = ("image", "reference", "noise", "uncertainty", "velocity")
-"""Arrays of an image that are turned with it."""
+"""Arrays of `CineImage` that are turned."""
 
 Values = TypeVar("Values", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Exchange of rows and columns, then reversal along (y, x) of the result."""
+    """Exchange of rows and columns, followed by reversal along (y, x) of the result."""
 
     is_swapped: bool = False
     is_reversed: tuple[bool, bool] = (False, False)
@@ -52,19 +52,19 @@ class Turn:
         return y, x
 
     def pixels(self, images: NDArray[Values]) -> NDArray[Values]:
-        """The turned images, a view of ``(..., y, x)``."""
+        """Turned images, a view of ``(..., y, x)``."""
         y, x = (slice(None, None, -1 if is_reversed else 1) for is_reversed in self.is_reversed)
         return (images.swapaxes(-2, -1) if self.is_swapped else images)[..., y, x]
 
     def corner(self, corner: tuple[int, int], size: int, matrix: tuple[int, int]) -> tuple[int, int]:
-        """The first pixel (y, x) of a square in the turned image, from that in the image, of a matrix (y, x)."""
+        """The first pixel (y, x) of a square in the turned image, from that in an image of a given matrix (y, x)."""
         pairs = list(zip(corner, matrix, strict=True))[:: -1 if self.is_swapped else 1]
         y, x = (n - size - first if back else first for (first, n), back in zip(pairs, self.is_reversed, strict=True))
         return y, x
 
 
 def radiological_turn(voxel: FirstVoxel | None) -> Turn:
-    """The turn after which rows and columns run as closely as possible along those of a convention."""
+    """The turn to the closest of the standard orientations."""
     if voxel is None:
         return Turn()
     _, along_x, along_y, across = voxel
@@ -81,9 +81,9 @@ def radiological_turn(voxel: FirstVoxel | None) -> Turn:
 
 
 def display_turns(cines: Sequence[CineImage]) -> list[Turn]:
-    """The turn of each image; one with the directions of the image before is turned like it.
+    """The turn of each image; images with the directions of the preceding one have the same turn.
 
-    Rounding would otherwise decide for each slice of a stack that is as close to one orientation as to another.
+    Otherwise, the turn of a slice that is equally close to two orientations would depend on rounding.
     """
     turns: list[Turn] = []
     previous = None
@@ -96,11 +96,12 @@ def display_turns(cines: Sequence[CineImage]) -> list[Turn]:
 
 
 def _are_alike(first: FirstVoxel, second: FirstVoxel) -> bool:
+    """Whether two images have the same directions."""
     return all(float(a @ b) > SAME_DIRECTIONS for a, b in zip(first[1:], second[1:], strict=True))
 
 
 def turned(cine: CineImage, turn: Turn) -> CineImage:
-    """The image with its reference, its maps and its position after a turn. Its directions are those of its axes."""
+    """The turned image with its reference, maps and position; its directions are those of the turned axes."""
     voxel, geometry = cine.first_voxel, cine.meta.geometry
     if voxel is None or geometry is None or turn == Turn():
         return cine

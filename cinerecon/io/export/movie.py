@@ -1,4 +1,4 @@
-"""Write images as movies: slices or methods side by side, one heartbeat in a loop."""
+"""Writer of movies: slices or methods side by side, with one heartbeat in a loop."""
 
 import errno
 import os
@@ -15,30 +15,31 @@ from cinerecon.io.export.display import display_turns, turned
 from cinerecon.io.picture import draw_label, enlarged, frame_label, velocity_bar, velocity_colours, velocity_picture
 
 TILE_HEIGHT = 384
-"""Height of a slice [pixels]; reduced for many slices, so that the movie fits a screen."""
+"""Height of a slice [pixels]; reduced if the movie would be wider than `MOVIE_WIDTH`."""
 MOVIE_WIDTH = 1600
+"""Largest width of a movie [pixels]."""
 MIN_SECONDS = 4.0
-"""Length to which the heartbeat is repeated, since most players play a file only once [s]."""
+"""Duration up to which the heartbeat is repeated, since most players play a file only once [s]."""
 
 
 def write_gif(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
-    """Write a looping GIF; `columns` as for `montage`."""
+    """Write an animated GIF; `columns` is that of `montage`."""
     frames = list(map(_gif_frame, montage(cines, columns)))
     durations = _gif_durations_ms(len(frames), _interval_ms(cines))
     frames[0].save(path, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
 def _gif_durations_ms(n_frames: int, interval_ms: float) -> list[int]:
-    """Duration of each frame in steps of 10 ms, as GIF counts time, such that their sum is that of the heartbeat.
+    """Duration of each frame in multiples of 10 ms, the unit of GIF, with the sum of the heartbeat.
 
-    Viewers slow down anything faster than 20 ms.
+    Intervals are at least 20 ms, since viewers slow down faster movies.
     """
     ends = [round(max(interval_ms, 20.0) * number / 10) * 10 for number in range(n_frames + 1)]
     return [after - before for before, after in pairwise(ends)]
 
 
 def _gif_frame(frame: NDArray[np.uint8]) -> Image.Image:
-    """A frame; in colour with the greys of magnitudes and the colours of velocities, the same in all frames."""
+    """A frame; colour frames have a palette with grey levels for magnitudes and colours for velocities."""
     if frame.ndim == 2:
         return Image.fromarray(frame)
     greys, levels = np.repeat(np.linspace(0, 255, 128), 3), np.linspace(-1, 1, 128, dtype=np.float32)
@@ -48,14 +49,14 @@ def _gif_frame(frame: NDArray[np.uint8]) -> Image.Image:
 
 
 def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) -> None:
-    """Write H.264 in yuv420p, which every player and browser shows; sizes are padded to even numbers.
+    """Write H.264 in yuv420p, which all players and browsers support; sizes are padded to even numbers.
 
-    Columns are those of `montage`.
+    `columns` is that of `montage`.
 
     Raises
     ------
     OSError
-        If the movie cannot be written, with the error of ffmpeg.
+        If ffmpeg cannot write the movie, with its error.
     """
     import imageio_ffmpeg
 
@@ -72,30 +73,33 @@ def write_mp4(path: Path, cines: list[CineImage], columns: int | None = None) ->
         *("-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{x}x{y}", "-r", f"{rate:.6f}", "-i", "-"),
         *("-vf", f"loop={repeats - 1}:{len(frames)}", "-pix_fmt", "yuv420p"),
         *("-c:v", "libx264", "-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"),
-        str(path.absolute()),  # ffmpeg reads the part of a relative path before a colon as a protocol
+        str(path.absolute()),  # in relative paths, ffmpeg interprets the part before a colon as a protocol
     ]
     result = subprocess.run(command, input=frames.ravel().data, capture_output=True)
     if result.returncode:
         first_line = (result.stderr.decode(errors="replace").splitlines() or ["ffmpeg failed"])[0]
-        reason = first_line.rpartition(": ")[2]  # further lines are consequences
+        reason = first_line.rpartition(": ")[2]  # further lines are consequential errors
         numbers = [number for number in errno.errorcode if os.strerror(number) == reason]
         raise OSError(*numbers[:1], reason)
 
 
 def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.uint8]:
-    """Lay out images in a grid, ``(frames, y, x)`` 8 bits, with square pixels and labels of method, slice, frame, time.
+    """Arrange images in a grid with square pixels, and with labels of method, slice, frame and time.
 
-    They are turned to the radiological orientation where their position is known. Images of the same slice have the
-    same window, so that methods can be compared. Slices with fewer frames repeat some of them, so that all show one
-    heartbeat in the same time. With velocities, next to their magnitudes, the frames are in colour ``(frames, y, x,
-    3)``.
+    Images are turned to the radiological orientation if their position is known. Images of the same slice have the same
+    display window, so that methods can be compared. Slices with fewer frames repeat some of them, so that the duration
+    of the heartbeat is the same for all. Velocities are shown next to the magnitude.
 
     Parameters
     ----------
     cines
         Images, row by row.
     columns
-        Images in a row; None chooses it by the number of images.
+        Number of images in a row; None determines it from the number of images.
+
+    Returns
+    -------
+        ``(frames, y, x)`` 8 bits, or ``(frames, y, x, 3)`` with velocities.
     """
     n_frames = max(cine.n_frames for cine in cines)
     columns = min(columns or int(np.ceil(np.sqrt(len(cines) * 1.4))), len(cines))
@@ -123,6 +127,7 @@ def montage(cines: list[CineImage], columns: int | None = None) -> NDArray[np.ui
 
 
 def _tiles(cines: list[CineImage], height: int, whites: dict[int, float]) -> list[NDArray[np.uint8]]:
+    """All images, turned and enlarged to a height [pixels]."""
     turns = display_turns(cines)
     return [
         _tile(turned(cine, turn), height, whites[cine.meta.slice])
@@ -131,7 +136,7 @@ def _tiles(cines: list[CineImage], height: int, whites: dict[int, float]) -> lis
 
 
 def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
-    """The image enlarged to a height [pixels], with its label, ``(frames, y, x)``; with its velocity, in colour."""
+    """An image enlarged to a height [pixels], with its labels, ``(frames, y, x)``; with velocity, in colour."""
     title = ", ".join([cine.method] * bool(cine.method) + [f"slice {cine.meta.slice}"])
     frames = []
     for number, shades in enumerate(grey(cine.magnitude, white)):
@@ -143,7 +148,7 @@ def _tile(cine: CineImage, height: int, white: float) -> NDArray[np.uint8]:
 
 
 def _with_velocity(cine: CineImage, number: int, white: float, frame: Image.Image) -> Image.Image:
-    """A frame, its velocity and the colour bar side by side."""
+    """A frame with its velocity and the colour bar side by side."""
     velocity = velocity_picture(cine, number, white, frame.height)
     draw_label(velocity, "velocity")
     parts = [frame.convert("RGB"), velocity, velocity_bar(frame.height, cine.venc_cm_s)]
@@ -151,6 +156,6 @@ def _with_velocity(cine: CineImage, number: int, white: float, frame: Image.Imag
 
 
 def _interval_ms(cines: list[CineImage]) -> float:
-    """Time of a frame in a movie, at most a second: players refuse the longest times that could be stored."""
+    """Duration of a frame in a movie [ms], limited to one second, since players refuse very long durations."""
     longest = max(cines, key=lambda cine: cine.n_frames)
     return min(longest.frame_interval_ms or UNKNOWN_FRAME_MS, 1000.0)

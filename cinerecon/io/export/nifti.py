@@ -1,4 +1,4 @@
-"""Write images as NIfTI: one volume over time, positioned in RAS coordinates."""
+"""Writer of NIfTI images: a time series of volumes in RAS coordinates."""
 
 import gzip
 import re
@@ -13,13 +13,14 @@ from cinerecon.words import counted
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 FAST = 1
-"""Level of compression, that of nibabel."""
+"""Compression level, as in nibabel."""
 
 
 def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
-    """Voxel index (x, y, slice) to world coordinates [mm] in NIfTI's RAS frame.
+    """The affine ``(4, 4)`` from voxel indices (x, y, slice) to RAS coordinates [mm], as defined by NIfTI.
 
-    Columns in LPS: dx read_dir, dy phase_dir, the step from slice to slice, and the centre of the first voxel.
+    Its columns are, in LPS: dx read_dir, dy phase_dir, the vector between adjacent slices, and the centre of the first
+    voxel.
     """
     cine = stack[0]
     dy, dx = cine.meta.pixel_size_mm
@@ -32,10 +33,10 @@ def affine_ras(stack: list[CineImage]) -> NDArray[np.float64]:
 
 
 def write_nifti(path: Path, stack: list[CineImage]) -> None:
-    """Write one stack of slices as magnitude (x, y, slice, frames) float32, with times in the fourth pixel size.
+    """Write the magnitude of a stack of slices, (x, y, slice, frames) float32, with the frame interval as fourth size.
 
-    The description, of at most 79 characters, gives the number of warnings; their text and the provenance are a comment
-    in a header extension.
+    The description, which is limited to 79 characters, contains the number of warnings. Their text and the provenance
+    are stored as a comment in a header extension.
     """
     import nibabel
 
@@ -56,12 +57,12 @@ def write_nifti(path: Path, stack: list[CineImage]) -> None:
         if not path.name.lower().endswith(".gz"):
             image.to_stream(file)
             return
-        with gzip.GzipFile("", "wb", FAST, file, mtime=0) as compressed:  # the same images, the same bytes
+        with gzip.GzipFile("", "wb", FAST, file, mtime=0) as compressed:  # reproducible files
             image.to_stream(compressed)
 
 
 def holds_reconstruction(path: Path) -> bool:
-    """Whether a file holds images of a method, written by this package; False if it cannot be read."""
+    """Whether a NIfTI file contains a reconstruction by this package; False if it cannot be read."""
     import nibabel
 
     try:
@@ -72,7 +73,7 @@ def holds_reconstruction(path: Path) -> bool:
 
 
 def map_in_nifti(path: Path) -> str:
-    """The name of the quantity of a map written by this package; empty for other files."""
+    """The quantity of a map written by this package; empty for other files."""
     import nibabel
 
     if not holds_reconstruction(path):

@@ -1,4 +1,4 @@
-"""Write images as NumPy arrays: complex, with times, geometry, reference, convergence and provenance."""
+"""Writer of NumPy archives with complex images, times, geometry, reference, convergence and provenance."""
 
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -13,26 +13,26 @@ from cinerecon.io.export.nifti import affine_ras
 from cinerecon.provenance import series_texts
 
 SERIES = ("image", "frame_times_ms", "noise", "snr", "uncertainty", "velocity", "venc_cm_s", "reference")
-"""Arrays with one entry for each slice, written if all slices have it."""
+"""Arrays with one entry for each slice, which are written if all slices have it."""
 
 
 def write_npz(path: Path, cines: list[CineImage]) -> None:
     """Write ``image`` and ``reference`` (slices, frames, y, x) complex64 and ``frame_times_ms`` (slices, frames).
 
-    Slices of different sizes cannot share an array: each then has its own, ``image_slice0``, ``image_slice1``
-    and so on. Unknown times are NaN. The convergence of an iterative method is stored as ``convergence_cost``,
+    If slices have different sizes, each is stored in a separate array, ``image_slice0``, ``image_slice1`` etc. Unknown
+    times are NaN. The convergence of an iterative method is stored as ``convergence_cost``,
     ``convergence_data_residual`` and ``convergence_change`` (slices, iterations), NaN after the last iteration.
-    ``warnings`` are texts, ``reference_is`` is the kind of the reference of each slice, ``verdict`` the
-    verdict on its image, empty if none was estimated.
+    ``warnings`` are strings, ``reference_is`` is the kind of the reference of each slice, and ``verdict`` the verdict
+    on its image, which is empty if none was computed.
 
-    Where noise was mapped, ``noise`` and ``snr`` (slices, frames, y, x) are its standard deviation and the magnitude in
-    its units, and ``noise_source`` is the source of the noise level; likewise ``uncertainty`` and
-    ``uncertainty_source``.
+    If noise maps were computed, ``noise`` and ``snr`` (slices, frames, y, x) are the standard deviation of the noise
+    and the magnitude in units of it, and ``noise_source`` describes the source of the noise level; ``uncertainty`` and
+    ``uncertainty_source`` are analogous.
 
-    The geometry of the slices is ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
+    The geometry is stored as ``pixel_size_mm`` (slices, 2) along (y, x), ``slice_thickness_mm`` (slices,),
     ``position_mm`` of the slice centre, ``read_dir``, ``phase_dir`` and ``slice_dir`` (slices, 3) in patient
-    coordinates (LPS), NaN where the scan has none, and ``affine_ras`` (slices, 4, 4) from voxel (x, y, slice) to RAS
-    coordinates [mm] as in NIfTI. ``method`` and ``provenance`` are texts, the latter one ``name: value`` per line.
+    coordinates (LPS), NaN if unknown, and ``affine_ras`` (slices, 4, 4) from voxels (x, y, slice) to RAS coordinates
+    [mm] as in NIfTI. ``method`` and ``provenance`` are strings, the latter with one ``name: value`` per line.
     """
     series = [name for name in SERIES if all(_series_of(cine, name) is not None for cine in cines)]
     are_alike = len({cine.image.shape for cine in cines}) == 1
@@ -49,7 +49,7 @@ def write_npz(path: Path, cines: list[CineImage]) -> None:
 
 
 def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
-    """The entry of a slice in an array of `SERIES`; None if it has none."""
+    """The entry of a slice in an array of `SERIES`; None if there is none."""
     if name == "frame_times_ms":
         return _times(cine)
     if name == "venc_cm_s":
@@ -59,7 +59,7 @@ def _series_of(cine: CineImage, name: str) -> NDArray[Any] | None:
 
 
 def _write_stacked(file: zipfile.ZipFile, name: str, cines: list[CineImage], ending: str = "") -> None:
-    """Write slices of one size as one array, slice by slice; a name with an ending holds a single slice."""
+    """Write slices of equal size as one array, slice by slice; an array whose name has an ending has a single slice."""
     with file.open(f"{name}{ending}.npy", "w", force_zip64=True) as member:
         for number, cine in enumerate(each(cines)):
             values = np.ascontiguousarray(_series_of(cine, name))
@@ -71,7 +71,7 @@ def _write_stacked(file: zipfile.ZipFile, name: str, cines: list[CineImage], end
 
 
 def _small_arrays(cines: list[CineImage], series: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Geometry, convergence and texts."""
+    """Geometry, convergence and strings."""
     arrays: dict[str, NDArray[Any]] = {}
     for name in cines[0].convergence:
         arrays[f"convergence_{name}"] = _side_by_side([cine.convergence[name] for cine in cines])
@@ -89,7 +89,7 @@ def _small_arrays(cines: list[CineImage], series: Sequence[str]) -> dict[str, ND
 
 
 def _geometry(cines: list[CineImage]) -> dict[str, NDArray[np.float64]]:
-    """Pixel sizes, position and directions of each slice; NaN where the scan has no geometry."""
+    """Pixel size, position and directions of each slice; NaN if unknown."""
     arrays = {
         "pixel_size_mm": np.array([cine.meta.pixel_size_mm for cine in cines]),
         "slice_thickness_mm": np.array([cine.meta.slice_thickness_mm for cine in cines]),
@@ -111,7 +111,7 @@ def _affines(stack: list[CineImage]) -> Iterator[NDArray[np.float64]]:
 
 
 def _side_by_side(curves: list[np.ndarray]) -> np.ndarray:
-    """Stack curves of different lengths, the ends of the shorter ones NaN."""
+    """Stack curves of different lengths; shorter ones are padded with NaN."""
     stacked = np.full((len(curves), max(map(len, curves))), np.nan)
     for row, curve in zip(stacked, curves, strict=True):
         row[: len(curve)] = curve
@@ -119,4 +119,5 @@ def _side_by_side(curves: list[np.ndarray]) -> np.ndarray:
 
 
 def _times(cine: CineImage) -> np.ndarray:
+    """Frame times, ``(frames,)`` [ms]; NaN if unknown."""
     return np.array(cine.times_ms) if cine.times_ms else np.full(cine.n_frames, np.nan)

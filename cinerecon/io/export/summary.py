@@ -1,4 +1,4 @@
-"""Summary pictures: for each slice, the heart filled and contracted, its motion over time, maps, and the error."""
+"""Summary pictures: for each slice, the frames with the most and the least blood, motion over time, maps, and error."""
 
 import math
 from dataclasses import dataclass
@@ -33,22 +33,26 @@ Panels = list[tuple[str, Image.Image]]
 """Captions and pictures of one row."""
 
 PANEL_HEIGHT, PROFILE_WIDTH = 300, 340
+"""Height of all panels, and width of the panel of motion over time [pixels]."""
 GAP, TITLE = 12, 34
+"""Distance of panels, and height of the title of a row [pixels]."""
 ERROR_GAIN = 5
+"""Factor by which errors are amplified."""
 LINE = 20
+"""Height of a line of text below the rows [pixels]."""
 
 
 @dataclass(frozen=True)
 class Motion:
-    """Position and frames of the motion of the heart.
+    """Frames and position that show the motion of the heart.
 
     Attributes
     ----------
     most_blood, least_blood
-        Frames with the most and the least blood in the moving region. In short-axis slices these are end-diastole and
-        end-systole; in long-axis slices, where the atria fill while the ventricles empty, they may be the other way.
+        Frames with the most and the least blood in the moving region. In short-axis slices, these are end diastole and
+        end systole; in long-axis slices, the order may be reversed, since the atria fill while the ventricles empty.
     column
-        Image column through the middle of the motion.
+        Image column through the centre of the motion.
     """
 
     most_blood: int
@@ -59,8 +63,8 @@ class Motion:
 def find_motion(magnitude: Array) -> Motion:
     """Find the moving heart in ``(frames, y, x)`` magnitude.
 
-    The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Blood is
-    bright in cine images: the mean over the moving region is highest in the frame with the most blood.
+    The standard deviation over time, smoothed over a twentieth of the image, is largest at the heart. Since blood is
+    bright in cine images, the mean over the moving region is highest in the frame with the most blood.
     """
     spread = _smooth(magnitude.std(axis=0), max(1, min(magnitude.shape[1:]) // 20))
     weights = np.where(spread >= 0.3 * spread.max(), spread, 0)
@@ -72,7 +76,7 @@ def find_motion(magnitude: Array) -> Motion:
 
 
 def _smooth(image: Array, radius: int) -> Array:
-    """Moving average along both axes; along an axis with fewer pixels than the window, over as many as there are."""
+    """Moving average along both axes; the window is limited to the number of pixels."""
     for axis in (0, 1):
         length = 2 * min(radius, (image.shape[axis] - 1) // 2) + 1
         image = np.apply_along_axis(np.convolve, axis, image, np.ones(length) / length, "same")
@@ -80,7 +84,7 @@ def _smooth(image: Array, radius: int) -> Array:
 
 
 def write_png(path: Path, cines: list[CineImage]) -> None:
-    """Write the summary picture; method, warnings and provenance are text chunks of the file."""
+    """Write the summary picture; method, warnings and provenance are stored as text chunks."""
     info = PngInfo()
     info.add_itxt("Software", "cinerecon")
     info.add_itxt("method", cines[0].method)
@@ -91,16 +95,16 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
-    """One row per slice: frames with the most and the least blood, profile over time, maps, error against a reference.
+    """Draw a row for each slice: frames with the most and the least blood, profile over time, maps, and error.
 
-    Slices are turned to the radiological orientation where their position is known. Warnings are printed below.
+    Slices are turned to the radiological orientation if their position is known. Warnings are printed below the rows.
     """
     shown = (turned(cine, turn) for cine, turn in zip(each(cines), display_turns(cines), strict=True))
     return _sheet([(cine, _panels(cine)) for cine in shown])
 
 
 def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64]) -> None:
-    """Write the picture of a prepared case atomically: the cine, and its k-space with the sampled points.
+    """Write the picture of a prepared case: the cine, and its undersampled k-space.
 
     Parameters
     ----------
@@ -109,7 +113,7 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
     cine
         The image to show.
     kspace
-        ``(coils, ky, kx)`` of one frame; shown in the directions of the image.
+        ``(coils, ky, kx)`` of one frame, which is turned like the image.
     """
     (turn,) = display_turns([cine])
     cine = turned(cine, turn)
@@ -119,6 +123,7 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
 
 
 def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
+    """Draw the panels of all slices with titles and captions, and verdicts and warnings below them."""
     cines, rows = [cine for cine, _ in rows_of_panels], [row for _, row in rows_of_panels]
     widths = [max(map(_column_width, panels)) for panels in _columns(rows)]
     width = 2 * MARGIN + sum(widths) + GAP * (len(widths) - 1)
@@ -145,7 +150,7 @@ def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
 
 
 def _columns(rows: list[Panels]) -> list[Panels]:
-    """The panels of each column; rows may have different numbers of them."""
+    """The panels of each column; rows may have different numbers of panels."""
     return [[row[i] for row in rows if i < len(row)] for i in range(max(map(len, rows)))]
 
 
@@ -156,7 +161,7 @@ def _column_width(panel: tuple[str, Image.Image]) -> int:
 
 
 def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
-    """The verdict on each slice with its colour, an accent unless the image is as expected."""
+    """The verdict on each slice with its colour, which is accented unless the image is as expected."""
     return [
         (f"slice {cine.meta.slice}  ·  {cine.verdict.remark}", ACCENT if cine.verdict.warnings else QUIET)
         for cine in cines
@@ -165,7 +170,7 @@ def _verdicts(cines: list[CineImage]) -> list[tuple[str, tuple[int, int, int]]]:
 
 
 def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:
-    """Magnitude over all coils, over six decades; all points are equally large, so that no line is lost."""
+    """Magnitude over all coils on a logarithmic scale of six decades, without interpolation."""
     magnitude = np.sqrt((np.abs(kspace) ** 2).sum(0))
     decades = 6 + np.log10(np.maximum(magnitude / max(float(magnitude.max()), 1e-30), 1e-6))
     ky, kx = magnitude.shape
@@ -175,6 +180,7 @@ def _kspace_panel(kspace: NDArray[np.complex64]) -> Image.Image:
 
 
 def _panels(cine: CineImage) -> Panels:
+    """The panels of a slice."""
     magnitude = cine.magnitude
     white = window([magnitude])
     motion = find_motion(magnitude)
@@ -195,10 +201,10 @@ def _panels(cine: CineImage) -> Panels:
     if cine.uncertainty is not None:
         values = cine.uncertainty[motion.least_blood]
         limit = window([values])
-        share = limit / white  # of the brightness that the images show as white
+        share = limit / white  # relative to the magnitude that is displayed white
         panels.append((f"uncertainty at least blood, white is {share:.1%}", _panel(cine, values, limit, heat=True)))
     if cine.reference is not None:
-        # magnitudes as a viewer sees them, without fitting the scale
+        # difference of magnitudes as displayed, without fitting the scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.least_blood]
         caption = "difference from all samples" if cine.meta.is_own_reference else "error at least blood"
         panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
@@ -218,15 +224,15 @@ def _velocity(cine: CineImage, white: float) -> tuple[str, Image.Image]:
 
 
 def _panel(cine: CineImage, values: Array, white: float, *, heat: bool = False) -> Image.Image:
-    """One frame with square pixels, at the height of the row."""
+    """A frame with square pixels and the height of the row."""
     image = enlarged(Image.fromarray(grey(values, white)), cine, PANEL_HEIGHT, Image.Resampling.BICUBIC)
     return Image.fromarray(_heat(np.asarray(image))) if heat else image.convert("RGB")
 
 
 def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Image]:
-    """Magnitude along the marked line, downwards, over time, to the right: ``(frames, y)``.
+    """Magnitude along the marked line over time, from ``(frames, y)``; time increases to the right.
 
-    A heartbeat is shown twice, so that the step from the last to the first frame is visible.
+    A heartbeat is shown twice, so that the transition from the last to the first frame is visible.
     """
     caption, n_cycles = ("marked line over two beats", 2) if cine.meta.is_one_beat else ("marked line over time", 1)
     shades = Image.fromarray(grey(np.tile(lines, (n_cycles, 1)).T, white))
@@ -234,14 +240,14 @@ def _profile(cine: CineImage, lines: Array, white: float) -> tuple[str, Image.Im
 
 
 def _mark_column(panel: Image.Image, x: int) -> None:
-    """Draw a tick at the top and at the bottom edge."""
+    """Mark a column by ticks at the top and the bottom."""
     pen = ImageDraw.Draw(panel)
     pen.line([(x, 0), (x, 14)], fill=ACCENT, width=2)
     pen.line([(x, panel.height - 15), (x, panel.height)], fill=ACCENT, width=2)
 
 
 def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Colours from black over red and orange to white, of evenly rising lightness."""
+    """Colours from black through red and orange to white, with uniformly increasing lightness."""
     level = shades.astype(np.float32) / 255
     stops = np.array([0, 0.25, 0.5, 0.75, 1])
     colours = np.array([(0, 0, 0), (96, 16, 72), (200, 56, 40), (252, 160, 40), (255, 250, 220)], np.float32)
@@ -249,6 +255,7 @@ def _heat(shades: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right: int) -> None:
+    """Write the title of a row: slice and sizes on the left, source and method on the right."""
     bold = f"slice {cine.meta.slice}"
     pen.text(at, bold, fill=INK, font=font_of_size(19))
     details = f"{cine.n_frames} frames  ·  {cine.matrix[0]} x {cine.matrix[1]}"
@@ -263,7 +270,7 @@ def _title(pen: ImageDraw.ImageDraw, cine: CineImage, at: tuple[int, int], right
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """A text in lines that fit a width [pixels]; a word that is wider stays whole."""
+    """Break a text into lines of a width [pixels]; a wider word is not broken."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
