@@ -1,4 +1,4 @@
-"""Conjugate gradients for independent equations, one for each frame."""
+"""Conjugate gradients for independent systems of equations, one for each frame."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ def inner_by_frame(a: Tensor, b: Tensor) -> Tensor:
 
 @dataclass
 class CgSteps:
-    """The steps of a run, which determine the polynomial q of the solution q(N) b.
+    """The steps of a solution, which determine the polynomial q with the solution q(N) b.
 
     Attributes
     ----------
@@ -77,12 +77,12 @@ def conjugate_gradients(
     goal = 0 if tolerance is None else max(tolerance, torch.finfo(power.dtype).eps) ** 2 * power
     for step in range(1, n_steps + 1):
         if step == n_steps and curvature is not None:
-            bend = curvature(direction)
+            energy = curvature(direction)
         else:
             image = normal(direction)
-            bend = inner(direction, image)
+            energy = inner(direction, image)
         # A converged frame is not updated further, so that its solution does not depend on the other frames.
-        length = torch.where(power > goal, power / bend.clamp(min=tiny), 0)
+        length = torch.where(power > goal, power / energy.clamp(min=tiny), 0)
         before, solution = solution, solution + length * direction
         if steps is not None:
             steps.lengths.append(length)

@@ -1,4 +1,4 @@
-"""A measured magnitude cine in place of the phantom: its images, and the parts of its header used in the scan."""
+"""Simulation from a measured magnitude cine instead of the phantom: sizes, images and metadata of its slices."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,8 +1,8 @@
-"""Heartbeats of unequal length, with ectopic beats: R waves, the cardiac phase at any time, and an ECG.
+"""Heartbeats of variable length with ectopic beats: R waves, cardiac phase over time, and ECG.
 
-Beats lengthen and shorten with breathing (respiratory sinus arrhythmia) and at random. An ectopic beat is premature: it
-shortens the diastole of the preceding beat, its own contraction is weak, and a compensatory pause follows, so that the
-next regular R wave occurs at the same time as without the ectopic beat.
+R-R intervals vary with breathing (respiratory sinus arrhythmia) and at random. An ectopic beat is premature: it
+shortens the diastole of the preceding beat, its contraction is weak, and it is followed by a compensatory pause, so
+that the next regular R wave occurs at the same time as without the ectopic beat.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ class Beat:
     rr_ms
         Time to the next R wave [ms].
     regular_ms
-        The length of the beat without interruption by an ectopic beat [ms].
+        Time to the next regular R wave, without an ectopic beat [ms].
     is_ectopic
         Whether its R wave is that of an ectopic beat.
     """
@@ -68,7 +68,7 @@ class Beat:
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A heart rhythm, and the course of the cardiac phase within its beats.
+    """A heart rhythm, and the cardiac phase as a function of time in its beats.
 
     Attributes
     ----------
@@ -81,7 +81,7 @@ class Rhythm:
     systole_factor
         Duration of systole relative to the mean of all subjects.
     pace
-        Factor on all R-R intervals, chosen such that the beats of a short scan have the stated mean.
+        Factor for all R-R intervals, such that the beats of a short scan have the specified mean.
     """
 
     mean_ms: float
@@ -118,7 +118,7 @@ class Rhythm:
         return self.systole_factor * systole_ms(self.mean_ms) / self.mean_ms
 
     def phase(self, beat: Beat, since_r_ms: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The cardiac phase in a beat, 0 to 1: the heart moves as in a mean beat at that phase."""
+        """The cardiac phase, 0 to 1, at times since the R wave of a beat; motion depends only on the cardiac phase."""
         systole = self.systole_factor * systole_ms(beat.regular_ms)
         if not beat.is_ectopic:
             return cardiac_phase(since_r_ms, beat.regular_ms, systole, self.end_systole)
@@ -145,7 +145,7 @@ def draw_ecg(rng: np.random.Generator, beats: Sequence[Beat], systole_factor: fl
 
 
 def _waves(end_systole_ms: float, *, is_ectopic: bool) -> list[tuple[float, float, float]]:
-    """Delay from the R wave [ms], width [ms] and height of each wave; ectopic beats are wide and have no P wave."""
+    """Delay after the R wave [ms], width [ms] and height of each wave; ectopic beats are wide and have no P wave."""
     if is_ectopic:
         return [(0.0, 28.0, 1.1), (60.0, 25.0, -0.4), (end_systole_ms - 60.0, 50.0, -0.35)]
     p_wave, q_wave, s_wave = (-160.0, 22.0, 0.12), (-22.0, 7.0, -0.12), (22.0, 8.0, -0.25)

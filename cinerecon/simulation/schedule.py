@@ -1,4 +1,4 @@
-"""Schedules of the lines of a simulated scan: frame by frame, or over heartbeats of unequal length."""
+"""Schedules of the readouts of a simulated scan: frame by frame, or over heartbeats of variable length."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Schedule:
     Attributes
     ----------
     line, counter, segment
-        Line, value of the counter ``phase``, and segment.
+        ky line, value of the counter ``phase``, and segment.
     time_ms, since_trigger_ms
         Time since the start of the scan, and since the last R wave [ms].
     phase
@@ -40,7 +40,7 @@ class Schedule:
 
 
 def schedule_frames(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_ms: float, start_ms: float) -> Schedule:
-    """Schedule of equal heartbeats, each of which adds a few lines to every frame; the heart does not move in a frame.
+    """Schedule of equal heartbeats, in each of which some lines of every frame are acquired, without motion in a frame.
 
     Parameters
     ----------
@@ -71,20 +71,20 @@ def schedule_frames(mask: Tensor, frame_times_ms: tuple[float, ...], repetition_
 def schedule_segments(
     mask: Tensor, n_segments: int, rhythm: Rhythm, beats: Iterator[Beat], repetition_ms: float
 ) -> Schedule:
-    """Schedule that repeats the lines of one segment during a heartbeat, and those of the next segment in the next one.
+    """Schedule of a segmented scan: the lines of one segment are repeated during each heartbeat.
 
-    The counter numbers these repeats from the R wave, so that long beats reach larger numbers. As on scanners with
-    arrhythmia rejection, the segment of an ectopic beat, or of a beat that it shortens, is measured again in the next
-    beat; the readouts of the rejected beat are also stored.
+    The counter numbers the repetitions from the R wave, so that its maximum is larger in long beats. As on scanners
+    with arrhythmia rejection, the segment of an ectopic beat, or of a beat shortened by one, is measured again in the
+    next beat; the readouts of the rejected beat are also stored.
 
     Parameters
     ----------
     mask
-        ``(frames, 1, ky, kx or 1)``; repeat number c measures the lines of frame c, counted cyclically.
+        ``(frames, 1, ky, kx or 1)``; repetition c acquires the lines of frame c modulo the number of frames.
     n_segments
-        Number of segments; lines are spread evenly over them.
+        Number of segments, over which the lines are evenly distributed.
     rhythm, beats
-        The heart rhythm and its beats; as many beats are taken as are needed.
+        The heart rhythm and its beats, of which as many as necessary are used.
     repetition_ms
         Time between readouts [ms].
     """
@@ -103,7 +103,7 @@ def schedule_segments(
 def schedule_real_time(
     mask: Tensor, n_beats: int, rhythm: Rhythm, beats: Iterator[Beat], repetition_ms: float
 ) -> Schedule:
-    """Schedule that measures frame after frame during a number of heartbeats; the counter continues across beats.
+    """Schedule of a real-time scan: consecutive frames during several heartbeats, numbered continuously.
 
     The parameters are those of `schedule_segments`.
     """
@@ -115,7 +115,7 @@ def schedule_real_time(
         parts.append(_measure_beat(lines, 0, rhythm, beat, repetition_ms, n_readouts))
         n_readouts += len(parts[-1].line)
     joined = _join(parts)
-    last = joined.counter[-1]  # the frame that the end of the scan interrupts
+    last = joined.counter[-1]  # may be incomplete at the end of the scan
     is_whole = (joined.counter == last).sum() == len(lines[last % len(lines)])
     return joined if is_whole or last == 0 else _chosen(joined, joined.counter < last)
 
@@ -123,15 +123,15 @@ def schedule_real_time(
 def _measure_beat(
     lines: list[Index], segment: int, rhythm: Rhythm, beat: Beat, repetition_ms: float, n_before: int = 0
 ) -> Schedule:
-    """The readouts of one beat, which repeats a cycle of frames after ``n_before`` readouts of it."""
+    """The readouts of one beat, which repeat the lines of all frames, after ``n_before`` earlier readouts."""
     since = np.arange(0.0, beat.rr_ms, repetition_ms)
     cycle_line = np.concatenate(lines)
     cycle_frame = np.repeat(np.arange(len(lines)), [len(own) for own in lines])
     number = n_before + np.arange(len(since))
-    turn, index = number // len(cycle_line), number % len(cycle_line)
+    repetition, index = number // len(cycle_line), number % len(cycle_line)
     return Schedule(
         line=cycle_line[index],
-        counter=turn * len(lines) + cycle_frame[index],
+        counter=repetition * len(lines) + cycle_frame[index],
         segment=np.full(len(since), segment),
         time_ms=beat.start_ms + since,
         since_trigger_ms=since,
@@ -149,10 +149,10 @@ def _chosen(schedule: Schedule, is_chosen: NDArray[np.bool_]) -> Schedule:
 
 
 def sample_lines(kspace: Tensor, schedule: Schedule) -> Tensor:
-    """The lines of a schedule at the cardiac phase of the heart, from the k-space of a cine of one heartbeat.
+    """Sample the lines of a schedule at their cardiac phases, from the k-space of a cine of one heartbeat.
 
-    Between the frames of the cine, the signal is interpolated by a periodic cubic spline through adjacent frames
-    (Catmull and Rom); frame f of n is at the cardiac phase f / n.
+    Between frames, the signal is interpolated by a periodic cubic spline (Catmull and Rom); frame f of n has the
+    cardiac phase f / n.
 
     Parameters
     ----------

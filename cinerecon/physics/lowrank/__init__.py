@@ -1,4 +1,4 @@
-"""Low rank: shrinkage of singular values, without a singular value decomposition."""
+"""Low rank: shrinkage of singular values, computed without a singular value decomposition."""
 
 from cinerecon.physics.lowrank.rules import (
     AbsoluteSoft,

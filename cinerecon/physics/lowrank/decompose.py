@@ -1,23 +1,26 @@
 """Singular values and left singular vectors of a wide matrix, all or the leading ones, by the fastest exact method.
 
-The eigendecomposition of the small Gram matrix G = A A^H provides both, but squares the singular values, so that those
-below the root of the rounding errors of G are lost. Therefore
+The eigendecomposition of the small Gram matrix G = A A^H provides both, but squares the singular values, so that values
+below the square root of the rounding errors of G are lost. Therefore,
 
-- few rows (frames): G is accumulated in chunks and summed in double precision, which has no cost and resolves
-  values down to 1e-3 of the largest. If the rule keeps smaller values, G is accumulated in double precision.
-- many rows (the lines of a frame): G and its eigenvectors are computed in single precision if the rule removes all
-  values below 2e-2 of the largest; otherwise by singular value decomposition. On a GPU, G is in double precision.
+- for few rows (frames), G is accumulated in chunks and summed in double precision, which has no cost and resolves
+  values down to 1e-3 of the largest one. If the rule keeps smaller values, G is accumulated in double precision.
+- for many rows (the lines of a frame), G and its eigenvectors are computed in single precision if the rule removes all
+  values below 2e-2 of the largest one; otherwise, the singular value decomposition is used. On a GPU, G is computed in
+  double precision.
 
-On the CPU a batch is halved and computed in two threads: LAPACK processes one matrix at a time.
+On the CPU, batches are divided into halves that are computed in two threads, since LAPACK processes one matrix at a
+time.
 
-If a rule keeps few singular values of a large matrix, only these are computed, and the result is checked.
-Subspace iteration with the Gram matrix G from random vectors, then Rayleigh and Ritz (Halko, Martinsson and Tropp,
-10.1137/090771806). The result is used under two conditions; otherwise the full method is used:
+If a rule keeps few singular values of a large matrix, only these are computed, by subspace iteration with G from random
+vectors and the Rayleigh-Ritz method (Halko, Martinsson and Tropp, 10.1137/090771806). The result is used if it meets
+two conditions; otherwise the full method is used:
 
 - the error of the shrunk matrix due to the residuals r_i = G q_i - theta_i q_i of the vectors, to first order
   ||(||r_i|| w_i s_i / (theta_i - theta_last))||, is below the tolerance;
-- no retained singular value was missed: no eigenvalue outside the subspace exceeds the square of the rule's cutoff,
-  since all of them together do not, ||G||^2 - sum theta^2, or since cutoff^2 I - G + Q theta Q^H has a Cholesky factor.
+- no retained singular value was missed, i.e. no eigenvalue outside the subspace exceeds the square of the rule's
+  cutoff. This is the case if the sum of their squares, ||G||^2 - sum theta^2, does not exceed cutoff^4, or if
+  cutoff^2 I - G + Q theta Q^H has a Cholesky factor.
 """
 
 import os
@@ -283,17 +286,17 @@ def leading_vectors(gram: Tensor, n_vectors: int, n_columns: int, rule: Shrinkag
         basis = _orthonormal(image)
         image = gram @ basis
         inner = basis.mH @ image
-        values, turn = (part.flip(-1) for part in finite_eigh(inner))
+        values, rotation = (part.flip(-1) for part in finite_eigh(inner))
         squares = values.double()
         shares, limit = _surviving_shares(squares, (gram.shape[-1], n_columns), gram.is_complex(), rule)
-        turn = turn[..., : shares.shape[-1]]
-        vectors = basis @ turn
-        error = _error(image @ turn, vectors, squares, shares)
-        few = squares[:, -1] <= limit
-        if bool(((error <= _TOLERANCE) | ~few).all()):
+        rotation = rotation[..., : shares.shape[-1]]
+        vectors = basis @ rotation
+        error = _error(image @ rotation, vectors, squares, shares)
+        are_sufficient = squares[:, -1] <= limit
+        if bool(((error <= _TOLERANCE) | ~are_sufficient).all()):
             break
         image = gram @ image
-    is_reliable = few & (error <= _TOLERANCE) & _is_complete(gram, basis, inner, limit)
+    is_reliable = are_sufficient & (error <= _TOLERANCE) & _is_complete(gram, basis, inner, limit)
     return Leading(vectors, shares, error, is_reliable)
 
 
@@ -304,15 +307,15 @@ def _random_vectors(n: int, n_vectors: int, dtype: torch.dtype) -> Tensor:
 
 def _orthonormal(vectors: Tensor) -> Tensor:
     """An orthonormal basis of the same span, by the Cholesky factor of their Gram matrix in double precision."""
-    double = vectors.to(torch.complex128 if vectors.is_complex() else torch.float64)
-    own = double.mH @ double
-    lengths = own.diagonal(dim1=-2, dim2=-1).real.sqrt().clamp(min=1e-100)
-    own = own / lengths.unsqueeze(-1) / lengths.unsqueeze(-2)
-    own.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
-    factor = torch.linalg.cholesky_ex(own)[0]
+    double = vectors.to(_double(vectors))
+    products = double.mH @ double
+    lengths = products.diagonal(dim1=-2, dim2=-1).real.sqrt().clamp(min=1e-100)
+    products = products / lengths.unsqueeze(-1) / lengths.unsqueeze(-2)
+    products.diagonal(dim1=-2, dim2=-1).add_(_RIDGE)
+    factor = torch.linalg.cholesky_ex(products)[0]
     inverse = torch.linalg.solve_triangular(factor, torch.diag_embed(1 / lengths).to(factor.dtype), upper=False)
-    vectors_of_unit_length: Tensor = (double @ inverse.mH).to(vectors.dtype)
-    return vectors_of_unit_length
+    basis: Tensor = (double @ inverse.mH).to(vectors.dtype)
+    return basis
 
 
 def _surviving_shares(

@@ -1,10 +1,10 @@
 """Shrinkage rules, which determine the fraction of each singular value that is kept.
 
-A rule processes a spectrum in two steps. `measure` computes the quantities that couple the values: the largest value,
-the median, or a threshold for each. `share` then treats each value separately. The derivative of a shrunk matrix is
-that of an elementwise function of the singular values, plus that of a few measured numbers.
+A rule processes a spectrum in two steps. `measure` computes the quantities that depend on all values, such as the
+largest value, the median or a threshold; `share` is then an elementwise function. The derivative of a shrunk matrix is
+therefore that of an elementwise function of the singular values, plus that of a few measured numbers.
 
-Two rules have no parameter to choose, since the noise of the matrix determines them.
+Two rules, `OptimalShrinkage` and `AdaptiveTraceNorm`, have no free parameter, since they adapt to the noise.
 
 References
 ----------
@@ -14,11 +14,11 @@ median singular value: the same, IEEE TIT 2014, 10.1109/TIT.2014.2323359.
 Josse and Sardy, Adaptive shrinkage of singular values, Stat Comput 2016, 10.1007/s11222-015-9554-9.
 
 Candes, Sing-Long and Trzasko, Unbiased risk estimates for singular value thresholding and spectral estimators, IEEE TSP
-2013, 10.1109/TSP.2013.2270464: Stein's divergence, for complex matrices too.
+2013, 10.1109/TSP.2013.2270464: divergence for Stein's unbiased risk estimate, also of complex matrices.
 
-Departs from the papers in: threshold and exponent of the adaptive trace norm are searched on a grid of fractions of the
-largest singular value, so that the rule is exactly scale-equivariant; equal singular values take the limit of the
-divergence.
+Departs from the papers in: threshold and exponent of the adaptive trace norm are selected on a grid of fractions of the
+largest singular value, so that the rule is exactly scale-equivariant; for equal singular values, the limit of the
+divergence is used.
 """
 
 import math
@@ -49,7 +49,7 @@ class Spectrum:
     shape
         Rows and columns of each matrix.
     is_complex
-        Whether the matrices are complex, which doubles the degrees of freedom of noise.
+        Whether the matrices are complex, which doubles the degrees of freedom of the noise.
     n_sibling_axes
         Number of trailing batch axes over matrices of the same series: 1 if each frame is a matrix.
     """
@@ -61,7 +61,7 @@ class Spectrum:
 
     @property
     def largest(self) -> Tensor:
-        """``(*batch, 1)``."""
+        """The largest singular value, ``(*batch, 1)``."""
         return self.values[..., :1]
 
 
@@ -87,16 +87,16 @@ class Shrinkage(ABC):
     def share(self, values: Tensor, *measured: Tensor) -> Tensor:
         """Shares w ``(*batch, n)`` of singular values ``(*batch, n)``, elementwise.
 
-        A rule that keeps everything must also do so for a value of zero, since small values may be replaced by zero.
+        A rule that keeps all values must also return 1 for a value of zero, since small values may be replaced by zero.
         """
 
     def cutoff(self, leading: Tensor) -> Tensor | None:  # noqa: ARG002
-        """The value ``(*batch, 1)`` up to which no value is kept, if it is determined by the leading values."""
+        """The value ``(*batch, 1)`` up to which all are removed; None if the leading values do not determine it."""
         return None
 
 
 class _Soft(Shrinkage):
-    """Soft thresholding, s <- max(s - t, 0), with t the cutoff of the rule."""
+    """Soft thresholding, s <- max(s - t, 0), where the threshold t is the cutoff of the rule."""
 
     @abstractmethod
     def cutoff(self, leading: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class _Soft(Shrinkage):
 
 @dataclass(frozen=True)
 class RelativeSoft(_Soft):
-    """Soft thresholding at a share of the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
+    """Soft thresholding relative to the largest singular value: s <- max(s - gain sigmoid(theta) s_1, 0)."""
 
     theta: Number
     gain: Number = 1.0
@@ -126,7 +126,7 @@ class RelativeSoft(_Soft):
 
 @dataclass(frozen=True)
 class AbsoluteSoft(_Soft):
-    """Soft thresholding, the proximal map of the nuclear norm: s <- max(s - weight, 0), for weight >= 0."""
+    """Soft thresholding, the proximal operator of the nuclear norm: s <- max(s - weight, 0), weight >= 0."""
 
     weight: Number
 
@@ -137,7 +137,7 @@ class AbsoluteSoft(_Soft):
 
 @dataclass(frozen=True)
 class Schatten(Shrinkage):
-    """p-shrinkage, soft thresholding for p = 1: s <- max(s - weight s^(p - 1), 0); negative weights count as zero."""
+    """p-shrinkage, s <- max(s - weight s^(p - 1), 0), soft thresholding for p = 1; weights are clamped at 0."""
 
     weight: Number
     p: float
@@ -161,7 +161,7 @@ class Schatten(Shrinkage):
 
 @dataclass(frozen=True)
 class TopKHard(Shrinkage):
-    """Keep the k largest singular values as they are, drop the others."""
+    """Keep the k largest singular values unchanged and remove the others."""
 
     k: int
     tie_width: float = 1e-3
@@ -177,7 +177,7 @@ class TopKHard(Shrinkage):
 
 @dataclass(frozen=True)
 class TopKSoft(Shrinkage):
-    """A top-k rule whose k can be learned: w_i = sigmoid((k + 1/2 - i) / temperature), i = 1, 2, ..."""
+    """A top-k rule with a learnable k: w_i = sigmoid((k + 1/2 - i) / temperature), i = 1, 2, ..."""
 
     k: Number
     temperature: float = 0.25
@@ -189,25 +189,25 @@ class TopKSoft(Shrinkage):
         return torch.sigmoid((k + 0.5 - _rank_index(values)) / self.temperature).expand_as(values)
 
     def cutoff(self, leading: Tensor) -> Tensor | None:
-        """The value at which the sigmoid is below the rounding error of single precision."""
+        """The first value for which the sigmoid is below the rounding error of single precision."""
         dropped = max(0, math.ceil(float(self.k) + 0.5 + 17 * self.temperature))
         return leading[..., dropped : dropped + 1] if leading.shape[-1] > dropped else None
 
 
 @dataclass(frozen=True)
 class NuclearMinusFrobenius(Shrinkage):
-    """The proximal map of weight (||X||_* - ||X||_F), which preserves large singular values and any matrix of rank one.
+    """The proximal operator of weight (||X||_* - ||X||_F), which preserves large singular values and rank-one matrices.
 
     With z = max(s - weight, 0): s <- z (1 + weight / ||z||). If s_1 does not exceed the weight, only s_1 is kept.
 
     Wang, Yao and Kwok, A scalable, adaptive and sound nonconvex regularizer for low-rank matrix learning, WWW 2021,
-    10.1145/3442381.3450142; the closed form is that of l1 - l2, Lou and Yan, 10.1007/s10915-017-0463-2.
+    10.1145/3442381.3450142; closed form as for l1 - l2, Lou and Yan, 10.1007/s10915-017-0463-2.
     """
 
     weight: Number
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The threshold, the factor on the excess over it, and the value above which everything is kept."""
+        """The threshold, the factor of the excess over it, and the value from which values are kept unchanged."""
         threshold = self._threshold(spectrum.values)
         excess = (spectrum.values - threshold).clamp(min=0)
         energy = excess.square().sum(-1, keepdim=True)
@@ -221,7 +221,7 @@ class NuclearMinusFrobenius(Shrinkage):
         return torch.where(values >= untouched, 1.0, factor * soft_share(values, threshold))
 
     def cutoff(self, leading: Tensor) -> Tensor:
-        """The threshold, or the second value if that is lower."""
+        """The threshold, or the second value if it is lower."""
         threshold = self._threshold(leading)
         return torch.minimum(threshold, leading[..., 1:2]) if leading.shape[-1] > 1 else threshold
 
@@ -236,7 +236,7 @@ def soft_share(values: Tensor, threshold: Tensor) -> Tensor:
 
 
 def as_tensor_like(number: Number, values: Tensor) -> Tensor:
-    """A number or a tensor of numbers with the type and on the device of the values."""
+    """Convert a number or tensor to the data type and device of the values."""
     return torch.as_tensor(number, dtype=values.dtype, device=values.device)
 
 
@@ -246,15 +246,15 @@ def _rank_index(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class OptimalShrinkage(Shrinkage):
-    """Least squared error for a matrix of low rank in white noise, as its sides grow, with sides m <= n, beta = m / n.
+    """Asymptotically optimal shrinkage (least squared error) for a low-rank matrix in white noise.
 
-    s <- sqrt((s^2 - (beta + 1) t^2)^2 - 4 beta t^4) / s where s > (1 + sqrt(beta)) t, else 0. The unit of noise is
-    t = median(s) / sqrt(mu), with mu the median of Marchenko and Pastur's law; the law, and so the rule, is the same
-    for complex noise. It assumes that more than half of the singular values are noise.
+    With sides m <= n and beta = m / n: s <- sqrt((s^2 - (beta + 1) t^2)^2 - 4 beta t^4) / s if s > (1 + sqrt(beta)) t,
+    otherwise 0. The noise level is t = median(s) / sqrt(mu), where mu is the median of the Marchenko-Pastur
+    distribution, which is the same for complex noise. More than half of the singular values must be noise.
     """
 
     def measure(self, spectrum: Spectrum) -> Measured:
-        """The squared unit of noise, and beta."""
+        """The squared noise level, and beta."""
         values = spectrum.values
         n, m = values.shape[-1], max(spectrum.shape)
         median = values[..., [(n - 1) // 2, n // 2]].mean(-1, keepdim=True)
@@ -272,9 +272,14 @@ class OptimalShrinkage(Shrinkage):
 
 @lru_cache(maxsize=64)
 def marchenko_pastur_median(beta: float) -> float:
-    """Median of the squared singular values of white noise (sides m <= n, beta = m / n, variance 1 / n)."""
+    """Median of the Marchenko-Pastur distribution: squared singular values of white noise of variance 1 / n.
+
+    The sides of the matrix are m <= n, with beta = m / n.
+    """
     low, high = (1 - sqrt(beta)) ** 2, (1 + sqrt(beta)) ** 2
-    angles = (np.arange(20_000) + 0.5) * np.pi / 20_000  # x = centre - cos(angle): smooth at both edges
+    angles = (
+        (np.arange(20_000) + 0.5) * np.pi / 20_000
+    )  # with x = centre - cos(angle), the integrand is smooth at both edges
     x = (low + high) / 2 - (high - low) / 2 * np.cos(angles)
     density = np.sin(angles) ** 2 / x
     mass = np.cumsum(density) - density / 2
@@ -283,20 +288,21 @@ def marchenko_pastur_median(beta: float) -> float:
 
 @dataclass(frozen=True)
 class AdaptiveTraceNorm(Shrinkage):
-    """s <- s max(1 - (tau / s)^gamma, 0) with tau and gamma of the least estimated risk.
+    """s <- s max(1 - (tau / s)^gamma, 0), where tau and gamma minimise an estimate of the risk.
 
-    The estimate is Stein's (SURE) where the noise is known, else its generalised form, which needs no noise level:
-    ||residual||^2 / (1 - divergence / N)^2, N the number of real numbers in the matrix. They are chosen on a grid, and
-    tau is a fraction of s_1: the derivative depends on tau only through s_1.
+    If the noise level is known, the estimate is Stein's unbiased risk estimate (SURE), otherwise generalised SURE,
+    which does not require it: ||residual||^2 / (1 - divergence / N)^2, where N is the number of real values in the
+    matrix. The minimum is found on a grid in which tau is a fraction of s_1, so that the derivative depends on tau only
+    through s_1.
 
     Parameters
     ----------
     noise
-        Standard deviation of each real number in the matrix, thus of real and imaginary part each; None: unknown.
+        Standard deviation of each real value, i.e. of real and imaginary part separately; None if unknown.
     shares
-        tau / s_1 to try.
+        Grid of tau / s_1.
     gammas
-        Exponents to try: 1 is soft thresholding, infinity would be hard.
+        Grid of exponents: 1 is soft thresholding, infinity would be hard thresholding.
     """
 
     noise: float | None = None
@@ -316,6 +322,7 @@ class AdaptiveTraceNorm(Shrinkage):
 
     @torch.no_grad()
     def _choose(self, spectrum: Spectrum) -> Measured:
+        """The fraction tau / s_1 and the exponent of the lowest risk, ``(*batch, 1)``."""
         values = spectrum.values
         shares = values.new_tensor(self.shares)
         crowding, ties = _crowding(values)
@@ -330,7 +337,7 @@ class AdaptiveTraceNorm(Shrinkage):
         return share, exponent
 
     def _risks(self, spectrum: Spectrum, shares: Tensor, gamma: float, crowding: Tensor, ties: Tensor) -> Tensor:
-        """Risk for each tau: s' - s, and the divergence of the map, whose slope by s is `slopes`."""
+        """Estimated risk for each tau, ``(*batch, n_shares)``, from the residual and the divergence."""
         values = spectrum.values.unsqueeze(-2)
         thresholds = shares[:, None] * values[..., :1]
         kept = values > thresholds
@@ -350,10 +357,10 @@ class AdaptiveTraceNorm(Shrinkage):
 
 
 def _crowding(values: Tensor) -> tuple[Tensor, Tensor]:
-    """For each value, the sum of 1 / (s_i^2 - s_j^2) over the other values, and the number of values equal to it."""
+    """For each value, the sum of 1 / (s_i^2 - s_j^2) over the other values, and the number of other equal values."""
     squares = values.square()
     distance = squares.unsqueeze(-1) - squares.unsqueeze(-2)
     width = (_TIE * squares[..., :1, None]).square() + torch.finfo(values.dtype).tiny
     weight = 1 / (distance.square() + width)
-    ties = (width * weight).sum(-1) - 1  # each is equal to itself
+    ties = (width * weight).sum(-1) - 1  # without the value itself
     return (distance * weight).sum(-1), ties

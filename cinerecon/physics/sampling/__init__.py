@@ -1,4 +1,4 @@
-"""k-t sampling patterns, specified by a line of text, and measures of masks.
+"""k-t sampling patterns, specified by strings, and measures of masks.
 
 Every mask is ``(frames, 1, ky, kx or 1)`` bool and centred: zero frequency at index n // 2.
 """

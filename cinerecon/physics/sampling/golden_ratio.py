@@ -86,20 +86,20 @@ def stretched(v: Numbers, weight: float, ky: int) -> Numbers:
 
 
 def without_repeats(lines: Numbers, ky: int, window: int) -> Lines:
-    """Readouts in temporal order, ``(readouts,)``; a line among the last `window` - 1 ones is moved to a free line.
+    """Readouts in temporal order, ``(readouts,)``, in which no line repeats within `window` readouts.
 
-    It is moved to the nearest free line; if two are equally near, to the line closer to the centre of k-space, or else
-    to the lower line.
+    A repeated line is moved to the nearest free line; of two equally near lines, to the one closer to the centre of
+    k-space, or else to the lower one.
     """
     last = np.full(ky, -window)
-    played = np.empty(len(lines), dtype=np.int64)
-    for readout, wanted in enumerate(lines.clip(0, ky - 1).astype(int)):
-        line = wanted
-        if readout - last[wanted] < window:
+    acquired = np.empty(len(lines), dtype=np.int64)
+    for readout, nominal in enumerate(lines.clip(0, ky - 1).astype(int)):
+        line = nominal
+        if readout - last[nominal] < window:
             free = np.flatnonzero(readout - last >= window)
-            line = free[np.lexsort((np.abs(2 * free + 1 - ky), np.abs(free - wanted)))[0]]
-        last[line], played[readout] = readout, line
-    return played
+            line = free[np.lexsort((np.abs(2 * free + 1 - ky), np.abs(free - nominal)))[0]]
+        last[line], acquired[readout] = readout, line
+    return acquired
 
 
 def flags_of(lines: Lines, ky: int) -> Flags:

@@ -106,7 +106,7 @@ def _extent(sampled: Flags) -> slice:
     first, end = int(positions[0]), int(positions[-1]) + 1
     if 2 * (end - first) < n:
         return slice(0, n)
-    by_chance = n if _thins_out(sampled[:, first:end]) else 2 * (int(np.diff(positions).max()) - 1)
+    by_chance = n if _density_decreases(sampled[:, first:end]) else 2 * (int(np.diff(positions).max()) - 1)
     n_opposite_first = int((positions > 2 * (n // 2) - first).sum())
     n_opposite_end = int((positions <= 2 * (n // 2) - end).sum())
     starts_later = first > by_chance or n_opposite_first >= MIN_POSITIONS
@@ -114,7 +114,7 @@ def _extent(sampled: Flags) -> slice:
     return slice(first if starts_later else 0, end if ends_earlier else n)
 
 
-def _thins_out(sampled: Flags) -> bool:
+def _density_decreases(sampled: Flags) -> bool:
     """Whether the outer quarters of ``(frames, n, other axis)`` have clearly fewer samples than the inner half.
 
     The most densely sampled positions, which are the lines sampled in all frames, are excluded.

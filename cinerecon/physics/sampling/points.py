@@ -20,8 +20,8 @@ GOLDEN_ANGLE = np.deg2rad(137.5)
 def radial(rng: Generator, request: MaskRequest) -> Flags:
     """Pseudo-radial spokes at equal angles, rotated by a random fraction of their distance in each frame."""
     shape = (request.ky, request.kx)
-    turns = uniform_numbers(rng, request.n_frames)
-    return np.stack([radial_spokes(shape, round(request.acceleration), float(turn)) for turn in turns])
+    rotations = uniform_numbers(rng, request.n_frames)
+    return np.stack([radial_spokes(shape, round(request.acceleration), float(rotation)) for rotation in rotations])
 
 
 def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Flags:
@@ -50,8 +50,7 @@ def radial_spokes(shape: tuple[int, int], n_spokes: int, rotation: float) -> Fla
 
 
 def kt_radial(rng: Generator, request: MaskRequest) -> Flags:
-    """The k-t radial pattern of CMRxRecon 2024: 300 / R spokes, rotated by the golden angle in each frame, plus the
-    centre.
+    """The k-t radial pattern of CMRxRecon 2024: 300 / R spokes, rotated by the golden angle per frame, and the centre.
 
     Wang et al., 10.1148/ryai.240443: spokes at equal angles over 180 degrees, on a disc that spans the longer side of
     k-space; their centre is a square of `n_acs` points. At 300 / R spokes the net acceleration depends on the matrix.

@@ -1,7 +1,7 @@
-"""Names of sampling patterns as a line of text: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24``.
+"""Specification of sampling patterns as strings: ``gaussian:8,acs=4``, ``radial:16``, ``equispaced:8,acs=24``.
 
-The number after the name is the nominal acceleration; for ``radial`` it is the number of spokes, as in the literature.
-It is followed by options with a value (``acs``, fully sampled central lines) or without.
+The number after the name is the nominal acceleration; for ``radial``, it is the number of spokes, as in the literature.
+It is followed by options with a value (``acs``, number of fully sampled central lines) or without a value.
 """
 
 import re
@@ -23,7 +23,7 @@ from cinerecon.physics.sampling.vista import vista
 
 @dataclass(frozen=True)
 class Pattern:
-    """A pattern: its drawing function, and the options of its text.
+    """A pattern: the function that draws it, and its options.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Pattern:
 
     @property
     def options(self) -> list[str]:
-        """The options of its text."""
+        """The names of all options."""
         return ["fixed", *self.flags, *([] if self.n_acs is None else ["acs"])]
 
 
@@ -74,7 +74,7 @@ PATTERNS: dict[str, Pattern] = {
 
 @dataclass(frozen=True)
 class MaskSpec:
-    """A sampling pattern by name, before the sizes are known.
+    """A sampling pattern with its settings, before the sizes of the scan are known.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class MaskSpec:
             raise ConfigError(f"'{self}': the number for radial is the number of spokes")
 
     def __str__(self) -> str:
-        """The text that `parse_mask` reads."""
+        """The string from which `parse_mask` creates this object."""
         acs = [] if self.n_acs is None else [f"acs={self.n_acs}"]
         number = self.acceleration
         short = f"{number:g}" if float(f"{number:g}") == number else repr(number)
@@ -173,12 +173,12 @@ class MaskSpec:
 
 
 def parse_mask(text: str) -> MaskSpec:
-    """Read ``name:acceleration[,acs=lines][,word]``.
+    """Parse a string of the form ``name:acceleration[,acs=lines][,flag]``.
 
     Raises
     ------
     ConfigError
-        If the text is not of this form, or the name or an option is unknown.
+        If the string does not have this form, or the name or an option is unknown.
     """
     if not isinstance(text, str):
         raise ConfigError(
@@ -208,7 +208,7 @@ def parse_mask(text: str) -> MaskSpec:
 
 
 def _example(name: str) -> str:
-    """An example of the text of a pattern."""
+    """An example of the specification of a pattern."""
     if name == "full":
         return name
     options = ",acs=4" if PATTERNS[name].n_acs is not None else ""
@@ -217,18 +217,18 @@ def _example(name: str) -> str:
 
 def _hint_for(name: str, number: str) -> str:
     """A hint for an unknown name; if a number follows it directly, the colon is missing."""
-    glued = re.fullmatch(r"(.*?)[ =x_]?(\d+(?:\.\d+)?)x?", name)
-    if glued and not number and glued[1] in PATTERNS:
-        return f"write {glued[1]}:{glued[2]}"
+    match = re.fullmatch(r"(.*?)[ =x_]?(\d+(?:\.\d+)?)x?", name)
+    if match and not number and match[1] in PATTERNS:
+        return f"write {match[1]}:{match[2]}"
     return nearest_name(name, list(PATTERNS))
 
 
 Sampling = MaskSpec | MaskFile
-"""A pattern or a mask in a file; either has ``draw(n_frames, ky, kx, seed)``."""
+"""A pattern, or a mask in a file; both have a method ``draw(n_frames, ky, kx, seed)``."""
 
 
 def parse_sampling(text: str) -> Sampling:
-    """Parse the text form of a sampling pattern, ``gaussian:8,acs=4``, or the name of a mask file, ``vista.mat``.
+    """Parse the specification of a sampling pattern, ``gaussian:8,acs=4``, or the name of a mask file, ``vista.mat``.
 
     Raises
     ------
@@ -239,7 +239,7 @@ def parse_sampling(text: str) -> Sampling:
 
 
 def fingerprint_pattern(pattern: str) -> str:
-    """Fingerprint of a pattern: its text, and for a mask in a file also the hash of the file.
+    """Fingerprint of a pattern: its specification and, for a mask in a file, the hash of the file.
 
     Raises
     ------
