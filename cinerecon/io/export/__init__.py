@@ -15,7 +15,8 @@ from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.image import CineImage, as_map, stacks
 from cinerecon.io.atomic import is_same_file, moved_into_place, refuse_existing, series_moved_into_place
 from cinerecon.io.bart import cfl_files, write_bart
-from cinerecon.io.export.dicom import FILE_PATTERN, is_own, provenance_of_pixels, write_dicom
+from cinerecon.io.export.dicom import FILE_PATTERN, is_own, write_dicom
+from cinerecon.io.export.dicom_elements import provenance_of_pixels
 from cinerecon.io.export.dicom_enhanced import write_enhanced_dicom
 from cinerecon.io.export.dicom_patient import make_patient
 from cinerecon.io.export.movie import write_gif, write_mp4

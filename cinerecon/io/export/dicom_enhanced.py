@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cinerecon.image import CineImage, collect_warnings, each
-from cinerecon.io.export.dicom import (
+from cinerecon.io.export.dicom_elements import (
     LONGEST_COMMENT,
     MANUFACTURER,
     add_verdict,

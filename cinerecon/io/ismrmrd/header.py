@@ -25,16 +25,10 @@ TRAJECTORIES = ("cartesian", "epi", "radial", "goldenangle", "spiral", "other")
 VENC_NAME = r"(.*\.)?(venc(cms|0|\[0\])?|velocityencoding(value)?|nvelocity)"
 """Parameter names of the velocity encoding, e.g. VENC, VENC_0 or sFlowArray.asElm[0].nVelocity."""
 COUNTERS = (
-    "kspace_encoding_step_1",
-    "kspace_encoding_step_2",
-    "average",
-    "slice",
-    "contrast",
-    "phase",
-    "repetition",
-    "set",
-    "segment",
+    *("kspace_encoding_step_1", "kspace_encoding_step_2", "average", "slice", "contrast"),
+    *("phase", "repetition", "set", "segment"),
 )
+"""Elements of the encoding limits."""
 
 PARALLEL_FACTORS = "parallelImaging/accelerationFactor"
 NAMESPACE = "http://www.ismrm.org/ISMRMRD"
@@ -236,11 +230,8 @@ def _header(root: Element, where: str) -> MrdHeader:
         raise HeaderError(f"the root element of the XML header is '{root.tag}', expected 'ismrmrdHeader'", where=where)
     encodings = tuple(_encoding(element, where) for element in root.findall("encoding"))
     if not encodings:
-        raise HeaderError(
-            "the XML header has no <encoding>",
-            where=where,
-            hint="was the header truncated, or removed by anonymisation?",
-        )
+        hint = "was the header truncated, or removed by anonymisation?"
+        raise HeaderError("the XML header has no <encoding>", where=where, hint=hint)
     system = root.find("acquisitionSystemInformation")
     measurement = root.find("measurementInformation")
     sequence = root.find("sequenceParameters")
@@ -331,10 +322,8 @@ def _encoding(element: Element, where: str) -> EncodingSpace:
             limits[counter] = _limit(limit, counter, where)
     trajectory = _text(element, "trajectory").lower()
     if trajectory not in (*TRAJECTORIES, ""):
-        raise HeaderError(
-            f"trajectory '{trajectory}' is not a valid value, expected one of: {', '.join(TRAJECTORIES)}",
-            where=where,
-        )
+        what = f"trajectory '{trajectory}' is not a valid value, expected one of: {', '.join(TRAJECTORIES)}"
+        raise HeaderError(what, where=where)
     return EncodingSpace(
         encoded=_space(element, "encodedSpace", where),
         recon=_space(element, "reconSpace", where),

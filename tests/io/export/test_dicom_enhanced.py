@@ -17,7 +17,8 @@ import cinerecon
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import as_map
 from cinerecon.io.export import Target, export, make_patient
-from cinerecon.io.export.dicom import PRIVATE_CREATOR, PRIVATE_GROUP, holds_reconstruction, is_own
+from cinerecon.io.export.dicom import holds_reconstruction, is_own
+from cinerecon.io.export.dicom_elements import PRIVATE_CREATOR, PRIVATE_GROUP
 from cinerecon.io.export.nifti import LPS_TO_RAS, affine_ras
 from cinerecon.provenance import Provenance
 from cinerecon.verdict import Verdict
