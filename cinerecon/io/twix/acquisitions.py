@@ -147,7 +147,7 @@ def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.flo
 
 
 def _positions(mdh: Mdh, protocol: Protocol) -> NDArray[np.float64]:
-    """Position of each readout, ``(readouts, 3)``; from the protocol for a single slice if no readout has slice data."""
+    """Position of each readout, ``(readouts, 3)``; from the protocol if there is one slice and no slice data."""
     slice_data = mdh["SliceData"]
     stored = np.stack([slice_data["SlicePos"][name].astype(np.float64) for name in ("Sag", "Cor", "Tra")], 1)
     slices = protocol.items("sSliceArray.asSlice")

@@ -79,7 +79,7 @@ class TwixSamples:
             return as_objects([self._blocks(file, int(row))["samples"].reshape(-1) for row in rows])
 
     def examine(self) -> tuple[NDArray[np.float64], list[tuple[int, ...]]]:
-        """Largest magnitude of the real and imaginary parts of each readout, ``(readouts,)``, and its channel numbers."""
+        """Largest real or imaginary part of each readout, ``(readouts,)``, and its channel numbers."""
         amplitude, channels, known = np.empty(len(self.offsets)), [], dict[bytes, tuple[int, ...]]()
         with self.path.open("rb") as file:
             for row in range(len(self.offsets)):
@@ -182,8 +182,8 @@ def read_headers(
             "the measurement has no readouts", where=where, hint="the scan was aborted before its first readout"
         )
     mdh = np.frombuffer(b"".join(headers), layout.header)
-    n_channels, n_samples = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
-    store = TwixSamples(path, layout, np.array(offsets, np.int64), n_channels, n_samples)
+    all_channels, all_samples = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
+    store = TwixSamples(path, layout, np.array(offsets, np.int64), all_channels, all_samples)
     return mdh, store, tuple(packets)
 
 
