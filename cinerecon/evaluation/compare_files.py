@@ -17,6 +17,7 @@ from cinerecon.evaluation.image_files import ImageSeries, files_in, read_referen
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import orientation_warnings, oriented_like
 from cinerecon.evaluation.reference import Measures, Reference
+from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.io.atomic import require_folder
@@ -188,12 +189,17 @@ def _marks(image: Tensor, references: Sequence[ImageSeries], number: int, profil
     if other is not None:
         yield f"slice {number} looks like slice {other} of the reference?"
         return
+    own, reference = image.abs(), magnitudes[number]
+    yield from pixel_remarks(own, reference)
     depends_on_scale = find_profile(profile).depends_on_scale
-    warnings = list(orientation_warnings(image.abs(), magnitudes[number], depends_on_scale=depends_on_scale))
+    warnings = list(orientation_warnings(own, reference, depends_on_scale=depends_on_scale))
     yield from warnings
-    is_elsewhere = any(not text.startswith(("brighter", "darker")) for text in warnings)
-    correlation = _correlation(image.abs(), magnitudes[number])
-    if correlation < MIN_CORRELATION and not is_elsewhere:
+    if any(not text.startswith(("brighter", "darker")) for text in warnings):
+        return
+    yield from frame_remarks(own, reference)
+    yield from intensity_remarks(own, reference)
+    correlation = _correlation(own, reference)
+    if correlation < MIN_CORRELATION:
         yield f"the images do not resemble the reference, correlation {correlation:.2f}: maps, or a different scan?"
 
 

@@ -85,16 +85,16 @@ def orientation_warnings(image: Tensor, reference: Tensor, *, depends_on_scale: 
         Whether the measures depend on the scale of the image.
     """
     image, reference = image.double(), reference.double()
-    factor, error = _best_factor(image, reference)
-    if depends_on_scale and _gain(float(((image - reference) ** 2).sum()), error) > MIN_GAIN_DB and factor > 0:
+    factor, error = best_factor(image, reference)
+    if depends_on_scale and gain_db(float(((image - reference) ** 2).sum()), error) > MIN_GAIN_DB and factor > 0:
         word, times = ("brighter", 1 / factor) if factor < 1 else ("darker", factor)
         yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
     if error <= CORRECT_ERROR * float((reference**2).sum()):
         return
     corrections = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))
     least = min(correction.error for correction in corrections)
-    best = next(correction for correction in corrections if _gain(correction.error, least) <= MIN_ADDED_GAIN_DB)
-    if best.words and _gain(error, best.error) > MIN_GAIN_DB:
+    best = next(correction for correction in corrections if gain_db(correction.error, least) <= MIN_ADDED_GAIN_DB)
+    if best.words and gain_db(error, best.error) > MIN_GAIN_DB:
         yield f"{', '.join(best.words)}?"
 
 
@@ -107,15 +107,15 @@ def _corrections(image: Tensor, reference: Tensor) -> Iterator[Correction]:
             if candidate.shape != reference.shape:
                 continue
             words = tuple(text for text in (orientation, order) if text)
-            yield Correction(words, _best_factor(candidate, reference)[1])
+            yield Correction(words, best_factor(candidate, reference)[1])
             shift, fraction = _best_shift(candidate, spectrum)
             moved = candidate.roll(tuple(-pixels for pixels in shift), (-3, -2, -1))
             if any(shift):
                 remark = _in_words(shift, reference.shape)
-                yield Correction((*words, *remark), _best_factor(moved, reference)[1])
+                yield Correction((*words, *remark), best_factor(moved, reference)[1])
             if max(map(abs, fraction)) >= 0.2:
                 exact = (shift[0], shift[1] + fraction[0], shift[2] + fraction[1])
-                error = _best_factor(_shifted_by_fraction(moved, fraction), reference)[1]
+                error = best_factor(_shifted_by_fraction(moved, fraction), reference)[1]
                 yield Correction((*words, *_in_words(exact, reference.shape)), error)
 
 
@@ -169,14 +169,14 @@ def _in_words(shift: tuple[float, float, float], shape: torch.Size) -> tuple[str
     return tuple(texts)
 
 
-def _best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:
+def best_factor(image: Tensor, reference: Tensor) -> tuple[float, float]:
     """The factor a that minimises |a image - reference|^2, and the remaining error."""
     power = float((image**2).sum())
     factor = float((image * reference).sum()) / power if power > 0 else 0.0
     return factor, float(torch.sum((factor * image - reference) ** 2))
 
 
-def _gain(before: float, after: float) -> float:
+def gain_db(before: float, after: float) -> float:
     """Reduction of a squared error [dB]; infinite if none remains."""
     if before <= 0:
         return 0.0

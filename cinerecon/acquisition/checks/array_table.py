@@ -11,6 +11,7 @@ from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.checks.table import READOUT_CHECKS, Check, run_checks
 
 ARRAY_CHECKS: Mapping[str, Check[StoredSlice]] = {
+    "peaks": Check("axes ky or kx exchanged with frames or coils", axes_order.require_peaks),
     "order of axes": Check("exchanged axes of frames and coils", axes_order.require_order),
     "readouts": Check("exchanged axes kx and ky", axes_order.require_readouts),
     "centre": Check("k-space that is not centred", axes_order.centre_warnings),

@@ -35,6 +35,9 @@ DETAILS_MARGIN, COPIES = 0.25, 0.999
 """Difference between the correlations of details above which the axes of slices and coils are exchanged (in measured
 images at least 0.3 if they are, below -0.3 if not), and correlation above which slices are copies of each other."""
 EXCHANGED_COILS = "slices show the same details, but coils of a slice do not: these axes seem to be exchanged"
+KSPACE_SLICES = (
+    "slices have a peak in the middle of their axis, as k-space along ky and kx: the axes seem to be exchanged"
+)
 COILS_AS_SLICES = "all {} slices show the same details, as coils or frames of one slice do"
 SAME_DETAILS, SAME_DETAILS_OF_TWO = 0.6, 0.8
 """Correlation of details above which slices are coils of one slice: 0.67 to 0.95 for coils, at most 0.35 for slices,
@@ -44,6 +47,11 @@ FRAMES_MARGIN = 0.2
 exchanged; in measured images at least 0.25 if they are, below -0.2 if not."""
 MIN_COMMON_FRACTION = 0.9
 """Smallest fraction of the centre of k-space that frames must share for their details to be compared."""
+SMALLEST_KSPACE_AXIS, N_MIDDLE = 16, 1
+"""Smallest size of an axis that may be ky or kx, and distance from its middle up to which k-space has its maximum."""
+PEAKED, PEAKED_RATIO = 12.0, 4.0
+"""Ratio of the power in the middle of an axis to that of its outer halves above which it is ky or kx, and by how much
+it must exceed that of the axis that is named ky or kx; at most 3 along frames and coils of intact arrays."""
 TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
@@ -92,6 +100,64 @@ def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
 
 def _is_at_end(peak: int, n: int) -> bool:
     return min(peak, n - peak) <= min(CENTRE_TOLERANCE, n // 8)
+
+
+def require_peaks(stored: StoredSlice) -> None:
+    """Refuse arrays whose power has a peak in the middle along frames or coils, but not along ky or kx.
+
+    Raises
+    ------
+    DataError
+        If ky or kx is exchanged with frames or coils.
+    """
+    peaks = dict(zip(("frames", "coils", "ky", "kx"), map(_peak_ratio, _mean_powers(stored.kspace)), strict=True))
+    flat = min(("ky", "kx"), key=lambda name: peaks[name])
+    for axis, name in enumerate(("frames", "coils")):
+        is_long = stored.kspace.shape[axis] >= SMALLEST_KSPACE_AXIS
+        if is_long and peaks[name] > max(PEAKED, PEAKED_RATIO * peaks[flat]):
+            what = f"k-space has its peak in the middle of the axis of {name}, but none along {flat}"
+            raise DataError(f"{what}: these axes seem to be exchanged", where=stored.where, hint=stored.order_hint)
+
+
+def has_kspace_slices(n_slices: int, n_frames: int, read_slice: Callable[[int, slice], NDArray[np.complex64]]) -> bool:
+    """Whether slices have a peak of power in the middle of their axis, unlike ky or kx, so that these are exchanged.
+
+    Frames in the middle of three central and some outer slices are read. Parameters are those of
+    `has_exchanged_frames`.
+    """
+    if n_slices < SMALLEST_KSPACE_AXIS:
+        return False
+    middle = n_slices // 2
+    outer = [*range(0, n_slices // 4, 3), *range(n_slices - 1, middle + n_slices // 4, -3)]
+    frames = slice(n_frames // 2, n_frames // 2 + 2)
+    slices = {n: torch.from_numpy(read_slice(n, frames)) for n in (middle - 1, middle, middle + 1, *outer)}
+    power = torch.full((n_slices,), torch.nan, dtype=torch.float64)
+    for number, kspace in slices.items():
+        power[number] = kspace.abs().square().sum(dtype=torch.float64) / kspace.count_nonzero()
+    flat = min(map(_peak_ratio, _mean_powers(slices[middle])[2:]))
+    return _peak_ratio(power) > max(PEAKED, PEAKED_RATIO * flat)
+
+
+def _mean_powers(kspace: Tensor) -> list[Tensor]:
+    """Mean power of the nonzero samples along each axis of ``(frames, coils, ky, kx)``; NaN where there are none."""
+    sums = [torch.zeros(n, dtype=torch.float64) for n in kspace.shape]
+    counts = [torch.zeros(n, dtype=torch.float64) for n in kspace.shape]
+    for number, coil in enumerate(kspace.unbind(1)):
+        power = torch.view_as_real(coil).square().sum(-1)
+        for total, values in ((sums, power), (counts, power != 0)):
+            lines = values.sum(2, dtype=torch.float64)  # (frames, ky)
+            total[0] += lines.sum(1)
+            total[1][number] = lines.sum()
+            total[2] += lines.sum(0)
+            total[3] += values.sum((0, 1), dtype=torch.float64)
+    return [total / n for total, n in zip(sums, counts, strict=True)]
+
+
+def _peak_ratio(power: Tensor) -> float:
+    """Ratio of the mean power in the middle of an axis to the median in its outer halves; 0 if that is unknown."""
+    distance = (torch.arange(len(power)) - len(power) // 2).abs()
+    middle, outer = power[distance <= N_MIDDLE].nanmean(), power[distance >= len(power) / 4].nanmedian()
+    return float(middle / outer) if outer > 0 else 0.0
 
 
 def require_order(stored: StoredSlice) -> None:

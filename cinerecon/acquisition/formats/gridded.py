@@ -15,9 +15,11 @@ from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, line_warnings
 from cinerecon.acquisition.checks.axes_order import (
     COILS_AS_SLICES,
     EXCHANGED_COILS,
+    KSPACE_SLICES,
     has_coils_as_slices,
     has_exchanged_coils,
     has_exchanged_frames,
+    has_kspace_slices,
 )
 from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
@@ -119,6 +121,8 @@ class GridSource(CineSource):
         self.require_slice(number)
         kspace = torch.from_numpy(self.stored.read_slice(number))
         require_magnitude(kspace, f"{self.path}, slice {number}")
+        if self._has_kspace_slices:
+            raise DataError(KSPACE_SLICES, where=str(self.path), hint=self.order_hint)
         if self._has_exchanged_slices:
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         if self._has_exchanged_coils:
@@ -129,6 +133,10 @@ class GridSource(CineSource):
         if self._has_exchanged_frames:
             raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
         return kspace
+
+    @cached_property
+    def _has_kspace_slices(self) -> bool:
+        return has_kspace_slices(*self.stored.shape[:2], self.stored.read_slice)
 
     @cached_property
     def _has_exchanged_slices(self) -> bool:

@@ -1,9 +1,13 @@
 """Wrong axes, a wrong centre, and a part of the image that is cut off, in arrays and in CMRxRecon files alike."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 from matlab_file import write_v73
 
+from cinerecon.acquisition.checks.axes_order import has_kspace_slices, require_peaks
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats.arrays import open_array
 from cinerecon.acquisition.open import open_scan
@@ -136,3 +140,43 @@ def test_slices_of_one_coil_are_read(tmp_path, n_slices):
     np.save(tmp_path / "scan.npy", kspace)
     data = open_array(tmp_path / "scan.npy", with_axes("slices frames ky kx")).read_slice(1)
     assert np.array_equal(data.kspace[:, 0], kspace[1])
+
+
+@pytest.mark.parametrize("undersample", [None, "gaussian:4,acs=6", "equispaced:4,acs=8", "kt-equispaced:4"])
+@pytest.mark.parametrize("n_coils", [1, 6, 16])
+def test_ky_and_kx_are_not_exchanged_with_frames_or_coils(undersample, n_coils):
+    """Every order of the axes in which ky or kx is taken as frames or coils is refused, and the correct one is not."""
+    settings = {"n_frames": 16, "ky": 48, "kx": 40, "n_coils": n_coils, "undersample": undersample}
+    (data,) = simulate_cine(SimulateConfig(**settings))
+    for order in permutations(range(4)):
+        kspace = data.kspace.permute(order)
+        stored = StoredSlice(kspace, (kspace != 0).any(1, keepdim=True), "array", "name the axes")
+        if {order[2], order[3]} == {2, 3}:
+            require_peaks(stored)
+            continue
+        with pytest.raises(DataError, match=r"peak in the middle of the axis of (frames|coils)"):
+            require_peaks(stored)
+
+
+@pytest.mark.parametrize("loud", [range(7, 10), [8], range(16)])
+@pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])
+def test_loud_coils_and_frames_are_not_taken_as_kspace(loud, noise):
+    """Coils near the middle of an array, or frames of another contrast, may have far more signal than the others."""
+    (data,) = simulate_cine(SimulateConfig(n_frames=16, ky=48, kx=40, n_coils=16, noise=noise))
+    for axis in (0, 1):
+        kspace = data.kspace.clone()
+        kspace.transpose(0, axis)[list(loud)] *= 3
+        require_peaks(StoredSlice(kspace, data.mask, "array", "name the axes"))
+
+
+@pytest.mark.parametrize("undersample", [None, "kt-equispaced:4"])
+def test_ky_and_kx_are_not_exchanged_with_slices(undersample):
+    """Every order in which ky or kx is taken as slices, and slices as ky or kx, is refused; many slices are not."""
+    kspace = simulated(size=24, n_slices=2, n_coils=2, undersample=undersample)
+    for order in permutations(range(5)):
+        if order[0] in (3, 4) and 0 in order[3:]:
+            exchanged = kspace.transpose(order)
+            assert has_kspace_slices(*exchanged.shape[:2], lambda number, frames, k=exchanged: k[number][frames])
+    many = np.concatenate([kspace * factor for factor in (0.3, 1, 3, 0, 1, 2, 4, 5, 3, 1)])
+    with np.errstate(invalid="ignore"):
+        assert not has_kspace_slices(*many.shape[:2], lambda number, frames: many[number][frames])
