@@ -201,7 +201,8 @@ class Calibration(Config):
     def reasons(self, features: Mapping[str, float]) -> tuple[str, ...]:
         """Reasons for a verdict in words: a type of failure if one is probable, and the most unusual features.
 
-        Features that are sufficient signs of a failure come first, and those in `CHECKS` before the type of failure.
+        Features that are sufficient signs of a failure come first, and those in `CHECKS` before the type of failure if
+        they exceed their limits further than the others. High noise, for example, covers the signal of weak coils.
         """
         values = self.standardised(features)
         limits = dict(zip(self.names, np.array(self.high) / np.array(self.scale) + MIN_DISTANCE, strict=True))
@@ -209,7 +210,8 @@ class Calibration(Config):
         certain = self.exceeded(features)
         ordered = sorted(unusual, key=lambda name: (name not in certain, -unusual[name]))
         cause = self.probable_cause(features, unusual)
-        first = [text for name, text in CHECKS.items() if name in certain]
+        largest = max((certain[name] for name in self.checks if name in certain), default=0.0)
+        first = [text for name, text in CHECKS.items() if certain.get(name, 0.0) > largest]
         texts = dict.fromkeys([*first, CAUSES.get(cause, ""), *(FEATURES[name] for name in ordered)])
         return tuple(text for text in texts if text)[:N_REASONS] or (UNCLEAR,)
 

@@ -100,6 +100,15 @@ def test_one_exceeded_check_is_enough(calibration, name):
     assert failed.risk > passed.risk
 
 
+@pytest.mark.parametrize(("excess", "is_first"), [(0.1, False), (30.0, True)])
+def test_a_coil_that_is_silent_because_of_noise_is_not_the_first_reason(calibration, excess, is_first):
+    checked = calibration.model_copy(update={"check_limits": {"silent_coil": (-9.0, 1.0)}})
+    features = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -20.0, "silent_coil": -9.0 + excess}
+    reasons = checked.judge(features).reasons
+    assert (reasons[0] == CHECKS["silent_coil"]) == is_first
+    assert is_first or FEATURES["noise"] in reasons
+
+
 def test_the_usual_error_does_not_follow_a_failure(calibration):
     (example,) = draw(np.random.default_rng(3), 1, failed_share=1)
     assert calibration.usual(example.features) == pytest.approx(calibration.usual(example.twin))
