@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from cinerecon.physics.operators import Encoding
     from cinerecon.reconstruction.public import export, reconstruct
     from cinerecon.reconstruction.slices import ReconstructedSlice
+    from cinerecon.simulation.config import SimulateConfig
     from cinerecon.simulation.scan import simulate_cine
 
     __version__: str
@@ -23,6 +24,7 @@ __all__ = [
     "CineReconWarning",
     "Encoding",
     "ReconstructedSlice",
+    "SimulateConfig",
     "__version__",
     "export",
     "load_method",
@@ -42,6 +44,7 @@ if not TYPE_CHECKING:
         "CineReconWarning": "errors",
         "Encoding": "physics.operators",
         "ReconstructedSlice": "reconstruction.slices",
+        "SimulateConfig": "simulation.config",
         "__version__": "version",
         "export": "reconstruction.public",
         "load_method": "methods.table",

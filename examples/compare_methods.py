@@ -6,7 +6,7 @@ python examples/compare_methods.py
 from pathlib import Path
 
 import cinerecon
-from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import simulate_scan
 
 METHODS = ("zerofilled", "viewshared", "cgsense", "ttv")
 PATTERNS = ("gaussian:4", "kt-equispaced:4")
@@ -15,7 +15,7 @@ PATTERNS = ("gaussian:4", "kt-equispaced:4")
 def main() -> None:
     """Print PSNR, SSIM and time of each method for each sampling pattern."""
     scan = Path("full_scan.h5")
-    simulate_scan(scan, SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4), force=True)
+    simulate_scan(scan, cinerecon.SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4), force=True)
     print(f"{'sampling':17}{'method':12}{'PSNR [dB]':>10}{'SSIM':>8}{'time [s]':>10}")
     for pattern in PATTERNS:
         for method in METHODS:

@@ -6,12 +6,13 @@ python examples/numpy_arrays.py
 import numpy as np
 
 import cinerecon
-from cinerecon.simulation.scan import SimulateConfig
 
 
 def main() -> None:
     """Simulate arrays, reconstruct them with given and with estimated coil maps, and compare the images."""
-    (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4, undersample="gaussian:4"))
+    (cine,) = cinerecon.simulate_cine(
+        cinerecon.SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=4, undersample="gaussian:4")
+    )
     # k-space is centred, with zero frequency at index n // 2, and its transform is orthonormal
     kspace = cine.kspace.numpy()  # (frames, coils, ky, kx) complex64
     mask = cine.mask.numpy()  # (frames, 1, ky, 1) bool

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 import cinerecon
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.simulation.scan import SimulateConfig
 
 
 class GradientNet(nn.Module):
@@ -37,7 +36,7 @@ class GradientNet(nn.Module):
 def main() -> None:
     """Train with a new mask in each step. The PSNR is that before the step, so the mask has not been used yet."""
     torch.manual_seed(0)
-    (cine,) = cinerecon.simulate_cine(SimulateConfig(n_frames=6, ky=48, kx=48, n_coils=2))
+    (cine,) = cinerecon.simulate_cine(cinerecon.SimulateConfig(n_frames=6, ky=48, kx=48, n_coils=2))
     kspace, csm, reference = cine.kspace[None], cine.csm[None], cine.reference[None]
     net, pattern = GradientNet(), parse_mask("gaussian:4")
     optimiser = torch.optim.Adam(net.parameters(), 3e-3)

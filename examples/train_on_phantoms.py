@@ -6,7 +6,7 @@ python examples/train_on_phantoms.py
 from pathlib import Path
 
 import cinerecon
-from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import simulate_scan
 from cinerecon.training import Recipe, TrainOptions, train
 
 RECIPE = {
@@ -37,7 +37,9 @@ def main() -> None:
     train(Recipe.parse(RECIPE), run, TrainOptions(device="cpu"))
     print((run / "log.csv").read_text())
     simulate_scan(
-        Path("scan.h5"), SimulateConfig(n_frames=8, ky=48, kx=48, n_coils=2, undersample="gaussian:4"), force=True
+        Path("scan.h5"),
+        cinerecon.SimulateConfig(n_frames=8, ky=48, kx=48, n_coils=2, undersample="gaussian:4"),
+        force=True,
     )
     for method in ("zerofilled", str(run)):
         (part,) = cinerecon.reconstruct("scan.h5", method=method)

@@ -85,3 +85,24 @@ class Scale:
         """
 '''
     assert list(wrong_names(ast.parse(code))) == ["Scale: unit", "apply: gain", "apply: factor is not described"]
+
+
+def identifiers(tree):
+    """Names of functions, classes, variables, attributes, arguments and imports."""
+    values = (getattr(node, name, None) for node in ast.walk(tree) for name in ("name", "id", "attr", "arg"))
+    return {part for value in values if isinstance(value, str) for part in value.split(".")}
+
+
+def references(tree):
+    """Names in single backticks in docstrings, also those of attributes."""
+    texts = (node.value for node in ast.walk(tree) if isinstance(node, ast.Expr) and hasattr(node.value, "value"))
+    names = (re.findall(r"(?<!`)`([A-Za-z_][\w.]*)`(?!`)", str(text.value)) for text in texts)
+    return {name for found in names for name in found}
+
+
+def test_names_in_docstrings_exist():
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
+    known = {part for path in FILES for part in (*path.relative_to(PACKAGE.parent).parts, path.stem)}
+    known |= set().union(*map(identifiers, trees.values()))
+    named = ((path.stem, name) for path, tree in trees.items() for name in references(tree))
+    assert [(stem, name) for stem, name in named if name.rpartition(".")[2] not in known] == []

@@ -130,13 +130,14 @@ class Scan(CineSource):
 
         The coils are not compressed if the assembly has already done so.
         """
-        layout, assembly = self._layout, assembly or self._assembly
-        calibration = layout.calibration.of_slice(number)
-        is_decided = bool(assembly.compression)
+        config, assembly = self._config, assembly or self._assembly
+        if assembly.compression:
+            config = config.model_copy(update={"n_virtual_coils": None})
+        calibration = self._layout.calibration.of_slice(number)
         return finish_slice(
             part,
             replace(self._meta(number, part.mask.shape[-2]), compression=assembly.compression),
-            self._config.model_copy(update={"n_virtual_coils": None}) if is_decided else self._config,
+            config,
             coil_matrix=assembly.coil_matrix,
             calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
         )

@@ -216,7 +216,22 @@ class ClassicalMethod(Reconstructor, Generic[C]):
 
     @abstractmethod
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:
-        """Compute the image ``(*batch, frames, y, x)``, and record each iteration in `convergence` if it is given."""
+        """Compute the image, without changing the data.
+
+        Parameters
+        ----------
+        data
+            Data with or without batch axes.
+        progress
+            Called after each step; may be None.
+        convergence
+            Record of the iterations, to which each is added; None if it was not requested or `is_iterative` is False.
+
+        Returns
+        -------
+        Tensor
+            ``(*batch, frames, y, x)`` complex, in the units of A^H y.
+        """
 
 
 def make_encoding(data: CineData) -> Encoding:

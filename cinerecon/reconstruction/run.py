@@ -27,12 +27,9 @@ from cinerecon.options import split_settings
 from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.scan_reconstruction import Report, ScanReconstruction
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, SliceProgress
 from cinerecon.reconstruction.slice_cache import SliceCache, has_slices
-from cinerecon.reconstruction.slices import (
-    ReconstructedSlice,
-    with_quality,
-)
+from cinerecon.reconstruction.slices import ReconstructedSlice, with_quality
 from cinerecon.reconstruction.velocity import require_velocity_range
 
 NOTICE = logging.INFO + 5
@@ -60,7 +57,7 @@ class Observer:
     stage: Callable[[str], None] = lambda _: None
     plan: Callable[[MemoryPlan], None] = lambda _: None
 
-    def of_slice(self, index: int, number: int, n_slices: int) -> Report:
+    def of_slice(self, index: int, number: int, n_slices: int) -> SliceProgress:
         """The progress of one slice among several."""
         return lambda text, fraction: self.progress(f"slice {index}: {text}", (number + fraction) / n_slices)
 

@@ -21,7 +21,7 @@ from cinerecon.reconstruction.velocity import require_velocity_range, with_veloc
 READING_SHARE = 0.2
 """Estimated fraction of the time per slice for reading and coil maps, used to display the progress."""
 
-Report = Callable[[str, float], None]
+SliceProgress = Callable[[str, float], None]
 """Callback that receives a description of the step and the completed fraction of the slice."""
 
 
@@ -57,7 +57,7 @@ class ScanReconstruction:
         return cls(scan, method, request, plan)
 
     def reconstruct(
-        self, index: int, report: Report = lambda *_: None, stage: Callable[[str], None] = lambda _: None
+        self, index: int, report: SliceProgress = lambda *_: None, stage: Callable[[str], None] = lambda _: None
     ) -> ReconstructedSlice:
         """Read a slice, undersample it if requested, and reconstruct it.
 
@@ -107,7 +107,7 @@ class ScanReconstruction:
             data = undersample(data, request.undersample, seed=pattern_seed(data, request.seed), csm=csm)
         return data, second, seconds
 
-    def _reconstruct(self, data: CineData, encoded: CineData | None, report: Report) -> ReconstructedSlice:
+    def _reconstruct(self, data: CineData, encoded: CineData | None, report: SliceProgress) -> ReconstructedSlice:
         """The slice with its uncertainty and, if there is a second set, the velocity."""
         request, progress = self.request, partial(self._report_runs, report, 0, 1)
         if encoded is None:
@@ -131,7 +131,7 @@ class ScanReconstruction:
         second = reconstruct_slice(encoded, self.method, request.model_copy(update={"verdict": False}), progress)
         return with_velocity(first, second, require_velocity_range(self.request, self.scan.venc_cm_s))
 
-    def _report_runs(self, report: Report, first: int, runs: int, done: int, total: int) -> None:
+    def _report_runs(self, report: SliceProgress, first: int, runs: int, done: int, total: int) -> None:
         """Report the completed steps of ``runs`` reconstructions that follow the ``first`` ones."""
         n_runs = 1 + (self.request.n_variants if self.request.uncertainty else 0)
         report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)

@@ -21,12 +21,7 @@ from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.reconstruction.noise_maps import map_noise, snr_figures, with_known_noise, with_noise
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.trust import (
-    calibration_of,
-    judge_slice,
-    method_without_verdict,
-    slice_without_verdict,
-)
+from cinerecon.reconstruction.trust import calibration_of, judge_slice, method_without_verdict, slice_without_verdict
 from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
