@@ -50,7 +50,7 @@ def _content(value: Any, kind: Any) -> str:
 
 
 def _plain_type(hint: Any) -> Any:
-    """The type of the values of a field, without `None` and `list`."""
+    """The type of the values of a field, without None and `list`."""
     parts = [part for part in get_args(hint) if part is not NoneType]
     return _plain_type(parts[0]) if parts and get_origin(hint) is not Annotated else hint
 
