@@ -86,7 +86,7 @@ def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
     """The stem of each file, preceded by as many folders as necessary to be unique: ``P001/cine_sax``.
 
     Names that differ only in upper and lower case are not considered unique, since on some file systems they are the
-    same file.
+    same file. A checksum is added if the paths differ in nothing else.
     """
     paths = list(dict.fromkeys(paths))
     folders = {path: path_parts(path)[:-1] for path in paths}
@@ -97,7 +97,13 @@ def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
             path: name if in_folder[folders[path], name.casefold()] == 1 else longer(path)
             for path, name in names.items()
         }
+    full_names = {path: "/".join((*folders[path], names[path])) for path in paths}
+    n_equal = Counter(map(str.casefold, full_names.values()))
     n_folders = dict.fromkeys(paths, 0)
+    for path, name in full_names.items():
+        if n_equal[name.casefold()] > 1:
+            names[path] += f"-{path_checksum(name)}"
+            n_folders[path] = 1
     while True:
         labels = {
             path: "/".join((*folders[path][len(folders[path]) - n :], names[path])) for path, n in n_folders.items()

@@ -79,6 +79,12 @@ def test_files_of_one_stem_are_distinguished_by_their_suffix():
     assert labels("/a.mat", "/x/a.mat", "/x/A.mat") == ["a", "a.mat-69d05eaa", "A.mat-65ada9ef"]
 
 
+def test_folders_that_differ_in_case_alone_are_distinguished_by_a_checksum():
+    found = labels("/data/P1/cine.h5", "/data/p1/cine.h5", "/data/P2/cine.h5")
+    assert found == ["P1/cine-7403417d", "p1/cine-ab792f76", "cine"]
+    assert found[:2] == labels("/data/p1/cine.h5", "/data/P1/cine.h5")[::-1]
+
+
 def test_a_relative_path_is_the_same_scan_as_the_absolute_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert labels("a.mat", "/other/a.mat", "x/a.mat") == [f"{tmp_path.name}/a", "other/a", "x/a"]

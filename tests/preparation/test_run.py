@@ -343,6 +343,15 @@ def test_names_that_differ_in_case_alone_are_distinguished(run, tmp_path):
     assert len(set(names)) == 2
 
 
+def test_folders_that_differ_in_case_alone_are_distinguished(archive, run, tmp_path):
+    (archive / "Anna").mkdir()
+    small_scan(n_slices=1).write(archive / "Anna/cine.h5")
+    cases = {row.case.partition("/")[2].casefold() for row in run(archive).rows}
+    assert len(cases) == 5
+    assert {case.count("/") for case in cases} == {1}, "no other folders in the name"
+    assert run(archive).n_new == 0
+
+
 def test_other_settings_need_another_folder_or_force(archive, run, tmp_path):
     run(archive)
     with pytest.raises(ConfigError, match="prepared with frames not set, but the requested value is 2"):
