@@ -1,4 +1,7 @@
-"""Time the stages of a reconstruction from raw file to images: 8 coils, 160 x 192 points, 25 frames."""
+"""Time the stages of a reconstruction from raw file to images: 8 coils, 25 frames, by default 160 x 192 points.
+
+python benchmarks/stages.py --matrix 192 192
+"""
 
 import tempfile
 from pathlib import Path
@@ -15,10 +18,12 @@ def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--model", default="slrnet")
     parser.add_argument("--repeats", type=positive, default=3)
+    parser.add_argument("--matrix", type=positive, nargs=2, default=(160, 192), metavar=("KY", "KX"))
     options = parser.parse_args()
+    ky, kx = options.matrix
     with tempfile.TemporaryDirectory() as folder:
         scan = Path(folder) / "scan.h5"
-        simulate_scan(scan, SimulateConfig(n_frames=25, ky=160, kx=192, n_coils=8, undersample="gaussian:8,acs=4"))
+        simulate_scan(scan, SimulateConfig(n_frames=25, ky=ky, kx=kx, n_coils=8, undersample="gaussian:8,acs=4"))
         heads = "read [s]", "maps [s]", "reconstruct [s]", "write .h5 [s]", "other / reconstruct", "peak memory [MB]"
         print(markdown_head(heads))
         for _ in range(options.repeats):
