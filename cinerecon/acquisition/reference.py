@@ -32,6 +32,9 @@ MIN_CORRELATION = 0.7
 """Correlation between a slice and its true image below which the true image belongs to another scan."""
 CORRELATION_MARGIN = 1e-3
 """Difference of correlations above which a slice of the true image with another number is used."""
+EDGE_RATIO, MIN_EDGE_SAMPLES, MIN_LINES = 2.0, 40, 32
+"""Ratio of the lines sampled in the quarter of k-space at its edges to those in its central quarter above which zero
+frequency is at the edges, and smallest number of such lines, and of all lines, from which this is concluded."""
 
 
 def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
@@ -226,9 +229,21 @@ def undersample(data: CineData, pattern: str, *, seed: int = 0, csm: str = "smoo
 
 
 def _require_centre(mask: Tensor, pattern: str) -> None:
-    """Check that some frame samples lines at the centre of k-space, unlike with an inverted mask."""
-    centre = mask.shape[-2] // 2
+    """Check that lines at the centre of k-space are sampled, unlike with an inverted mask, and not mainly its edges."""
+    n_sampled = mask[:, 0].double().mean(-1).sum(0)  # number of frames that sample each line; points count in part
+    n_lines, width = len(n_sampled), 2 * CENTRE_HALF_WIDTH + 1
+    centre = n_lines // 2
     rows = slice(max(centre - CENTRE_HALF_WIDTH, 0), centre + CENTRE_HALF_WIDTH + 1)
-    if not bool(mask[:, 0, rows].any()):
-        hint = "is the mask inverted, or its zero frequency at index 0 (,uncentred)?"
+    hint = "is the mask inverted, or its zero frequency at index 0 (,uncentred)?"
+    if not n_sampled[rows].any():
         raise ConfigError(f"no line at the centre of k-space, {centre}, is sampled", where=pattern, hint=hint)
+    quarter = max(n_lines // 4, width)
+    first = (n_lines - quarter) // 2
+    n_central = float(n_sampled[first : first + quarter].sum())
+    edges = n_sampled.roll(quarter // 2)[:quarter]  # the lines around index 0
+    is_block = bool((edges[quarter // 2 - CENTRE_HALF_WIDTH :][:width] == len(mask)).all())
+    is_whole = bool((n_sampled[rows] == len(mask)).all())
+    is_block &= n_lines >= MIN_LINES
+    if (is_block and not is_whole) or float(edges.sum()) > max(EDGE_RATIO * n_central, MIN_EDGE_SAMPLES):
+        what = f"the edges of k-space are sampled more densely than its centre, line {centre}"
+        raise ConfigError(what, where=pattern, hint=hint)

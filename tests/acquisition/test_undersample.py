@@ -8,7 +8,9 @@ import torch
 
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.errors import ConfigError
-from cinerecon.physics.sampling import acceleration_of, parse_mask
+from cinerecon.physics.sampling import acceleration_of, parse_mask, parse_sampling
+from cinerecon.simulation.config import SimulateConfig
+from cinerecon.simulation.scan import simulate_cine
 
 
 def test_each_slice_has_a_pattern_of_its_own(make_cine):
@@ -81,3 +83,30 @@ def test_a_mask_without_the_centre_is_refused(make_cine, tmp_path):
     mask[1, 6] = True
     np.save(tmp_path / "one.npy", mask)
     assert undersample(data, str(tmp_path / "one.npy")).mask[1, 0, 6].all()
+
+
+@pytest.mark.parametrize("pattern", ["gaussian:4", "vds-ky:4", "kt-gaussian:4", "gro:4", "equispaced:4,acs=8", "vds:6"])
+def test_masks_with_the_zero_frequency_at_index_0_are_refused(tmp_path, pattern):
+    """They sample some lines at the centre, but many more at the edges, unlike the centred mask."""
+    (data,) = simulate_cine(SimulateConfig(n_frames=20, ky=64, kx=32, n_coils=1))
+    mask = parse_sampling(pattern).draw(20, 64, 32, 0)
+    mask[3, :, 0] = True
+    shifted = np.fft.ifftshift(mask, axes=(-2, -1) if mask.shape[-1] > 1 else -2)
+    np.save(tmp_path / "centred.npy", mask.squeeze())
+    np.save(tmp_path / "shifted.npy", shifted.squeeze())
+    undersample(data, str(tmp_path / "centred.npy"))
+    with pytest.raises(ConfigError, match="edges of k-space are sampled more densely") as error:
+        undersample(data, str(tmp_path / "shifted.npy"))
+    assert ",uncentred" in error.value.hint
+    given = undersample(data, f"{tmp_path / 'shifted.npy'},uncentred")
+    assert torch.equal(given.mask, torch.from_numpy(mask))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["uniform:4", "poisson:4", "equispaced:3", "kt-equispaced:4", "uniform-2d:4", "radial:12"]
+)
+@pytest.mark.parametrize("n_frames", [2, 25])
+def test_uniform_masks_are_accepted(pattern, n_frames):
+    (data,) = simulate_cine(SimulateConfig(n_frames=n_frames, ky=64, kx=64, n_coils=1))
+    for seed in range(4):
+        undersample(data, pattern, seed=seed)

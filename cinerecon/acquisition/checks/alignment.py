@@ -35,6 +35,9 @@ SMALLEST_CORRELATION = 0.2
 """Correlation of adjacent samples of a readout (absolute value) below which the samples are mostly noise."""
 MAX_ENERGY_OUTSIDE = 0.4
 """Fraction of the energy outside the field of view above which the image is cut off; arms contribute less."""
+MAX_ENERGY_OUTSIDE_ARRAY, MIN_SIGNAL = 0.2, 0.3
+"""The same for arrays, whose oversampling the user gives: at most 0.03 in intact simulated arrays, mostly 0.2 to 0.7 if
+there is no oversampling; and smallest fraction of the energy that is not noise, for noise to be subtracted."""
 MAX_ENERGY_BEYOND, EMPTY_BEYOND = 0.1, 0.02
 """Fraction of the energy outside the field of view along x above which another axis may be the oversampled one, and
 largest such fraction along that other axis."""
@@ -134,6 +137,19 @@ def cut_off_warnings(central: CentralReadouts) -> Iterator[str]:
             f"{outside:.0%} of the signal is outside the field of view of the image along x and is cut off, while this "
             "part is empty along y: does the readout, with its oversampling, run along the axis that is named ky?"
         )
+    elif central.rows is None and _signal_outside(central, power) > MAX_ENERGY_OUTSIDE_ARRAY:
+        yield (
+            f"{outside:.0%} of the signal is outside the field of view of the image along x and is cut off: does the "
+            "array contain readout oversampling? if not, give an oversampling of 1"
+        )
+
+
+def _signal_outside(central: CentralReadouts, power: NDArray[np.float64]) -> float:
+    """Fraction of the energy outside the columns of the image after subtraction of noise; 0 if it is mostly noise."""
+    noise = float(central.noise_power.sum()) * len(central.first.samples)
+    inside = power[centre_slice(len(power), central.n_columns)] - noise
+    total = float(power.sum()) - noise * len(power)
+    return 1 - float(inside.sum()) / total if total > MIN_SIGNAL * float(power.sum()) else 0.0
 
 
 def _energy_beyond_along_y(central: CentralReadouts) -> float:

@@ -4,9 +4,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 from matlab_file import write_v73
 
+from cinerecon.acquisition.checks.alignment import cut_off_warnings
 from cinerecon.acquisition.checks.axes_order import has_kspace_slices, require_peaks
+from cinerecon.acquisition.checks.central import central_of_array
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats.arrays import open_array
@@ -92,6 +95,19 @@ def test_oversampling_that_cuts_off_the_image_is_reported(read):
     assert any(
         "is outside the field of view of the image along x and is cut off" in text for text in data.meta.warnings
     )
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1, 1.0])
+def test_arrays_without_the_given_oversampling_are_reported(noise):
+    """If an array has no oversampling, cropping removes a part of the object; noise outside of it is not an object."""
+    (data,) = simulate_cine(SimulateConfig(n_frames=4, ky=64, kx=64, n_coils=4, seed=3, noise=noise))
+    found = list(cut_off_warnings(central_of_array(data.kspace, data.mask, 32)))
+    assert any("does the array contain readout oversampling?" in text for text in found) == (noise < 1)
+    oversampled = torch.from_numpy(with_oversampling(data.kspace.numpy()[None])[0])
+    generator = torch.Generator().manual_seed(0)
+    oversampled += noise * torch.randn(oversampled.shape, dtype=oversampled.dtype, generator=generator)
+    if noise < 1:
+        assert not list(cut_off_warnings(central_of_array(oversampled, data.mask, 64)))
 
 
 def test_oversampling_along_the_axis_named_ky_is_reported(read):
