@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cinerecon.evaluation.failures import Failure
 from cinerecon.evaluation.score import Score, grouped
-from cinerecon.evaluation.summary import LIMITS, MEASURES, MEMORY, TIME, Summary, require_baseline, summarise
+from cinerecon.evaluation.summary import MEASURES, MEMORY, TIME, Summary, require_baseline, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, group_caption, show_count, show_difference
 from cinerecon.metrics import find_profile
 from cinerecon.metrics.frc import CORRELATION, CUTOFF_THRESHOLD
@@ -62,8 +62,8 @@ def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ..
     notes += _unknown_subjects(scores)
     if any(not math.isnan(score.heart_psnr) for score in scores):
         notes.append(f"{heart}; temporal sharpness: 1 is ideal; areas of the blood pool: difference from the reference")
-        limits = f"limits of agreement: mean ± {LIMITS} standard deviations"
-        notes.append(f"|error|: mean absolute error over slices, used to select the best method; {limits}")
+    if any(_shows_error(summary, name) for summary in group for name in summary.agreement):
+        notes.append("|error|: mean absolute error over slices, used to select the best method")
     if any(not math.isnan(score.frc_rate) for score in scores):
         text = f"sFRC candidates: patches whose correlation with the reference falls below {CORRELATION} before"
         notes.append(f"{text} {CUTOFF_THRESHOLD} cycles per pixel; compare with ktslr, which is not trained")
@@ -138,9 +138,14 @@ def _show_spread(summary: Summary, name: str) -> str:
     text = summary.show(name)
     if not math.isnan(spread.low):
         text += f" [{measure.show(spread.low)}, {measure.show(spread.high)}]"
-    if name in summary.agreement and spread.n > 1:
+    if _shows_error(summary, name):
         text += f", |error| {measure.show(summary.agreement[name].absolute_error)}"
     return f"{text} (n {spread.n})" if 0 < spread.n < summary.n_slices else text
+
+
+def _shows_error(summary: Summary, name: str) -> bool:
+    """Whether the mean absolute error of a measure is shown: it differs from its mean if there are several slices."""
+    return name in summary.agreement and summary.measures[name].n > 1
 
 
 def _show_gain(gain: Gain | None) -> str:

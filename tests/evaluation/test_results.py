@@ -93,6 +93,9 @@ def test_errors_of_both_signs_do_not_cancel(make_scores):
     assert [cell.is_best for cell in cells] == [False, True]
     assert cells[0].text == "0.0 ± 10.5, |error| 9.0"
     assert cells[1].text == "2.0 ± 1.0, |error| 2.0 (n 3)"
+    assert any(note.startswith("|error|") for note in table.notes)
+    (of_one_slice,) = tables_of(scores[:2])
+    assert not any("|error|" in note for note in of_one_slice.notes)
 
 
 def test_methods_with_the_same_numbers_are_equally_good(make_scores):

@@ -110,8 +110,8 @@ class CmrxreconSource(GridSource):
         pixel_size_mm, no_size = (1.0, 1.0), list[str]()
         if file.fov_mm is None or file.oversampling is None:
             no_size = [
-                "no table gives field of view and oversampling: a pixel size of 1 mm is assumed, and readouts are "
-                "not cropped"
+                "the parameter table (..._info.csv) with field of view and oversampling is missing: a pixel size of "
+                "1 mm is assumed, and readouts are not cropped"
             ]
         else:
             pixel_size_mm = (file.fov_mm[0] / matrix[0], file.fov_mm[1] * file.oversampling / file.shape[-1])

@@ -74,7 +74,8 @@ def test_a_full_file_is_its_own_truth(tmp_path, kspace):
     assert data.mask.all()
     assert data.meta.reference_is == "all samples"
     assert data.meta.warnings == (
-        "no table gives field of view and oversampling: a pixel size of 1 mm is assumed, and readouts are not cropped",
+        "the parameter table (..._info.csv) with field of view and oversampling is missing: a pixel size of 1 mm is "
+        "assumed, and readouts are not cropped",
         "the times of the frames are unknown: the speed of movies is arbitrary",
         "the file has no slice thickness: 1 mm is assumed",
     )
