@@ -100,7 +100,7 @@ def test_error_maps_of_the_best_image_are_not_saturated(stored, gain):
     (largest,) = limits
     assert largest >= LARGEST_ERROR
     assert largest == LARGEST_ERROR or gain > 1
-    error = np.abs(good.magnitude - case.truth.magnitude)
+    error = np.abs(good.magnitude - case.reference.magnitude)
     assert np.mean(error > largest) <= 0.01
     assert np.mean(error > largest / 3) > 0.01 or largest == LARGEST_ERROR
 
