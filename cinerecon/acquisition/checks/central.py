@@ -100,7 +100,11 @@ class CentralReadouts:
 
     @cached_property
     def noise_power(self) -> NDArray[np.float64]:
-        """Power of the noise of each coil, ``(coils,)``, by the edges of k-space: too large where these have signal."""
+        """Power of the noise of each coil, ``(coils,)``, at the edges of k-space; too large if there is signal.
+
+        This upper limit requires few readouts. The calibrated estimate of `physics.noise` uses all readouts of a slice,
+        and PyTorch, which commands such as ``inspect`` do not import.
+        """
         distance = np.abs(self.ky)
         outer = np.flatnonzero(distance >= OUTER_LINES * distance.max(initial=0))
         if not outer.size:
