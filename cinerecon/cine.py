@@ -61,7 +61,7 @@ class CineData:
 
     def __post_init__(self) -> None:
         for name in ARRAYS:
-            if isinstance(getattr(self, name), np.ndarray):
+            if isinstance(getattr(self, name), np.ndarray | Tensor):
                 object.__setattr__(self, name, as_tensor(getattr(self, name)))
         if not isinstance(self.meta, CineMeta):
             raise ShapeError(f"meta is of type {type(self.meta).__name__}, expected CineMeta")
@@ -160,13 +160,15 @@ def finish_image(image: Tensor, data: CineData) -> Tensor:
 def as_tensor(array: Any) -> Tensor:
     """A NumPy array as a tensor, sharing memory where the array is writable and in native byte order.
 
+    Tensors that torch marks as conjugated are copied, because many operations refuse them.
+
     Raises
     ------
     ShapeError
         If it is not an array of numbers.
     """
     if isinstance(array, Tensor):
-        return array
+        return array.resolve_conj().resolve_neg()
     values = np.asarray(array)
     values = values.astype(
         np.complex128 if values.dtype.kind == "c" and values.itemsize > 16 else values.dtype.newbyteorder("="),

@@ -121,6 +121,18 @@ def test_objects_are_printed_without_their_values(scan):
     assert all(len(text) < 400 for text in map(repr, (source, data, part.cine, part)))
 
 
+@pytest.mark.parametrize("method", ["zerofilled", "cgsense"])
+def test_tensors_that_torch_marks_as_conjugated(plain, method):
+    _, cine = plain
+    kspace, csm = cine.kspace.conj(), cine.csm.conj()
+    image = cinerecon.reconstruct(kspace, cine.mask, csm=csm, method=method)
+    assert torch.equal(
+        image, cinerecon.reconstruct(kspace.resolve_conj(), cine.mask, csm=csm.resolve_conj(), method=method)
+    )
+    part = cinerecon.reconstruct(replace(cine, kspace=kspace, csm=csm), method=method)
+    assert np.isfinite(part.image).all()
+
+
 def test_samples_outside_the_mask_are_not_used(plain):
     _, cine = plain
     noise = 100 * complex_randn(*cine.kspace.shape, dtype=torch.complex64)
