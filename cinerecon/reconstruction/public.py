@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, line_warnings
+from cinerecon.acquisition.checks.coverage import describe_incomplete_frames
 from cinerecon.acquisition.checks.measured import require_own_pattern
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
 from cinerecon.acquisition.checks.table import run_checks
@@ -294,6 +295,8 @@ def _data_of_arrays(
     require_magnitude(kspace, "kspace")
     stored = StoredSlice(kspace.cpu(), sampled.cpu(), "kspace", "the axes of an array are (frames, coils, ky, kx)")
     texts += [*run_checks(ARRAY_CHECKS, stored), *line_warnings(stored, kspace.shape[-1])]
+    lines = stored.mask[:, 0].any(-1).numpy()
+    texts += filter(None, [describe_incomplete_frames(lines, lines.shape[1] // 2, has_option=False)])
     meta = CineMeta(warnings=tuple(texts))
     maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace))
     return finish_slice(GriddedSlice(kspace, sampled), meta, config, csm=maps).data

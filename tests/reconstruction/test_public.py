@@ -10,7 +10,7 @@ from helpers import complex_randn
 
 import cinerecon
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
+from cinerecon.errors import CineReconWarning, ConfigError, DataError, FileError, ShapeError
 from cinerecon.image import CineImage
 from cinerecon.methods.card import Card
 from cinerecon.methods.classical.linear import ZeroFilled
@@ -131,6 +131,14 @@ def test_tensors_that_torch_marks_as_conjugated(plain, method):
     )
     part = cinerecon.reconstruct(replace(cine, kspace=kspace, csm=csm), method=method)
     assert np.isfinite(part.image).all()
+
+
+def test_a_frame_without_samples_is_reported(plain):
+    _, cine = plain
+    kspace = cine.kspace.clone()
+    kspace[1] = 0
+    with pytest.warns(CineReconWarning, match=r"frame 1 has 0 of .* do not trust their images$"):
+        cinerecon.reconstruct(kspace, method="zerofilled")
 
 
 def test_samples_outside_the_mask_are_not_used(plain):

@@ -52,6 +52,8 @@ SMALLEST_KSPACE_AXIS, N_MIDDLE = 16, 1
 PEAKED, PEAKED_RATIO = 12.0, 4.0
 """Ratio of the power in the middle of an axis to that of its outer halves above which it is ky or kx, and by how much
 it must exceed that of the axis that is named ky or kx; at most 3 along frames and coils of intact arrays."""
+MAX_SAMPLE_SHARE = 0.9
+"""Largest fraction of the energy of the strongest line, over frames and coils, in one sample; spikes have more."""
 TINY = float(np.finfo(np.float32).tiny)
 AXES = {-2: "ky", -1: "kx"}
 
@@ -87,7 +89,7 @@ def centre_warnings(stored: StoredSlice) -> Iterator[str]:
 
 
 def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
-    """Index of the strongest line along an axis; None if it is near the middle or not clearly stronger."""
+    """Index of the strongest line along an axis; None if it is near the middle, not clearly stronger, or a spike."""
     n, others = kspace.shape[dim], [axis for axis in range(4) if axis != 4 + dim]
     n_sampled = mask.expand(-1, 1, -1, kspace.shape[-1]).sum(others).clamp_min(1)
     coils = (torch.view_as_real(coil).square().sum(-1)[:, None] for coil in kspace.unbind(1))
@@ -95,7 +97,13 @@ def _clear_peak(kspace: Tensor, mask: Tensor, dim: int) -> int | None:
     peak, middle = int(power.argmax()), n // 2
     at_middle = float(power[max(middle - 1, 0) : middle + 2].max())
     is_clear = abs(peak - middle) > CENTRE_TOLERANCE and float(power[peak]) > PEAK_POWER_RATIO * at_middle
-    return peak if is_clear else None
+    return peak if is_clear and not _is_spike(kspace.select(dim, peak)) else None
+
+
+def _is_spike(line: Tensor) -> bool:
+    """Whether a single sample has nearly all energy of a line in all frames and coils."""
+    power = torch.view_as_real(line).square().sum(-1)
+    return line[..., 0].numel() > 1 and float(power.max()) > MAX_SAMPLE_SHARE * float(power.sum(dtype=torch.float64))
 
 
 def _is_at_end(peak: int, n: int) -> bool:

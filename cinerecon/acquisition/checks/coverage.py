@@ -71,7 +71,9 @@ def csm_warnings(layout: ScanLayout) -> Iterator[str]:
             yield warning
 
 
-def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: str = "") -> str:
+def describe_incomplete_frames(
+    mask: NDArray[np.bool_], centre: int, location: str = "", *, has_option: bool = True
+) -> str:
     """Text that names the incompletely measured frames of a slice; empty if there are none.
 
     Parameters
@@ -82,13 +84,15 @@ def describe_incomplete_frames(mask: NDArray[np.bool_], centre: int, location: s
         The row at the centre of k-space.
     location
         Text that names the slice, if there are several slices.
+    has_option
+        Whether an option selects frames.
     """
     incomplete = _incomplete(mask)
     if not incomplete.any():
         return ""
     parts = "; ".join(_incomplete_texts(mask, incomplete, centre))
     complete = _complete_run(incomplete)
-    option = f"; --frames {complete[0]}:{complete[1]} excludes them" if complete else ""
+    option = f"; --frames {complete[0]}:{complete[1]} excludes them" if complete and has_option else ""
     return f"incompletely measured frames{location}: {parts} - do not trust their images{option}"
 
 

@@ -22,9 +22,8 @@ def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
     is_spike = np.zeros(len(lines.row), bool)
     for number in np.unique(lines.slices):
         rows = np.flatnonzero(lines.slices == number)
-        usual = _usual_amplitude(lines.ky[rows], amplitude[rows])
-        is_spike[rows] = amplitude[rows] > SPIKE_RATIO * usual
-    if not 0 < is_spike.sum() <= max(MAX_SPIKE_FRACTION * len(is_spike), 1):
+        is_spike[rows] = find_spikes(lines.ky[rows], amplitude[rows])
+    if not are_single(is_spike):
         return lines
     first = int(np.flatnonzero(is_spike)[0])
     warn(
@@ -33,6 +32,16 @@ def without_spikes(raw: RawScan, lines: Lines, warn: Warn) -> Lines:
         "measured"
     )
     return lines.where(~is_spike)
+
+
+def find_spikes(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the largest sample of each readout of a slice is a spike; all arrays are ``(readouts,)``."""
+    return np.asarray(amplitude > SPIKE_RATIO * _usual_amplitude(ky, amplitude))
+
+
+def are_single(is_spike: NDArray[np.bool_]) -> bool:
+    """Whether there are spikes, but so few that they have no other cause."""
+    return bool(0 < is_spike.sum() <= max(MAX_SPIKE_FRACTION * len(is_spike), 1))
 
 
 def _usual_amplitude(ky: NDArray[np.intp], amplitude: NDArray[np.float64]) -> NDArray[np.float64]:

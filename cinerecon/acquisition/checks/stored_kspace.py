@@ -19,6 +19,7 @@ from cinerecon.acquisition.checks.coil_changes import (
     noisier_coils,
 )
 from cinerecon.acquisition.checks.image_space import transformed_axes
+from cinerecon.acquisition.checks.spikes import SPIKE_RATIO, are_single, find_spikes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE
 from cinerecon.physics.noise import noise_level
@@ -132,6 +133,20 @@ def noisier_coil_warnings(stored: StoredSlice) -> Iterator[str]:
         yield (
             f"{name_numbers('coil', noisy)} of {kspace.shape[1]}: {ratio:.2g} times the noise "
             "of the other coils; leave noisy coils out of the array, or whiten it"
+        )
+
+
+def spike_warnings(stored: StoredSlice) -> Iterator[str]:
+    """A warning about lines with a sample that is much larger than in other frames."""
+    frames, ky = stored.mask[:, 0, :, 0].nonzero().numpy().T
+    largest = _amplitudes(stored.kspace).amax(0).double().numpy()
+    is_spike = find_spikes(ky, largest[frames, ky])
+    if are_single(is_spike):
+        first = int(is_spike.argmax())
+        yield (
+            f"{int(is_spike.sum())} of {len(is_spike)} lines contain a sample more than {SPIKE_RATIO:g} times as large "
+            f"as in other frames, such as line {ky[first]} of frame {frames[first]}: do not trust the image, or leave "
+            "lines with spikes out of the mask"
         )
 
 

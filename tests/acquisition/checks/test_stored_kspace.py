@@ -6,6 +6,7 @@ import torch
 from conftest import beating_cine, coil_maps
 
 from cinerecon.acquisition.checks.array_table import line_warnings
+from cinerecon.acquisition.checks.axes_order import centre_warnings
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_kspace
 from cinerecon.errors import DataError
 from cinerecon.physics.fourier import fft2c
@@ -115,3 +116,14 @@ def test_a_coil_with_far_more_noise_is_reported(kspace, n_reported):
     kspace[:, 1] += 0.5 * n_reported * torch.randn(6, 48, 56, dtype=torch.complex64, generator=generator)
     texts = [text for text in warnings_of(kspace) if text.startswith("coil 1 of 3: ") and "times the noise" in text]
     assert len(texts) == n_reported
+
+
+def test_a_spike_is_reported_and_is_not_the_centre(kspace):
+    assert list(centre_warnings(stored(kspace))) == []
+    kspace[2, 1, 10, 5] = 1e4 * kspace.abs().max()
+    assert list(centre_warnings(stored(kspace))) == []
+    (text,) = [text for text in warnings_of(kspace) if "20 times" in text]
+    assert text.startswith(
+        "1 of 288 lines contain a sample more than 20 times as large as in other frames, such as line"
+    )
+    assert "line 10 of frame 2: do not trust the image" in text
