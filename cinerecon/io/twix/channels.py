@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 from cinerecon.errors import DataError
 from cinerecon.io.twix.readouts import TwixSamples
 
+MAX_LISTED = 8
+"""Largest number of channels that are named in an error."""
+
 
 def in_one_order(
     store: TwixSamples, channels: list[tuple[int, ...]], is_used: NDArray[np.bool_]
@@ -37,9 +40,17 @@ def in_one_order(
         return store, ()
     for row in differing:
         if sorted(channels[row]) != sorted(first):
-            other = next(number for number in channels[row] if number not in first)
-            what = f"channel {other} was measured in readout {row}, but not in readout {used[0]}"
-            hint = "the receiver channels changed during the scan, which is not supported"
+            what = (
+                f"readout {row} has {_listed(channels[row], first)}, readout {used[0]} {_listed(first, channels[row])}"
+            )
+            hint = "the receiver channels changed during the scan, which is not supported, or the file is damaged"
             raise DataError(what, where=str(store.path), hint=hint)
     text = f"{len(differing)} of {used.size} readouts have their channels in a different order: they are reordered"
     return replace(store, channels=np.array(first, np.uint16)), (text,)
+
+
+def _listed(channels: tuple[int, ...], others: tuple[int, ...]) -> str:
+    """The channel numbers in which two readouts differ; all of them if they differ only in how often these occur."""
+    own = sorted(set(channels) - set(others)) or sorted(channels)
+    numbers = ", ".join(map(str, own[:MAX_LISTED])) + (", ..." if len(own) > MAX_LISTED else "")
+    return f"channel{'s' if len(own) > 1 else ''} {numbers}"

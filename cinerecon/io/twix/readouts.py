@@ -19,6 +19,11 @@ from cinerecon.io.twix.measurements import COPY_HINT, Measurement
 
 Mdh = NDArray[np.void]
 """``(readouts,)`` structured array of measurement data headers."""
+UNSET_UID = bytes(4)
+"""Number of the measurement in the last header of files written by twixtools."""
+SMALLEST_END, LARGEST_END = 128, 1 << 16
+"""Smallest size in the header with the flag ``ACQEND``, and largest number of bytes from it to the end of the
+measurement; both are 352 in scanner files of line VE. twixtools writes a size of 160."""
 SIZE_BITS = (1 << 25) - 1
 """Bits of the first word of a header that contain the size of the block."""
 
@@ -160,20 +165,24 @@ def read_headers(
             if len(head) < layout.header.itemsize:
                 raise _truncated(len(offsets), measurement, where)
             flags = int.from_bytes(head[at_flags : at_flags + 8], "little")
-            if flags & end_flag:
+            uid = head[at_uid : at_uid + 4]
+            is_end = bool(flags & end_flag)
+            is_complete = not is_end or SMALLEST_END <= _size(head) <= measurement.end - position <= LARGEST_END
+            uids = (headers[0][at_uid : at_uid + 4], UNSET_UID if is_end else b"") if headers else (uid,)
+            if uid not in uids or not is_complete:
+                raise _damaged(position, len(offsets), where)
+            if is_end:
                 break
             if flags & skip_flag:
-                size = int.from_bytes(head[:4], "little") & SIZE_BITS
+                size = _size(head)
                 packets.append(Packet(position + len(head), size - len(head), len(offsets)))
             else:
                 n_samples, n_channels = (int.from_bytes(head[i : i + 2], "little") for i in (at_sizes, at_sizes + 2))
                 size = layout.readout_bytes(n_channels, n_samples) if n_samples and n_channels else 0
                 offsets.append(position)
                 headers.append(head)
-            is_other = bool(headers) and head[at_uid : at_uid + 4] != headers[0][at_uid : at_uid + 4]
-            if size < layout.header.itemsize or is_other:
-                what = f"the Siemens raw file is damaged: there is no readout at byte {position}, after {len(offsets)}"
-                raise FileError(what, where=where, hint=COPY_HINT)
+            if size < layout.header.itemsize:
+                raise _damaged(position, len(offsets), where)
             position += size
             if position > measurement.end:
                 raise _truncated(len(offsets), measurement, where)
@@ -185,6 +194,16 @@ def read_headers(
     all_channels, all_samples = (mdh[name].astype(np.intp) for name in ("UsedChannels", "SamplesInScan"))
     store = TwixSamples(path, layout, np.array(offsets, np.int64), all_channels, all_samples)
     return mdh, store, tuple(packets)
+
+
+def _size(head: bytes) -> int:
+    """The size of a block according to its header [bytes]."""
+    return int.from_bytes(head[:4], "little") & SIZE_BITS
+
+
+def _damaged(position: int, n_readouts: int, where: str) -> FileError:
+    what = f"the Siemens raw file is damaged: there is no readout at byte {position}, after {n_readouts}"
+    return FileError(what, where=where, hint=COPY_HINT)
 
 
 def _truncated(n_readouts: int, measurement: Measurement, where: str) -> FileError:

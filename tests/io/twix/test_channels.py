@@ -36,9 +36,10 @@ def test_channels_in_another_order_are_sorted(tmp_path, permuted):
 
 def test_other_channels_within_a_scan_are_refused(tmp_path):
     part = numbered(siemens_scan())
-    part.channels[20] = [0, 1, 7]
-    with pytest.raises(DataError, match="channel 7 was measured in readout 20, but not in readout 0"):
-        open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
+    for channels, text in (([0, 1, 7], "channel 7, readout 0 channel 2"), ([0, 2, 0], "channels 0, 0, 2, readout 0")):
+        part.channels[20] = channels
+        with pytest.raises(DataError, match=f"readout 20 has {text}"):
+            open_scan(write_twix(tmp_path / "scan.dat", part), PLAIN)
 
 
 def test_other_channels_of_unused_readouts_are_ignored(tmp_path):
