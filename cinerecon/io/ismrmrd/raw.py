@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
+from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
@@ -170,6 +171,13 @@ class RawScan:
     def at(self, row: int | np.integer[Any]) -> str:
         """File and number of a readout, for messages."""
         return f"{self.path}, acquisition {int(row)}"
+
+    def standard_heads(self) -> Heads:
+        """The headers with all fields of the standard; fields that are missing in the file are zero."""
+        heads: Heads = np.zeros(len(self), acquisition_dtype["head"])
+        for name in set(heads.dtype.names or ()) & set(self.heads.dtype.names or ()):
+            heads[name] = self.heads[name]
+        return heads
 
     def with_encodings(self, *encodings: EncodingSpace) -> Self:
         """A copy of the scan with other encodings in its header."""

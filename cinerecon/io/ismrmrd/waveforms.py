@@ -186,8 +186,6 @@ def waveform_rows(waveforms: Sequence[Waveform], where: str) -> NDArray[np.void]
     """Waveforms as rows of an HDF5 file; raises the errors of `Waveform.head`."""
     rows = np.zeros(len(waveforms), waveform_dtype)
     for row, block in zip(rows, waveforms, strict=True):
-        head = block.head(where)
-        for name in head.dtype.names or ():
-            row["head"][name] = head[name]
+        row["head"] = block.head(where)
         row["data"] = np.ascontiguousarray(block.values, np.uint32).ravel()
     return rows

@@ -147,11 +147,10 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
         If the number of samples of a readout differs from its header.
     """
     with new_hdf5(path, libver="earliest") as file:
-        data = _new_scan(file, raw.xml, len(raw))
+        data, heads = _new_scan(file, raw.xml, len(raw)), raw.standard_heads()
         for index, stored, trajectories in raw.stored_readouts():
             rows = np.zeros(len(index), acquisition_dtype)
-            for name in set(rows["head"].dtype.names or ()) & set(raw.heads.dtype.names or ()):
-                rows["head"][name] = raw.heads[name][index]
+            rows["head"] = heads[index]
             for row, samples, trajectory in zip(rows, stored, trajectories, strict=True):
                 row["data"] = as_complex(samples).view(np.float32)
                 row["traj"] = np.asarray(trajectory, np.float32)

@@ -16,7 +16,6 @@ from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import RawScan, as_complex, collected_scan
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import (
-    HEAD,
     AcquisitionMessage,
     CloseMessage,
     ImageMessage,
@@ -104,9 +103,7 @@ def messages_of_scan(raw: RawScan) -> Iterator[Message]:
     """The messages of a raw scan, without a configuration; raises the errors of `write_raw_stream`."""
     yield TextMessage(MessageId.HEADER, raw.xml.encode())
     yield from raw.waveforms
-    heads = np.zeros(len(raw), HEAD)
-    for name in set(HEAD.names or ()) & set(raw.heads.dtype.names or ()):
-        heads[name] = raw.heads[name]
+    heads = raw.standard_heads()
     for block in raw.stored_readouts():
         for row, samples, trajectory in zip(*block, strict=True):
             n_coordinates = int(heads[row]["number_of_samples"]) * int(heads[row]["trajectory_dimensions"])
