@@ -90,7 +90,7 @@ class PhaseContrastScan(Scan):
             ).with_warnings(*warnings)
             for frames in (slice(n_frames), slice(n_frames, None))
         )
-        return replace(finished, data=self.with_truth(first, finished.coil_matrix)), second
+        return replace(finished, data=self.with_reference(first, finished.coil_matrix)), second
 
 
 def phase_contrast_of(

@@ -28,6 +28,7 @@ from cinerecon.physics.operators import Encoding, norm
 from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
 GROUP = "truth"
+"""Name of the group with the images and maps from which a scan was simulated."""
 MIN_CORRELATION = 0.7
 """Correlation between a slice and its true image below which the true image belongs to another scan."""
 CORRELATION_MARGIN = 1e-3
@@ -37,20 +38,20 @@ EDGE_RATIO, MIN_EDGE_SAMPLES, MIN_LINES = 2.0, 40, 32
 frequency is at the edges, and smallest number of such lines, and of all lines, from which this is concluded."""
 
 
-def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "truth") -> CineData:
+def attach_reference(data: CineData, reference: Tensor | None = None, kind: str = "truth") -> CineData:
     """The slice with a reference: the given image or, without one, the image of its samples if it is fully sampled.
 
     Parameters
     ----------
     data
         A slice without a reference.
-    truth
+    reference
         ``(frames, y, x)`` complex64 reference image in the units of A^H y; None if there is none.
     kind
         The kind of reference, one of `cine_meta.REFERENCES`.
     """
-    if truth is not None:
-        return replace(data, reference=truth, meta=replace(data.meta, reference_is=kind))
+    if reference is not None:
+        return replace(data, reference=reference, meta=replace(data.meta, reference_is=kind))
     if block_of_lines(data.mask) is None:
         return data
     encoding = Encoding(data.mask, data.csm, matrix=data.matrix, coils_at_once=1)  # one coil at a time to save memory
@@ -58,7 +59,7 @@ def attach_reference(data: CineData, truth: Tensor | None = None, kind: str = "t
     return replace(data, reference=encoding.adjoint(data.kspace), meta=replace(data.meta, reference_is=kind))
 
 
-def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tensor | None) -> Tensor:
+def combine_reference(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tensor | None) -> Tensor:
     """The image of a noise-free, fully sampled scan with the maps of a slice: csm^H M c x, ``(frames, y, x)``.
 
     Parameters
@@ -76,26 +77,27 @@ def combine_truth(image: Tensor, csm: Tensor, data: CineData, coil_matrix: Tenso
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
-def holds_truth(raw: RawScan) -> bool:
+def has_reference(raw: RawScan) -> bool:
     """Whether the file of a scan also contains the images from which it was simulated."""
     if not isinstance(raw.store, Hdf5Samples):
         return False
     with open_hdf5(raw.path) as file:
-        return _truth_group(file, raw) is not None
+        return _reference_group(file, raw) is not None
 
 
-def _truth_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
+def _reference_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
+    """The group of the reference images in a file; None if there is none."""
     group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
     return group if isinstance(group, h5py.Group) else None
 
 
-def read_truth(
+def read_reference(
     raw: RawScan, n_slices: int, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[Tensor | None, list[str]]:
     """Read the image from which a slice was simulated, in the units of A^H y.
 
-    If the file contains the true maps, this is the image of `combine_truth` times a least-squares gain; without maps,
-    only the scale is fitted.
+    If the file contains the true maps, this is the image of `combine_reference` times a least-squares gain; without
+    maps, only the scale is fitted.
 
     The coil matrix is the product of prewhitening and compression, for `transform_maps`; None if neither was applied.
 
@@ -106,7 +108,7 @@ def read_truth(
     if not isinstance(raw.store, Hdf5Samples):
         return None, []
     with open_hdf5(raw.path) as file:
-        group = _truth_group(file, raw)
+        group = _reference_group(file, raw)
         images = None if group is None else _array(group, "reference", data)
         if images is None or images.shape[1] != data.n_frames:
             return None, []
@@ -124,7 +126,7 @@ def read_truth(
         return image * (norm(data.kspace) / energy**0.5), warnings
     mixed = csm if coil_matrix is None else transform_maps(coil_matrix, csm)
     gain = _least_squares_gain(Encoding(data.mask, mixed, coils_at_once=1), image, data.kspace)
-    return combine_truth(image, csm, data, coil_matrix) * gain, warnings
+    return combine_reference(image, csm, data, coil_matrix) * gain, warnings
 
 
 def _least_squares_gain(encoding: Encoding, image: Tensor, kspace: Tensor) -> float:

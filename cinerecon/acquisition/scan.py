@@ -17,7 +17,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
-from cinerecon.acquisition.reference import attach_reference, read_truth
+from cinerecon.acquisition.reference import attach_reference, read_reference
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
@@ -106,7 +106,7 @@ class Scan(CineSource):
         assembly = self._compressing(number)
         part = self.grid_slice(number, assembly)
         finished = self.finish(number, part, assembly)
-        data = self.with_truth(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
+        data = self.with_reference(finished.data, finished.coil_matrix).with_warnings(*part.warnings)
         if self._assembly.has_unit_noise:
             data = replace(data, noise_std=averaged_noise_std(part))
             is_compressed = part.kspace.shape[-3] < len(self._layout.coils)
@@ -142,10 +142,10 @@ class Scan(CineSource):
             calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
         )
 
-    def with_truth(self, data: CineData, coil_matrix: Tensor | None) -> CineData:
+    def with_reference(self, data: CineData, coil_matrix: Tensor | None) -> CineData:
         """The slice with a reference: the true image of a simulated scan, or the image of its own samples."""
-        truth, warnings = read_truth(self._layout.raw, self.n_slices, data, coil_matrix)
-        return attach_reference(data, truth).with_warnings(*warnings)
+        reference, warnings = read_reference(self._layout.raw, self.n_slices, data, coil_matrix)
+        return attach_reference(data, reference).with_warnings(*warnings)
 
     def slice_counter(self, number: int) -> int:
         """The value of the counter ``slice`` in the file, unlike the slice number, which is sorted by position."""

@@ -24,7 +24,7 @@ class ConvertOptions(MeasurementOptions):
 
 def convert(options: ConvertOptions) -> None:
     """Read the scan, write it, and print the number of readouts; warnings of the reader are on standard error."""
-    from cinerecon.acquisition.reference import holds_truth
+    from cinerecon.acquisition.reference import has_reference
     from cinerecon.commands.scans import STANDARD, binary_output, scan_file
     from cinerecon.io.atomic import is_same_file, would_overwrite
     from cinerecon.io.mrd_stream.reader import write_raw_stream
@@ -35,7 +35,7 @@ def convert(options: ConvertOptions) -> None:
         raise would_overwrite(options.scan, options.output)
     with scan_file(options.scan) as path:
         raw = with_noise(read_raw_scan(path, options.dataset, options.measurement))
-        not_written = ("the reference images in the file (/truth) are not converted",) if holds_truth(raw) else ()
+        not_written = ("the reference images in the file (/truth) are not converted",) if has_reference(raw) else ()
         for text in (*raw.warnings, *not_written):
             print(f"warning  {text}", file=sys.stderr)
         if options.output == STANDARD:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
-from cinerecon.acquisition.reference import attach_reference, combine_truth
+from cinerecon.acquisition.reference import attach_reference, combine_reference
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.io.magnitude import MagnitudeImages
 from cinerecon.physics.fourier import fft2c
@@ -72,5 +72,5 @@ class SimulatedScan(CineSource):
         kspace = fft2c(image[:, None] * csm)
         mask = torch.ones(frames, 1, y, 1, dtype=torch.bool)
         finished = finish_slice(GriddedSlice(kspace, mask), meta, self.config.maps)
-        truth = combine_truth(image, csm, finished.data, finished.coil_matrix)
-        return replace(finished, data=attach_reference(finished.data, truth))
+        reference = combine_reference(image, csm, finished.data, finished.coil_matrix)
+        return replace(finished, data=attach_reference(finished.data, reference))

@@ -197,7 +197,7 @@ def _walk(root: Path, output: Path, passed: Counter[str], is_known: Callable[[Pa
 
 
 def _is_reconstruction(path: Path) -> bool:
-    """Whether a file holds images that a method made, which are no truth."""
+    """Whether a file contains reconstructions, which are not suitable as a reference."""
     name = path.name.lower()
     if name.endswith(NIFTI_ENDINGS):
         return nifti.holds_reconstruction(path)

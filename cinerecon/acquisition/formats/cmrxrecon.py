@@ -66,8 +66,8 @@ class CmrxreconSource(GridSource):
         part, frames = self.keep_measured(kspace, self._claimed(kspace, where), where)
         matrix = (part.kspace.shape[-2], part.kspace.shape[-1])
         finished = finish_slice(part, self._meta(number, matrix, part.warnings), self.config)
-        truth, truth_warnings = self._truth(number, frames, finished)
-        return replace(finished, data=attach_reference(finished.data, truth, "twin").with_warnings(*truth_warnings))
+        reference, warnings = self._reference(number, frames, finished)
+        return replace(finished, data=attach_reference(finished.data, reference, "twin").with_warnings(*warnings))
 
     @cached_property
     def _twin(self) -> CmrFile | None:
@@ -85,7 +85,7 @@ class CmrxreconSource(GridSource):
             raise DataError(what, where=where, hint=f"does the mask {self.stored.mask} belong to another file?")
         return mask
 
-    def _truth(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
+    def _reference(self, number: int, frames: list[int], finished: FinishedSlice) -> tuple[Tensor | None, list[str]]:
         """The reference from the fully sampled counterpart, combined with the maps of the slice; and warnings."""
         if self._twin is None:
             return None, []
