@@ -1,4 +1,4 @@
-"""A check whether given coil maps fit the data better if they are displaced, mirrored or conjugated.
+"""A check whether given coil maps fit the data better if they are displaced, mirrored, conjugated or scaled.
 
 Normalised maps S that belong to the data explain the coil images I of the central k-space: S S^H I = I. Maps from other
 programs may be displaced, e.g. by cropping the oversampling or by another centre, or have another orientation. The
@@ -19,6 +19,8 @@ MAX_SHIFT, SHIFT_STEP = 8, 2
 """Largest displacement along y and x that is examined, and the step size [pixels]."""
 N_POINTS = 48
 """Approximate number of points along each image axis at which maps and coil images are compared."""
+N_GAIN_UPDATES = 8
+"""Number of alternating updates of the image and of the factors of the coils."""
 BETTER, MIN_UNEXPLAINED = 0.6, 0.01
 """Ratio of the unexplained fractions below which other maps fit clearly better, and unexplained fraction below which
 maps are always accepted. Maps that were estimated from the data improve to 0.89 at best."""
@@ -27,8 +29,26 @@ MAX_UNEXPLAINED = 0.2
 simulated scans, and 0.2 to 0.8 if two coils are exchanged."""
 
 
+def _fitted_gains(maps: Tensor, images: Tensor) -> Tensor:
+    """Complex factors of coil maps with which they explain coil images best, ``(coils,)``.
+
+    Parameters
+    ----------
+    maps, images
+        ``(coils, y, x)``
+    """
+    gains = torch.ones(len(maps), dtype=maps.dtype, device=maps.device)
+    tiny = torch.finfo(maps.real.dtype).tiny
+    for _ in range(N_GAIN_UPDATES):
+        scaled = maps * gains[:, None, None]
+        combined = (scaled.conj() * images).sum(0) / scaled.abs().square().sum(0).clamp_min(tiny)
+        parts = maps * combined
+        gains = (parts.conj() * images).sum((1, 2)) / parts.abs().square().sum((1, 2)).clamp_min(tiny)
+    return gains
+
+
 def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[str]:
-    """A warning if given maps fit much better after a displacement, mirroring or conjugation, or do not fit at all.
+    """A warning if given maps fit much better after a displacement, mirroring, conjugation or scaling, or not at all.
 
     Parameters
     ----------
@@ -57,6 +77,10 @@ def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[s
         f"if shifted by about {dy} and {dx} pixels along y and x": unexplained(csm, dy, dx)
         for dy, dx in product(shifts, shifts)
     }
+    gains = _fitted_gains(csm[:, rows[:, None], columns], images)
+    corrected = csm * gains[:, None, None]
+    norm = corrected.abs().square().sum(0).sqrt().clamp_min(torch.finfo(csm.real.dtype).tiny)
+    others["if each coil is multiplied by a factor"] = unexplained(corrected / norm)
     others["if complex conjugated"] = unexplained(csm.conj())
     others["mirrored along y"] = unexplained(csm.flip(-2))
     others["mirrored along x"] = unexplained(csm.flip(-1))

@@ -284,7 +284,7 @@ def test_samples_outside_of_the_pattern_are_not_used(scan, tmp_path):
     np.savez(tmp_path / "k.npz", kspace=kspace, axes=AXES, mask=pattern)
     data = open_scan(tmp_path / "k.npz", config()).read_slice(0)
     assert not data.mask[1, 0, 10].any() and not data.kspace[1, :, 10].any()
-    assert any("1 lines that its pattern does not include" in text for text in data.meta.warnings)
+    assert any("1 line that its pattern does not include" in text for text in data.meta.warnings)
 
 
 @pytest.mark.parametrize(
