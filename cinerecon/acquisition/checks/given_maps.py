@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.physics.fourier import ifft2c, keep_centre
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import time_average
 
@@ -45,6 +46,14 @@ def _fitted_gains(maps: Tensor, images: Tensor) -> Tensor:
         parts = maps * combined
         gains = (parts.conj() * images).sum((1, 2)) / parts.abs().square().sum((1, 2)).clamp_min(tiny)
     return gains
+
+
+def _noise_energy(kspace: Tensor, mask: Tensor) -> float:
+    """Energy of the noise of all coils in a pixel of the images of the central k-space; parameters as below."""
+    n_averaged = mask.expand(*mask.shape[:-1], kspace.shape[-1]).sum(0)
+    variance = torch.where(n_averaged > 0, 1 / n_averaged.clamp_min(1), 0.0)
+    central = keep_centre(variance.to(kspace.dtype), calibration_size(mask, kspace.shape[-1])).real
+    return float(noise_level(kspace, mask)) ** 2 * kspace.shape[1] * float(central.mean())
 
 
 def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[str]:
@@ -95,7 +104,10 @@ def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[s
     has_maps = csm[:, rows[:, None], columns].abs().square().sum(0) > 0
     inside = float((images.abs().square().sum(0) * has_maps).sum())
     remaining = 1 - (1 - own) * energy / inside if inside else 0.0
-    if remaining > MAX_UNEXPLAINED:
+    noise = (
+        _noise_energy(kspace, mask) * int(has_maps.sum()) * (1 - 1 / len(csm)) if remaining > MAX_UNEXPLAINED else 0.0
+    )
+    if remaining - noise / inside > MAX_UNEXPLAINED:
         yield (
             f"the coil maps leave {remaining:.0%} of the central k-space unexplained: are they those of this scan, "
             "with the coils in its order? do not trust the image"

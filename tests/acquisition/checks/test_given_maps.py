@@ -37,3 +37,10 @@ def test_maps_with_another_gain_or_phase_of_each_coil_are_reported(data, kind):
 
 def test_one_factor_for_all_coils_has_no_effect(data):
     assert not warnings_of(data.csm * (3 - 2j), data)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("n_coils", [2, 8])
+def test_noise_is_not_taken_as_maps_of_other_coils(noise, n_coils):
+    (data,) = simulate_cine(SimulateConfig(n_frames=6, ky=64, kx=56, n_coils=n_coils, noise=noise, seed=2))
+    assert not warnings_of(data.csm, data)
