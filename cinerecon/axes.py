@@ -60,7 +60,9 @@ def require_last_sizes(
     for axis, size, allowed in zip(axes, array.shape[-len(axes) :], sizes, strict=True):
         if allowed is not None and size not in allowed:
             expected = " or ".join(map(str, dict.fromkeys(allowed)))
-            raise ShapeError(f"{name} has {size} {axis}, expected {expected}     {name} {describe(array, axes)}")
+            raise ShapeError(
+                f"axis {axis} of {name} has size {size}, expected {expected}     {name} {describe(array, axes)}"
+            )
 
 
 def centre_slice(n: int, size: int) -> slice:

@@ -11,6 +11,7 @@ from torch import Tensor
 from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, describe_values, require_axes
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
+from cinerecon.words import counted
 
 ARRAYS = ("kspace", "mask", "csm", "reference", "shading", "noise_std")
 """Attributes of `CineData` that are arrays."""
@@ -199,14 +200,14 @@ def _require_sampled(kspace: Tensor, mask: Tensor, where: str) -> None:
     """Check that k-space ``(*batch, frames, coils, ky, kx)`` is finite, and zero outside the mask."""
     if mask.shape[-1] == 1:  # one pass without a temporary array
         signal = torch.linalg.vector_norm(torch.view_as_real(kspace), dim=(-1, -2)).amax(-2, keepdim=True).unsqueeze(-1)
-        part = "lines"
+        part = "line"
     else:
-        signal, part = kspace.sum(-3, keepdim=True), "samples"
+        signal, part = kspace.sum(-3, keepdim=True), "sample"
     if not bool(torch.isfinite(signal.sum())):
         require_finite(kspace, where)
     n_outside = int(((signal != 0) & ~mask).sum())
     if n_outside:
-        what = f"kspace has signal in {n_outside} {part} outside the mask, which a method might use"
+        what = f"kspace has signal in {counted(n_outside, part)} outside the mask, which a method might use"
         raise DataError(what, where=where, hint="kspace * mask, or a mask that contains all samples")
 
 
@@ -226,6 +227,6 @@ def require_sizes(
     for axis, size, allowed in zip(axes, array.shape[-len(axes) :], sizes, strict=True):
         if size not in allowed:
             raise ShapeError(
-                f"{name} has {size} {axis}, expected {' or '.join(map(str, allowed))}"
+                f"axis {axis} of {name} has size {size}, expected {' or '.join(map(str, allowed))}"
                 f"     kspace {describe(kspace, KSPACE)}"
             )

@@ -28,7 +28,7 @@ def test_batch_axes_and_shading_must_fit(make_cine):
     twice = torch.stack([data.kspace, data.kspace])
     with pytest.raises(ShapeError, match="mask has batch axes"):
         CineData(twice, data.mask)
-    with pytest.raises(ShapeError, match="shading has 3 y"):
+    with pytest.raises(ShapeError, match="axis y of shading has size 3"):
         replace(data, shading=torch.ones(3, 3))
     assert CineData(twice, torch.stack([data.mask, data.mask])).n_coils == 1
 
@@ -42,7 +42,7 @@ def test_signal_outside_of_the_mask_is_refused(make_cine, readout):
     first = tuple((~mask).nonzero()[0].tolist())
     kspace = data.kspace.clone()
     kspace[first[0], 1, first[2], first[3]] = 1e-6
-    what = "kspace has signal in 1 lines" if readout == "line" else "kspace has signal in 1 samples"
+    what = "kspace has signal in 1 line" if readout == "line" else "kspace has signal in 1 sample"
     with pytest.raises(DataError, match=f"{what} outside the mask"):
         CineData(kspace, mask, data.csm)
     with pytest.raises(DataError, match=what):

@@ -137,7 +137,7 @@ def test_impossible_contents_are_refused(stored):
     refused(link, FileError, "link to another file")
     refused(huge, DataError, "'reference' claims 8e\\+05 GB")
     refused(lambda file: file.pop("mask"), DataError, "'mask' is not an array")
-    refused(replaced("csm", np.zeros((4, 24, 20), np.complex64)), ShapeError, "csm has 20 x, expected 21")
+    refused(replaced("csm", np.zeros((4, 24, 20), np.complex64)), ShapeError, "axis x of csm has size 20, expected 21")
     refused(replaced("mask", np.ones((8, 1, 24, 1), np.float32)), DataError, "'mask' is not an array")
     refused(lambda file: file.attrs.pop("pixel_size_y_x_mm"), FileError, "damaged")
     refused(lambda file: file.attrs.modify("format_version", 99), FileError, "version 99, expected 1")

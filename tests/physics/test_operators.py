@@ -164,11 +164,11 @@ MASK, MAPS, IMAGE = torch.ones(5, 1, 6, 1, dtype=torch.bool), torch.ones(3, 6, 4
     [
         (MASK.float(), MAPS, {}, "mask is torch.float32, expected torch.bool"),  # weights: not self-adjoint
         (MASK[:, 0], MAPS, {}, r"mask has 3 axes, expected at least \(frames, 1, ky, kx\)"),
-        (MASK.expand(5, 3, 6, 1), MAPS, {}, "mask has 3 1, expected 1"),
-        (MASK[:, :, :5], MAPS, {}, "mask has 5 ky, expected 6"),
-        (MASK.expand(5, 1, 6, 3), MAPS, {}, "mask has 3 kx, expected 1 or 4"),
+        (MASK.expand(5, 3, 6, 1), MAPS, {}, "axis 1 of mask has size 3, expected 1"),
+        (MASK[:, :, :5], MAPS, {}, "axis ky of mask has size 5, expected 6"),
+        (MASK.expand(5, 1, 6, 3), MAPS, {}, "axis kx of mask has size 3, expected 1 or 4"),
         (MASK, MAPS[0], {}, "csm has 2 axes"),
-        (MASK, MAPS, {"matrix": (6, 5)}, "csm has 4 x, expected 5"),
+        (MASK, MAPS, {"matrix": (6, 5)}, "axis x of csm has size 4, expected 5"),
         (MASK, MAPS, {"coils_at_once": 0}, "coils_at_once is 0, expected at least 1"),
         (MASK.tolist(), "maps", {}, "expected an array of numbers"),
     ],
@@ -181,11 +181,11 @@ def test_mask_and_maps_that_do_not_fit_are_named(mask, csm, options, what):
 @pytest.mark.parametrize(
     ("image", "what"),
     [
-        (IMAGE[:4], "image has 4 frames, expected 5"),
-        (IMAGE[:1], "image has 1 frames, expected 5"),
+        (IMAGE[:4], "axis frames of image has size 4, expected 5"),
+        (IMAGE[:1], "axis frames of image has size 1, expected 5"),
         (IMAGE[0], "image has 2 axes"),
-        (IMAGE[:, :5], "image has 5 y, expected 6"),
-        (IMAGE[..., :1], "image has 1 x, expected 4"),
+        (IMAGE[:, :5], "axis y of image has size 5, expected 6"),
+        (IMAGE[..., :1], "axis x of image has size 1, expected 4"),
         (IMAGE.expand(4, 5, 6, 4), r"image has batch axes \(4,\), but those of the operator are \(2,\)"),
         (IMAGE.numpy(), "image is of type ndarray, expected a tensor"),
     ],
@@ -201,8 +201,8 @@ def test_kspace_that_does_not_fit_the_operator_is_named():
     encoding = Encoding(MASK, MAPS)
     kspace = encoding.forward(IMAGE)
     for wrong, what in (
-        (kspace[:, :1], "kspace has 1 coils, expected 3"),
-        (kspace.transpose(0, 1), "kspace has 3 frames, expected 5"),
+        (kspace[:, :1], "axis coils of kspace has size 1, expected 3"),
+        (kspace.transpose(0, 1), "axis frames of kspace has size 3, expected 5"),
     ):
         with pytest.raises(ShapeError, match=what):
             encoding.adjoint(wrong)
