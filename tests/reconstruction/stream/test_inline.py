@@ -165,6 +165,16 @@ def test_a_damaged_slice_fails_and_the_others_do_not_wait(scan, images, received
     early, late, errors, warnings = received(messages)
     assert list(errors) == [1] and "NaN" in errors[1] and not late
     assert_images(early, {0: images[0], 2: images[2]})
+    assert not warnings
+
+
+def test_a_slice_with_an_impossible_line_fails_and_the_whole_scan_is_reported(scan, images, received):
+    messages = list(scan_messages(scan))
+    damaged = readouts_of(messages, 1)[7]
+    messages[next(n for n, m in enumerate(messages) if m is damaged)] = changed(damaged, kspace_encode_step_1=60000)
+    early, late, errors, warnings = received(messages)
+    assert list(errors) == [1] and not late
+    assert_images(early, {0: images[0], 2: images[2]})
     assert "all slices together are not a valid scan" in warnings[0]
 
 
