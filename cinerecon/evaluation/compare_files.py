@@ -17,7 +17,7 @@ from cinerecon.evaluation.image_files import ImageSeries, files_in, read_referen
 from cinerecon.evaluation.images import slices_in_figures, store_image
 from cinerecon.evaluation.orientation import orientation_warnings, oriented_like
 from cinerecon.evaluation.reference import Measures, Reference
-from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks
+from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks, pixel_size_remarks
 from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.io.atomic import require_folder
@@ -114,7 +114,7 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=math.nan,
-                marks="; ".join(f"{label}: {mark}" for mark in _marks(image, references, number, profile)),
+                marks="; ".join(f"{label}: {mark}" for mark in _marks(own, references, number, profile)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
@@ -171,8 +171,10 @@ def _matched(
     return numbers, list(series)
 
 
-def _marks(image: Tensor, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
-    """Remarks on the score of a slice: deviations of the images from the reference in position or orientation."""
+def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
+    """Remarks on the score of a slice: systematic deviations of the images from the reference."""
+    image = images.image
+    yield from pixel_size_remarks(images.pixel_size_mm, references[number].pixel_size_mm)
     for name, series in (("", image), ("the reference has ", references[number].image)):
         if _is_signed(series):
             yield (

@@ -1,6 +1,7 @@
 """Image series from files of other programs, with the position of their slices if the file contains it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from cinerecon.io.magnitude import (
     require_images,
 )
 from cinerecon.io.mrd_images import DIRECTIONS, Placement, map_error, read_mrd_images
+from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
@@ -72,13 +74,15 @@ def read_reference(path: Path) -> list[ImageSeries]:
     FileError
         If the file cannot be read.
     DataError
-        If the file contains no reference, or frames of it are empty or incomplete.
+        If the file contains no reference, frames of it are empty or incomplete, or slices and frames seem to be
+        exchanged.
     """
     is_raw = is_raw_format(path) and not is_case(path) and not holds_images_only(path)
     if not (is_raw or is_matlab(path)):
         series = read_series(path, REFERENCE_NAMES)
         for number, slice_series in enumerate(series):
             require_images(slice_series.image.abs().numpy(), f"{path}, slice {number}")
+        _require_order(series, path)
         return series
     source = open_scan(path)
     references = []
@@ -130,6 +134,25 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
         ImageSeries(_single_precision(image), placement.geometry, placement.pixel_size_mm, placement.is_real_time)
         for image, placement in series
     ]
+
+
+def _require_order(series: Sequence[ImageSeries], path: Path) -> None:
+    """Refuse a reference without positions whose slices seem to be frames; its images are not aliased, unlike others.
+
+    Equal slices are accepted, e.g. the reference of repeated simulations.
+    """
+    if any(one.geometry is not None for one in series) or len({one.image.shape for one in series}) > 1:
+        return
+    middle = (len(series) - 1) // 2
+    if len(series) > 1 and torch.equal(series[middle].image, series[middle + 1].image):
+        return
+
+    def read(number: int, frames: slice) -> Array:
+        return series[number].image[frames].numpy()
+
+    if has_exchanged_slices(len(series), len(series[0].image), read):
+        hint = "exchange slices and frames, in the images as well"
+        raise DataError(EXCHANGED_SLICES, where=str(path), hint=hint)
 
 
 def plane_of(geometry: Geometry) -> tuple[float, ...]:

@@ -26,6 +26,24 @@ MAX_CLIPPED = 1e-3
 """Fraction of the nonzero pixels with the largest value above which an image is clipped."""
 SHORTEST_RATIO = 3
 """Ratio of the other axes to the last one above which it may be the time."""
+MAX_PIXEL_DEVIATION = 0.01
+"""Relative difference of pixel sizes above which they are reported; smaller ones are due to rounding."""
+UNSET_PIXEL_MM = (1.0, 1.0)
+"""Pixel size that many programs write if they do not know it [mm]."""
+PixelSize = tuple[float, float] | None
+
+
+def pixel_size_remarks(pixel_mm: PixelSize, reference_mm: PixelSize) -> Iterator[str]:
+    """A remark if the pixel sizes (y, x) of images and reference [mm] are known and differ."""
+    if pixel_mm is None or reference_mm is None or not _differ(pixel_mm, reference_mm):
+        return
+    if _differ(pixel_mm, UNSET_PIXEL_MM) and _differ(reference_mm, UNSET_PIXEL_MM):
+        own, other = (f"{x:.4g} x {y:.4g} mm" for y, x in (pixel_mm, reference_mm))
+        yield f"pixels (x, y) are {own}, those of the reference {other}: another field of view, or a wrong header?"
+
+
+def _differ(first: tuple[float, float], second: tuple[float, float]) -> bool:
+    return any(abs(own - other) > MAX_PIXEL_DEVIATION * other for own, other in zip(first, second, strict=True))
 
 
 def pixel_remarks(image: Tensor, reference: Tensor) -> Iterator[str]:

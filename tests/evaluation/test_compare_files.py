@@ -33,7 +33,7 @@ from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.metrics import find_heart, psnr, xt_ssim
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
-from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 PLACE = Geometry((0.0, 0.0, 0.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
 HEIGHTS = (-10.0, 0.0, 10.0)
@@ -403,6 +403,57 @@ def test_slices_of_several_stacks_are_matched_by_position(tmp_path):
         file.rename(tmp_path / "dicom" / f"again_{file.name}")
     with pytest.raises(DataError, match="3 DICOM cines are found"):
         compare_files([tmp_path / "dicom"], tmp_path / "truth.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("x.h5", write_mrd_images), ("x.npz", write_npz), ("x.nii.gz", write_nifti), ("dicom", write_dicom)],
+)
+def test_other_pixel_sizes_are_marked(tmp_path, name, write):
+    write_npz(tmp_path / "truth.npz", sized_cines())
+    wrong = [replace(c, meta=replace(c.meta, pixel_size_mm=(2.0, 1.5))) for c in sized_cines(noise=0.01)]
+    write(tmp_path / name, wrong)
+    scores = compare_files([tmp_path / name], tmp_path / "truth.npz", profile="cmrxrecon23")
+    assert all("pixels (x, y) are 1.5 x 2 mm, those of the reference 2 x 2 mm" in score.marks for score in scores)
+
+
+def several_slices(n_slices=4, seed=0):
+    """Slices of a simulated heart, ``(slices, frames, y, x)`` complex64."""
+    config = SimulateConfig(n_slices=n_slices, n_frames=12, ky=64, kx=56, n_coils=1, seed=seed)
+    return np.stack([part.reference.numpy() for part in simulate_cine(config)])
+
+
+@pytest.mark.parametrize("ending", ["npy", "npz", "cfl"])
+def test_slices_and_frames_exchanged_in_both_files_are_refused(tmp_path, ending):
+    images = several_slices()
+    for name, own in (("right", images), ("wrong", images.swapaxes(0, 1))):
+        path = tmp_path / f"{name}.{ending}"
+        if ending == "npy":
+            np.save(path, own)
+        elif ending == "npz":
+            np.savez(path, reference=own, image=own)
+        else:
+            export(cines(own), Target.parse(str(path)))
+    assert len(compare_files([tmp_path / f"right.{ending}"], tmp_path / f"right.{ending}")) == 4
+    with pytest.raises(DataError, match="adjacent slices are more similar than adjacent frames") as error:
+        compare_files([tmp_path / f"wrong.{ending}"], tmp_path / f"wrong.{ending}")
+    assert error.value.hint == "exchange slices and frames, in the images as well"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_references_with_slices_in_order_are_accepted(tmp_path, seed, noise):
+    images = several_slices(seed=seed)
+    generator = np.random.default_rng(seed)
+    peak = np.abs(images).max()
+    np.save(tmp_path / "truth.npy", images + np.float32(noise * peak) * generator.normal(size=images.shape))
+    assert len(read_reference(tmp_path / "truth.npy")) == 4
+
+
+def test_the_reference_of_repeated_simulations_is_accepted(tmp_path):
+    images = several_slices(n_slices=1)
+    np.save(tmp_path / "truth.npy", images.repeat(3, 0))
+    assert len(read_reference(tmp_path / "truth.npy")) == 3
 
 
 def test_some_of_the_slices_are_enough(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks
+from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks, pixel_size_remarks
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine
@@ -89,3 +89,26 @@ def test_static_references_may_have_equal_frames(reference):
     static = reference[:1].repeat(10, 1, 1)
     assert not list(frame_remarks(noisy(static, 0.01), static))
     assert not [text for text in pixel_remarks(static * 1.1, static) if "copies" in text]
+
+
+def test_different_pixel_sizes_are_reported():
+    (remark,) = pixel_size_remarks((1.5, 2.0), (1.5, 2.04))
+    assert remark == (
+        "pixels (x, y) are 2 x 1.5 mm, those of the reference 2.04 x 1.5 mm: another field of view, or a wrong header?"
+    )
+    assert [*pixel_size_remarks((2.0, 1.5), (1.5, 2.0))], "y and x swapped"
+
+
+@pytest.mark.parametrize(
+    ("own", "other"),
+    [
+        ((1.5, 2.0), (1.51, 2.01)),
+        (None, (1.5, 2.0)),
+        ((1.5, 2.0), None),
+        ((1.0000001, 1.0), (1.5, 2.0)),
+        ((1.5, 2.0), (1.0, 1.0)),
+    ],
+    ids=["rounding", "images unknown", "reference unknown", "images not set", "reference not set"],
+)
+def test_equal_or_unknown_pixel_sizes_are_not_reported(own, other):
+    assert not [*pixel_size_remarks(own, other)]
