@@ -16,7 +16,7 @@ from pathlib import Path
 
 from command import make_parser, positive, run_benchmark, series_folder
 from pages import folded, machine, write_section
-from quality_tables import gain_table, time_table, value_table
+from quality_tables import gain_table, lowrank_table, time_table, value_table
 
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.results import write_results
@@ -134,9 +134,10 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
     methods, baseline = arguments.model, arguments.baseline
     title = f"{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {PHASES[arguments.phase]}"
     networks = [name for name in methods if name not in METHODS or METHODS[name].kind == "deep"]
-    parts = [gain_table(scores, networks, baseline)] if baseline in methods and networks else []
+    parts = [lowrank_table(scores, methods)]
     if baseline in methods:
-        parts.append(time_table(scores, methods, baseline))
+        parts = [gain_table(scores, networks, baseline), *parts, time_table(scores, methods, baseline)]
+    parts = [part for part in parts if part]
     values = [value_table(scores, methods, fields) for fields in MEASURES]
     if group == SUBJECTS:
         return "\n\n".join(

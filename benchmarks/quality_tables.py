@@ -11,6 +11,10 @@ from cinerecon.words import counted
 
 Column = tuple[str, int]
 """Sampling pattern and number of coils."""
+Pair = tuple[str, str]
+"""A method, and the one with which it is compared."""
+LOWRANK_MODULES = {"istanet-lr": "istanet", "dccnn-lr": "dccnn", "crnn-lr": "crnn"}
+"""Networks with a low-rank module, and the same networks without it."""
 HEADS = {("psnr", "ssim"): "PSNR [dB] / SSIM", ("heart_psnr", "xt_ssim"): "heart PSNR [dB] / x-t SSIM"}
 
 
@@ -29,30 +33,40 @@ def values_of(scores: Sequence[Score], method: str, column: Column, field: str) 
     return {subject: mean(values) for subject, values in by_subject.items()}
 
 
-def gains_of(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> dict[tuple[str, Column], Gain]:
-    """The gain in PSNR of each method over the baseline in each column, tested over subjects."""
+def gains_of(scores: Sequence[Score], pairs: Sequence[Pair]) -> dict[tuple[Pair, Column], Gain]:
+    """The gain in PSNR of the first method of each pair over the second, in each column, tested over subjects."""
     gains = {}
     for column in columns_of(scores):
-        baseline_values = values_of(scores, baseline, column, "psnr")
-        values = [values_of(scores, method, column, "psnr") for method in methods]
-        subjects, baseline_psnr = list(baseline_values), list(baseline_values.values())
-        compared = [compare_paired([psnr[s] for s in subjects], baseline_psnr, subjects) for psnr in values]
-        gains |= {(method, column): gain for method, gain in zip(methods, with_holm(compared), strict=True)}
+        compared = []
+        for method, other in pairs:
+            first, second = (values_of(scores, name, column, "psnr") for name in (method, other))
+            compared.append(compare_paired([first[s] for s in second], list(second.values()), list(second)))
+        gains |= {(pair, column): gain for pair, gain in zip(pairs, with_holm(compared), strict=True)}
     return gains
 
 
 def gain_table(scores: Sequence[Score], methods: Sequence[str], baseline: str) -> str:
     """Mean gains over the baseline with 95 % intervals, and how often a method is worse."""
-    gains, columns = gains_of(scores, methods, baseline), columns_of(scores)
-    rows = {
-        method: [
-            *(describe_gain(gains[method, column]) for column in columns),
-            describe_losses(scores, method, baseline),
-        ]
-        for method in methods
-    }
-    heads = f"PSNR gain over `{baseline}` [dB]", *map(column_title, columns), f"worse than `{baseline}` (largest loss)"
-    return markdown_table(heads, [(f"`{method}`", *cells) for method, cells in rows.items()])
+    heads = f"PSNR gain over `{baseline}` [dB]", f"worse than `{baseline}` (largest loss)"
+    return _gain_rows(scores, {f"`{method}`": (method, baseline) for method in methods}, heads)
+
+
+def lowrank_table(scores: Sequence[Score], methods: Sequence[str]) -> str:
+    """Gains of networks with a low-rank module over the same networks without it; empty if there are no such pairs."""
+    pairs = [pair for pair in LOWRANK_MODULES.items() if set(pair) <= set(methods)]
+    heads = "PSNR gain by the low-rank module [dB]", "worse with the module (largest loss)"
+    return _gain_rows(scores, {f"`{method}` over `{other}`": (method, other) for method, other in pairs}, heads)
+
+
+def _gain_rows(scores: Sequence[Score], rows: dict[str, Pair], heads: tuple[str, str]) -> str:
+    if not rows:
+        return ""
+    gains, columns = gains_of(scores, list(rows.values())), columns_of(scores)
+    cells = [
+        (label, *(describe_gain(gains[pair, column]) for column in columns), describe_losses(scores, *pair))
+        for label, pair in rows.items()
+    ]
+    return markdown_table((heads[0], *map(column_title, columns), heads[1]), cells)
 
 
 def describe_gain(gain: Gain) -> str:

@@ -11,6 +11,7 @@ from pytest import approx, fixture
 from cinerecon.evaluation.score import Score
 
 COLUMN = ("gaussian:8", 1)
+PAIR = {"dccnn": 32.0, "dccnn-lr": 32.25}
 
 
 def score(subject, scan, method, psnr, seconds=1.0, coils=1):
@@ -33,7 +34,7 @@ def scores():
 def test_series_of_a_subject_count_once(scores):
     assert quality_tables.values_of(scores, "slrnet", COLUMN, "psnr")["s0"] == approx(32.0)
     assert quality_tables.summarise(scores, "ktslr", COLUMN, "psnr") == approx(33.0)
-    gain = quality_tables.gains_of(scores, ["slrnet"], "ktslr")["slrnet", COLUMN]
+    gain = quality_tables.gains_of(scores, [("slrnet", "ktslr")])[("slrnet", "ktslr"), COLUMN]
     assert (gain.mean, gain.n_units) == (approx(8 / 7), 7)
     assert gain.low == approx(1.0) and gain.high <= 2.0
 
@@ -49,6 +50,13 @@ def test_losses_are_counted(scores):
     worse = [score("s7", "scan7", "ktslr", 30.0), score("s7", "scan7", "slrnet", 10.0)]
     table = quality_tables.gain_table([*scores, *worse], ["slrnet"], "ktslr")
     assert table.splitlines()[2].endswith("| 1 of 8 (-20.00) |")
+
+
+def test_networks_with_a_lowrank_module_are_compared_with_those_without(scores):
+    pair = [score(f"s{n}", f"scan{n}", name, psnr + n) for n in range(7) for name, psnr in PAIR.items()]
+    table = quality_tables.lowrank_table([*scores, *pair], ["ktslr", *PAIR])
+    assert "| `dccnn-lr` over `dccnn` | +0.25 [+0.25, +0.25] | 0 of 7 |" in table and "istanet" not in table
+    assert quality_tables.lowrank_table(scores, ["ktslr", "slrnet"]) == ""
 
 
 def test_the_page_explains_brackets_and_stars_once(scores):
