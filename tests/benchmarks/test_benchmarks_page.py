@@ -7,7 +7,7 @@ import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs" / "benchmarks.md").read_text(encoding="utf-8")
 SUBJECTS = re.search(r"<!-- begin quality -->(.*?)<details", PAGE, re.DOTALL)[1]
-NAMED = ("stvarnet", "slrnet", "passnet")
+NAMED = ("stvarnet", "slrnet", "passnet", "dccnn-lr")
 
 
 def cells(head):
