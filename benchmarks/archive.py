@@ -178,7 +178,7 @@ def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
         (request,) = filled.batch.requests(scan)
         Path(request.outputs[0]).hardlink_to(first)
         outcome = Outcome(batch.names[scan], "zerofilled", {"slices": 1}, request.outputs)
-        filled.recorded_run(record, request, filled.checksum(request)).add(outcome)
+        filled.recorded_run(record, request, filled.identity(request)).add(outcome)
 
 
 def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:
