@@ -40,6 +40,8 @@ class Provenance:
         ``key=value`` texts for method and preprocessing, sampling pattern, slices and frames, where they were given.
     weights_sha256
         Checksum of the weights of a network; empty for classical methods.
+    code_sha256
+        Checksum of the code of a method or network from outside the package; otherwise empty.
     acceleration
         Net acceleration of the used samples.
     residual
@@ -56,6 +58,7 @@ class Provenance:
     series: str
     settings: tuple[str, ...] = ()
     weights_sha256: str = ""
+    code_sha256: str = ""
     acceleration: float = 1.0
     residual: float = 0.0
     partial_fourier: str = ""
@@ -75,6 +78,7 @@ class Provenance:
             "series_sha256": self.series,
             "settings": " ".join(self.settings),
             "weights_sha256": self.weights_sha256,
+            "code_sha256": self.code_sha256,
             "acceleration": f"{self.acceleration:.4g}",
             "residual": f"{self.residual:.4g}",
             "partial_fourier": self.partial_fourier,

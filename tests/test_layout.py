@@ -15,6 +15,7 @@ ROWS = (
     {
         "version",
         "errors",
+        "external",
         "axes",
         "config",
         "options",

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,18 +114,25 @@ def _started_bar() -> "Progress":
 
 
 def announce_models(models: Iterable[str]) -> None:
-    """Print the file of each model whose network is defined outside the package."""
-    from cinerecon.methods.model_file import external_code, find_model
+    """Print the files of networks and methods from outside the package, before they are executed."""
+    from cinerecon.external import is_external
+    from cinerecon.methods.model_file import external_names, find_model, read_model
 
     for model in models:
-        if find_model(model):
-            announce_code(external_code(model))
+        if is_external(model):
+            announce_code({"method": model})
+        elif find_model(model):
+            announce_code(external_names(read_model(model)[0]))
 
 
-def announce_code(path: Path | None) -> None:
-    """Print the file of an external network; None for a network of the package."""
-    if path is not None:
-        print(f"code     {path} is executed: a network from outside the package", file=sys.stderr)
+def announce_code(names: Mapping[str, str]) -> None:
+    """Print the files of classes from outside the package, which are given by their kind and name."""
+    from cinerecon.external import code_file
+
+    for kind, name in names.items():
+        article, file = "an" if kind.startswith("i") else "a", code_file(name)
+        if file.is_file():
+            print(f"code     {file} is executed: {article} {kind} from outside the package", file=sys.stderr)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions, M
         default=(), description="fully sampled scans, prepared cases, or folders or lists (@list.txt) of them"
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"))] = Field(
-        default=(), description="method to evaluate (see cinerecon models); may be repeated"
+        default=(), description="method to evaluate, as for recon --model; may be repeated"
     )
     undersample: tuple[str, ...] = Field(default=(), description="sampling pattern, e.g. gaussian:8; may be repeated")
     output: Annotated[Path | None, Flag(("--output", "-o"))] = Field(

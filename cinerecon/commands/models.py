@@ -41,7 +41,7 @@ class ShowOptions(Options):
     """Show the description of a method, the training data and quality of its weights, or its settings."""
 
     name: Annotated[str, Flag(is_argument=True)] = Field(
-        description="method as for --model: a name from the list, or a model file or folder"
+        description="method as for --model: a name from the list, a model file or folder, or a class in a Python file"
     )
     settings: bool = Field(
         default=False, description="list the settings that --set accepts, with type, default and description"
@@ -126,9 +126,9 @@ def _print_list(entries: "list[ModelEntry]") -> None:
 
 
 def _print_details(name: str, entry: "ModelEntry") -> None:
-    from cinerecon.methods.model_file import ModelConfig
+    from cinerecon.methods.model_file import ModelConfig, with_portable_code
 
-    card, model = entry.card, entry.config if isinstance(entry.config, ModelConfig) else None
+    card, model = entry.card, with_portable_code(entry.config) if isinstance(entry.config, ModelConfig) else None
     lines = {
         "name": entry.name,
         "method": entry.summary,

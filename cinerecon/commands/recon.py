@@ -44,7 +44,8 @@ class ReconOptions(ReconSettings, ArchiveOptions):
     )
     models: Annotated[tuple[str, ...], Flag(("--model", "-m"), default_text=METHOD)] = Field(
         default=(METHOD,),
-        description="name of a method (see cinerecon models), or a model file or folder; may be repeated",
+        description="name of a method (see cinerecon models), a model file or folder, or a class in a Python file, "
+        "my_method.py:MyMethod; may be repeated",
     )
     outputs: Annotated[tuple[str, ...], Flag(("--output", "-o"), default_text=".h5, .mp4, .png next to the scan")] = (
         Field(
@@ -170,9 +171,9 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     scans, is_listed = scans_of(options.scans, options.lists)
     options = options.model_copy(update={"scans": scans})
     request = options.request()
-    _refuse_verdict(options)
     with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
         announce_models(options.models)
+        _refuse_verdict(options)
         if shard or is_listed or options.is_batch:
             if options.verbose:
                 what = "the convergence is reported only for one scan and one method"

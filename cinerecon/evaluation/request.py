@@ -122,7 +122,7 @@ def select_with_tables(
     duplicates = [name for name in chosen if labels[model_label(name)] > 1]
     if len(set(duplicates)) > 1:
         what = f"two methods would be called '{model_label(duplicates[0])}' in the results"
-        raise ConfigError(what, where=", ".join(duplicates), hint="rename the folder of one of them")
+        raise ConfigError(what, where=", ".join(duplicates), hint="rename the folder, file or class of one of them")
     if baseline is not None:
         require_baseline(baseline, list(labels))
     rules = profile or (profiles[0] if profiles else DEFAULT_PROFILE)

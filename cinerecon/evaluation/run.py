@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cinerecon.acquisition.open import ScanOpener
-from cinerecon.errors import CineReconError, ConfigError, StorageError
+from cinerecon.errors import CineReconError, ConfigError, FileError, StorageError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file
 from cinerecon.evaluation.jobs import COMMAND, JobList, Listing, identity_of, list_scans
@@ -19,7 +19,7 @@ from cinerecon.io.lock import sole_writer
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
-from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
 from cinerecon.metrics import find_profile
 from cinerecon.options import EVALUATION_WORKERS
@@ -245,8 +245,9 @@ def _score_jobs(
                 break
         workers = _n_workers(request, memory_mb or 0.0)
     if workers > 1:
+        fingerprints = {name: fingerprint(method) for name, method in methods.items()}
         request = request if request.memory is None else replace(request, memory=request.memory // workers)
-        for outcomes in in_processes(_Worker(request), jobs, workers):
+        for outcomes in in_processes(_Worker(request, fingerprints), jobs, workers):
             yield from outcomes
         return
     for job in jobs:
@@ -256,14 +257,25 @@ def _score_jobs(
 class _Worker:
     """Scores slices in a separate process, which loads the methods and keeps the last scan open."""
 
-    def __init__(self, request: EvaluationRequest) -> None:
-        self.request = request
+    def __init__(self, request: EvaluationRequest, fingerprints: Mapping[str, str]) -> None:
+        self.request, self.fingerprints = request, fingerprints
         self.opener = ScanOpener(request.config)
 
     @cached_property
     def methods(self) -> Mapping[str, Reconstructor]:
-        """The methods, which are loaded for the first slice."""
-        return self.request.load_methods()
+        """The methods, which are loaded for the first slice.
+
+        Raises
+        ------
+        FileError
+            If the code or the weights of a method have changed since the start of the run.
+        """
+        methods = self.request.load_methods()
+        changed = [name for name, method in methods.items() if fingerprint(method) != self.fingerprints[name]]
+        if changed:
+            what = f"the code or the weights of {model_label(changed[0])} have changed since the start of the run"
+            raise FileError(what, where=changed[0], hint="repeat the command")
+        return methods
 
     def __call__(self, job: Job) -> list[Score | Failure]:
         return list(score_slice_tasks(job, self.request, self.methods, self.opener))

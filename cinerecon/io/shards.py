@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from cinerecon.config import differences
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.atomic import clear_partial, write_text
 from cinerecon.io.checksums import hash_file
@@ -210,13 +211,9 @@ def _require_same_run(first: ShardRecord, other: ShardRecord, output: Path) -> N
         what += f" ({first.all_scans[0]} and {other.all_scans[0]} scans)"
         hint = "run all shards again with one list, @list.txt; finished scans are kept"
         raise ConfigError(what, where=where, hint=hint)
-    names = [
-        name for name in {**first.identity, **other.identity} if first.identity.get(name) != other.identity.get(name)
-    ]
-    if names:
-        values = (record.identity.get(names[0]) for record in (first, other))
+    for name, *values in differences(dict(first.identity), dict(other.identity)):
         texts = ["not set" if value in (None, "", []) else f"{value}"[:60] for value in values]
-        what = f"{first.name} and {other.name} have different settings: {names[0]} is {' and '.join(texts)}"
+        what = f"{first.name} and {other.name} have different settings: {name} is {' and '.join(texts)}"
         raise ConfigError(what, where=where, hint="run all shards with the same settings")
 
 

@@ -93,6 +93,8 @@ class Reconstructor(ABC):
         Number of copies of k-space that the method makes.
     frames_are_separate
         Whether frames are reconstructed independently of each other, so that they may be processed in groups.
+    code_sha256
+        SHA-256 of its code if it is from outside the package and was loaded by name; otherwise empty.
     """
 
     config: Config
@@ -102,6 +104,7 @@ class Reconstructor(ABC):
     n_series: float = 40.0
     n_kspace_copies: int = 0
     frames_are_separate: bool = False
+    code_sha256: str = ""
 
     @property
     def card(self) -> Card:
@@ -174,12 +177,12 @@ class Reconstructor(ABC):
 
 
 def fingerprint(method: Reconstructor) -> str:
-    """Hash of the class, settings and weights of a method, and of the method that computes its initial image.
+    """Hash of the class, external code, settings and weights of a method, and of that of its initial image.
 
     The card and the training settings do not change the image and are excluded.
     """
     settings = method.config.model_dump_json(exclude={"card", "training"})
-    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}".encode())
+    digest = hashlib.sha256(f"{type(method).__qualname__}\n{settings}{method.code_sha256}".encode())
     for name, tensor in method.weights.items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     initial = method.initial_method
@@ -210,9 +213,21 @@ class ClassicalMethod(Reconstructor, Generic[C]):
         initial_image: Tensor | None = None,  # noqa: ARG002
         record: bool = False,
     ) -> Reconstruction:
-        """See `Reconstructor.reconstruct`; the initial image is ignored."""
+        """See `Reconstructor.reconstruct`; the initial image is ignored.
+
+        Raises
+        ------
+        ShapeError
+            If `solve` returns something else than such an image.
+        """
         convergence = Convergence() if record and self.is_iterative else None
-        return Reconstruction(self.solve(data, progress, convergence), convergence)
+        image: object = self.solve(data, progress, convergence)
+        expected = (*data.kspace.shape[:-4], data.n_frames, *data.matrix)
+        if isinstance(image, Tensor) and image.is_complex() and tuple(image.shape) == expected:
+            return Reconstruction(image, convergence)
+        description = f"{tuple(image.shape)} {image.dtype}" if isinstance(image, Tensor) else type(image).__name__
+        what = f"{type(self).__name__} returns {description}, expected a complex image {expected}"
+        raise ShapeError(what, hint="solve returns (*batch, frames, y, x) complex, in the units of A^H y")
 
     @abstractmethod
     def solve(self, data: CineData, progress: Progress | None, convergence: Convergence | None) -> Tensor:

@@ -13,10 +13,10 @@ from pydantic.fields import FieldInfo
 from cinerecon import networks
 from cinerecon.config import Config
 from cinerecon.errors import CineReconError
+from cinerecon.external import code_file, is_external
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, imported_models, model_label, read_model
 from cinerecon.methods.table import METHODS, find_method
-from cinerecon.networks.table import is_external
 
 TYPE_NAMES = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "null"}
 BOUNDS = {Ge: ("≥", "ge"), Gt: (">", "gt"), Le: ("≤", "le"), Lt: ("<", "lt")}
@@ -107,7 +107,7 @@ class ModelEntry:
         ``shipped``: included in the package; ``trained``: from a run folder; ``imported``; ``none``: the network has
         not been trained yet; ``damaged``: the file cannot be read; empty for classical methods.
     path
-        File of the weights, if any.
+        File of the weights, or of the code of a classical method from outside the package; None if there is neither.
     n_parameters
         Number of learned parameters.
     card
@@ -143,7 +143,8 @@ def describe_model(name: str) -> ModelEntry:
     """
     method = find_method(name)
     if method.kind == "classical":
-        return ModelEntry(name, method.kind, method.summary, config=method.config_class())
+        path = code_file(name) if is_external(name) else None
+        return ModelEntry(model_label(name), method.kind, method.summary, path=path, config=method.config_class())
     config, path = read_model(name)
     if name in METHODS:
         return _describe_network(name, method.summary, "shipped" if path.is_file() else "none", config, path)

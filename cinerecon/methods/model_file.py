@@ -8,7 +8,7 @@ as JSON), the lines of the card, and the checksum of the weights.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
@@ -17,9 +17,9 @@ from safetensors import SafetensorError, safe_open
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.external import Code, class_name, code_file, is_external, located, portable
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.card import Card
-from cinerecon.networks.table import code_file, is_external, located, portable
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,14 +72,16 @@ def find_model(name: str) -> Path | None:
 
 
 def model_label(name: str) -> str:
-    """The name of a method in results, without folder and suffix."""
+    """The name of a method in results: without folder and suffix, or the name of a class in a Python file."""
+    if is_external(name):
+        return class_name(name)
     return Path(name).name.removesuffix(MODEL_ENDING)
 
 
 class InitialMethodConfig(Config):
     """The method whose image an unrolled network starts from."""
 
-    method: str = Field(description="a classical method")
+    method: str = Field(description="a classical method, or a class in a Python file")
     settings: tuple[str, ...] = Field(default=(), description="settings of the method, as key=value strings")
 
 
@@ -95,7 +97,8 @@ class ModelConfig(Config):
     network: str = Field(description="name of the network, or a class in a Python file next to it: mynet.py:MyNet")
     code_sha256: str | None = Field(
         default=None,
-        description="SHA-256 of the code with which the weights were trained; any: not compared",
+        description="SHA-256 of the code from outside the package with which the weights were trained; any: not "
+        "compared",
     )
     architecture: dict[str, Any] = Field(default_factory=dict, description="settings of the network")
     scale: ScaleName = Field(
@@ -153,32 +156,71 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
         raise ConfigError(f"there is no model '{source}'", where="--model")
     if path.is_dir():
         config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
-        config = with_located_network(config, path)
+        config = with_located_code(config, path)
         if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights
             config = config.model_copy(update={"card": read_card(weights)})
         return config, weights
     config = from_metadata(read_metadata(path), where=str(path))
-    if is_external(config.network) and config.network != portable(config.network):
-        what = f"the network '{config.network}' is not in the folder of the weights"  # weights must not run other files
-        raise ConfigError(what, where=str(path), hint="give the folder of the model, and this file with --weights")
-    return with_located_network(config, path.parent), path
+    for kind, name in external_names(config).items():
+        if name != portable(name):  # weights must not run other files
+            hint = "give the folder of the model, and this file with --weights"
+            raise ConfigError(f"the {kind} '{name}' is not in the folder of the weights", where=str(path), hint=hint)
+    return with_located_code(config, path.parent), path
 
 
-def with_located_network(config: M, folder: Path) -> M:
-    """The model with the full path of the code of an external network, see `networks.external`."""
-    return config.model_copy(update={"network": located(config.network, folder)})
+def with_located_code(config: M, folder: Path) -> M:
+    """The model with the full paths of its code from outside the package, which are relative to a folder."""
+    return _with_names(config, lambda name: located(name, folder))
 
 
-def external_code(source: str | Path) -> Path | None:
-    """The file with the code of an external network, which is executed on loading; None for networks of the package.
+def with_portable_code(config: M) -> M:
+    """The model without the paths of its code from outside the package, for a folder with copies of the code."""
+    return _with_names(config, portable)
+
+
+def _with_names(config: M, change: Callable[[str], str]) -> M:
+    values: dict[str, Any] = {"network": change(config.network)}
+    if config.initial_method is not None:
+        name = change(config.initial_method.method)
+        values["initial_method"] = config.initial_method.model_copy(update={"method": name})
+    return config.model_copy(update=values)
+
+
+def external_names(config: ModelConfig) -> dict[str, str]:
+    """The names of the network and of the initial method, without those of the package."""
+    names = {"network": config.network, "initial method": config.initial_method and config.initial_method.method}
+    return {kind: name for kind, name in names.items() if name and is_external(name)}
+
+
+def external_code(config: ModelConfig) -> list[Code]:
+    """The code from outside the package that a model uses, which is executed.
 
     Raises
     ------
-    ConfigError, WeightsError
-        As `read_model`.
+    ConfigError
+        If the code cannot be imported.
     """
-    network = read_model(source)[0].network
-    return code_file(network) if is_external(network) else None
+    from cinerecon.methods.external import load_external_method
+    from cinerecon.networks.external import load_external
+
+    names = external_names(config)
+    network, initial = names.get("network"), names.get("initial method")
+    code = [load_external(network).code] if network else []
+    return [*code, *([load_external_method(initial).code] if initial else [])]
+
+
+def hash_code(config: ModelConfig) -> str | None:
+    """SHA-256 of the code from outside the package that a model uses; None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the code cannot be imported.
+    """
+    checksums = [code.sha256 for code in external_code(config)]
+    if len(checksums) > 1:
+        return hashlib.sha256("".join(checksums).encode()).hexdigest()
+    return checksums[0] if checksums else None
 
 
 def to_metadata(config: ModelConfig) -> dict[str, str]:
@@ -323,20 +365,24 @@ def load_tensors(net: "nn.Module", weights: "Mapping[str, Tensor]", *, where: st
     net.load_state_dict(weights)
 
 
-def check_code(config: ModelConfig, weights: Path) -> str:
-    """SHA-256 of the code of an external network, which must be the code with which the weights were trained.
+def check_code(config: ModelConfig, weights: Path) -> str | None:
+    """SHA-256 of the code from outside the package, which must be the code with which the weights were trained.
 
     Raises
     ------
     WeightsError
         If it is different code.
     """
-    from cinerecon.networks.external import load_external
-
-    code_sha256 = load_external(config.network).code_sha256
+    code_sha256 = hash_code(config)
+    if code_sha256 is None:
+        return None
     trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
     if "any" not in trained and trained - {code_sha256}:
-        what = f"{code_file(config.network).name} is not the code with which the weights were trained"
+        files = [code_file(name) for name in external_names(config).values()]
+        is_or_are = "is" if len(files) == 1 else "are"
+        what = (
+            f"{' and '.join(file.name for file in files)} {is_or_are} not the code with which the weights were trained"
+        )
         hint = "use the copy in the run folder; or --set code_sha256=any, if the code computes the same"
-        raise WeightsError(what, where=str(code_file(config.network)), hint=hint)
+        raise WeightsError(what, where=", ".join(map(str, files)), hint=hint)
     return code_sha256

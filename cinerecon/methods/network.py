@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.external import is_external
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import (
     Progress,
@@ -44,9 +45,9 @@ from cinerecon.methods.model_file import (
     read_card,
     read_model,
     require_weights,
+    with_portable_code,
 )
 from cinerecon.networks import bfloat16
-from cinerecon.networks.table import is_external, portable
 from cinerecon.networks.unrolled import Unrolled, count_parameters
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.views import time_average
@@ -172,6 +173,11 @@ class NetworkMethod(Reconstructor):
         return self.net.state_dict()
 
     @property
+    def code_sha256(self) -> str:  # type: ignore[override]
+        """SHA-256 of the code from outside the package, of the network or of the initial method."""
+        return self.config.code_sha256 or ""
+
+    @property
     def n_parameters(self) -> int:
         """Number of learned parameters."""
         return count_parameters(self.net)
@@ -280,14 +286,12 @@ def build_network(
     net = networks.build(config.network, config.architecture)
     path = weights or require_weights(config, path, Path(source).name)
     load_weights(net, path)
-    if is_external(config.network):
-        config = config.model_copy(
-            update={"network": portable(config.network), "code_sha256": check_code(config, path)}
-        )
+    code_sha256, initial = check_code(config, path), config.initial_method
+    if code_sha256:
+        config = with_portable_code(config).model_copy(update={"code_sha256": code_sha256})
     if weights:
         config = config.model_copy(update={"card": read_card(weights)})
     zero_parameters(net, config.zeroed_parameters)
-    initial = config.initial_method
     initial_method = load(initial.method, initial.settings) if initial else None
     return NetworkMethod(net, config, initial_method, device)
 

@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.external import first_line, is_external
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.classical import config
 from cinerecon.methods.model_file import MODEL_ENDING, ModelConfig, find_model, imported_models
@@ -35,8 +37,9 @@ class Method:
     config_class
         Class of its settings; for a network, the class of model files.
     location
-        Module in `cinerecon.methods`, and name of the factory in it. The factory of a classical method is called with
-        its settings, that of a network like `methods.network.build_network`.
+        Module in `cinerecon.methods`, and name of the factory in it; for a method from outside the package, its name.
+        The factory of a classical method is called with its settings, that of a network like
+        `methods.network.build_network`.
     """
 
     name: str
@@ -51,6 +54,10 @@ class Method:
 
     def load(self) -> Builder:
         """Import the method, and return its factory."""
+        if is_external(self.location):
+            from cinerecon.methods.external import build_external_method
+
+            return partial(build_external_method, self.location)
         module, name = self.location.split(":")
         builder: Builder = getattr(import_module(f"cinerecon.methods.{module}"), name)
         return builder
@@ -115,7 +122,8 @@ def load_method(
     ----------
     name
         A name of the table, e.g. ``ktslr`` or ``stvarnet``. For other trained networks: the name of an imported model,
-        a model file, a folder under ``models/``, or a run folder.
+        a model file, a folder under ``models/``, or a run folder. For a classical method from outside the package: its
+        file and class, ``my_method.py:MyMethod``; the file is executed.
     settings
         ``key=value`` texts that override the method's defaults.
     device
@@ -126,7 +134,8 @@ def load_method(
     Raises
     ------
     ConfigError
-        If the name or a setting is unknown (the hint names the nearest), or weights are given to a classical method.
+        If the name or a setting is unknown (the hint names the nearest), weights are given to a classical method, or
+        the code of a method from outside the package is wrong.
     """
     method = find_method(name)
     build = method.load()
@@ -155,11 +164,14 @@ def load_initial_method(model: ModelConfig) -> "Reconstructor | None":
     try:
         return load_method(initial.method, initial.settings)
     except ConfigError as error:
-        raise ConfigError(error.what, where="initial_method", hint=error.hint) from None
+        where = f"initial_method, {error.where}" if is_external(initial.method) else "initial_method"
+        raise ConfigError(error.what, where=where, hint=error.hint) from None
 
 
 def find_method(name: str) -> Method:
     """The entry of a method by its name, or of a model: a file, a folder, or the name of an imported model.
+
+    The file of a method from outside the package is executed.
 
     Raises
     ------
@@ -170,8 +182,13 @@ def find_method(name: str) -> Method:
         raise ConfigError(f"a method is a name or a path, found {type(name).__name__}", where="--model")
     if name in METHODS:
         return METHODS[name]
+    if is_external(os.fspath(name)):
+        return _external(os.fspath(name))
     if find_model(name):
         return Method(name, "a trained network")
+    if Path(name).is_file() and Path(name).suffix == ".py":
+        hint = f"a classical method: {name}:CLASS; a network: the folder with this file and its model.yaml"
+        raise ConfigError(f"{Path(name).name} is a Python file, but no class is given", where=str(name), hint=hint)
     if Path(name).is_file():
         hint = f"cinerecon models import {name}, if it is a checkpoint of a published program"
         raise ConfigError(f"not a model: {Path(name).name}", where=name, hint=hint)
@@ -179,3 +196,12 @@ def find_method(name: str) -> Method:
         raise ConfigError("there is no such model file or folder", where=str(name))
     known = [*METHODS, *(path.stem for path in imported_models())]
     raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, known))
+
+
+def _external(name: str) -> Method:
+    """The entry of a method from outside the package."""
+    from cinerecon.methods.external import load_external_method
+
+    method = load_external_method(name).type
+    summary = first_line(method) or "a method from outside the package"
+    return Method(name, summary, method.config_class, location=name)

@@ -1,17 +1,10 @@
-"""The table of networks, and names of external networks: ``mynet.py:MyNet``.
+"""The table of networks. The module of a network is imported when it is built."""
 
-The module of a network is imported when it is built.
-"""
-
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.networks import config
 from cinerecon.networks.config import NetworkConfig
-
-_NAME = re.compile(r"(?P<path>.+\.py):(?P<network>[A-Za-z_]\w*)")
 
 
 @dataclass(frozen=True)
@@ -68,25 +61,3 @@ def find_network(name: str) -> NetworkEntry:
     if name not in NETWORKS:
         raise ConfigError(f"unknown network '{name}'", hint=nearest_name(name, list(NETWORKS)))
     return NETWORKS[name]
-
-
-def is_external(name: str) -> bool:
-    """Whether the name of a network is that of a class in a file."""
-    return _NAME.fullmatch(name) is not None
-
-
-def code_file(name: str) -> Path:
-    """The file that contains an external network."""
-    return Path(name.rpartition(":")[0])
-
-
-def located(name: str, folder: Path) -> str:
-    """The name with the full path of its file, resolved relative to a folder; other names are unchanged."""
-    if not is_external(name):
-        return name
-    return f"{(folder / code_file(name)).resolve()}:{name.rpartition(':')[2]}"
-
-
-def portable(name: str) -> str:
-    """The name without the folder of its file, for a folder that contains a copy of the code."""
-    return f"{code_file(name).name}:{name.rpartition(':')[2]}" if is_external(name) else name

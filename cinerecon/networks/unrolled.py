@@ -15,10 +15,11 @@ from torch.utils.checkpoint import checkpoint
 from cinerecon.axes import KSPACE
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, ShapeError
+from cinerecon.external import is_external, portable
 from cinerecon.networks.blocks import Convolution, ConvStack
 from cinerecon.networks.config import NetworkConfig
 from cinerecon.networks.external import load_external
-from cinerecon.networks.table import find_network, is_external, portable
+from cinerecon.networks.table import find_network
 from cinerecon.physics.operators import Encoding
 
 Extras = Mapping[str, Tensor | Sequence[Tensor]]

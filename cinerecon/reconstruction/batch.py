@@ -79,11 +79,12 @@ class Batch:
             return Record(self.folder, self.shard.folder(self.folder, COMMAND) if self.shard else None)
         return Record(self.movies[0].path.parent) if self.common.resume else None
 
-    def identity(self) -> dict[str, Any]:
-        """All settings that affect the images."""
+    def identity(self, fingerprints: Mapping[str, str]) -> dict[str, Any]:
+        """All settings that affect the images, with the fingerprints of the methods."""
         return {
             **self.common.batch_settings(),
             "models": self.models,
+            "fingerprints": {model_label(model): text[:16] for model, text in fingerprints.items()},
             "formats": self.formats,
             "version": __version__,
         }
@@ -123,7 +124,9 @@ def plan_batch(
     """
     labels = [model_label(model) for model in models]
     if len(set(labels)) < len(labels):
-        raise ConfigError("two methods have the same name", where="--model", hint="rename one of their folders")
+        raise ConfigError(
+            "two methods have the same name", where="--model", hint="rename the folder, file or class of one of them"
+        )
     targets = [Target.parse(output) for output in outputs]
     folders = [target.path for target in targets if target.ending == FOLDER]
     movies = [target for target in targets if target.ending in MOVIES]

@@ -56,7 +56,7 @@ def run_batch(
         if shard is None or folder is None:
             names.record(batch.names)
             return run.run(report)
-        record = start_shard(folder, COMMAND, shard, batch.all_names, batch.identity())
+        record = start_shard(folder, COMMAND, shard, batch.all_names, batch.identity(run.fingerprints))
         names.record(batch.names, shard)
         outcomes = run.run(report)
         finish_shard(folder, record)
@@ -75,6 +75,11 @@ class BatchRun:
     observer
         Callbacks for the progress.
 
+    Attributes
+    ----------
+    fingerprints
+        Fingerprints of the methods.
+
     Raises
     ------
     FileError
@@ -83,7 +88,7 @@ class BatchRun:
 
     def __init__(self, batch: Batch, methods: Mapping[str, Reconstructor], observer: Observer) -> None:
         self.batch, self.methods, self.observer = batch, methods, observer
-        self._fingerprints = {model: fingerprint(method) for model, method in methods.items()}
+        self.fingerprints = {model: fingerprint(method) for model, method in methods.items()}
         self._record = batch.record()
         for scan in batch.names:
             for target in self._missing_comparisons(scan):
@@ -117,7 +122,7 @@ class BatchRun:
             If a file of the request cannot be read.
         """
         folder = self._record.folder if self._record else Path()
-        return Identity.of(request, self._fingerprints[request.model], folder)
+        return Identity.of(request, self.fingerprints[request.model], folder)
 
     def _reconstruct(self, scan: Path, *, compares: bool) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
         """The outcome of each method for a scan, and the slices if methods are compared."""

@@ -80,7 +80,7 @@ class Identity:
                 same = f"with other content of {shown}"
                 yield f"with {shown}, not {requested}" if shown != requested else same
         if METHOD in changed and "settings" not in changed:
-            yield "with other weights or settings of the method"
+            yield "with other weights, code or settings of the method"
         if VERSION in changed:
             yield f"by version {before.get(VERSION)}"
         if PATIENT in changed:

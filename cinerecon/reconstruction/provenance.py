@@ -40,6 +40,7 @@ def provenance_of(
         series=hashlib.sha256(repr(values).encode()).hexdigest(),
         settings=settings,
         weights_sha256=hash_weights(method.weights) if method.weights else "",
+        code_sha256=method.code_sha256,
     )
 
 

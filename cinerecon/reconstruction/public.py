@@ -82,7 +82,7 @@ def reconstruct(
         ``(frames, 1, ky, kx or 1)`` or ``(frames, ky, kx or 1)``, bool or 0 and 1, for an array; samples outside the
         mask are not used. If None, samples that are zero in all coils are treated as not measured.
     method
-        Name of a method, a model file or folder, or a method loaded with `cinerecon.load_method`.
+        Name of a method, a model file or folder, a class ``my_method.py:MyMethod``, or the result of `load_method`.
     csm
         Method for the estimation of coil maps, ``smooth``, ``espirit`` or ``walsh``; for an array also complex maps
         ``(coils, y, x)``. None uses the default of the method.

@@ -11,6 +11,7 @@ from cinerecon.acquisition.formats import require_cine
 from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
+from cinerecon.external import code_file, is_external
 from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files
 from cinerecon.io.export import DICOM, Target
@@ -49,7 +50,10 @@ class ReconRequest(ReconSettings):
     """The reconstruction of one scan with one method."""
 
     scan: Path = Field(description="ISMRMRD raw scan, CMRxRecon file, k-space array or prepared case")
-    model: str = Field(description="name of a method or of an imported model, or a file or folder of a trained network")
+    model: str = Field(
+        description="name of a method or of an imported model, a file or folder of a trained network, or a class in a "
+        "Python file"
+    )
     outputs: tuple[str, ...] = Field(
         default=(), description="files or folders; if not given, .h5, .mp4 and .png next to the scan"
     )
@@ -126,7 +130,7 @@ class ReconRequest(ReconSettings):
     def sources(self) -> list[Path]:
         """The files that are read."""
         mask = MaskFile.parse(self.undersample) if self.undersample else None
-        model = Path(self.model)
+        model = code_file(self.model) if is_external(self.model) else Path(self.model)
         paths = (
             *self.scan_files,
             self.noise,

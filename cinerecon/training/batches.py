@@ -20,7 +20,7 @@ from cinerecon.io.case_index import list_cases
 from cinerecon.io.paths import as_path
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import ScaleName
+from cinerecon.methods.model_file import ScaleName, with_portable_code
 from cinerecon.methods.network import demodulate_encoding, mean_phase, scale_of
 from cinerecon.methods.table import load_initial_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
@@ -200,7 +200,7 @@ def open_training_data(recipe: Recipe, paths: DataPaths) -> TrainingData:
     )
     cacheable: CasePool | CachedBatches = training
     if n_cached:
-        drawn = cacheable = _cached(drawn, recipe, n_cached, paths)
+        drawn = cacheable = _cached(drawn, recipe, n_cached, paths, initial_method)
     n_draws = config.n_steps * config.n_batches * (1 if n_cached else config.batch_size)
     fixed = ScaledBatches(Batches(validation, config.data, 1, seeds[1], initial_method), seeds[1], recipe.scale)
     drawn = ScaledBatches(drawn, seeds[0], recipe.scale, config.ssdu if is_ssdu else None, initial_method)
@@ -242,10 +242,15 @@ def _if_all_needed(items: Sequence[Cacheable], n_draws: int) -> Sequence[Cacheab
     return items if n_draws >= len(items) else []
 
 
-def _cached(batches: Dataset[Batch], recipe: Recipe, n_different: int, paths: DataPaths) -> CachedBatches:
+def _cached(
+    batches: Dataset[Batch], recipe: Recipe, n_different: int, paths: DataPaths, initial_method: Reconstructor | None
+) -> CachedBatches:
     """Batches cached in a folder whose name is a checksum of all settings that they depend on."""
     config = recipe.training
-    initial = recipe.initial_method.model_dump_json() if recipe.initial_method and config.loss != "ssdu" else ""
+    initial = ""
+    if recipe.initial_method and initial_method and config.loss != "ssdu":
+        portable = with_portable_code(recipe).initial_method
+        initial = (portable.model_dump_json() if portable else "") + initial_method.code_sha256
     data = list_data(config.data, paths.series)
     data += config.data.model_dump_json(exclude={"n_cached_batches", "n_cached_frames"})
     seed = f"{config.batch_size} {config.seed}"

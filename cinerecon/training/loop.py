@@ -16,13 +16,12 @@ from torch import nn
 
 from cinerecon import networks
 from cinerecon.errors import ConfigError
+from cinerecon.external import is_external
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import WEIGHTS, load_weights
-from cinerecon.networks.external import load_external
-from cinerecon.networks.table import is_external
+from cinerecon.methods.model_file import WEIGHTS, hash_code, load_weights
 from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.physics.operators import Encoding
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
@@ -188,8 +187,8 @@ def _continue_run(
 def _with_provenance(recipe: Recipe, paths: DataPaths) -> Recipe:
     """The recipe with the preprocessing and code of this training, without the card, which belongs to other weights."""
     preprocessing = recipe.preprocessing if paths.scans else training_preprocessing(recipe)
-    code = load_external(recipe.network).code_sha256 if is_external(recipe.network) else None
-    return recipe.model_copy(update={"card": Card(), "preprocessing": preprocessing, "code_sha256": code})
+    update = {"card": Card(), "preprocessing": preprocessing, "code_sha256": hash_code(recipe)}
+    return recipe.model_copy(update=update)
 
 
 def simulate_data(

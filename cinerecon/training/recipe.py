@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.io.paths import AnyPath, as_path
-from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_network
+from cinerecon.methods.model_file import RECIPE, ModelConfig, find_model, with_located_code
 from cinerecon.methods.table import METHODS
 from cinerecon.options import Loss
 from cinerecon.training.data.config import DataConfig, PreparedSource, SeriesSource
@@ -165,7 +165,7 @@ def read_recipe(path: AnyPath, settings: Sequence[str] = ()) -> Recipe:
     if isinstance(values.get("training"), str):
         values["training"] = read_yaml(path.parent / values["training"])
     recipe = Recipe.parse(values, where=str(path)).with_settings(settings)
-    return with_located_network(recipe, path.absolute().parent)
+    return with_located_code(recipe, path.absolute().parent)
 
 
 def check_data_options(

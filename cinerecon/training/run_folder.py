@@ -1,7 +1,7 @@
 """The run folder: recipe, data, log, state and weights of a training. Each file is written atomically.
 
 ``model.yaml``          the recipe, with all settings resolved
-``*.py``                the code of a network from outside the package
+``*.py``                the code of a network or initial method from outside the package
 ``run.json``            versions, git revision, seed, device, checksum of the data, times of start and resumption
 ``data.txt``            the data, one line each
 ``log.csv``             one line per validation
@@ -34,9 +34,7 @@ from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, w
 from cinerecon.io.csv_file import write_csv
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, write_model
-from cinerecon.networks.external import load_external
-from cinerecon.networks.table import is_external, portable
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, external_code, read_card, with_portable_code, write_model
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data.batch import Batch
@@ -196,7 +194,7 @@ class RunFolder:
         reports = f"{step.validation:.2f} dB on the validation batches after {step.number} steps"
         n_parameters = count_parameters(state.net)
         card = card.model_copy(update={"reports": reports, "metrics": reached, "n_parameters": n_parameters})
-        model = recipe.model_copy(update={"card": card, "network": portable(recipe.network)})
+        model = with_portable_code(recipe).model_copy(update={"card": card})
         for name in (LAST_WEIGHTS, *([WEIGHTS] if state.is_best else [])):
             with moved_into_place(self.path / name) as temporary:
                 write_model(temporary, state.ema_net.state_dict(), model)
@@ -241,16 +239,19 @@ class RunFolder:
         write_csv(self.path / LOG, header, rows)
 
     def _copies_of_code(self, recipe: Recipe) -> dict[Path, str]:
-        """Copies of the code of an external network, so that its weights can be used after the code has changed."""
-        if not is_external(recipe.network):
-            return {}
-        external = load_external(recipe.network)
-        copies = {self.path / file.relative_to(external.folder): file for file in external.files}
+        """Copies of the code from outside the package, so that the weights can be used after the code has changed."""
+        copies = dict[Path, Path]()
         has_begun = (self.path / ABOUT).exists()
-        for copy, file in copies.items():
-            if copy.exists() and not has_begun and copy.read_bytes() != file.read_bytes():
-                what = f"the folder contains another {copy.name}, which the code of the network would overwrite"
-                raise FileError(what, where=str(copy), hint="choose another folder with -o")
+        for code in external_code(recipe):
+            for file in code.files:
+                copy = self.path / file.relative_to(code.folder)
+                other = copies.setdefault(copy, file)
+                if other.read_bytes() != file.read_bytes():
+                    what = f"network and initial method have different files {copy.name}, but are copied to one folder"
+                    raise FileError(what, where=str(file), hint="rename one of the files")
+                if copy.exists() and not has_begun and copy.read_bytes() != file.read_bytes():
+                    what = f"the folder contains another {copy.name}, which the code of the model would overwrite"
+                    raise FileError(what, where=str(copy), hint="choose another folder with -o")
         return {copy: file.read_text(encoding="utf-8") for copy, file in copies.items() if not is_same_file(file, copy)}
 
     def _write_recipe(self, recipe: Recipe) -> None:
@@ -279,7 +280,7 @@ class RunFolder:
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:
-    return recipe.model_dump(mode="json") | {"network": portable(recipe.network)}
+    return with_portable_code(recipe).model_dump(mode="json")
 
 
 def _changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.base import Reconstructor
+from cinerecon.methods.model_file import model_label
 from cinerecon.methods.table import find_method, load_method
 from cinerecon.training.batches import TrainingData, network_input
 from cinerecon.training.data.batch import Batch
@@ -65,8 +66,9 @@ def measure_baselines(
     note(f"initial image  validation {metrics['first_image_db']:.2f} dB (without the network)")
     if config.compared_with:
         quality = validate_method(load_method(config.compared_with), data.draw_as_measured())
-        metrics[f"{config.compared_with}_db"] = round(quality, 3)
-        note(f"{config.compared_with}  validation {quality:.2f} dB")
+        label = model_label(config.compared_with)
+        metrics[f"{label}_db"] = round(quality, 3)
+        note(f"{label}  validation {quality:.2f} dB")
     return metrics
 
 

@@ -29,6 +29,8 @@ def method_without_verdict(method: Reconstructor, label: str) -> str:
     shipped = read_metadata(path).get(CHECKSUM) if path.is_file() else ""
     if (hash_weights(method.weights) if method.weights else "") != shipped:
         return f"{label} does not have the shipped weights"
+    if not shipped and type(method) is not find_method(label).load():
+        return f"{label} is not the method of that name in the package"
     calibrated = read_model(label)[0] if shipped else find_method(label).config_class()
     if _image_settings(method.config) != _image_settings(calibrated):
         return f"{label} does not have the default settings"
