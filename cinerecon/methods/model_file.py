@@ -188,8 +188,10 @@ def _with_names(config: M, change: Callable[[str], str]) -> M:
 
 def external_names(config: ModelConfig) -> dict[str, str]:
     """The names of the network and of the initial method, without those of the package."""
-    names = {"network": config.network, "initial method": config.initial_method and config.initial_method.method}
-    return {kind: name for kind, name in names.items() if name and is_external(name)}
+    names = {"network": config.network}
+    if config.initial_method is not None:
+        names["initial method"] = config.initial_method.method
+    return {kind: name for kind, name in names.items() if is_external(name)}
 
 
 def external_code(config: ModelConfig) -> list[Code]:
