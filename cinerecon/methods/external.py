@@ -33,7 +33,7 @@ def load_external_method(name: str) -> ExternalClass[ClassicalMethod[Any]]:
     ConfigError
         If the file is missing or fails, has no such class, or the class is not a complete method.
     """
-    external = load_class(name, ClassicalMethod, "method", BASE, hint=HINT)
+    external = load_class(name, ClassicalMethod, "method", BASE, hint=HINT)  # type: ignore[type-abstract]
     method, where = external.type, str(external.code.files[0])
     if inspect.isabstract(method):
         missing = ", ".join(sorted(method.__abstractmethods__))
