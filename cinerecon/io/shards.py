@@ -214,7 +214,7 @@ def _require_same_run(first: ShardRecord, other: ShardRecord, output: Path) -> N
     for name, *values in differences(dict(first.identity), dict(other.identity)):
         texts = ["not set" if value in (None, "", []) else f"{value}"[:60] for value in values]
         what = f"{first.name} and {other.name} have different settings: {name} is {' and '.join(texts)}"
-        raise ConfigError(what, where=where, hint="run all shards with the same settings")
+        raise ConfigError(what, where=where, hint="run all shards with the same settings, weights and code")
 
 
 def _require_each_scan_once(records: Sequence[ShardRecord], output: Path) -> None:
