@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
 from cinerecon.io.twix.readouts import TwixSamples
+from cinerecon.words import name_numbers
 
 MAX_LISTED = 8
 """Largest number of channels that are named in an error."""
@@ -52,5 +53,4 @@ def in_one_order(
 def _listed(channels: tuple[int, ...], others: tuple[int, ...]) -> str:
     """The channel numbers in which two readouts differ; all of them if they differ only in how often these occur."""
     own = sorted(set(channels) - set(others)) or sorted(channels)
-    numbers = ", ".join(map(str, own[:MAX_LISTED])) + (", ..." if len(own) > MAX_LISTED else "")
-    return f"channel{'s' if len(own) > 1 else ''} {numbers}"
+    return name_numbers("channel", own[:MAX_LISTED]) + (", ..." if len(own) > MAX_LISTED else "")
