@@ -1,6 +1,5 @@
 """Search for cine data in files of any supported format, and opening of these files."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,10 +13,9 @@ from cinerecon.io.checksums import file_state
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
 from cinerecon.io.kspace_array import holds_kspace
-from cinerecon.io.paths import AnyPath, as_path
+from cinerecon.io.paths import AnyPath, as_path, walk_visible
 from cinerecon.io.raw_file import holds_images_only, read_raw_scan
 from cinerecon.io.recognise import is_twix
-from cinerecon.io.untrusted import is_pipe
 
 
 def open_scan(
@@ -136,35 +134,6 @@ def find_cines(
         return list_cases(folder, split)
     files = (path for _, paths in walk_visible(folder, without=without) for path in paths)
     return sorted(path for path in files if is_known(path) or (is_cine_name(path) and not holds_images_only(path)))
-
-
-def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
-    """A folder and its subfolders, each with its files; hidden files, pipes and the folder ``without`` are skipped."""
-    left_out = without and without.resolve()
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError:  # an unreadable folder is treated as empty
-            continue
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        yield folder, [folder / entry.name for entry in visible if _is_file_or_missing(entry)]
-        below = [folder / entry.name for entry in visible if entry.is_dir(follow_symlinks=False)]
-        waiting += [path for path in reversed(below) if left_out is None or not _is_folder(path, left_out)]
-
-
-def _is_file_or_missing(entry: os.DirEntry[str]) -> bool:
-    """Whether an entry is a file or a link to a missing file, rather than a folder, a pipe or a cyclic link."""
-    try:
-        return entry.is_file() or not (entry.is_dir() or is_pipe(Path(entry.path)))
-    except OSError:
-        return False
-
-
-def _is_folder(path: Path, folder: Path) -> bool:
-    """Whether a path that is not a link is the resolved folder."""
-    return path.name == folder.name and path.resolve() == folder
 
 
 def is_cine_name(path: Path) -> bool:

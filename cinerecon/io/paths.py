@@ -1,10 +1,10 @@
-"""Paths given by callers, and paths in records, which are relative to the folder of the record.
+"""Paths given by callers, paths in records, which are relative to the folder of the record, and the search of folders.
 
-Except for `located`, no function follows links or requires that a file exists.
+Except for `located` and `walk_visible`, no function follows links or requires that a file exists.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cinerecon.errors import ConfigError
@@ -51,3 +51,54 @@ def located(path: str, folder: Path) -> Path:
     """
     named = Path(os.path.normpath(folder / path))
     return Path(path) if not named.exists() and Path(path).exists() else named
+
+
+def walk_visible(root: Path, without: Path | None = None) -> Iterator[tuple[Path, list[Path]]]:
+    """A folder and its subfolders, each with its files, in alphabetical order.
+
+    Hidden files, pipes, unreadable folders and the folder ``without`` are skipped. Links to folders are followed unless
+    the folder is, contains, or is part of one that is searched anyway.
+    """
+    excluded = without and without.resolve()
+    searched = [root.resolve()]
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError:
+            continue
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        yield folder, [folder / entry.name for entry in visible if _is_file_or_missing(entry)]
+        below = list[Path]()
+        for entry in filter(_is_folder, visible):
+            path = folder / entry.name
+            if (
+                excluded is not None
+                and (entry.is_symlink() or path.name == excluded.name)
+                and path.resolve() == excluded
+            ):
+                continue
+            if entry.is_symlink():
+                target = path.resolve()
+                if any(target.is_relative_to(other) or other.is_relative_to(target) for other in searched):
+                    continue
+                searched.append(target)
+            below.append(path)
+        waiting += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or a link to one."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a cyclic link
+        return False
+
+
+def _is_file_or_missing(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file or a link to a missing file, rather than a folder, a pipe or a cyclic link."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry).exists())
+    except OSError:
+        return False

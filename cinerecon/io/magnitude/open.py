@@ -1,6 +1,5 @@
 """Find and open magnitude cines: NumPy archives, NIfTI files, and folders of DICOM images."""
 
-import os
 from pathlib import Path
 
 from cinerecon.errors import DataError, FileError
@@ -11,6 +10,7 @@ from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
 from cinerecon.io.magnitude.dicom_header import has_dicom_name
 from cinerecon.io.magnitude.images import MagnitudeImages
 from cinerecon.io.magnitude.nifti import ENDINGS, open_nifti
+from cinerecon.io.paths import walk_visible
 
 
 def find_magnitudes(root: Path) -> list[Path]:
@@ -22,12 +22,11 @@ def find_magnitudes(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     paths: list[Path] = []
-    for folder, below, names in os.walk(root):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        files = [path for name in sorted(names) if not name.startswith(".") and (path := Path(folder, name)).is_file()]
+    for folder, names in walk_visible(root):
+        files = [path for path in names if path.is_file()]
         paths += [path for path in files if _may_hold_images(path)]
         if any(has_dicom_name(path) and is_dicom(path) and not holds_reconstruction(path) for path in files):
-            paths.append(Path(folder))
+            paths.append(folder)
     return paths
 
 
