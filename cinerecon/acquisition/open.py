@@ -3,15 +3,19 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_options
-from cinerecon.acquisition.scan import scan_of
+from cinerecon.acquisition.layout import lay_out
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan, velocity_sets
+from cinerecon.acquisition.scan import Scan
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
 from cinerecon.io.case_index import holds_cases, list_cases
 from cinerecon.io.checksums import file_state
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.ismrmrd.hdf5_scan import SCAN_ENDINGS
+from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.paths import AnyPath, as_path, walk_visible
 from cinerecon.io.raw_file import holds_images_only, read_raw_scan
@@ -25,6 +29,7 @@ def open_scan(
     noise: AnyPath | None = None,
     dataset: str | None = None,
     measurement: int | None = None,
+    phase_contrast: bool = False,
 ) -> CineSource:
     """Open a raw scan (ISMRMRD or Siemens twix), a prepared case, a CMRxRecon file or a plain array.
 
@@ -42,6 +47,8 @@ def open_scan(
         The group of the measurement, if an ISMRMRD file contains several.
     measurement
         Number of the measurement in a twix file, counted from 1; None for the last one.
+    phase_contrast
+        Whether a raw scan with two sets is opened as a `PhaseContrastScan`; otherwise, several sets are refused.
 
     Raises
     ------
@@ -56,8 +63,24 @@ def open_scan(
     kind = RAW_SCAN if entry is None else entry.name
     require_options(path, kind, config, noise=noise, dataset=dataset, measurement=measurement)
     if entry is None:
-        return scan_of(read_raw_scan(path, dataset, measurement), config, noise)
+        return open_raw_scan(read_raw_scan(path, dataset, measurement), config, noise, phase_contrast=phase_contrast)
     return entry.open(path, config)
+
+
+def open_raw_scan(
+    raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None, *, phase_contrast: bool = False
+) -> Scan:
+    """Check the headers of a raw scan, and determine the use of each readout. Parameters are those of `open_scan`.
+
+    Raises
+    ------
+    HeaderError, DataError, UnsupportedError
+        If the scan cannot be processed correctly.
+    """
+    sets = velocity_sets(raw, config) if phase_contrast else ()
+    configs = [config.with_set(number) for number in sets] or [config]
+    scans = [Scan(checked(lay_out(raw, part, noise)), part) for part in configs]
+    return PhaseContrastScan.of_sets(*scans) if sets else scans[0]
 
 
 class ScanOpener:

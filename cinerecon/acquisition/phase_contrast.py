@@ -1,16 +1,13 @@
 """Phase-contrast scans: two sets of readouts, one of them velocity-encoded, which share coil maps."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Self
 
 import numpy as np
 import torch
 
-from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout import lay_out
 from cinerecon.acquisition.scan import Scan
 from cinerecon.acquisition.select import is_image_line
 from cinerecon.acquisition.source import SliceSize
@@ -24,6 +21,21 @@ class PhaseContrastScan(Scan):
     """A scan with two sets, which represents the set with the lower number; both sets share coil maps."""
 
     encoded: Scan
+
+    @classmethod
+    def of_sets(cls, first: Scan, encoded: Scan) -> Self:
+        """The scan with the two given sets.
+
+        Raises
+        ------
+        DataError
+            If the sets differ in the number of slices.
+        """
+        if first.n_slices != encoded.n_slices:
+            what = f"the two sets have {first.n_slices} and {encoded.n_slices} slices"
+            hint = "--set-index 0 reconstructs only the first set"
+            raise DataError(what, where=str(first.files[0]), hint=hint)
+        return cls(first._layout, first._config, encoded)
 
     @property
     def venc_cm_s(self) -> float | None:
@@ -93,35 +105,12 @@ class PhaseContrastScan(Scan):
         return replace(finished, data=self.with_reference(first, finished.coil_matrix)), second
 
 
-def phase_contrast_of(
-    raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None
-) -> PhaseContrastScan | None:
-    """A raw scan with two sets; None if it has another number of sets, or the settings determine their use.
+def velocity_sets(raw: RawScan, config: AcquisitionConfig) -> tuple[int, ...]:
+    """The values of the counter ``set`` of a phase-contrast scan, without and with velocity encoding.
 
-    Raises
-    ------
-    DataError
-        If the sets differ in the number of slices; other errors are those of `scan_of`.
+    Empty if the scan does not have two sets, or the settings determine the use of its sets.
     """
-    if _uses_sets(config):
-        return None
-    sets = _sets(raw)
-    if len(sets) != 2:
-        return None
-    configs = [config.model_copy(update={"select": config.select | {"set": number}}) for number in sets]
-    layouts = [checked(lay_out(raw, config_of_set, noise)) for config_of_set in configs]
-    n_slices = [len(layout.meta) for layout in layouts]
-    if n_slices[0] != n_slices[1]:
-        what = f"the two sets have {n_slices[0]} and {n_slices[1]} slices"
-        raise DataError(what, where=str(raw.path), hint="--set-index 0 reconstructs only the first set")
-    return PhaseContrastScan(layouts[0], configs[0], Scan(layouts[1], configs[1]))
-
-
-def _uses_sets(config: AcquisitionConfig) -> bool:
-    """Whether the settings already determine the use of several sets."""
-    return "set" in config.select or "set" in config.combine or config.time_counter == "set"
-
-
-def _sets(raw: RawScan) -> list[int]:
-    """The values of the counter ``set`` in the image readouts."""
-    return [int(value) for value in np.unique(raw.heads["idx"]["set"][is_image_line(raw.heads)])]
+    if "set" in config.select or "set" in config.combine or config.time_counter == "set":
+        return ()
+    sets = np.unique(raw.heads["idx"]["set"][is_image_line(raw.heads)])
+    return tuple(map(int, sets)) if len(sets) == 2 else ()

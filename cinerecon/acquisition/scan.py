@@ -11,17 +11,16 @@ from torch import Tensor
 from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_noise_std, with_virtual_coils
 from cinerecon.acquisition.checks.measured import own_lines
 from cinerecon.acquisition.checks.noise_level import noise_level_warnings
-from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
-from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, require_signal, uses_fft
 from cinerecon.acquisition.reference import attach_reference, read_reference
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
-from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES, Index, RawScan
+from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES, Index
 from cinerecon.physics.fourier import crop_frames, crop_sampled
 from cinerecon.physics.sampling import block_of_lines
 
@@ -229,14 +228,3 @@ class Scan(CineSource):
         meta, y = self._layout.meta[number], self._layout.grid.y
         warnings = dict.fromkeys((*self._layout.warnings, *self._assembly.warnings, *meta.warnings))
         return replace(meta, warnings=tuple(warnings), crop_y=y if y < n_rows else None)
-
-
-def scan_of(raw: RawScan, config: AcquisitionConfig, noise: str | Path | None = None) -> Scan:
-    """Open a raw scan as a series of slices: check the headers, and determine the use of each readout.
-
-    Raises
-    ------
-    HeaderError, DataError, UnsupportedError
-        If the scan cannot be processed correctly.
-    """
-    return Scan(checked(lay_out(raw, config, noise)), config)

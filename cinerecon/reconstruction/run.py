@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from cinerecon.acquisition.formats import RAW_SCAN, kind_of, require_options
+from cinerecon.acquisition.formats import RAW_SCAN, kind_of
 from cinerecon.acquisition.open import open_scan
-from cinerecon.acquisition.phase_contrast import phase_contrast_of
-from cinerecon.acquisition.scan import Scan, scan_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
@@ -16,9 +14,7 @@ from cinerecon.io.atomic import clear_partial
 from cinerecon.io.checksums import require_unchanged, state_of
 from cinerecon.io.export import Target, export_series, series_of
 from cinerecon.io.export.dicom_patient import require_same_patient
-from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.paths import absolute
-from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.memory_plan import MemoryPlan
@@ -30,7 +26,7 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, SliceProgress
 from cinerecon.reconstruction.slice_cache import SliceCache, has_slices
 from cinerecon.reconstruction.slices import ReconstructedSlice, with_quality
-from cinerecon.reconstruction.velocity import require_velocity_range
+from cinerecon.reconstruction.velocity import check_velocity_options
 
 NOTICE = logging.INFO + 5
 """Logging level of messages that are also shown on a terminal."""
@@ -190,7 +186,7 @@ def iterate_slices(
         Storage of completed slices, which may contain those of an earlier run.
     """
     observer, state = observer or Observer(), state_of(request.scan_files)
-    scan = open_source(request, method)
+    scan = open_request_scan(request, method)
     require_same_patient(request.patient, scan.subject, scan.frame_of_reference, str(request.scan))
     chosen = request.chosen_slices(scan)
     provenance = provenance_of(scan, method, request)
@@ -216,34 +212,27 @@ def iterate_slices(
         yield part
 
 
-def open_source(request: ReconRequest, method: Reconstructor) -> CineSource:
-    """Open the scan of a request; a raw scan with two sets is read as phase contrast."""
-    config, path = request.preprocessing(method), request.scan
-    kind = kind_of(path)
-    if kind == RAW_SCAN:
-        require_options(path, kind, config)
-        return source_of(read_raw_scan(path, request.dataset, request.measurement), request, method)
-    if request.set_index is not None:
+def open_request_scan(request: ReconRequest, method: Reconstructor) -> CineSource:
+    """Open the scan of a request; a raw scan with two sets is read as phase contrast.
+
+    Raises
+    ------
+    CineReconError
+        If the scan cannot be read, or a setting does not apply to it.
+    """
+    kind = kind_of(request.scan)
+    if request.set_index is not None and kind != RAW_SCAN:
         raise ConfigError(f"only raw scans have sets, but this is {kind}", where="--set-index")
-    _refuse_velocity_range(request)
-    return open_scan(path, config, noise=request.noise, dataset=request.dataset, measurement=request.measurement)
-
-
-def source_of(raw: RawScan, request: ReconRequest, method: Reconstructor) -> Scan:
-    """Process an open raw scan with the settings of a request; a scan with two sets is read as phase contrast."""
-    config = request.preprocessing(method)
-    scan = phase_contrast_of(raw, config, request.noise)
-    if scan is not None:
-        require_velocity_range(request, scan.venc_cm_s)
-        return scan
-    _refuse_velocity_range(request)
-    return scan_of(raw, config, request.noise)
-
-
-def _refuse_velocity_range(request: ReconRequest) -> None:
-    if request.venc is not None:
-        hint = "two sets of readouts are reconstructed as phase contrast, unless --set-index selects one"
-        raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
+    scan = open_scan(
+        request.scan,
+        request.preprocessing(method),
+        noise=request.noise,
+        dataset=request.dataset,
+        measurement=request.measurement,
+        phase_contrast=True,
+    )
+    check_velocity_options(request, scan)
+    return scan
 
 
 def write_images(

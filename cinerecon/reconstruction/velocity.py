@@ -4,10 +4,29 @@ from dataclasses import replace
 
 import numpy as np
 
+from cinerecon.acquisition.phase_contrast import PhaseContrastScan
+from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.plausibility import venc_warnings
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice
+
+
+def check_velocity_options(request: ReconRequest, scan: CineSource) -> None:
+    """Check that the request and the scan agree on whether there are two sets, and that the VENC is known.
+
+    Raises
+    ------
+    ConfigError
+        If a VENC is given for a scan that is not reconstructed as phase contrast; see also `require_velocity_range`.
+    DataError
+        See `require_velocity_range`.
+    """
+    if isinstance(scan, PhaseContrastScan):
+        require_velocity_range(request, scan.venc_cm_s)
+    elif request.venc is not None:
+        hint = "two sets of readouts are reconstructed as phase contrast, unless --set-index selects one"
+        raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
 
 
 def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None) -> float:

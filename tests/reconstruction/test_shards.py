@@ -87,14 +87,16 @@ def test_a_shard_that_is_killed_at_any_write_continues(archive, whole, tmp_path)
 
 
 def test_a_shard_opens_its_own_scans_once_and_none_again(archive, tmp_path):
-    functions = [(run_module, "open_source"), (h5py, "File"), (batch_run, "fingerprint")]
+    functions = [(run_module, "open_request_scan"), (h5py, "File"), (batch_run, "fingerprint")]
     with counted(*functions) as counts:
         run(archive, tmp_path, Shard(1, N))
     n_own = len(Shard(1, N).part(range(N_SCANS)))
-    assert (counts["open_source"], counts["fingerprint"]) == (n_own, 1), "weights are hashed once, not for each scan"
+    assert (counts["open_request_scan"], counts["fingerprint"]) == (n_own, 1), (
+        "weights are hashed once, not for each scan"
+    )
     with counted(*functions) as counts:
         outcomes = run(archive, tmp_path, Shard(1, N))
-    assert (counts["open_source"], counts["File"], counts["fingerprint"]) == (0, 0, 1)
+    assert (counts["open_request_scan"], counts["File"], counts["fingerprint"]) == (0, 0, 1)
     assert [outcome.is_earlier for outcome in outcomes] == [True] * n_own
 
 

@@ -10,16 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+from cinerecon.acquisition.open import open_raw_scan
 from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import CineReconError
-from cinerecon.io.ismrmrd.raw import Index
+from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.methods.base import Reconstructor
 from cinerecon.reconstruction.provenance import provenance_of, with_provenance
-from cinerecon.reconstruction.run import load_request_method, source_of
+from cinerecon.reconstruction.run import load_request_method
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.reconstruction.stream.arrival import rows_of_slice, with_one_slice
 from cinerecon.reconstruction.stream.incoming import IncomingScan
+from cinerecon.reconstruction.velocity import check_velocity_options
 
 logger = logging.getLogger(__name__)
 
@@ -123,14 +125,21 @@ class InlineReconstruction:
     @cached_property
     def _whole(self) -> Scan:
         """The scan with all readouts."""
-        return source_of(self._incoming.spool.scan(), self._request, self._method)
+        return self._open(self._incoming.spool.scan())
+
+    def _open(self, raw: RawScan) -> Scan:
+        """Open the received readouts, or some of them, as a scan."""
+        config = self._request.preprocessing(self._method)
+        scan = open_raw_scan(raw, config, self._request.noise, phase_contrast=True)
+        check_velocity_options(self._request, scan)
+        return scan
 
     def _read_alone(self, number: int) -> tuple[Scan, Index]:
         """The readouts of a slice and the noise readouts as a scan, and their numbers."""
         spool = self._incoming.spool
         rows = rows_of_slice(spool.heads(), number)
         raw = spool.scan(rows)
-        return source_of(replace(raw, header=with_one_slice(raw.header, number)), self._request, self._method), rows
+        return self._open(replace(raw, header=with_one_slice(raw.header, number))), rows
 
     def _slices_alone(self) -> Iterator[SliceTask]:
         """The remaining slices, each as a separate scan."""
