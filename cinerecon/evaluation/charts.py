@@ -61,8 +61,8 @@ def draw_boxes(scores: Sequence[Score]) -> "Figure":
 def draw_curves(scores: Sequence[Score]) -> "Figure | None":
     """PSNR against net acceleration, one line for each method; None if no pattern has several accelerations.
 
-    Only slices that were scored at every acceleration are included; otherwise, a line would depend on the choice of
-    slices.
+    A line includes only slices that the method reconstructed at every acceleration; otherwise, it would depend on the
+    choice of slices.
     """
     families = grouped(scores, lambda score: (_family(score.sampling), score.n_coils))
     panels = [family for family, members in families.items() if len({score.sampling for score in members}) > 1]
@@ -97,10 +97,10 @@ def draw_curves(scores: Sequence[Score]) -> "Figure | None":
 
 
 def at_every_acceleration(scores: Sequence[Score]) -> list[Score]:
-    """The scores of slices that were scored with every sampling."""
-    cases = grouped(scores, lambda score: score.sampling).values()
-    common = set.intersection(*({(score.scan, score.slice) for score in members} for members in cases))
-    return [score for score in scores if (score.scan, score.slice) in common]
+    """The scores of slices that the same method reconstructed with every sampling."""
+    samplings = {score.sampling for score in scores}
+    cases = grouped(scores, lambda score: (score.method, score.scan, score.slice)).values()
+    return [score for case in cases if {score.sampling for score in case} == samplings for score in case]
 
 
 def style_of(index: int) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cinerecon.errors import ConfigError, nearest_name
-from cinerecon.evaluation.score import Score, coils_in_words
+from cinerecon.evaluation.score import Score, coils_in_words, grouped
 from cinerecon.evaluation.score_tables import marks_of
-from cinerecon.evaluation.summary import MEASURES, Summary, summarise
+from cinerecon.evaluation.summary import MEASURES, Summary, gain_over, summarise
 from cinerecon.evaluation.tables import Cell, Table, bold_best, show_count
 from cinerecon.metrics import find_profile
 from cinerecon.words import counted
@@ -226,6 +226,7 @@ def _lay_out(
     table: PaperTable, n_coils: int | None, by_column: Mapping[tuple[str, str], Summary], scores: Sequence[Score]
 ) -> Table:
     titles, rows = ["method"], [[Cell(method)] for method in table.methods]
+    by_cell = grouped((s for s in scores if s.n_coils == n_coils), lambda score: (score.method, score.sampling))
     for sampling in table.samplings:
         prefix = f"{sampling}: " if len(table.samplings) > 1 else ""
         for name in table.measures:
@@ -241,7 +242,7 @@ def _lay_out(
         own = [by_column[method, s] for s in table.samplings if (method, s) in by_column]
         gains = [f"{value} over {rival}, {sampling}" for (rival, sampling), value in published.gain.items()]
         row += [
-            Cell(", ".join(_measured_gain(by_column, method, *pair) for pair in published.gain)),
+            Cell(", ".join(_measured_gain(by_cell, method, *pair) for pair in published.gain)),
             Cell(", ".join(gains), is_foreign=True),
             Cell(f"{sum(s.seconds for s in own) / len(own):.2f}" if own else ""),
             Cell(published.seconds, is_foreign=True),
@@ -256,11 +257,10 @@ def _lay_out(
     return Table(f"{table.name}. {table.caption} ({extent})", tuple(titles), tuple(map(tuple, rows)), notes)
 
 
-def _measured_gain(by_column: Mapping[tuple[str, str], Summary], method: str, rival: str, sampling: str) -> str:
-    pair = [by_column.get((name, sampling)) for name in (method, rival)]
-    if pair[0] is None or pair[1] is None:
-        return ""
-    return f"{pair[0].measures['psnr'].mean - pair[1].measures['psnr'].mean:+.2f}"
+def _measured_gain(by_cell: Mapping[tuple[str, str], list[Score]], method: str, rival: str, sampling: str) -> str:
+    """Mean gain in PSNR over another method, on the slices that both reconstructed."""
+    gain = gain_over(by_cell.get((rival, sampling), []), by_cell.get((method, sampling), []), "psnr")
+    return f"{gain.mean:+.2f}" if gain.n_units else ""
 
 
 def _notes(table: PaperTable, scores: Sequence[Score]) -> tuple[str, ...]:

@@ -44,13 +44,15 @@ def write_summary(
         ],
         "results": [_plain(asdict(summary)) for summary in summarise(scores, baseline)],
     }
-    return write_text(folder / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    return write_text(folder / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _plain(value: Any) -> Any:
     """A value for JSON, with None for NaN and infinity."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

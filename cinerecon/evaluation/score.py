@@ -56,7 +56,7 @@ class Score:
     heart_frc_rate
         As ``frc_rate``, for patches centred in the box.
     acceleration
-        Number of k-space points over number of sampled points.
+        Number of k-space points over number of sampled points, within the extent that the scan covers.
     memory_mb
         Peak memory of the reconstruction, without the memory that was in use before [MB].
     n_parameters

@@ -70,7 +70,9 @@ def notes_of(scores: Sequence[Score], group: Sequence[Summary]) -> tuple[str, ..
     if all(math.isnan(score.seconds) for score in scores):
         return (*notes, *marks_of(scores))
     machines = {f"{score.device} with {score.n_threads} thread{'s' * (score.n_threads > 1)}" for score in scores}
-    notes.append(f"time per slice, and memory in addition to data and program, on {' and '.join(sorted(machines))}")
+    notes.append(
+        f"mean time per slice, and largest memory in addition to data and program, on {' and '.join(sorted(machines))}"
+    )
     return (*notes, *marks_of(scores))
 
 

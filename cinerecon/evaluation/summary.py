@@ -245,15 +245,18 @@ def _summarise(group: list[Score], unit: str) -> Summary:
 
 def _gains(by_method: dict[str, list[Score]], baseline: str, unit: str) -> dict[str, dict[str, Gain]]:
     """Gains of each other method over the baseline, by measure; p values are corrected for all methods."""
-    baseline_scores = {score.case: score for score in by_method[baseline]}
     rivals = {method: scores for method, scores in by_method.items() if method != baseline}
     gains: dict[str, dict[str, Gain]] = {method: {} for method in rivals}
     for name in TESTED:
-        compared = []
-        for scores in rivals.values():
-            pairs = [(score, baseline_scores[score.case]) for score in scores if score.case in baseline_scores]
-            values, baseline_values = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
-            compared.append(compare_paired(values, baseline_values, _units([score for score, _ in pairs], unit)))
+        compared = [gain_over(by_method[baseline], scores, name, unit) for scores in rivals.values()]
         for method, gain in zip(rivals, with_holm(compared), strict=True):
             gains[method][name] = gain
     return gains
+
+
+def gain_over(baseline: Sequence[Score], scores: Sequence[Score], name: str, unit: str = SUBJECTS) -> Gain:
+    """Gain of a method over the baseline in a measure, on the cases that both reconstructed."""
+    baseline_scores = {score.case: score for score in baseline}
+    pairs = [(score, baseline_scores[score.case]) for score in scores if score.case in baseline_scores]
+    values, baseline_values = ([getattr(pair[side], name) for pair in pairs] for side in (0, 1))
+    return compare_paired(values, baseline_values, _units([score for score, _ in pairs], unit))

@@ -213,7 +213,12 @@ def _interval(middle: float, half: float, size: int) -> tuple[int, int]:
 
 
 def otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
-    """Otsu's threshold between two classes, and the fraction of the variance between the classes."""
+    """Otsu's threshold between two classes, and the fraction of the variance between the classes.
+
+    If all values are equal, the threshold is their value, so that none is above it; it is 0 without values.
+    """
+    if values.size == 0 or values.min() == values.max():
+        return float(values.max(initial=0.0)), 0.0
     counts, edges = np.histogram(values, n_bins)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)

@@ -20,6 +20,8 @@ Array = Tensor | NDArray[Any]
 
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 HFEN_SIZE, HFEN_SIGMA = 15, 1.5
+HFEN_ROUNDING = 1e-12
+"""Norm of the filtered images relative to that of the images, below which it is due to rounding."""
 PIXELS_AT_ONCE = 2**18
 """Pixels of the frames whose SSIM is computed together, which requires 22 times the memory of their complex images."""
 
@@ -190,10 +192,13 @@ def hfen(image: Array, reference: Array) -> float:
     """
     image, reference = as_pair(image, reference)
     _require_size("HFEN", reference, HFEN_SIZE)
-    edges = [_laplacian_of_gaussian(x.abs().double()) for x in (image, reference)]
-    error, power = (float(torch.linalg.vector_norm(x)) for x in (edges[0] - edges[1], edges[1]))
-    if power == 0:
-        return math.inf if error else 0.0
+    magnitudes = [x.abs().double() for x in (image, reference)]
+    edges = [_laplacian_of_gaussian(x) for x in magnitudes]
+    error, power, signal = (
+        float(torch.linalg.vector_norm(x)) for x in (edges[0] - edges[1], edges[1], torch.stack(magnitudes))
+    )
+    if power <= HFEN_ROUNDING * signal:  # a constant reference
+        return math.inf if error > HFEN_ROUNDING * signal else 0.0
     return error / power
 
 

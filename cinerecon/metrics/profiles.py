@@ -209,8 +209,7 @@ def measure(
         peak = reference.abs().max()
         if n_coils > 1 and profile.scale == "reference-or-kspace":
             peak = torch.tensor(kspace_peak or 1.0)
-        peak = peak.clamp(min=torch.finfo(peak.dtype).tiny)
-        image, reference = image / peak, reference / peak
+        image, reference = (_scaled(x, peak) for x in (image, reference))
     groups = [(i[None], r[None]) for i, r in zip(image, reference, strict=True)]
     whole = groups if profile.by_frame else [(image, reference)]
     ranges = [_data_range(profile, r) for _, r in whole]
@@ -239,7 +238,12 @@ def _own_scale(frame: Tensor, scale: Scale) -> Tensor:
         values, divisor = values - values.mean(), values.std(correction=0)
     else:
         divisor = values.max() if scale == "own-maximum" else torch.quantile(values.flatten(), 0.995)
-    return values / divisor.clamp(min=torch.finfo(divisor.dtype).tiny)  # a frame of zeros remains zero
+    return _scaled(values, divisor)
+
+
+def _scaled(values: Tensor, divisor: Tensor) -> Tensor:
+    """The values over a divisor; unchanged if it is zero, as for a frame or a reference of zeros."""
+    return values / torch.where(divisor > 0, divisor, 1)
 
 
 def _data_range(profile: Profile, reference: Tensor) -> float:

@@ -29,7 +29,7 @@ class MeanSummary:
         Mean and sample standard deviation over all cases; the latter is 0 for one case, and NaN if the mean is not
         finite.
     low, high
-        Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units.
+        Bootstrap confidence interval of the mean at 95 %; NaN for fewer than five units or a mean that is not finite.
     n, n_units
         Number of cases, and of the units that they belong to, e.g. subjects.
     """
@@ -106,6 +106,8 @@ def bootstrap_interval(
 
 def compare_paired(values: Sequence[float], baseline: Sequence[float], units: Sequence[Hashable] | None = None) -> Gain:
     """Compare a method with the baseline, case by case, without correction for several methods; see `with_holm`.
+
+    Differences that are not finite, e.g. of the PSNR of a perfect image, are excluded.
 
     Parameters
     ----------

@@ -48,6 +48,8 @@ MIN_MOTION_SHARE = 0.07
 slices, and at most 0.06 in vessels that would be mistaken for a ventricle, most of them in long-axis views."""
 N_RAYS, RAY_STEP = 48, 0.25
 """Number of rays from the centre across the border, and step along them [square pixels]."""
+MIN_STEP = 1e-6
+"""Smallest fall of a profile relative to its start; smaller ones are due to the rounding of the interpolation."""
 BORDER_MM = 6.0
 """Distance on each side of the border within which its edge is measured [mm]."""
 
@@ -359,7 +361,7 @@ def _fall(profile: Array) -> float:
     while low < len(profile) - 1 and profile[low + 1] < profile[low]:
         low += 1
     step = profile[high] - profile[low]
-    if not step > 0:
+    if not step > MIN_STEP * profile[high]:
         return math.nan
     part = (profile[high : low + 1] - profile[low]) / step  # falls from 1 to 0
     positions = np.interp([0.2, 0.8], part[::-1], np.arange(len(part))[::-1])

@@ -114,6 +114,8 @@ def test_means_over_fewer_slices_are_seen(make_scores):
     assert "4 slices" in table.caption
     (laid_out,) = lay_out(find_paper_table("slr-1"), scores)
     assert laid_out.notes[0] == "means over fewer slices: ktslr 3"
+    gains = {row[0].text: cell.text for row, cell in zip(laid_out.rows, column(laid_out, "gain"), strict=True)}
+    assert gains["slrnet"] == "+1.01"  # 1.00, 1.01 and 1.02 on the slices of both
 
 
 def test_only_common_slices_are_compared(make_scores):
@@ -278,6 +280,14 @@ def test_a_curve_is_of_slices_that_have_all_its_points(make_scores):
     kept = charts.at_every_acceleration([*scores, *rest])
     assert {score.scan for score in kept} == {score.scan for score in rest}
     assert len(kept) == 2 * len(rest)
+
+
+def test_a_curve_does_not_contain_a_slice_on_which_its_method_failed_once(make_scores):
+    scores = make_scores(3, samplings=("gaussian:8", "gaussian:4"))
+    failed = ("slrnet", "scan1", "gaussian:8")
+    kept = charts.at_every_acceleration([s for s in scores if (s.method, s.scan, s.sampling) != failed])
+    assert [s.scan for s in kept if s.method == "slrnet"] == ["scan0", "scan0", "scan2", "scan2"]
+    assert len([s for s in kept if s.method == "ktslr"]) == 6
 
 
 def test_two_subjects_are_two_units(make_scores):

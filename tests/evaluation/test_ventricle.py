@@ -13,7 +13,7 @@ from cinerecon.evaluation.charts import draw_function_curves
 from cinerecon.evaluation.compare_files import compare_files
 from cinerecon.evaluation.figures import draw_figures
 from cinerecon.evaluation.request import EvaluationRequest
-from cinerecon.evaluation.results import write_results
+from cinerecon.evaluation.results import write_results, write_summary
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score, coils_in_words
 from cinerecon.evaluation.ventricle import function_tables, limits_of, slice_functions, stack_functions
@@ -51,6 +51,15 @@ def test_a_missing_slice_is_bridged_and_another_chamber_is_not_part_of_the_stack
     assert not stack_functions(scores[:2])
     assert not stack_functions([score(n, None, areas, areas) for n in range(4)])
     assert len(slice_functions([*scores, score(6, None, (), ())])) == 5
+
+
+def test_an_image_without_blood_has_no_ejection_fraction(tmp_path):
+    areas = (1000.0, 500.0)
+    scores = [score(n, 8.0 * n, (0.0, 0.0), areas) for n in range(3)]
+    content = write_summary(scores, tmp_path).read_text()
+    stack = json.loads(content, parse_constant=pytest.fail)["ventricle"][0]
+    assert stack["pairs"]["EDV [ml]"] == [0, pytest.approx(24)]
+    assert stack["pairs"]["EF [%]"] == [None, pytest.approx(50)]
 
 
 def test_limits_of_agreement():

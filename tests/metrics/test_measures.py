@@ -52,6 +52,13 @@ def test_an_empty_reference_gives_no_division_error():
     assert psnr(zeros + 1, zeros) == -math.inf
 
 
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_a_reference_without_edges_has_no_finite_hfen(pair, value):
+    image, reference = pair[0].abs().double(), torch.full_like(pair[0].abs().double(), value)
+    assert hfen(image, reference) == math.inf
+    assert hfen(reference + 1, reference) == 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_ssim_agrees_with_scikit_image(pair, dtype):
     metrics = pytest.importorskip("skimage.metrics")

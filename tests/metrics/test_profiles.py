@@ -119,6 +119,14 @@ def test_an_image_that_failed_to_zero_is_measured(pair, name):
     assert scores["ssim"] < 0.01
 
 
+@pytest.mark.parametrize("name", ["cine", "paper-slr", "paper-pass"])
+def test_an_empty_reference_leaves_the_image_unscaled(pair, name):
+    image, reference = pair[0], torch.zeros_like(pair[0])
+    scores = measure(PROFILES[name], image, reference, n_coils=8, kspace_peak=0.0)
+    assert scores["mse"] == pytest.approx(mse(image, reference))
+    assert (scores["nmse"], scores["psnr"]) == (np.inf, -np.inf)
+
+
 def test_odd_sizes_are_cropped_to_the_nearest():
     """Rows 15 to 45 and columns 10 to 50 of 61: half of them, and two thirds."""
     reference = torch.rand(3, 61, 61, generator=torch.Generator().manual_seed(0)).double()

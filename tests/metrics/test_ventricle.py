@@ -8,6 +8,7 @@ import torch
 from helpers import SHARED_DATA
 
 from cinerecon.metrics import find_heart, ventricle
+from cinerecon.metrics.heart import otsu
 from cinerecon.metrics.ventricle import (
     areas_mm2,
     border_sharpness,
@@ -66,6 +67,19 @@ def test_image_and_truth_are_segmented_by_thresholds_of_their_own():
     areas = np.array(areas_mm2(segment(image, truth.seed), truth.seed))
     assert 1 - areas.min() / areas.max() == pytest.approx(1 - (10 / 12) ** 2, abs=0.03)
     assert np.allclose(areas, np.pi * smaller**2 * 1.5**2, rtol=0.05)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.4])
+def test_an_image_without_contrast_contains_no_blood(value):
+    truth = locate_ventricle(heart(beating_radii()), PIXEL_MM)
+    image = torch.full((16, 96, 90), value)
+    assert areas_mm2(segment(image, truth.seed), truth.seed) == (0.0,) * 16
+    assert math.isnan(relative_sharpness(image, truth))
+
+
+@pytest.mark.filterwarnings("error")
+def test_no_values_have_no_threshold():
+    assert otsu(np.empty(0)) == (0, 0)
 
 
 @pytest.mark.parametrize("sigma", [0.8, 1.1, 1.4])
