@@ -25,6 +25,10 @@ UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
 """Maps of an image: the part of the file name, and the name of the quantity."""
+MAX_POSITION_ERROR = 0.1
+"""Largest distance of a voxel from its position by the affine of a volume, relative to the pixel size."""
+SMALLEST_SPACING_MM = 0.1
+"""Distance below which slices are at the same location [mm]."""
 BACKGROUND_PHASE = "background phase offset is not corrected"
 """Note on all velocities."""
 DEIDENTIFIED = "of the patient and study data, only the protocol name is kept"
@@ -265,22 +269,30 @@ def stacks(cines: list[CineImage]) -> list[list[CineImage]]:
 
 
 def _continues(stack: list[CineImage], cine: CineImage) -> bool:
-    last = stack[-1]
+    """Whether a stack with one more slice is a volume whose affine gives the positions of all voxels."""
+    last, first = stack[-1], stack[0]
     if cine.image.shape != last.image.shape or cine.meta.pixel_size_mm != last.meta.pixel_size_mm:
         return False
-    voxel, previous = cine.first_voxel, last.first_voxel
-    if voxel is None or previous is None:
-        return voxel is previous
-    step = voxel[0] - previous[0]
-    parallel = all(float(a @ b) > 1 - 1e-4 for a, b in zip(voxel[1:], previous[1:], strict=True))
-    along = abs(float(step @ voxel[3]))
-    straight = along > 0.1 and np.linalg.norm(step) < along * 1.001 + 0.05
-    if len(stack) == 1:
-        return bool(parallel and straight)
-    first = stack[0].first_voxel
-    assert first is not None
-    spacing = (previous[0] - first[0]) / (len(stack) - 1)
-    return bool(parallel and straight and np.linalg.norm(step - spacing) < 0.1)
+    if first.first_voxel is None or cine.first_voxel is None:
+        return first.first_voxel is cine.first_voxel
+    slices = [*stack, cine]
+    spacing, across = slice_spacing_mm(slices), first.first_voxel[3]
+    is_same_side = float(cine.first_voxel[3] @ across) > 0
+    if not is_same_side or abs(spacing) < SMALLEST_SPACING_MM:
+        return False
+    corners = np.stack([_corners_mm(other) for other in slices])
+    expected = corners[0] + spacing * np.arange(len(slices))[:, None, None] * across
+    largest_error = float(np.linalg.norm(corners - expected, axis=-1).max())
+    return largest_error < MAX_POSITION_ERROR * min(cine.meta.pixel_size_mm)
+
+
+def _corners_mm(cine: CineImage) -> NDArray[np.float64]:
+    """Positions of the four outermost voxels of a slice with geometry, ``(4, 3)`` [mm]."""
+    assert cine.first_voxel is not None
+    corner, read, phase, _ = cine.first_voxel
+    (dy, dx), (y, x) = cine.meta.pixel_size_mm, cine.matrix
+    down, right = (y - 1) * dy * phase, (x - 1) * dx * read
+    return corner + np.stack([0 * down, down, right, down + right])
 
 
 def slice_spacing_mm(stack: list[CineImage]) -> float:

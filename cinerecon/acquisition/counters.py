@@ -26,8 +26,9 @@ MIN_SPACING_FRACTION = 0.02
 """Ratio of the distance between adjacent slices to their thickness below which positions are not in mm."""
 COMMON_VALUE = 0.5
 """Smallest number of readouts with one value of a valid counter, relative to the median over all values."""
-MAX_OVERLAP = 1.5
-"""Ratio of the slice thickness to the slice distance above which it is probably the thickness of the whole stack."""
+MAX_OVERLAP, WHOLE_STACK = 1.5, 0.75
+"""Ratios of the slice thickness to the distance of adjacent slices and to that of the outermost ones above which it is
+probably the thickness of the whole stack; overlapping slices are thinner than a stack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,14 +190,15 @@ def _sorted_slices(image: Readouts) -> Index:
     if len(values) == 1 or not np.isfinite(along).all():
         return slices
     if np.all(normals @ normals[0] > 0.99):
-        spacing, thickness = float(np.diff(np.sort(along)).min()), image.encoding.recon.fov_mm[2]
+        spacing, extent = float(np.diff(np.sort(along)).min()), float(np.ptp(along))
+        thickness = image.encoding.recon.fov_mm[2]
         if spacing < SAME_POSITION_MM:
             image.warn("two slices have the same position: slices are in the order of their counter")
         elif spacing < MIN_SPACING_FRACTION * thickness:
             image.warn(
                 f"slices of {thickness:.3g} mm are {spacing:.2g} mm apart: positions are probably in a different unit"
             )
-        elif thickness > MAX_OVERLAP * spacing:
+        elif thickness > max(MAX_OVERLAP * spacing, WHOLE_STACK * extent):
             image.warn(
                 f"slices of {thickness:.3g} mm are {spacing:.3g} mm apart: fieldOfView_mm z in the header is "
                 "probably that of the whole stack, so the slice thickness in the images is wrong"

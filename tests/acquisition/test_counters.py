@@ -120,3 +120,12 @@ def test_a_thickness_of_all_slices_together_is_reported(tmp_path, spacing, is_re
     scan.heads["position"][:, 2] = spacing * scan.heads["idx"]["slice"]
     warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
     assert any("slices of 8 mm are 2.7 mm apart" in text for text in warnings) == is_reported
+
+
+def test_overlapping_slices_are_not_reported(tmp_path):
+    scan = small_scan(n_slices=6)
+    scan.heads["position"][:, 2] = 4.0 * scan.heads["idx"]["slice"]
+    assert not [text for text in open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings if "apart" in text]
+    scan.space["thickness"] = 24
+    warnings = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan.warnings
+    assert any("slices of 24 mm are 4 mm apart" in text for text in warnings)

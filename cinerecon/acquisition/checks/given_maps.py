@@ -1,4 +1,4 @@
-"""A check whether given coil maps fit the data better if they are displaced, mirrored, conjugated or scaled.
+"""Checks of given coil maps: whether they fit better if displaced, mirrored or scaled, and whether they are complete.
 
 Normalised maps S that belong to the data explain the coil images I of the central k-space: S S^H I = I. Maps from other
 programs may be displaced, e.g. by cropping the oversampling or by another centre, or have another orientation. The
@@ -11,9 +11,11 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from cinerecon.physics.cg import conjugate_gradients
 from cinerecon.physics.fourier import ifft2c, keep_centre
 from cinerecon.physics.noise import noise_level
-from cinerecon.physics.sampling import calibration_size
+from cinerecon.physics.operators import Encoding
+from cinerecon.physics.sampling import block_of_lines, calibration_size
 from cinerecon.physics.views import time_average
 
 MAX_SHIFT, SHIFT_STEP = 8, 2
@@ -28,6 +30,11 @@ maps are always accepted. Maps that were estimated from the data improve to 0.89
 MAX_UNEXPLAINED = 0.2
 """Largest fraction of the energy, where the maps are not zero, that maps of the scan leave unexplained: up to 0.05 in
 simulated scans, and 0.2 to 0.8 if two coils are exchanged."""
+MAX_OUTSIDE = 0.1
+"""Largest fraction of the energy of k-space that no image within the maps explains: up to 0.09 if maps are zero where
+the image is below 20 % of its maximum, and above 0.1 if they are zero in a part of the body."""
+N_CG_ITERATIONS = 8
+"""Number of iterations for this image, after which the fraction changes by less than 0.01."""
 
 
 def _fitted_gains(maps: Tensor, images: Tensor) -> Tensor:
@@ -56,8 +63,22 @@ def _noise_energy(kspace: Tensor, mask: Tensor) -> float:
     return float(noise_level(kspace, mask)) ** 2 * kspace.shape[1] * float(central.mean())
 
 
+def _outside(csm: Tensor, kspace: Tensor, mask: Tensor) -> float:
+    """Fraction of the energy of k-space that no image explains where the maps are not zero; parameters as below."""
+    has_map = csm.any(-1).any(-1)
+    csm, kspace = csm[has_map], kspace[:, has_map]
+    n_averaged = mask.sum(0, keepdim=True)
+    average, encoding = time_average(kspace, mask)[None], Encoding(n_averaged > 0, csm)
+    image = conjugate_gradients(encoding.normal, encoding.adjoint(average), N_CG_ITERATIONS)
+    unexplained = encoding.relative_residual(image, average) ** 2
+    n_columns = kspace.shape[-1] // mask.shape[-1]
+    noise = float(noise_level(kspace, mask)) ** 2 * float((1 / n_averaged[n_averaged > 0]).sum()) * n_columns * len(csm)
+    energy = float(average.abs().square().sum())
+    return (unexplained * energy - noise) / (energy - noise) if energy > noise else 0.0
+
+
 def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[str]:
-    """A warning if given maps fit much better after a displacement, mirroring, conjugation or scaling, or not at all.
+    """A warning if given maps fit much better when moved or scaled, do not fit, or are zero where there is signal.
 
     Parameters
     ----------
@@ -111,4 +132,11 @@ def given_maps_warnings(csm: Tensor, kspace: Tensor, mask: Tensor) -> Iterator[s
         yield (
             f"the coil maps leave {remaining:.0%} of the central k-space unexplained: are they those of this scan, "
             "with the coils in its order? do not trust the image"
+        )
+        return
+    is_cut = block_of_lines(mask) is None and bool((csm == 0).all(0).any())
+    if is_cut and (outside := _outside(csm, kspace, mask)) > MAX_OUTSIDE:
+        yield (
+            f"the coil maps are zero in a part of the image that contains {outside:.0%} of the signal, which is folded "
+            "into the rest of the image because k-space is undersampled: do not trust the image"
         )

@@ -146,7 +146,7 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
         values = _read_plain_maps(Path(text)) if text is not None else np.asarray(stored)
     _, n_coils, y, x = kspace.shape
     if not is_bart and (values.ndim == 3 or (values.ndim == 4 and array.values.ndim != 4)):
-        maps = values[number if len(values) > 1 else 0] if values.ndim == 4 else values
+        maps = _of_slice(values, number, array.shape[0], where) if values.ndim == 4 else values
     else:
         part = _aligned(array, values, number, "the array of coil maps", where)
         if len(part) > 1:
@@ -159,6 +159,15 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
     if not bool(torch.isfinite(torch.view_as_real(csm)).all()) or not bool(csm.any()):
         raise DataError("the coil maps are not finite, or all zero", where=where)
     return (None if n_coils == 1 else scale_maps(csm)), warnings
+
+
+def _of_slice(values: NDArray[Any], number: int, n_slices: int, where: str) -> NDArray[Any]:
+    """The maps of a slice, ``(coils, y, x)``, of maps ``(slices, coils, y, x)`` of all slices or one that all share."""
+    if len(values) not in (1, n_slices):
+        what = f"the coil maps have {counted(len(values), 'slice')}, k-space has {n_slices}"
+        raise ShapeError(what, where=where, hint="expected (coils, y, x) or (slices, coils, y, x)")
+    maps: NDArray[Any] = values[number if len(values) > 1 else 0]
+    return maps
 
 
 def _read_plain_maps(path: Path) -> NDArray[Any]:

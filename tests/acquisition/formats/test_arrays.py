@@ -127,6 +127,9 @@ def test_given_maps_are_used_with_unit_norm(scan, tmp_path):
     np.save(tmp_path / "maps.npy", maps[:, :2])
     with pytest.raises(ShapeError, match=r"expected \(3, 20, 24\)"):
         source.read_slice(0)
+    np.save(tmp_path / "maps.npy", maps[[0, 0, 1]])
+    with pytest.raises(ShapeError, match="the coil maps have 3 slices, k-space has 2"):
+        source.read_slice(0)
 
 
 @pytest.mark.parametrize(

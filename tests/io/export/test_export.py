@@ -110,6 +110,55 @@ def test_slices_with_a_gap_are_no_volume():
     assert [len(stack) for stack in stacks([make_cine(0), make_cine(1), make_cine(3)])] == [2, 1]
 
 
+def rotated(cine, degrees, about):
+    """The image with its directions rotated about one of them; the centre is unchanged."""
+    geometry, angle = cine.meta.geometry, np.deg2rad(degrees)
+    axis = np.array(getattr(geometry, about))
+    turned = {}
+    for name in ("read_dir", "phase_dir", "slice_dir"):
+        v = np.array(getattr(geometry, name))
+        along = (axis @ v) * axis
+        turned[name] = tuple(along + np.cos(angle) * (v - along) + np.sin(angle) * np.cross(axis, v))
+    return replace(cine, meta=replace(cine.meta, geometry=replace(geometry, **turned)))
+
+
+def moved(cine, vector_mm):
+    """The image at another position."""
+    position = tuple(np.array(cine.meta.geometry.position_mm) + vector_mm)
+    return replace(cine, meta=replace(cine.meta, geometry=replace(cine.meta.geometry, position_mm=position)))
+
+
+@pytest.mark.parametrize("about", ["read_dir", "phase_dir", "slice_dir"])
+def test_slices_that_turn_slightly_from_slice_to_slice_are_no_volume(about):
+    """Half a degree from slice to slice displaces the edges of the last slices by several pixels."""
+    wide = [make_cine(n, matrix=(192, 192)) for n in range(8)]
+    assert [len(stack) for stack in stacks([rotated(cine, 0.5 * n, about) for n, cine in enumerate(wide)])] == [1] * 8
+    slightly = [rotated(cine, 0.002 * n, about) for n, cine in enumerate(wide)]
+    assert len(stacks(slightly)) == 1
+    assert affine_error(slightly) < 0.125
+
+
+def test_slices_that_move_sideways_or_are_unevenly_spaced_are_no_volume():
+    for step, sizes in ((0.4 * READ, [1] * 4), (0.04 * READ, [4]), (0.4 * ACROSS, [4])):
+        assert [len(stack) for stack in stacks([moved(make_cine(n), n * step) for n in range(4)])] == sizes
+    rounded = [moved(make_cine(n), np.random.default_rng(n).uniform(-0.05, 0.05, 3)) for n in range(6)]
+    assert len(stacks(rounded)) == 1
+    assert affine_error(rounded) < 0.125
+    assert [len(stack) for stack in stacks([moved(make_cine(n), 0.2 * n**2 * ACROSS) for n in range(4)])] == [2, 2]
+
+
+def affine_error(stack):
+    """Largest distance of the outermost voxels from their positions by the affine of a stack [mm]."""
+    affine, errors = affine_ras(stack), []
+    for number, cine in enumerate(stack):
+        corner, read, phase, _ = cine.first_voxel
+        (dy, dx), (n_y, n_x) = cine.meta.pixel_size_mm, cine.matrix
+        for y, x in ((0, 0), (0, n_x - 1), (n_y - 1, 0), (n_y - 1, n_x - 1)):
+            expected = (corner + y * dy * phase + x * dx * read) * [-1, -1, 1]
+            errors.append(np.linalg.norm((affine @ [x, y, number, 1])[:3] - expected))
+    return max(errors)
+
+
 def test_without_geometry_none_is_written(tmp_path):
     cine = make_cine(geometry=False)
     (path,) = written(tmp_path, "out.nii", [cine])
