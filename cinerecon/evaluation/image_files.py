@@ -171,11 +171,12 @@ def _single_precision(image: Array) -> Tensor:
 
 def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placement]]:
     """Arrays of single slices with their positions, or of all slices without positions."""
-    if path.suffix == ".npy":
+    name = path.name.lower()
+    if name.endswith(".npy"):
         return [(_load_npy(path), Placement())]
-    if path.suffix == ".npz":
+    if name.endswith(".npz"):
         return _choose(read_npz(path), names, path)
-    if path.name.endswith(NIFTI_ENDINGS):
+    if name.endswith(NIFTI_ENDINGS):
         _refuse_map(map_in_nifti(path), path)
         return _pixels_of(open_nifti(path, fewest_frames=1))
     if path.is_dir() or is_dicom(path):
@@ -188,7 +189,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if is_cfl(path):
         _refuse_map(map_in_cfl(path), path)
         return [(pixels, Placement()) for pixels in open_cfl_images(path)]
-    if path.name.lower().endswith(PICTURES):
+    if name.endswith(PICTURES):
         raise FileError(
             "pictures and movies contain grey levels, which cannot be measured", where=str(path), hint=FORMATS
         )

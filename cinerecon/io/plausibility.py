@@ -28,6 +28,14 @@ SHORTEST_TR_MS, LONGEST_FRAME_MS = 0.5, 500.0
 """Shortest time between excitations and longest time between frames of a cine [ms]."""
 SHORTEST_FRAME_MS = 2.0
 """Shortest time between frames, including mice [ms]."""
+SHORTEST_HUMAN_FRAME_MS, SHORTEST_RR_MS, LARGE_FOV_MM = 8.0, 250.0, 150.0
+"""Shortest time between frames [ms] and shortest heartbeat [ms] of subjects with a large field of view [mm]. Converters
+to NIfTI store TR as the time step, which is the time between excitations in files of some vendors."""
+MAX_DARKEST, MAX_MARGIN = 0.25, 0.95
+"""Largest ratios of the darkest pixel with signal and of the margin of an image to its bright pixels. In measured
+cines, they are below 0.05 and 0.45."""
+BRIGHT_PERCENTILE, MARGIN_PIXELS = 99.0, 3
+"""Percentile of the bright pixels, and width of the margin [pixels]."""
 UNEVEN = 1.5
 """Ratio of the longest to the median interval above which a frame may be missing."""
 LOWEST_VENC_CM_S, HIGHEST_VENC_CM_S = 5.0, 800.0
@@ -86,6 +94,7 @@ def with_plausibility_warnings(meta: CineMeta, matrix: Sequence[int], origin: st
         *(() if is_cut_out else size_warnings((y * dy, x * dx), meta.pixel_size_mm, origin)),
         *thickness_warnings(meta.slice_thickness_mm, origin),
         *frame_time_warnings(meta.frame_times_ms),
+        *_heartbeat_warnings(meta.frame_times_ms, max(y * dy, x * dx)),
     )
     return replace(meta, warnings=(*meta.warnings, *warnings))
 
@@ -130,6 +139,30 @@ def frame_time_warnings(times_ms: Sequence[float]) -> Iterator[str]:
         n = int(intervals.argmax())
         interval = f"{intervals[n]:.0f} ms between frames {n} and {n + 1}"
         yield f"{interval}, elsewhere {middle:.0f} ms: a frame may be missing"
+
+
+def _heartbeat_warnings(times_ms: Sequence[float], fov_mm: float) -> Iterator[str]:
+    """A warning if the frames of a large subject are so close to each other that their step is probably TR."""
+    if len(times_ms) < 2:
+        return
+    middle = float(np.median(np.diff(times_ms)))
+    duration = middle * len(times_ms)
+    if SHORTEST_FRAME_MS <= middle < SHORTEST_HUMAN_FRAME_MS and duration < SHORTEST_RR_MS and fov_mm >= LARGE_FOV_MM:
+        yield f"{len(times_ms)} frames in {_short(duration)} ms are less than a heartbeat: is the time step TR?"
+
+
+def intensity_warnings(values: NDArray[Any]) -> Iterator[str]:
+    """A warning if magnitudes ``(frames, y, x)``, not all zero, have an offset or are inverted."""
+    bright = float(np.percentile(values, BRIGHT_PERCENTILE))
+    darkest = float(values[values > 0].min())
+    n = MARGIN_PIXELS
+    margin = np.concatenate(
+        [part.ravel() for part in (values[:, :n], values[:, -n:], values[..., :n], values[..., -n:])]
+    )
+    if darkest > MAX_DARKEST * bright:
+        yield f"the darkest pixels have {darkest / bright:.0%} of the intensity of bright ones: was an offset added?"
+    elif float(np.median(margin)) > MAX_MARGIN * bright > 0:
+        yield "the margin of the images is as bright as the brightest tissue: are bright and dark exchanged?"
 
 
 def tr_warnings(tr_ms: float | None) -> Iterator[str]:

@@ -106,6 +106,19 @@ def test_images_of_every_format_that_recon_writes_are_read(truth, tmp_path, endi
                 assert np.allclose(getattr(own.geometry, name), getattr(cine.meta.geometry, name), atol=1e-4), name
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".npz", ".npy"])
+def test_endings_in_capitals(truth, tmp_path, ending):
+    _, images = truth
+    path = tmp_path / f"ours{ending}"
+    if ending == ".npy":
+        np.save(path, images)
+    else:
+        export(placed(images), Target.parse(str(path)))
+    path = path.rename(tmp_path / f"OURS{ending.upper()}")
+    for own, image in zip(read_series(path), images, strict=True):
+        np.testing.assert_allclose(own.image.abs(), np.abs(image), rtol=1e-6)
+
+
 @pytest.mark.parametrize("ending", [".h5", ".mrd", ".mrd2"])
 def test_slices_of_unlike_size_are_read_from_series_of_their_own(truth, tmp_path, ending):
     _, images = truth

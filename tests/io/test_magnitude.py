@@ -1,5 +1,6 @@
 """Magnitude cines come back as our own writers wrote them, with their place and times."""
 
+import gzip
 from dataclasses import replace
 
 import nibabel
@@ -8,9 +9,11 @@ import pytest
 from magnitude_series import assert_same, series
 
 from cinerecon.cine_meta import CineMeta
-from cinerecon.errors import DataError, FileError, UnsupportedError
+from cinerecon.errors import DataError, FileError, NotACineError, UnsupportedError
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.magnitude import cut_out, open_archive, open_nifti
+from cinerecon.io.magnitude.archive import REORDERED
+from cinerecon.io.plausibility import UNKNOWN_TIMES
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 
@@ -88,6 +91,78 @@ def test_nifti_with_a_sheared_affine(tmp_path, column):
     assert meta.slice_thickness_mm == pytest.approx(8)
 
 
+PIXELS = np.arange(144, dtype=np.int16).reshape(6, 4, 2, 3) ** 2 % 1009
+AFFINE = np.array([[-1.5, 0, 0, 30], [0, -1.25, 0, 40], [0, 0, 8, 50], [0, 0, 0, 1]])
+MOVED = AFFINE + np.outer([1, 0, 0, 0], [0, 0, 0, 12])
+
+
+def saved(path, pixels=PIXELS, change=lambda image: None, endianness="<"):
+    """Save a NIfTI file with the same position in sform and qform, and open it."""
+    image = nibabel.Nifti1Image(pixels, AFFINE, nibabel.Nifti1Header(endianness=endianness))
+    image.header.set_xyzt_units("mm", "msec")
+    image.header["pixdim"][4] = 40
+    image.set_sform(AFFINE, code=1)
+    image.set_qform(AFFINE, code=1)
+    change(image)
+    nibabel.save(image, path)
+    return open_nifti(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        (lambda image: None, ""),
+        (lambda image: image.set_qform(AFFINE + 1e-4, code=1), ""),
+        (lambda image: image.set_qform(None, code=0), ""),
+        (lambda image: image.set_sform(None, code=0), ""),
+        (
+            lambda image: image.set_sform(MOVED, code=2),
+            "sform and qform place the images up to 12 mm apart: the sform is used",
+        ),
+        (
+            lambda image: image.set_sform(np.eye(4), code=2),
+            "voxels are 1 x 1 x 1 mm by the sform and 1.5 x 1.25 x 8 mm by pixdim: the sform is used",
+        ),
+    ],
+    ids=["equal", "rounded", "only sform", "only qform", "moved", "unset"],
+)
+def test_contradictions_of_sform_and_qform_are_reported(tmp_path, change, warning):
+    for name in ("cine.nii", "cine.nii.gz"):
+        _, meta = saved(tmp_path / name, change=change).read_slice(0)
+        assert [text for text in meta.warnings if "sform" in text] == ([warning] if warning else [])
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nifti_with_a_fifth_axis_of_one_element_or_of_other_byte_order(tmp_path, ending):
+    expected, meta = saved(tmp_path / f"a{ending}").read_slice(1)
+    for pixels, order in ((PIXELS[..., None], "<"), (PIXELS[..., None, None], "<"), (PIXELS, ">")):
+        values, other = saved(tmp_path / f"b{ending}", pixels, endianness=order).read_slice(1)
+        np.testing.assert_array_equal(values, expected)
+        assert replace(other, source=meta.source) == meta
+    for pixels in (PIXELS[:, :, :, None], np.stack([PIXELS, PIXELS], 4)):  # frames in the fifth axis, vectors
+        with pytest.raises(NotACineError, match=r"a cine has \(x, y, slices, frames\)"):
+            saved(tmp_path / f"c{ending}", pixels)
+
+
+def test_an_undefined_unit_of_nifti_is_unknown(tmp_path):
+    _, meta = saved(tmp_path / "cine.nii", change=lambda image: image.header.__setitem__("xyzt_units", 7)).read_slice(0)
+    assert meta.frame_times_ms == ()
+    assert meta.pixel_size_mm == pytest.approx((1.25, 1.5))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64"])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_slope_and_intercept_of_nifti_are_applied(tmp_path, dtype, ending):
+    stored = (PIXELS % 101).astype(dtype)
+    path = tmp_path / f"cine{ending}"
+    saved(path, stored, lambda image: image.header.set_slope_inter(1, 0))
+    content = gzip.decompress(path.read_bytes()) if ending == ".nii.gz" else path.read_bytes()
+    content = content[:112] + np.array([2.5, 4], "<f4").tobytes() + content[120:]
+    path.write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    values, _ = open_nifti(path).read_pixels(1)
+    np.testing.assert_allclose(values, 2.5 * (PIXELS % 101)[:, :, 1].transpose(2, 1, 0) + 4)
+
+
 def test_nifti_that_is_no_cine(tmp_path):
     path = tmp_path / "cine.nii"
     for shape in ((6, 5), (6, 5, 2), (6, 5, 2, 1)):
@@ -151,6 +226,44 @@ def test_archives_need_arrays_of_the_right_size(tmp_path, name, values):
     np.savez(tmp_path / "cine.npz", **ARRAYS | {name: values})
     with pytest.raises(DataError, match=f"'{name}' is .*, expected"):
         open_archive(tmp_path / "cine.npz")
+
+
+@pytest.mark.parametrize(
+    ("values", "match"),
+    [
+        ({"magnitude": ARRAYS["magnitude"] * (1 + 0.1j)}, "'magnitude' is complex128, expected real numbers"),
+        ({"slice_thickness_mm": "8"}, "'slice_thickness_mm' is <U1, expected real numbers"),
+        ({"pixel_spacing_mm": (1.5, 0)}, r"'pixel_spacing_mm' is \[1.5, 0.0\]"),
+        ({"pixel_spacing_mm": (1.5, np.nan)}, r"'pixel_spacing_mm' is \[1.5, nan\]"),
+        ({"image_orientation_patient": (1, 0, 0, 1, 0, 0)}, "directions in .* are not orthonormal"),
+        ({"image_orientation_patient": np.zeros(6)}, "directions in .* are not orthonormal"),
+        ({"image_position_patient": (0, np.nan, 0)}, "'image_position_patient' is not finite"),
+        ({"trigger_time_ms": (0, np.nan, 80)}, "'trigger_time_ms' is not finite or has the same value"),
+        ({"trigger_time_ms": (0, 40, 40)}, "'trigger_time_ms' is not finite or has the same value"),
+    ],
+)
+def test_archives_with_invalid_values_are_refused(tmp_path, values, match):
+    np.savez(tmp_path / "cine.npz", **ARRAYS | values)
+    with pytest.raises(DataError, match=match):
+        open_archive(tmp_path / "cine.npz")
+
+
+def test_frames_of_an_archive_are_sorted_by_time(tmp_path):
+    np.savez(tmp_path / "cine.npz", **ARRAYS)
+    expected, meta = open_archive(tmp_path / "cine.npz").read_slice(0)
+    order = [2, 0, 1]
+    shuffled = {name: np.array(ARRAYS[name])[order] for name in ("magnitude", "trigger_time_ms")}
+    np.savez(tmp_path / "cine.npz", **ARRAYS | shuffled)
+    values, sorted_meta = open_archive(tmp_path / "cine.npz").read_slice(0)
+    np.testing.assert_array_equal(values, expected)
+    assert sorted_meta.frame_times_ms == meta.frame_times_ms == (0, 40, 80)
+    assert set(sorted_meta.warnings) - set(meta.warnings) == {REORDERED}
+    for times in (np.zeros(3), np.full(3, np.nan)):
+        np.savez(tmp_path / "cine.npz", **ARRAYS | {"trigger_time_ms": times})
+        values, sorted_meta = open_archive(tmp_path / "cine.npz").read_slice(0)
+        np.testing.assert_array_equal(values, expected)
+        assert sorted_meta.frame_times_ms == ()
+        assert UNKNOWN_TIMES in sorted_meta.warnings
 
 
 def test_a_dark_centre_is_refused():

@@ -147,6 +147,7 @@ OTHERS = {
     "phase, real or imaginary images": {"ImageType": ["ORIGINAL", "PRIMARY", "P", "ND"]},
     "phase, real or imaginary images (Philips)": {"ImageType": ["ORIGINAL", "PRIMARY", "P_FFE", "P", "FFE"]},
     "image type localizer": {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+    "image type t1 map": {"ImageType": ["DERIVED", "PRIMARY", "T1_MAP"]},
     "image type mosaic": {"ImageType": ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]},
     "modality SEG": {"Modality": "SEG"},
     "photometric interpretation MONOCHROME1": {"PhotometricInterpretation": "MONOCHROME1"},
@@ -172,6 +173,19 @@ def test_what_is_not_a_magnitude_cine_is_excluded_and_the_rest_is_read(tmp_path,
     (warning,) = opened.read_slice(0)[1].warnings
     assert warning.startswith("DICOM files excluded: 4 (")
     assert reason in warning
+
+
+def test_a_medium_with_an_index_is_read(tmp_path, cines):
+    index = pydicom.FileDataset("", {}, preamble=b"\0" * 128, file_meta=pydicom.dataset.FileMetaDataset())
+    index.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.10"
+    index.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    index.file_meta.TransferSyntaxUID, index.FileSetID = ExplicitVRLittleEndian, "CINE"
+    index.save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    for file in list(tmp_path.glob("*.dcm")):
+        file.rename(tmp_path / f"IM{file.stem}")
+    (opened,) = open_folder(tmp_path)
+    assert_same(opened, cines, 1e-3)
+    assert opened.read_slice(0)[1].warnings == ("DICOM files excluded: 1 (an index of images, DICOMDIR)",)
 
 
 def test_philips_magnitude_images_are_read(tmp_path, cines):

@@ -95,6 +95,50 @@ def test_each_frame_has_its_own_scale_and_phase_images_are_excluded(path, cines)
         start += n_frames
 
 
+def test_elements_of_private_groups_are_not_used(path, cines):
+    """Philips repeats elements of classic images in a private group of each frame."""
+
+    def change(image):
+        for number, groups in enumerate(image.PerFrameFunctionalGroupsSequence):
+            item = pydicom.Dataset()
+            item.RescaleSlope, item.RescaleIntercept, item.TriggerTime = 1.0 + number, 5, 1000 - number
+            item.EchoTime, item.ImageType = number, ["ORIGINAL", "PRIMARY", "P_FFE", "P", "FFE"]
+            block = groups.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+            block.add_new(0x0F, "SQ", [item])
+
+    edit(path, change)
+    (opened,) = open_magnitude(path)
+    assert_same(opened, cines, 1e-3)
+    assert not opened.read_slice(0)[1].warnings
+
+
+@pytest.mark.parametrize("n_in_file", [1, 2, 4])
+@pytest.mark.parametrize("is_concatenation", [True, False])
+def test_a_series_in_several_files_without_times_is_in_the_order_of_their_numbers(
+    path, cines, tmp_path, n_in_file, is_concatenation
+):
+    """Files with one frame, all slices of a time, or all times of a slice, which have no counters of time."""
+    whole = pydicom.dcmread(path)
+    n = whole.NumberOfFrames
+    order = np.arange(n) if n_in_file == 4 else np.arange(n).reshape(2, 4).T.ravel()
+    files = []
+    for number, frames in enumerate(order.reshape(-1, n_in_file)):
+        part = deepcopy(whole)
+        rearrange(part, frames)
+        for groups in part.PerFrameFunctionalGroupsSequence:
+            del groups.CardiacSynchronizationSequence
+            groups.FrameContentSequence[0].TemporalPositionIndex = 1
+        part.SOPInstanceUID, part.InstanceNumber = pydicom.uid.generate_uid(), number + 1
+        if is_concatenation:
+            part.InstanceNumber, part.ConcatenationFrameOffsetNumber = 1, number * n_in_file
+        files.append(tmp_path / f"{len(order) - number}.dcm")
+        part.save_as(files[-1])
+    (opened,) = open_dicom(tmp_path, files)
+    for number, cine in enumerate(cines):
+        pixels, _ = opened.read_slice(number)
+        np.testing.assert_allclose(pixels, cine.magnitude / cine.magnitude.max(), atol=1e-3)
+
+
 def test_copies_of_a_file_are_left_out_and_damaged_groups_are_named(path, cines, tmp_path):
     copy = tmp_path / "copy.dcm"
     copy.write_bytes(path.read_bytes())

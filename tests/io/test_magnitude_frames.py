@@ -19,7 +19,7 @@ BLURRED = BLURRED * np.linspace(0, 1, 20).round(1)[:, None]
 
 def nifti(path, frames, step_s=0.04):
     """A NIfTI file of one slice from ``(frames, y, x)``."""
-    image = nibabel.Nifti1Image(frames.transpose(2, 1, 0)[:, :, None], np.eye(4))
+    image = nibabel.Nifti1Image(frames.transpose(2, 1, 0)[:, :, None], np.diag([1, 1, 8, 1]))
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((1, 1, 8, step_s))
     nibabel.save(image, path)

@@ -6,14 +6,24 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+from helpers import SHARED_DATA
 from magnitude_series import series
 from matlab_file import write_v73
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
+from cinerecon.cine_meta import CineMeta
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.magnitude import open_archive, open_dicom, open_nifti
-from cinerecon.io.plausibility import UNKNOWN_TIMES, are_orthonormal, frame_time_warnings, tr_warnings, venc_warnings
+from cinerecon.io.plausibility import (
+    UNKNOWN_TIMES,
+    are_orthonormal,
+    frame_time_warnings,
+    intensity_warnings,
+    tr_warnings,
+    venc_warnings,
+    with_plausibility_warnings,
+)
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 MATRIX = (40, 36)
@@ -127,6 +137,45 @@ def test_a_gap_in_the_times():
     (text,) = frame_time_warnings([0, 40, 80, 4000, 4040])
     assert text == "3920 ms between frames 2 and 3, elsewhere 40 ms: a frame may be missing"
     assert not [*frame_time_warnings([0, 40, 80, 121]), *frame_time_warnings([0.0])]
+
+
+@pytest.mark.parametrize(
+    ("n_frames", "step_ms", "fov_mm", "is_too_short"),
+    [(30, 3.5, 320, True), (25, 5.2, 360, True), (30, 33, 320, False), (40, 10, 320, False), (60, 5, 320, False),
+     (12, 40, 320, False), (12, 10, 35, False), (16, 7, 40, False)],
+)  # fmt: skip
+def test_a_time_step_that_is_tr(n_frames, step_ms, fov_mm, is_too_short):
+    """Converters to NIfTI store TR; 30 frames are then shorter than any heartbeat, except that of a mouse."""
+    times = tuple(step_ms * n for n in range(n_frames))
+    meta = CineMeta(frame_times_ms=times, pixel_size_mm=(fov_mm / 200,) * 2, slice_thickness_mm=8.0)
+    texts = [text for text in with_plausibility_warnings(meta, (160, 200), "header").warnings if "heartbeat" in text]
+    total = n_frames * step_ms
+    assert (
+        texts == [f"{n_frames} frames in {total:.3g} ms are less than a heartbeat: is the time step TR?"] * is_too_short
+    )
+
+
+def test_intensities_with_an_offset_or_inverted(kspace):
+    images = np.abs(np.fft.fftshift(np.fft.ifft2(kspace[0, :, 0]), (-2, -1)))
+    images = images / images.max()
+    padded = np.pad(images + 0.5, ((0, 0), (4, 4), (0, 0)))
+    eight_bit = (255 * images).astype(np.uint8)
+    assert not [*intensity_warnings(images), *intensity_warnings(eight_bit), *intensity_warnings(images[:, 9:30, 9:30])]
+    for wrong in (images + 0.5, padded):
+        (text,) = intensity_warnings(wrong)
+        assert "of the intensity of bright ones: was an offset added?" in text
+    for wrong in (1 - images, 255 - eight_bit):
+        (text,) = intensity_warnings(wrong)
+        assert text.endswith("are bright and dark exchanged?")
+
+
+def test_measured_cines_are_plausible():
+    paths = sorted((SHARED_DATA / "cines" / "train").glob("*.npz"))[::6]
+    if not paths:
+        pytest.skip("measured cines are not in the repository; expected in ../shared/cines")
+    for path in paths:
+        warnings = open_archive(path).read_slice(0)[1].warnings
+        assert not [text for text in warnings if "heartbeat" in text or "bright" in text or "order" in text], path.name
 
 
 def test_tr_in_seconds_or_microseconds():

@@ -34,16 +34,20 @@ def is_enhanced(header: Any) -> bool:
 def headers_of_frames(header: Any) -> Iterator[Any]:
     """Convert the header of each frame of an Enhanced MR file to that of a classic image.
 
-    The instance number is the number of the frame in the file, counted from 1.
+    The instance number is the number of the frame, counted from 1 in the first file; a series may be stored in several
+    files.
     """
     from pydicom.dataset import Dataset
+
+    frames = getattr(header, PER_FRAME)
+    first = _number_of_first_frame(header, len(frames))
 
     common = Dataset()
     common.update({element.tag: element for element in header if element.keyword not in MULTI_FRAME})
     _set(common, "SOPClassUID", MR_STORAGE)
     for groups in getattr(header, SHARED, None) or []:
         _merge(common, groups)
-    for number, groups in enumerate(getattr(header, PER_FRAME), start=1):
+    for number, groups in enumerate(frames, start=first):
         frame = Dataset()
         frame.update(common)
         _merge(frame, groups)
@@ -52,10 +56,19 @@ def headers_of_frames(header: Any) -> Iterator[Any]:
         yield frame
 
 
+def _number_of_first_frame(header: Any, n_frames: int) -> int:
+    """The number of the first frame of a file in its series, after those of files with smaller instance numbers."""
+    offset, instance = header.get("ConcatenationFrameOffsetNumber"), header.get("InstanceNumber")
+    return 1 + int(offset if offset is not None else (int(instance or 1) - 1) * n_frames)
+
+
 def _merge(target: Any, groups: Any) -> None:
-    """Add the elements of functional groups with their classic names; the real world value mapping remains a group."""
+    """Add the elements of functional groups with their classic names; the real world value mapping remains a group.
+
+    Private groups are omitted: some vendors repeat elements in them that differ from those of the standard groups.
+    """
     for group in groups:
-        if group.VR != "SQ" or len(group.value or []) != 1:
+        if group.VR != "SQ" or len(group.value or []) != 1 or group.tag.is_private:
             continue
         if group.keyword == "RealWorldValueMappingSequence":
             target.add(group)

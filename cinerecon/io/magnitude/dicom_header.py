@@ -33,6 +33,8 @@ TIME_OF_DAY = re.compile(r"(\d\d):?(\d\d):?(\d\d(?:\.\d*)?)")
 GE_IMAGE_KIND = (0x0043, 0x102F)
 """Private element of GE: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
+"""Class of the file DICOMDIR, the index of a medium, which contains no images."""
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
 """Classes of Enhanced MR and of converted classic images; colour images have another class."""
 
@@ -168,7 +170,9 @@ def why_excluded(header: Any, file: Path) -> str:
 
 def _why_no_mr_image(header: Any) -> str:
     """The reason if a file is not a single MR image."""
-    storage = str(getattr(header, "SOPClassUID", MR_STORAGE))
+    storage = str(getattr(header, "SOPClassUID", None) or header.file_meta.get("MediaStorageSOPClassUID") or MR_STORAGE)
+    if storage == DIRECTORY_STORAGE:
+        return "an index of images, DICOMDIR"
     modality = str(getattr(header, "Modality", "") or "MR").upper()
     if int(getattr(header, "NumberOfFrames", None) or 1) > 1 or storage in ENHANCED_MR_STORAGE:
         return "several frames in one file that is not complete Enhanced MR"
@@ -183,6 +187,7 @@ def _why_no_magnitude(header: Any) -> str:
     """The reason if an image is not an original magnitude image."""
     values = getattr(header, "ImageType", None) or []
     kinds = {str(kind).upper().strip() for kind in ([values] if isinstance(values, str) else values)}
+    kinds |= {kind.replace("_", " ") for kind in kinds}
     component = str(getattr(header, "ComplexImageComponent", "") or "MAGNITUDE").upper()
     ge_kind = header[GE_IMAGE_KIND].value if GE_IMAGE_KIND in header else 0
     is_phase = kinds & NOT_MAGNITUDE or any(kind.startswith(("P_", "R_", "I_", "VELOCITY")) for kind in kinds)

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, NotACineError
 from cinerecon.frames import choose_frames
+from cinerecon.io.plausibility import intensity_warnings
 from cinerecon.words import name_frames
 
 MAX_EMPTY_FRACTION = 0.05
@@ -226,6 +227,7 @@ class MagnitudeImages:
         frames, warnings = usable_frames(values, where)
         if len(frames) < len(values):
             values, meta = values[frames], _with_frames(meta, frames, warnings)
+        meta = replace(meta, warnings=(*meta.warnings, *intensity_warnings(values)))
         return np.clip(values / largest, 0, None).astype(np.float32), meta
 
     def refuse_segmentation(self) -> None:

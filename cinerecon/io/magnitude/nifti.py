@@ -2,8 +2,9 @@
 
 import gzip
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ THICKER = 1.5
 DAMAGED = "the NIfTI file is damaged"
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 MILLISECONDS = {"sec": 1000.0, "msec": 1.0, "usec": 0.001}
+MAX_SIZE_DEVIATION = 0.01
+"""Relative difference of two voxel sizes in the header above which it is reported."""
+MAX_SHIFT = 0.5
+"""Distance of a voxel by sform and qform, in units of the smallest voxel size, above which it is reported."""
 
 
 def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
@@ -60,13 +65,15 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
     with reporting_damage("cannot read the NIfTI file", path):
         image: Any = nibabel.load(path)
         shape, dtype = image.shape, image.get_data_dtype()
-    if len(shape) != 4 or shape[3] < fewest_frames:
+    if len(shape) < 4 or shape[3] < fewest_frames or math.prod(shape[4:]) > 1:
         what = f"the image is {shape}, but a cine has (x, y, slices, frames)"
         raise NotACineError(what, kind="images without a time axis", where=str(path))
     if dtype.kind not in "iuf":
         raise UnsupportedError(f"the pixels are {dtype}, expected magnitudes", where=str(path))
 
-    slice_axis = _slice_axis(shape, image.header.get_zooms())
+    slice_axis = _slice_axis(shape[:4], image.header.get_zooms())
+    with reporting_damage(DAMAGED, path):
+        warnings = list(_contradictions(image))
 
     @cache
     def ordered() -> Any:
@@ -76,9 +83,40 @@ def open_nifti(path: Path, *, fewest_frames: int = 2) -> MagnitudeImages:
         return result
 
     def read(number: int) -> tuple[NDArray[Any], CineMeta]:
-        return _pixels(path, ordered(), number), _nifti_meta(path, ordered(), number)
+        return _pixels(path, ordered(), number), _nifti_meta(path, ordered(), number, warnings)
 
     return MagnitudeImages(path, "", shape[slice_axis], "", False, (path,), read)
+
+
+def _units(header: Any) -> tuple[float, float]:
+    """The units of length [mm], which is 1 if it is not given, and of time [ms], which is 0 if it is not given."""
+    try:
+        length, time = header.get_xyzt_units()
+    except KeyError:  # a code that NIfTI does not define
+        return 1.0, 0.0
+    return MILLIMETRES.get(length, 1.0), MILLISECONDS.get(time, 0.0)
+
+
+def _contradictions(image: Any) -> Iterator[str]:
+    """Warnings about two positions or two voxel sizes in the header."""
+    from nibabel.spatialimages import HeaderDataError
+
+    unit, _ = _units(image.header)
+    affine, sizes = np.asarray(image.affine, float), np.array(image.header.get_zooms()[:3], float)
+    own = np.linalg.norm(affine[:3, :3], axis=0)
+    if not np.allclose(own, sizes, rtol=MAX_SIZE_DEVIATION):
+        by_affine, by_pixdim = (" x ".join(f"{unit * size:.3g}" for size in three) for three in (own, sizes))
+        yield f"voxels are {by_affine} mm by the sform and {by_pixdim} mm by pixdim: the sform is used"
+        return
+    if min(int(image.header["sform_code"]), int(image.header["qform_code"])) > 0:
+        try:
+            qform = image.get_qform()
+        except (HeaderDataError, ValueError):  # a quaternion that is not a rotation
+            return
+        corners = np.array([(*corner, 1) for corner in product(*((0, n - 1) for n in image.shape[:3]))])
+        shifts = np.linalg.norm(corners @ (affine - qform).T, axis=1)
+        if shifts.max() > MAX_SHIFT * own.min():
+            yield f"sform and qform place the images up to {unit * shifts.max():.3g} mm apart: the sform is used"
 
 
 def _slice_axis(shape: tuple[int, ...], sizes: Sequence[float]) -> int:
@@ -108,29 +146,30 @@ def _with_slices_third(path: Path, image: Any, axis: int) -> Any:
 def _pixels(path: Path, image: Any, number: int, frames: slice = slice(None)) -> NDArray[np.float32]:
     """Read one slice, or some of its frames, ``(frames, y, x)``."""
     with reporting_damage(DAMAGED, path):
-        return np.asarray(image.dataobj[:, :, number, frames], np.float32).transpose(2, 1, 0)
+        values = np.asarray(image.dataobj[:, :, number, frames], np.float32)
+        return values.reshape(values.shape[:3]).transpose(2, 1, 0)
 
 
 def _require_order(path: Path, image: Any) -> None:
     """Refuse a file with axes (x, y, time, slice), whose slices would be read as frames."""
-    _, _, n_slices, n_frames = image.shape
+    n_slices, n_frames = image.shape[2:4]
     if has_exchanged_slices(n_slices, n_frames, partial(_pixels, path, image)):
         hint = "the axes of NIfTI are (x, y, slices, frames): exchange the last two"
         raise DataError(EXCHANGED_SLICES, where=str(path), hint=hint)
 
 
-def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
-    """The metadata of a slice; x is the first axis of the file, y the second."""
-    x, y, _, frames = image.shape
-    length_unit, time_unit = image.header.get_xyzt_units()
-    affine = np.asarray(image.affine, float) * MILLIMETRES.get(length_unit, 1.0)
+def _nifti_meta(path: Path, image: Any, number: int, header_warnings: Sequence[str]) -> CineMeta:
+    """The metadata of a slice, with the warnings about the header; x is the first axis of the file, y the second."""
+    x, y, _, frames = image.shape[:4]
+    length_unit_mm, time_unit_ms = _units(image.header)
+    affine = np.asarray(image.affine, float) * length_unit_mm
     columns = RAS_TO_LPS @ affine[:3, :3]
     dx, dy = (float(length) for length in np.linalg.norm(columns[:, :2], axis=0))
     centre = RAS_TO_LPS @ (affine[:3] @ [x // 2, y // 2, number, 1])
     geometry, warnings = None, list[str]()
     if int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0:
         geometry, warnings = _geometry(centre, columns)
-    step = float(image.header.get_zooms()[3]) * MILLISECONDS.get(time_unit, 0.0)
+    step = float(image.header.get_zooms()[3]) * time_unit_ms
     thickness_mm, no_thickness = thickness_or_default(_thickness_mm(columns))
     meta = CineMeta(
         source=str(path),
@@ -139,7 +178,7 @@ def _nifti_meta(path: Path, image: Any, number: int) -> CineMeta:
         pixel_size_mm=(dy or 1.0, dx or 1.0),
         slice_thickness_mm=thickness_mm,
         geometry=geometry,
-        warnings=(*warnings, *no_thickness, *([] if step > 0 or frames == 1 else [UNKNOWN_TIMES])),
+        warnings=(*header_warnings, *warnings, *no_thickness, *([] if step > 0 or frames == 1 else [UNKNOWN_TIMES])),
     )
     return with_plausibility_warnings(meta, (y, x), "header")
 
