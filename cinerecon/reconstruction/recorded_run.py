@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cinerecon.errors import FileError
-from cinerecon.io.paths import absolute_paths
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.identity import Identity
 from cinerecon.reconstruction.outcome import Outcome
 from cinerecon.reconstruction.record import Record, missing_outputs
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.run import Observer, ReconReport, load_request_method, reconstruct_scan
-from cinerecon.reconstruction.slice_cache import remove_slices
+from cinerecon.reconstruction.run import Observer, ReconReport, complete_scan, load_request_method
+from cinerecon.reconstruction.slice_cache import SliceCache, remove_slices
 from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.verdict import worst_status
 
@@ -68,16 +67,13 @@ class RecordedRun:
         if earlier is None:
             self._refuse_other_images()
         before = () if earlier is None else earlier.written
-        outcomes: list[Outcome] = []
-
-        def add(report: ReconReport) -> None:
-            outcomes.append(outcome_of(report.slices, self.name, self.request.label, report.written, before))
-            self.add(outcomes[0])
-
         request = self.request.with_values(outputs=missing)
-        own = absolute_paths(before)
-        report = reconstruct_scan(request, observer, method, checksum=self.identity.checksum, own=own, record=add)
-        return outcomes[0], report
+        cache = SliceCache.of(request, self.identity.checksum, before)
+        report = complete_scan(request, method, cache, observer)
+        outcome = outcome_of(report.slices, self.name, self.request.label, report.written, before)
+        self.add(outcome)
+        cache.remove()
+        return outcome, report
 
     def _refuse_other_images(self) -> None:
         """Refuse to continue if the record lists images of other settings of which some still exist."""

@@ -1,7 +1,7 @@
 """Reconstruct a scan slice by slice, store each completed slice, and write the images."""
 
 import logging
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.image import collect_warnings
 from cinerecon.io.atomic import clear_partial
 from cinerecon.io.checksums import require_unchanged, state_of
-from cinerecon.io.export import Target, export_series, series_of
+from cinerecon.io.export import export_series, series_of
 from cinerecon.io.export.dicom_patient import require_same_patient
 from cinerecon.io.paths import absolute
 from cinerecon.machine import peak_memory_mb, pick_device
@@ -87,13 +87,7 @@ class ReconReport:
 
 
 def reconstruct_scan(
-    request: ReconRequest,
-    observer: Observer | None = None,
-    method: Reconstructor | None = None,
-    *,
-    checksum: str = "",
-    own: Set[Path] = frozenset(),
-    record: Callable[[ReconReport], None] = lambda _: None,
+    request: ReconRequest, observer: Observer | None = None, method: Reconstructor | None = None
 ) -> ReconReport:
     """Reconstruct a scan and write its images, with one slice in memory at a time.
 
@@ -108,37 +102,51 @@ def reconstruct_scan(
         Callbacks for the progress.
     method
         The method of the request, if it is already loaded.
-    checksum
-        Checksum of the reconstruction, if it is known; see `Identity`.
-    own
-        Absolute paths of existing outputs that may be overwritten.
-    record
-        Called after all images have been written and before the completed slices are removed.
 
     Raises
     ------
     CineReconError
         If the request or the file is invalid; if possible, raised before the reconstruction starts.
     """
-    observer = observer or Observer()
-    may_continue = request.resume and has_slices(request, checksum)
-    targets = request.check(overwrite=may_continue, own=own)
+    request.check(overwrite=request.resume and has_slices(request))
     request = request.with_values(device=pick_device(request.device))
     method = method or load_request_method(request)
-    first = targets[0].path
-    checksum = checksum or Identity.of(request, fingerprint(method), first.parent).checksum
-    cache = SliceCache(first, checksum, keeps_convergence=request.keeps_convergence)
-    if may_continue:
-        own = own | cache.outputs()
-        request.check(own=own)
+    folder = request.targets[0].path.parent
+    cache = SliceCache.of(request, Identity.of(request, fingerprint(method), folder).checksum)
+    report = complete_scan(request, method, cache, observer or Observer())
+    cache.remove()
+    return report
+
+
+def complete_scan(request: ReconRequest, method: Reconstructor, cache: SliceCache, observer: Observer) -> ReconReport:
+    """Reconstruct the slices that are not in the cache, and write the images.
+
+    Parameters
+    ----------
+    request
+        Scan, outputs and settings, with a resolved device (not ``auto``).
+    method
+        The method.
+    cache
+        The completed slices, and the outputs that may be overwritten. Both are used only if the request resumes a run.
+        After an error, the slices remain for the next run; after success, the caller removes them.
+    observer
+        Callbacks for the progress.
+
+    Raises
+    ------
+    CineReconError
+        See `reconstruct_scan`.
+    """
+    request.check(own=cache.outputs() if request.resume else ())
     if cache.indices():  # slices of an interrupted run
-        for folder in {target.path.parent for target in targets}:
+        for folder in {target.path.parent for target in request.targets}:
             clear_partial(folder, below=False)
     if not request.resume:
         cache.remove()
     try:
         slices = list(iterate_slices(request, method, observer, cache))
-        written = write_images(slices, request, targets, observer, cache, own)
+        written = write_images(slices, request, cache, observer)
     except BaseException:
         if n_finished := len(cache.indices()):
             text = "%d finished slice(s) are kept in %s: the same command with --resume continues"
@@ -147,10 +155,7 @@ def reconstruct_scan(
             cache.remove()
         raise
     warnings = collect_warnings([part.cine for part in slices])
-    report = ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
-    record(report)
-    cache.remove()
-    return report
+    return ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
 
 
 def load_request_method(request: ReconRequest) -> Reconstructor:
@@ -236,31 +241,25 @@ def open_request_scan(request: ReconRequest, method: Reconstructor) -> CineSourc
 
 
 def write_images(
-    slices: list[ReconstructedSlice],
-    request: ReconRequest,
-    targets: list[Target],
-    observer: Observer,
-    cache: SliceCache,
-    own: Set[Path],
+    slices: list[ReconstructedSlice], request: ReconRequest, cache: SliceCache, observer: Observer
 ) -> dict[Path, float]:
-    """Write the images to each target, and return the time taken for each file [s].
+    """Write the images to each target of a request, and return the time taken for each file [s].
 
     Parameters
     ----------
     slices
         The reconstructed slices.
-    request, targets
-        The request and its outputs.
-    observer
-        Callbacks for the progress.
+    request
+        The request.
     cache
         Cache in which each output is recorded when its writing begins, so that this run may overwrite it.
-    own
-        Absolute paths of existing outputs that may be overwritten.
+    observer
+        Callbacks for the progress.
     """
     written: dict[Path, float] = {}
+    own = cache.outputs()
     observer.stage("write")
-    for target in targets:
+    for target in request.targets:
         observer.progress(f"writing {target.path.name}", 1.0)
         for part, images in series_of([part.cine for part in slices], target):
             is_own = absolute(part.path) in own

@@ -9,10 +9,11 @@ outputs that the run has begun to write, which are the only files that may be ov
 import glob
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,21 @@ class SliceCache:
         Checksum of the reconstruction, see `Identity`.
     keeps_convergence
         Whether the convergence is stored with the slices, see `ReconRequest.keeps_convergence`.
+    earlier
+        Outputs that an earlier, completed run wrote, which may be overwritten.
     """
 
-    def __init__(self, output: Path, checksum: str, *, keeps_convergence: bool = False) -> None:
+    def __init__(
+        self, output: Path, checksum: str, *, keeps_convergence: bool = False, earlier: Iterable[Path | str] = ()
+    ) -> None:
         self.folder = output.with_name(output.name + ENDING + checksum + WITH_CONVERGENCE * keeps_convergence)
+        self._earlier = absolute_paths(earlier)
+
+    @classmethod
+    def of(cls, request: ReconRequest, checksum: str, earlier: Iterable[Path | str] = ()) -> Self:
+        """The cache for the outputs of a request."""
+        output = request.targets[0].path
+        return cls(output, checksum, keeps_convergence=request.keeps_convergence, earlier=earlier)
 
     def indices(self) -> list[int]:
         """Indices of the completed slices."""
@@ -94,9 +106,9 @@ class SliceCache:
             raise
 
     def outputs(self) -> set[Path]:
-        """Absolute paths of the outputs that the run has begun to write, none of which existed before."""
+        """Absolute paths of the outputs of an earlier run, and of those that this run has begun to write."""
         begun = Journal(self.folder / OUTPUTS)
-        return absolute_paths(self.folder.parent / path for path in begun if begun.get(path))
+        return self._earlier | absolute_paths(self.folder.parent / path for path in begun if begun.get(path))
 
     def begin_output(self, path: Path, *, is_begun: bool = True) -> None:
         """Record that an output is about to be written, or that it could not be written.
@@ -117,11 +129,9 @@ class SliceCache:
         return self.folder / f"{index:03d}{ending}"
 
 
-def has_slices(request: ReconRequest, checksum: str = "") -> bool:
-    """Whether an interrupted run left completed slices for its first output; of any run without a checksum."""
+def has_slices(request: ReconRequest) -> bool:
+    """Whether an interrupted run, possibly with other settings, left completed slices for its first output."""
     output = request.targets[0].path
-    if checksum:
-        return bool(SliceCache(output, checksum, keeps_convergence=request.keeps_convergence).indices())
     return any(output.parent.glob(f"{glob.escape(output.name)}{ENDING}*/*.json"))
 
 
