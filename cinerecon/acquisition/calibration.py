@@ -55,7 +55,7 @@ def _with_gaps_filled(readouts: Readouts, calibration: Lines, image: Lines) -> L
     If the calibration lines that are not image lines have a different gain, they are not combined with image lines, and
     a warning is given.
     """
-    separate = calibration.where(is_calibration_only(readouts.raw.heads[calibration.row]))
+    separate = calibration.where(is_calibration_only(readouts.raw.heads)[calibration.row])
     gain = _gain(readouts.raw, separate, image.where(~np.isin(image.ky, separate.ky)))
     if not 1 / LARGEST_GAIN_OF_GAPS < gain < LARGEST_GAIN_OF_GAPS:
         readouts.warn(
@@ -87,11 +87,12 @@ def _gain(raw: RawScan, calibration: Lines, image: Lines) -> float:
 
 def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     """Locate the calibration readouts that match the slices, coils and grid of the image, all in one frame."""
-    image_heads, heads, warn = calibration.raw.heads[image.row], calibration.heads, calibration.warn
-    slice_of = dict(zip(image_heads["idx"]["slice"].tolist(), image.slices.tolist(), strict=True))
-    n_samples = heads["number_of_samples"].astype(int) - heads["discard_pre"] - heads["discard_post"]
-    usable = np.isin(heads["idx"]["slice"], list(slice_of)) & (n_samples > 0)
-    usable &= heads["active_channels"] == image_heads["active_channels"][0]
+    heads, warn = calibration.raw.heads, calibration.warn
+    slice_of = dict(zip(heads["idx"]["slice"][image.row].tolist(), image.slices.tolist(), strict=True))
+    discarded = calibration.field("discard_pre").astype(int) + calibration.field("discard_post")
+    usable = np.isin(calibration.counter("slice"), list(slice_of))
+    usable &= calibration.field("number_of_samples") > discarded
+    usable &= calibration.field("active_channels") == heads["active_channels"][image.row[0]]
     calibration = calibration.where(usable)
     slices = np.array([slice_of[number] for number in calibration.counter("slice").tolist()], np.intp)
     if len(calibration) == 0:
@@ -128,7 +129,7 @@ def add_central_lines(raw: RawScan, selection: Selection, warn: Warn) -> Selecti
     The line numbers must follow the standard. The flags of added lines are changed.
     """
     idx = raw.heads["idx"]
-    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    rows = selection.calibration[is_calibration_only(raw.heads)[selection.calibration]]
     images = {tuple(row) for row in _counters(idx[selection.image]).tolist()}
     rows = rows[[tuple(row) in images for row in _counters(idx[rows]).tolist()]]
     own, extra = (idx["kspace_encode_step_1"][part].astype(np.int64) for part in (selection.image, rows))

@@ -184,9 +184,9 @@ def _sorted_slices(image: Readouts) -> Index:
     """Slice numbers by position along the slice direction; the slice counter follows the order of acquisition."""
     values, first, inverse = np.unique(image.counter("slice"), return_index=True, return_inverse=True)
     slices: Index = np.asarray(inverse, np.intp)
-    heads = image.heads[first]
-    normals = heads["slice_dir"].astype(np.float64)
-    along = heads["position"].astype(np.float64) @ normals[0]
+    firsts = image.where(first)
+    normals = firsts.field("slice_dir").astype(np.float64)
+    along = firsts.field("position").astype(np.float64) @ normals[0]
     if len(values) == 1 or not np.isfinite(along).all():
         return slices
     if np.all(normals @ normals[0] > 0.99):

@@ -292,7 +292,7 @@ def readout_oversampling(image: Readouts, ky: int) -> float:
 def _is_empty_beyond(image: Readouts, factor: float, claimed: float) -> bool:
     """Whether the stated field of view contains only noise outside the smaller one given by a larger factor."""
     kx = image.encoding.encoded.matrix[0]
-    whole = image.where(image.heads["number_of_samples"] == kx)
+    whole = image.where(image.field("number_of_samples") == kx)
     if len(whole) == 0:
         return False
     power = _profile(whole)
@@ -305,7 +305,7 @@ def _is_empty_beyond(image: Readouts, factor: float, claimed: float) -> bool:
 
 def _energy_beyond(image: Readouts, factor: float) -> float:
     """Fraction of the energy outside a field of view that is reduced along x by ``factor``."""
-    lengths = image.heads["number_of_samples"]
+    lengths = image.field("number_of_samples")
     n = int(lengths.max())
     power = _profile(image.where(lengths == n))
     return float(power[np.abs(np.arange(n) - n // 2) > n / (2 * factor)].sum() / max(power.sum(), np.finfo(float).tiny))

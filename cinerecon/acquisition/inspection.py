@@ -58,7 +58,7 @@ class ScanPlan(CineContent):
         Processing steps in order.
     flags
         Number of readouts with each flag.
-    n_readouts, n_kept, n_noise, n_calibration, dropped
+    n_readouts, n_image_readouts, n_noise_readouts, n_calibration_readouts, dropped
         Numbers of readouts in the file, in the image, for noise, and for coil maps only; and unused readouts with
         reasons.
     gating
@@ -85,9 +85,9 @@ class ScanPlan(CineContent):
     steps: tuple[str, ...]
     flags: dict[str, int]
     n_readouts: int
-    n_kept: int
-    n_noise: int
-    n_calibration: int
+    n_image_readouts: int
+    n_noise_readouts: int
+    n_calibration_readouts: int
     dropped: tuple[Dropped, ...]
     gating: GatingReport
     signals: tuple[str, ...]
@@ -130,9 +130,9 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         steps=tuple(_steps(layout, config)),
         flags=count_flags(raw),
         n_readouts=len(raw),
-        n_kept=len(np.unique(lines.row)),
-        n_noise=len(layout.selection.noise),
-        n_calibration=int(is_calibration_only(raw.heads[layout.calibration.row]).sum()),
+        n_image_readouts=len(np.unique(lines.row)),
+        n_noise_readouts=len(layout.selection.noise),
+        n_calibration_readouts=int(is_calibration_only(raw.heads)[layout.calibration.row].sum()),
         dropped=layout.selection.dropped,
         gating=layout.gating.report,
         signals=describe_waveforms(raw.waveforms),
@@ -206,7 +206,7 @@ def _describe_noise(layout: ScanLayout) -> str:
     if len(noise) == 0:
         return "none"
     file = "" if raw is layout.raw else f" in {raw.group if raw.path == layout.raw.path else raw.path.name}"
-    return f"{len(noise)} readouts of {noise.heads['number_of_samples'].max()} samples{file}"
+    return f"{len(noise)} readouts of {noise.field('number_of_samples').max()} samples{file}"
 
 
 def inspect_scan(

@@ -144,7 +144,7 @@ def lay_out(raw: RawScan, config: AcquisitionConfig, noise_path: str | Path | No
     require_cartesian(image)
     counters = read_counters(image, selection.unmeasured, config.select)
     require_alike(image)
-    coils = _used_coils(int(image.heads["active_channels"][0]), config.exclude_coils)
+    coils = _used_coils(int(image.field("active_channels")[0]), config.exclude_coils)
     # the encoded grid, from the headers and the samples of a few readouts
     probe = probe_lines(image.middle_slice())
     _require_magnitude(raw, probe.largest_sample)
@@ -207,7 +207,7 @@ def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> Coil
     warnings: list[str] = []
     image = Readouts(layout.raw, layout.lines.row, warnings.append)
     noise = replace(layout.noise, warn=warnings.append)
-    n_coils = int(image.heads["active_channels"][0])
+    n_coils = int(image.field("active_channels")[0])
     selection = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
     if not config.whiten or len(noise) == 0:
         return CoilMatrix(selection, (), has_unit_noise=False)
@@ -250,7 +250,7 @@ def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines) -> Iterator[Dropped]:
     """Calibration-only readouts that are not used for coil maps, and image readouts outside the gated beats."""
-    rows = selection.calibration[is_calibration_only(raw.heads[selection.calibration])]
+    rows = selection.calibration[is_calibration_only(raw.heads)[selection.calibration]]
     n_unused = len(np.setdiff1d(rows, calibration.row))
     if n_unused:
         yield Dropped(n_unused, f"flag {CALIBRATION}: calibration only, and the image lines cover as much")

@@ -8,9 +8,10 @@ from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS
 from cinerecon.acquisition.placement import Lines
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.io.ismrmrd.header import MrdHeader
-from cinerecon.io.ismrmrd.raw import Heads, RawScan
+from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.plausibility import (
     LONGEST_FRAME_MS,
     NOT_ORTHONORMAL,
@@ -32,7 +33,7 @@ def slice_meta(
     is_one_beat = gating.is_retro or (not gating.is_real_time and _is_one_beat(raw, lines))
     if is_one_beat and gating.frame_times_ms is None:
         time_warnings = [*time_warnings, *_long_beat_warnings(raw.header, n_frames)]
-    geometry, geometry_warnings = _geometry(raw.heads[lines.row], raw.header.patient_position)
+    geometry, geometry_warnings = _geometry(Readouts(raw, lines.row))
     thickness_mm, no_thickness = thickness_or_default(raw.header.encodings[0].recon.fov_mm[2])
     return CineMeta(
         source=str(raw.path),
@@ -48,22 +49,23 @@ def slice_meta(
     )
 
 
-def _geometry(heads: Heads, patient_position: str) -> tuple[Geometry | None, list[str]]:
+def _geometry(readouts: Readouts) -> tuple[Geometry | None, list[str]]:
     """Position and directions of a slice from its first readout; None, with a warning, if they are invalid."""
-    first = heads[0]
-    directions = np.array([first[name] for name in ("read_dir", "phase_dir", "slice_dir")], float)
-    position = np.array(first["position"], float)
+    of_readouts = [readouts.field(name) for name in ("read_dir", "phase_dir", "slice_dir", "position")]
+    *directions_of_first, position = (values[0].astype(float) for values in of_readouts)
+    directions = np.array(directions_of_first)
     if not directions.any():
         return None, ["the geometry is missing (all directions are zero): images have no orientation"]
     if not are_orthonormal(directions):
         return None, [NOT_ORTHONORMAL]
     if not np.isfinite(position).all():
         return None, ["the position is not finite: images have no orientation"]
-    rotation = max(float(np.abs(heads[name] - first[name]).max()) for name in ("read_dir", "phase_dir", "slice_dir"))
-    is_moving = rotation > 0.01 or float(np.abs(heads["position"] - first["position"]).max()) > 0.1
+    *rotation, motion_mm = (float(np.abs(values - values[0]).max()) for values in of_readouts)
+    is_moving = max(rotation) > 0.01 or motion_mm > 0.1
     read, phase, across = (direction / np.linalg.norm(direction) for direction in directions)
     warning = "position or directions change within a slice: the values of its first readout are used"
-    return Geometry.of(position, read, phase, across, patient_position), [warning] if is_moving else []
+    geometry = Geometry.of(position, read, phase, across, readouts.raw.header.patient_position)
+    return geometry, [warning] if is_moving else []
 
 
 def _frame_times(raw: RawScan, lines: Lines, n_frames: int, gating: Gating) -> tuple[tuple[float, ...], list[str]]:

@@ -96,7 +96,7 @@ def without_signal(noise: Readouts) -> Readouts:
     """
     if len(noise) == 0:
         return noise
-    dwell = noise.heads["sample_time_us"].astype(np.float64)
+    dwell = noise.field("sample_time_us").astype(np.float64)
     amplitude = noise.raw.amplitude[noise.rows] * np.sqrt(np.where(np.isfinite(dwell) & (dwell > 0), dwell, 1.0))
     usual = float(np.quantile(amplitude, QUIET_QUANTILE))
     is_loud = amplitude > LOUD_RATIO * usual
@@ -121,12 +121,11 @@ def read_covariance(image: Readouts, noise: Readouts) -> Matrix:
     DataError
         If the noise is not finite, or was measured with other coils.
     """
-    heads = noise.heads
-    coils = int(image.heads["active_channels"][0])
-    other = np.flatnonzero(heads["active_channels"] != coils)
+    coils, channels = int(image.field("active_channels")[0]), noise.field("active_channels")
+    other = np.flatnonzero(channels != coils)
     if other.size:
         i = other[0]
-        what = f"a noise readout has {heads['active_channels'][i]} channels, the image readouts have {coils}"
+        what = f"a noise readout has {channels[i]} channels, the image readouts have {coils}"
         hint = "use a noise scan with the same coils, or --set preprocessing.whiten=false"
         raise DataError(what, where=noise.at(i), hint=hint)
     scale = noise_scale(image, noise)
@@ -189,8 +188,8 @@ def noise_scale(image: Readouts, noise: Readouts) -> NDArray[np.float64] | None:
 
     Returns None if dwell times are missing.
     """
-    dwell = float(image.heads["sample_time_us"][0])
-    dwell_noise = noise.heads["sample_time_us"].astype(np.float64)
+    dwell = float(image.field("sample_time_us")[0])
+    dwell_noise = noise.field("sample_time_us").astype(np.float64)
     if not (dwell > 0 and np.isfinite(dwell) and (dwell_noise > 0).all() and np.isfinite(dwell_noise).all()):
         return None
     fallback = SIEMENS_NOISE_BANDWIDTH if image.raw.header.is_siemens else 1.0

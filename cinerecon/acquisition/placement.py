@@ -10,7 +10,7 @@ from cinerecon.acquisition.counters import Counters
 from cinerecon.acquisition.grid import Grid
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import DataError
-from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan
 
 MIN_ECHO_FRACTION = 0.4
 """Smallest fraction of the readout that an asymmetric echo covers; below it, the matrix in the header is wrong."""
@@ -110,14 +110,13 @@ def place_lines(image: Readouts, counters: Counters, grid: Grid) -> Lines:
 
 def locate_lines(readouts: Readouts, slices: Index, frames: Index, grid: Grid) -> Lines:
     """The positions of readouts, which may be outside the grid; otherwise the same as `place_lines`."""
-    heads = readouts.heads
-    before, after = (heads[name].astype(np.intp) for name in ("discard_pre", "discard_post"))
-    n_samples = heads["number_of_samples"].astype(np.intp) - before - after
-    reverse = has_flag(heads, REVERSE)
+    before, after = (readouts.field(name).astype(np.intp) for name in ("discard_pre", "discard_post"))
+    n_samples = readouts.field("number_of_samples").astype(np.intp) - before - after
+    reverse = readouts.has_flag(REVERSE)
     centre = _echo_centre(readouts, np.where(reverse, after, before), n_samples, grid)
     return Lines(
         row=readouts.rows,
-        ky=grid.first_row + heads["idx"]["kspace_encode_step_1"].astype(np.intp),
+        ky=grid.first_row + readouts.lines,
         start=grid.kx // 2 - centre,
         n_samples=n_samples,
         skip=before,
@@ -136,18 +135,17 @@ def _echo_centre(readouts: Readouts, discarded: Index, n_samples: Index, grid: G
     one closer to the echo. ``discarded`` is the number of samples at the start of k-space, which reversed readouts
     store at their end.
     """
-    heads = readouts.heads
-    centre, before = (heads[name].astype(np.intp) for name in ("center_sample", "discard_pre"))
+    centre, before = (readouts.field(name).astype(np.intp) for name in ("center_sample", "discard_pre"))
     if not discarded.any():
         return centre
     candidates = [centre - discarded, centre]
     fits = [_fits(candidate, n_samples, grid.kx) for candidate in candidates]
     if fits != [True, True]:
         return candidates[1] if fits == [False, True] else candidates[0]
-    from_centre = np.abs(heads["idx"]["kspace_encode_step_1"] + grid.first_row - grid.ky // 2)
+    from_centre = np.abs(readouts.lines + grid.first_row - grid.ky // 2)
     i = int(np.argmin(np.where(readouts.raw.is_readable(readouts.rows), from_centre, np.inf)))
     samples = readouts.raw.samples(readouts.rows[i : i + 1])[0, :, before[i] : before[i] + n_samples[i]]
-    peak = int(np.argmax((np.abs(samples[:, :: -1 if has_flag(heads[i], REVERSE) else 1]) ** 2).sum(0)))
+    peak = int(np.argmax((np.abs(samples[:, :: -1 if readouts.has_flag(REVERSE)[i] else 1]) ** 2).sum(0)))
     standard = abs(peak - candidates[0][i]) <= abs(peak - candidates[1][i])
     if not standard:
         readouts.warn("center_sample is counted after the discarded samples, as the echo shows")
@@ -181,14 +179,14 @@ def _require_placement(image: Readouts, lines: Lines, kx: int) -> None:
     if outside.size:
         i = outside[0]
         what = (
-            f"center_sample {image.heads['center_sample'][i]} puts {n_samples[i]} samples on columns {start[i]} "
+            f"center_sample {image.field('center_sample')[i]} puts {n_samples[i]} samples on columns {start[i]} "
             f"to {start[i] + n_samples[i] - 1}, expected 0 to {kx - 1} (encodedSpace x is {kx})"
         )
         raise DataError(what, where=image.at(i))
     without_echo = np.flatnonzero((start > kx // 2) | (start + n_samples <= kx // 2))
     if without_echo.size:
         i = without_echo[0]
-        head = image.heads[i]
+        head = image.raw.heads[image.rows[i]]
         what = (
             f"center_sample is {head['center_sample']}, outside the used samples {head['discard_pre']} to "
             f"{head['number_of_samples'] - head['discard_post'] - 1}: they have no echo"

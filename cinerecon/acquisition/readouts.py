@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import REVERSE, Heads, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
 
 Warn = Callable[[str], None]
 
@@ -53,10 +53,13 @@ class Readouts:
         """File and number of one of the readouts, for messages."""
         return self.raw.at(self.rows[i])
 
-    @property
-    def heads(self) -> Heads:
-        """``(readouts,)`` copy of their headers."""
-        return self.raw.heads[self.rows]
+    def field(self, name: str) -> NDArray[Any]:
+        """``(readouts, ...)`` values of a field of their headers."""
+        return np.asarray(self.raw.heads[name][self.rows])
+
+    def has_flag(self, *numbers: int) -> NDArray[np.bool_]:
+        """``(readouts,)`` whether they have at least one of the flags."""
+        return np.asarray(has_flag(self.raw.heads, *numbers)[self.rows])
 
     def counter(self, name: str) -> NDArray[np.int64]:
         """``(readouts,)`` values of a counter."""
@@ -110,7 +113,7 @@ class Readouts:
 
     def groups(self, *names: str) -> Iterator[tuple[NDArray[np.bool_], Self]]:
         """The readouts grouped by equal header fields: the selection as booleans, and the selected readouts."""
-        values = np.stack([self.raw.heads[name][self.rows] for name in names], 1).astype(np.int64)
+        values = np.stack([self.field(name) for name in names], 1).astype(np.int64)
         for kind in np.unique(values, axis=0):
             is_alike = (values == kind).all(1)
             yield is_alike, self.where(is_alike)
@@ -136,8 +139,8 @@ def probe_lines(readouts: Readouts) -> Probe:
     chosen = [order[first + np.minimum(n, counts - 1)] for n in range(PROBES_PER_LINE)]
     probes = readouts.where(np.unique(np.concatenate(chosen)))
     power, counted = np.zeros(len(lines)), np.zeros(len(lines))
-    heads = probes.heads
-    layout = np.stack([heads["number_of_samples"], heads["center_sample"], has_flag(heads, REVERSE)], 1).astype(np.intp)
+    sizes = [probes.field("number_of_samples"), probes.field("center_sample"), probes.has_flag(REVERSE)]
+    layout = np.stack(sizes, 1).astype(np.intp)
     for n_samples, centre, is_reverse in np.unique(layout, axis=0):
         alike = probes.where((layout == (n_samples, centre, is_reverse)).all(1))
         samples = alike.samples()[..., :: -1 if is_reverse else 1]

@@ -154,7 +154,7 @@ def keep_selected(raw: RawScan, selection: Selection, select: Mapping[Counter, i
             dropped.append(Dropped(int(is_other.sum()), f"{counter} is not {value}, as selected"))
         image = image[~is_other]
     calibration = selection.calibration
-    is_kept = np.isin(calibration, image) | is_calibration_only(raw.heads[calibration])
+    is_kept = np.isin(calibration, image) | is_calibration_only(raw.heads)[calibration]
     return replace(selection, image=image, calibration=calibration[is_kept], dropped=tuple(dropped))
 
 
@@ -166,7 +166,7 @@ def choose_encoding(image: Readouts, requested: int | None) -> int:
     UnsupportedError
         If the requested encoding has no image readouts.
     """
-    references = np.unique(image.heads["encoding_space_ref"])
+    references = np.unique(image.field("encoding_space_ref"))
     if requested is not None:
         if requested not in references:
             what = f"encoding {requested} has no image lines, only encoding {', '.join(map(str, references))}"
@@ -199,7 +199,7 @@ def is_image_line(heads: Heads | np.void) -> NDArray[np.bool_]:
 
 
 def _require_known_encodings(image: Readouts) -> None:
-    n_encodings, references = len(image.raw.header.encodings), image.heads["encoding_space_ref"]
+    n_encodings, references = len(image.raw.header.encodings), image.field("encoding_space_ref")
     unknown = np.flatnonzero(references >= n_encodings)
     if unknown.size:
         i = unknown[0]
@@ -228,25 +228,24 @@ def require_alike(image: Readouts) -> None:
     DataError
         If they differ; the error names the first such readout, its value, and the value of the others.
     """
-    heads = image.heads
-    coils = heads["active_channels"]
+    coils, centres = image.field("active_channels"), image.field("center_sample")
     _require_common(image, coils, "channels")
     if coils[0] == 0:
         raise DataError("the readouts have 0 channels", where=image.at(0))
-    stored = heads["number_of_samples"].astype(np.int64)
-    remaining = stored - heads["discard_pre"] - heads["discard_post"]
+    stored = image.field("number_of_samples").astype(np.int64)
+    remaining = stored - image.field("discard_pre") - image.field("discard_post")
     empty = np.flatnonzero(remaining <= 0)
     if empty.size:
         i = empty[0]
         what = f"{stored[i]} samples, {stored[i] - remaining[i]} of them to be discarded: none remain"
         raise DataError(what, where=image.at(i))
-    for centre in np.unique(heads["center_sample"]):
-        same = heads["center_sample"] == centre
+    for centre in np.unique(centres):
+        same = centres == centre
         _require_common(image.where(same), stored[same], "samples", f", same centre {centre}")
-    outside = np.flatnonzero(heads["center_sample"] >= stored)
+    outside = np.flatnonzero(centres >= stored)
     if outside.size:
         i = outside[0]
-        what = f"center_sample is {heads['center_sample'][i]} of {stored[i]} samples, expected 0 to {stored[i] - 1}"
+        what = f"center_sample is {centres[i]} of {stored[i]} samples, expected 0 to {stored[i] - 1}"
         raise DataError(what, where=image.at(i))
 
 

@@ -108,10 +108,10 @@ def _rows_of_plan(plan: "ScanPlan") -> Iterator[tuple[str, str]]:
     yield "noise scan", plan.noise
     yield from _labelled("signals", plan.signals)
     yield from _labelled("flags", (f"{count:>6} {name}" for name, count in plan.flags.items()))
-    yield "image data", f"{plan.n_kept} of {plan.n_readouts} readouts"
+    yield "image data", f"{plan.n_image_readouts} of {plan.n_readouts} readouts"
     others = (
-        (plan.n_noise, "flag 19: noise, only for whitening"),
-        (plan.n_calibration, "flag 20: only for coil maps"),
+        (plan.n_noise_readouts, "flag 19: noise, only for whitening"),
+        (plan.n_calibration_readouts, "flag 20: only for coil maps"),
     )
     yield from _labelled("other data", [f"{count:>6} {reason}" for count, reason in others if count])
     yield from _labelled("dropped", [f"{part.n_readouts:>6} {part.reason}" for part in plan.dropped])

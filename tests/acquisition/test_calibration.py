@@ -61,7 +61,7 @@ def test_maps_come_from_calibration_lines(tmp_path, is_filled):
     if is_filled:
         calibration[..., image, :] = (scan.kspace[0].mean(0, keepdim=True) * mask)[..., image, :]
     assert relative_error(data.csm, estimate_csm(calibration, mask, "walsh")) < 1e-3
-    assert plan.n_calibration == (8 if is_filled else 12)
+    assert plan.n_calibration_readouts == (8 if is_filled else 12)
     assert plan.steps[-1] == f"estimate coil maps (walsh) from {len(rows)} calibration lines"
     assert not plan.dropped and not any("a different order" in text for text in plan.warnings)
     assert not any("coil maps" in text for text in data.meta.warnings)
@@ -137,7 +137,7 @@ def test_calibration_lines_in_every_convention(tmp_path, dialect):
     DIALECTS[dialect](scan)
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     data = opened.read_slice(0)
-    assert opened.plan.n_calibration == 12 and not opened.plan.dropped
+    assert opened.plan.n_calibration_readouts == 12 and not opened.plan.dropped
     assert relative_error(data.csm, expected.csm) < 1e-6
     assert relative_error(data.kspace, expected.kspace) < 1e-6
 
@@ -154,11 +154,11 @@ def test_calibration_lines_in_an_encoding_of_their_own(tmp_path, rows):
     other = header_xml(**scan.space | {"matrix": (32, rows), "limits": limits})
     scan.space["extra"] = other[other.index("<encoding>") : other.index("</encoding>") + len("</encoding>")]
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
-    assert opened.plan.n_calibration == 12
+    assert opened.plan.n_calibration_readouts == 12
     assert relative_error(opened.read_slice(0).csm, expected.csm) < 1e-6
     scan.space["extra"] = scan.space["extra"].replace("<y>240.0</y>", "<y>300.0</y>")
     plan = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN).plan
-    assert plan.n_calibration == 0
+    assert plan.n_calibration_readouts == 0
     assert "calibration only, of another encoding" in plan.dropped[0].reason
 
 
@@ -174,7 +174,7 @@ def test_calibration_lines_next_to_removed_oversampling(tmp_path, centre, space)
         scan.space.update(matrix=(16, 48), fov=(320.0, 240.0))
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     data = opened.read_slice(0)
-    assert opened.plan.n_calibration == 12 and not opened.plan.dropped
+    assert opened.plan.n_calibration_readouts == 12 and not opened.plan.dropped
     assert relative_error(data.csm, expected.csm) < 1e-5
     assert relative_error(data.kspace, expected.kspace) < 1e-6
 

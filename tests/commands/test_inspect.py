@@ -48,7 +48,7 @@ def test_what_is_in_the_scan(run, scan, tmp_path):
     assert plan["acceleration"] == pytest.approx(72 / kept)
     assert plan["n_acs"] == 2
     assert plan["acceleration_without_acs"] == pytest.approx((72 - 12) / (kept - 12))
-    assert (plan["n_kept"], plan["n_noise"]) == (kept, 1)
+    assert (plan["n_image_readouts"], plan["n_noise_readouts"]) == (kept, 1)
     assert plan["dropped"] == [{"n_readouts": 1, "reason": "flag 23: navigator"}]
     assert plan["flags"] == {"19 noise measurement": 1, "23 navigator": 1}
     assert "remove readout oversampling: 32 to 16 samples" in plan["steps"]
@@ -95,7 +95,7 @@ def test_settings_reach_the_preprocessing(run, tmp_path):
     with pytest.raises(UnsupportedError, match="2 contrasts"):
         run(path)
     plan = json.loads(run(path, "--set", "preprocessing.select.contrast=1", "--json"))
-    assert plan["n_kept"] == 36
+    assert plan["n_image_readouts"] == 36
 
 
 def test_samples_are_checked(run, tmp_path):

@@ -52,7 +52,10 @@ def test_inspect_reports_one_set(scans):
         json.loads(run("inspect", both, "--set-index", "1", "--json")),
         json.loads(run("inspect", second, "--json")),
     ]
-    assert reports[0]["n_readouts"] > reports[1]["n_readouts"] and reports[0]["n_kept"] == reports[1]["n_kept"] == 72
+    assert (
+        reports[0]["n_readouts"] > reports[1]["n_readouts"]
+        and reports[0]["n_image_readouts"] == reports[1]["n_image_readouts"] == 72
+    )
     error = CliRunner().invoke(app, ["inspect", str(both)]).exception
     assert isinstance(error, CineReconError) and "--set-index" in str(error)
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import REVERSE, flag_bit, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, flag_bit
 
 LARGEST_LINE_ERROR = 0.1
 """Largest distance between a readout of the stored trajectory and its line, as a fraction of the line spacing."""
@@ -21,7 +21,7 @@ def require_cartesian_header(image: Readouts, encoding: EncodingSpace) -> None:
         If the header specifies another trajectory.
     """
     if encoding.trajectory not in ("cartesian", ""):
-        coordinates = ", with stored coordinates" if image.heads["trajectory_dimensions"].any() else ""
+        coordinates = ", with stored coordinates" if image.field("trajectory_dimensions").any() else ""
         needs = " (needs phase correction and regridding)" if encoding.trajectory == "epi" else ""
         name = encoding.trajectory.upper() if encoding.trajectory == "epi" else encoding.trajectory
         what = f"the trajectory is {name}{coordinates}{needs}, only Cartesian scans are supported"
@@ -50,17 +50,17 @@ def require_cartesian(image: Readouts) -> None:
         )
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
         raise UnsupportedError(what, where=image.path, hint=hint)
-    stored = image.where(image.heads["trajectory_dimensions"] > 0)
+    stored = image.where(image.field("trajectory_dimensions") > 0)
     steps, positions = _readout_steps(stored)
     spacing = _require_on_lines(stored, positions)
     backward = stored.rows[steps < 0]
-    if 0 < backward.size < len(stored) and not has_flag(stored.heads, REVERSE).any():
+    if 0 < backward.size < len(stored) and not stored.has_flag(REVERSE).any():
         image.warn(
             f"{backward.size} of {len(stored)} readouts run backwards according to their trajectory: they are "
             "treated as reversed"
         )
         image.raw.heads["flags"][backward] |= flag_bit(REVERSE)
-    is_mirrored_x = bool(len(stored) and ((steps < 0) != has_flag(stored.heads, REVERSE)).all())
+    is_mirrored_x = bool(len(stored) and ((steps < 0) != stored.has_flag(REVERSE)).all())
     if spacing and is_mirrored_x != (spacing < 0):
         axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers run")
         image.warn(

@@ -41,11 +41,11 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
         If a transform along an axis concentrates the energy in the middle.
     """
     readouts = image.middle_slice()
-    if readouts.heads["trajectory_dimensions"].any():
+    if readouts.field("trajectory_dimensions").any():
         return
     _, readouts = max(readouts.groups("active_channels", "number_of_samples"), key=lambda group: len(group[1]))
     readouts = readouts.where(np.sort(np.unique(readouts.lines, return_index=True)[1]))
-    n_coils, n_samples = (int(readouts.heads[name][0]) for name in ("active_channels", "number_of_samples"))
+    n_coils, n_samples = (int(readouts.field(name)[0]) for name in ("active_channels", "number_of_samples"))
     if max(len(readouts), n_samples) < MIN_AXIS_LENGTH:
         return
     coils = np.unique(np.linspace(0, n_coils - 1, MAX_COILS).astype(np.intp))

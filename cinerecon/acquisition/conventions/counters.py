@@ -79,8 +79,8 @@ def merge_slices(readouts: Readouts) -> Readouts:
 
     Returns the readouts with the corrected limit of the counter.
     """
-    heads, n_slices = readouts.heads, readouts.n_values("slice")
-    geometry = np.concatenate([heads[name] for name in ("position", "read_dir", "phase_dir", "slice_dir")], axis=1)
+    n_slices, names = readouts.n_values("slice"), ("position", "read_dir", "phase_dir", "slice_dir")
+    geometry = np.concatenate([readouts.field(name) for name in names], axis=1)
     is_one_position = bool(geometry[0, 3:].any() and np.ptp(geometry, axis=0).max() < SAME_POSITION)
     if n_slices == 1 or not is_one_position:
         return readouts
@@ -220,7 +220,7 @@ def _count_repeats(readouts: Readouts, extra: str = "", *, without: str = "") ->
 
     The compared counters are those that distinguish images, plus ``extra`` and minus ``without`` if these are given.
     """
-    stamps, extras = readouts.raw.heads["acquisition_time_stamp"][readouts.rows], [extra] if extra else []
+    stamps, extras = readouts.field("acquisition_time_stamp"), [extra] if extra else []
     names = (name for name in (*COUNTERS, "kspace_encode_step_1", *extras) if name != without)
     keys = np.stack([readouts.counter(name) for name in names], 1)
     _, line, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)

@@ -25,7 +25,7 @@ def set_echo_centre(readouts: Readouts, centre: int) -> None:
     ConfigError
         If the readouts do not contain this sample.
     """
-    n_samples = int(readouts.heads["number_of_samples"].min())
+    n_samples = int(readouts.field("number_of_samples").min())
     if centre >= n_samples:
         what = f"the requested centre is sample {centre}, the readouts contain {n_samples}"
         raise ConfigError(what, where="--set preprocessing.center_sample")
@@ -42,8 +42,8 @@ def require_echo_in_middle(readouts: Readouts) -> None:
     HeaderError
         If the echo is closer to the position expected for an asymmetric readout that reaches one edge of the matrix.
     """
-    heads, kx = readouts.heads, readouts.encoding.encoded.matrix[0]
-    whole = readouts.where((heads["discard_pre"] == 0) & (heads["discard_post"] == 0))
+    kx = readouts.encoding.encoded.matrix[0]
+    whole = readouts.where((readouts.field("discard_pre") == 0) & (readouts.field("discard_post") == 0))
     for _, alike in whole.groups("number_of_samples", "center_sample"):
         length, claimed = _length_and_centre(alike)
         possible = [centre for centre in (kx // 2, length - kx // 2) if 0 < centre < length]
@@ -81,9 +81,9 @@ def correct_echo_centre(readouts: Readouts) -> None:
     HeaderError
         If the echo is far from the centre given in the header.
     """
-    heads, centre = readouts.heads, readouts.raw.heads["center_sample"]
-    kx = readouts.encoding.encoded.matrix[0]
-    missing = readouts.rows[(heads["number_of_samples"] == kx) & (heads["center_sample"] == 0) & (kx > 1)]
+    centre, kx = readouts.raw.heads["center_sample"], readouts.encoding.encoded.matrix[0]
+    is_missing = (readouts.field("number_of_samples") == kx) & (readouts.field("center_sample") == 0) & (kx > 1)
+    missing = readouts.rows[is_missing]
     if missing.size:
         readouts.warn(f"center_sample is 0 in {missing.size} readouts of all {kx} samples: {kx // 2} is used")
         centre[missing] = kx // 2
@@ -96,7 +96,7 @@ def correct_echo_centre(readouts: Readouts) -> None:
 
 def _count_reversed_forward(readouts: Readouts, kx: int) -> None:
     """Convert ``center_sample`` of reversed readouts to forward order if it is counted in storage order."""
-    is_reverse = has_flag(readouts.heads, REVERSE)
+    is_reverse = readouts.has_flag(REVERSE)
     for _, alike in readouts.where(is_reverse).groups("number_of_samples", "center_sample"):
         length, claimed = _length_and_centre(alike)
         forward = length - 1 - claimed
@@ -116,8 +116,7 @@ def _count_reversed_forward(readouts: Readouts, kx: int) -> None:
 def _checked_centre(readouts: Readouts, kx: int) -> int:
     """The centre of readouts with equal length and equal ``center_sample``."""
     length, claimed = _length_and_centre(readouts)
-    heads, warn = readouts.heads, readouts.warn
-    if heads["discard_pre"].any() or heads["discard_post"].any():
+    if readouts.field("discard_pre").any() or readouts.field("discard_post").any():
         return claimed
     peak, is_clear = _echo(readouts, claimed)
     is_far = is_clear and abs(peak - claimed) > ECHO_TOLERANCE * length
@@ -128,10 +127,10 @@ def _checked_centre(readouts: Readouts, kx: int) -> int:
     is_near = abs(nearest - peak) <= ECHO_TOLERANCE * length and 0 < nearest < length
     if length == kx and claimed != kx // 2:
         if abs(claimed - kx // 2) <= 1 or abs(peak - kx // 2) <= ECHO_TOLERANCE * kx:
-            warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is used")
+            readouts.warn(f"center_sample is {claimed} in readouts of all {kx} samples: {kx // 2} is used")
             return kx // 2
     elif claimed == 0 and is_near:
-        warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is used")
+        readouts.warn(f"center_sample is 0, the echo of the readouts is at sample {peak}: {nearest} is used")
         return nearest
     if not is_far:
         _compare_with_edges(readouts, kx)

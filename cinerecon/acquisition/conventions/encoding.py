@@ -69,10 +69,11 @@ def _with_oversampling(readouts: Readouts) -> EncodingSpace:
     OpenRecon streams have this deviation: the header contains the base resolution, and the readouts are oversampled.
     The field of view is scaled with the matrix, unless the header contains only that of the oversampled readout.
     """
-    encoding, heads = readouts.encoding, readouts.heads
+    encoding = readouts.encoding
     x, y, z = encoding.encoded.matrix
-    n_samples, centre = (int(heads[name][0]) for name in ("number_of_samples", "center_sample"))
-    is_common = bool((heads["number_of_samples"] == n_samples).all() and (heads["center_sample"] == centre).all())
+    lengths, centres = readouts.field("number_of_samples"), readouts.field("center_sample")
+    n_samples, centre = int(lengths[0]), int(centres[0])
+    is_common = bool((lengths == n_samples).all() and (centres == centre).all())
     factor = -(-n_samples // x)
     half = factor * x // 2
     is_whole = n_samples == factor * x and (centre == 0 or abs(centre - half) <= 1)
@@ -100,9 +101,9 @@ def _without_zero_filling(readouts: Readouts, zeros: tuple[Index, Index]) -> Enc
     An asymmetric echo reaches one edge of the matrix. The number of rows is reduced along with the number of columns if
     the lines fit and the pixels do not become more anisotropic.
     """
-    encoding, heads = readouts.encoding, readouts.heads
+    encoding = readouts.encoding
     x, y, z = encoding.encoded.matrix
-    n_samples, centre = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
+    n_samples, centre = (readouts.field(name).astype(int) for name in ("number_of_samples", "center_sample"))
     measured = 2 * int(np.maximum(centre - zeros[0], n_samples - zeros[1] - centre).max())
     if (centre == 0).any() or not x / LARGEST_INTERPOLATION <= measured < MEASURED_PART * x:
         return encoding
@@ -133,7 +134,7 @@ def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
     Only samples that are zero in all readouts of the same length are counted.
     """
     before, after = np.zeros(len(readouts), np.intp), np.zeros(len(readouts), np.intp)
-    is_reverse = has_flag(readouts.heads, REVERSE)
+    is_reverse = readouts.has_flag(REVERSE)
     for direction in (~is_reverse, is_reverse):
         for is_alike, alike in readouts.where(direction).groups("number_of_samples", "active_channels"):
             examined = alike.readable().rows
@@ -147,10 +148,11 @@ def zero_samples(readouts: Readouts) -> tuple[Index, Index]:
 
 def discard_zero_samples(readouts: Readouts, zeros: tuple[Index, Index]) -> None:
     """Mark zero samples at the ends of the readouts as discarded, in the header fields of the standard."""
-    added, heads = 0, readouts.heads
+    added = 0
     for name, n in zip(("discard_pre", "discard_post"), zeros, strict=True):
-        added = max(added, int((n - heads[name].astype(np.intp)).max()))
-        readouts.raw.heads[name][readouts.rows] = np.maximum(heads[name], n)
+        discarded = readouts.field(name)
+        added = max(added, int((n - discarded.astype(np.intp)).max()))
+        readouts.raw.heads[name][readouts.rows] = np.maximum(discarded, n)
     if added > 0:
         what = f"up to {added} samples at the ends of the readouts contain only zeros"
         readouts.warn(f"{what}: they are treated as not measured")

@@ -1,14 +1,14 @@
 """Slices of scans without a slice counter: readouts are grouped by position and direction."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import UnsupportedError
-from cinerecon.io.ismrmrd.raw import Heads, Index
+from cinerecon.io.ismrmrd.raw import Index
 
 SAME_POSITION_MM, SAME_DIRECTION = 0.5, 0.03
 """Differences below which positions and directions are treated as equal; rounding and table settling are smaller."""
@@ -41,11 +41,11 @@ def separate_positions(readouts: Readouts, how: str) -> None:
     idx = heads["idx"]
     labels = np.zeros(len(heads), np.intp)
     for value, own in _by_slice(readouts):
-        rows, positions = own.rows, _group_by_position(own.heads)
+        rows, positions = own.rows, _group_by_position(own)
         is_countable = len(positions.position) <= MAX_POSITIONS
         if len(positions.position) > 1 and is_countable and (how == "slices" or _are_slices(own, positions)):
             others = np.setdiff1d(np.flatnonzero(idx["slice"] == value), rows)
-            labels[rows], labels[others] = positions.of_readout, positions.nearest(heads[others])
+            labels[rows], labels[others] = positions.of_readout, positions.nearest(replace(own, rows=others))
             listed = "; ".join(_text(position) for position in positions.position[:4])
             readouts.warn(
                 f"the slice counter is {value} at {len(positions.position)} positions ({listed} mm"
@@ -73,7 +73,7 @@ def _fill_missing_directions(readouts: Readouts) -> None:
     names = ("position", "read_dir", "phase_dir", "slice_dir")
     heads, n_filled = readouts.raw.heads, 0
     for _, own in _by_slice(readouts):
-        has_directions = _geometry(own.heads)[1].any(1)
+        has_directions = _geometry(own)[1].any(1)
         known, missing = own.rows[has_directions], own.rows[~has_directions]
         if known.size and missing.size:
             source = known[np.maximum(np.searchsorted(known, missing) - 1, 0)]
@@ -101,24 +101,24 @@ class _Positions:
     directions: NDArray[np.float64]
     of_readout: Index
 
-    def nearest(self, heads: Heads) -> Index:
+    def nearest(self, readouts: Readouts) -> Index:
         """Index of the nearest position for other readouts, ``(readouts,)``."""
-        position, directions = _geometry(heads)
+        position, directions = _geometry(readouts)
         distance = np.linalg.norm(position[:, None] - self.position, axis=-1)
         turned = np.abs(directions[:, None] - self.directions).max(-1)
         return np.asarray((distance / SAME_POSITION_MM + turned / SAME_DIRECTION).argmin(1))
 
 
-def _geometry(heads: Heads) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    directions = np.concatenate([heads[name] for name in ("read_dir", "phase_dir", "slice_dir")], axis=1)
-    return heads["position"].astype(np.float64), directions.astype(np.float64)
+def _geometry(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    directions = np.concatenate([readouts.field(name) for name in ("read_dir", "phase_dir", "slice_dir")], axis=1)
+    return readouts.field("position").astype(np.float64), directions.astype(np.float64)
 
 
-def _group_by_position(heads: Heads) -> _Positions:
+def _group_by_position(readouts: Readouts) -> _Positions:
     """Group readouts by position into at most ``MAX_POSITIONS + 1`` groups; one group if positions are not finite."""
-    position, directions = _geometry(heads)
+    position, directions = _geometry(readouts)
     if not (np.isfinite(position).all() and np.isfinite(directions).all()):
-        return _Positions(position[:1], directions[:1], np.zeros(len(heads), np.intp))
+        return _Positions(position[:1], directions[:1], np.zeros(len(readouts), np.intp))
     both = np.concatenate([position.round(1), directions.round(2)], axis=1)
     different, first, inverse = np.unique(both, axis=0, return_index=True, return_inverse=True)
     centres: list[int] = []
@@ -155,7 +155,7 @@ def _are_slices(readouts: Readouts, positions: _Positions) -> bool:
 def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
     """Check that a slice does not move by more than half its thickness and does not rotate."""
     thickness_mm = readouts.encoding.recon.fov_mm[2]
-    position, directions = _geometry(readouts.heads)
+    position, directions = _geometry(readouts)
     moved = np.linalg.norm(position - position[0], axis=1)
     turned = np.abs(directions - directions[0]).max()
     if moved.max() <= max(thickness_mm / 2, SAME_POSITION_MM) and turned <= MAX_ROTATION:

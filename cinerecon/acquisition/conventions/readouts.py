@@ -16,7 +16,7 @@ from cinerecon.acquisition.grid import anisotropy
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.header import EncodingSpace
-from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan
 
 ECHO_PART = 1 / 8
 """Largest distance between echo and middle of a readout, as a fraction of its length, if the middle is the centre."""
@@ -26,8 +26,8 @@ ANISOTROPY_MARGIN = 0.1
 
 def correct_removed_oversampling(readouts: Readouts) -> Readouts:
     """Correct centre and grid of the readouts if the header describes them before the removal of the oversampling."""
-    heads, warn, encoding = readouts.heads, readouts.warn, readouts.encoding
-    lengths, centres = heads["number_of_samples"].astype(int), heads["center_sample"].astype(int)
+    warn, encoding = readouts.warn, readouts.encoding
+    lengths, centres = (readouts.field(name).astype(int) for name in ("number_of_samples", "center_sample"))
     n, centre = int(lengths[0]), int(centres[0])
     if not ((lengths == n).all() and (centres == centre).all()) or n < 2:
         return readouts
@@ -97,11 +97,10 @@ def correct_calibration(raw: RawScan, selection: Selection, claimed: Mapping[tup
 
 def claimed_centres(readouts: Readouts) -> dict[tuple[int, int], Index]:
     """The image readouts with each length and stored ``center_sample``, without reversed readouts."""
-    heads, rows = readouts.heads, readouts.rows
-    kinds = np.stack([heads["number_of_samples"], heads["center_sample"]], 1).astype(int)
-    is_forward = ~has_flag(heads, REVERSE)
+    kinds = np.stack([readouts.field("number_of_samples"), readouts.field("center_sample")], 1).astype(int)
+    is_forward = ~readouts.has_flag(REVERSE)
     return {
-        (int(length), int(centre)): rows[(kinds == (length, centre)).all(1)]
+        (int(length), int(centre)): readouts.rows[(kinds == (length, centre)).all(1)]
         for length, centre in np.unique(kinds[is_forward], axis=0)
     }
 

@@ -160,7 +160,7 @@ def _after_ectopic(length: Numbers, is_known: Flags, number: NDArray[np.intp]) -
 
 def is_consecutive(readouts: Readouts, clock: Clock, beats: Beats) -> bool:
     """Whether the frames by the counter were measured one after the other over several beats, in every slice."""
-    idx = readouts.heads["idx"]
+    idx = readouts.field("idx")
     name = "phase" if readouts.n_values("phase") > 1 else "repetition"
     for value in np.unique(idx["slice"]):
         own = np.flatnonzero(idx["slice"] == value)

@@ -75,7 +75,7 @@ def read_clock(readouts: Readouts, tick_ms: float | None) -> Clock:
     DataError
         If ``acquisition_time_stamp`` does not change.
     """
-    stamps = readouts.heads["acquisition_time_stamp"].astype(np.int64)
+    stamps = readouts.field("acquisition_time_stamp").astype(np.int64)
     ticks = unwrap(stamps)
     if np.ptp(ticks) == 0:
         what = f"acquisition_time_stamp is constant ({stamps[0]}): the times of the readouts are unknown"
@@ -105,7 +105,7 @@ def _tick_ms(readouts: Readouts, ticks: NDArray[np.int64]) -> float:
     spacing = _spacing(ticks)
     expected_ms, source = _spacing_by_header(header)
     if not expected_ms:
-        head = readouts.heads[0]
+        head = readouts.raw.heads[readouts.rows[0]]
         duration_ms = 1e-3 * float(head["sample_time_us"]) * float(head["number_of_samples"])
         expected_ms, source = REPETITION_PER_READOUT * duration_ms, f"duration of a readout, {duration_ms:.3g} ms"
     if spacing <= 0 or expected_ms <= 0:
@@ -158,11 +158,11 @@ def _spacing_by_header(header: MrdHeader) -> tuple[float, str]:
 
 def _since_trigger(readouts: Readouts, time_ms: Numbers, tick_ms: float) -> Numbers:
     """Time since the R wave [ms] from ``physiology_time_stamp`` of the ECG, otherwise of the pulse; NaN if unknown."""
-    unknown, heads = np.full(len(readouts), np.nan), readouts.heads
-    if "physiology_time_stamp" not in (heads.dtype.names or ()):
+    unknown = np.full(len(readouts), np.nan)
+    if "physiology_time_stamp" not in (readouts.raw.heads.dtype.names or ()):
         return unknown
     for column in (0, 1):
-        stamps = heads["physiology_time_stamp"][:, column].astype(np.float64)
+        stamps = readouts.field("physiology_time_stamp")[:, column].astype(np.float64)
         is_set = (stamps > 0) & (stamps < 2**31)
         if len(np.unique(stamps[is_set])) < 2:
             continue

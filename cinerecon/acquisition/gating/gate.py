@@ -256,7 +256,7 @@ def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
     """Check that there are beats of plausible length."""
     where = image.path
     if beats is None:
-        stamps = np.unique(image.heads["physiology_time_stamp"][:, 0])
+        stamps = np.unique(image.field("physiology_time_stamp")[:, 0])
         stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
         ecg = "no R wave was found in its ECG" if ecg_of(image.raw.waveforms) else "the file contains no ECG"
         what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"

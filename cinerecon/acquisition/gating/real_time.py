@@ -25,7 +25,7 @@ def number_frames(readouts: Readouts, clock: Clock | None, n_lines: int | None) 
     -------
     ``(readouts,)`` frame of each readout.
     """
-    idx = readouts.heads["idx"]
+    idx = readouts.field("idx")
     numbers = np.zeros(len(idx), np.intp)
     for value in np.unique(idx["slice"]):
         own = np.flatnonzero(idx["slice"] == value)

@@ -66,7 +66,7 @@ def test_arrhythmia_is_rejected_and_costs_little(arrhythmic):
     assert plan.gating.n_used_beats < plan.gating.n_beats
     assert quality(data) > 45
     dropped = sum(part.n_readouts for part in plan.dropped)
-    assert plan.n_kept + plan.n_noise + dropped == plan.n_readouts
+    assert plan.n_image_readouts + plan.n_noise_readouts + dropped == plan.n_readouts
     assert any("heartbeats are rejected" in text for text in data.meta.warnings)
 
 
