@@ -8,9 +8,11 @@ import h5py
 import numpy as np
 import torch
 from conftest import beating_cine, coil_maps
+from helpers import relative_error
 from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
+from cinerecon.acquisition.scan import Scan
 from cinerecon.physics.fourier import fft2c
 
 READ, PHASE, SLICE = np.array([0.6, 0.8, 0.0]), np.array([-0.8, 0.6, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -47,6 +49,13 @@ class RawFile:
             self.heads[-1]["active_channels"], self.heads[-1]["number_of_samples"] = samples.shape
         return self.heads[-1:]
 
+    def repeat(self, factor: complex = 1, **counters: int) -> None:
+        """Append every readout again, multiplied by a factor, with these counters."""
+        for row in range(len(self.heads)):
+            head = self.append(row, (factor * self.samples[row]).astype(np.complex64))
+            for name, value in counters.items():
+                head["idx"][name] = value
+
     def flag(self, row: int, number: int) -> None:
         """Set an acquisition flag."""
         self.heads["flags"][row] |= np.uint64(1 << (number - 1))
@@ -68,6 +77,19 @@ class RawFile:
             text[0] = header_xml(**self.space).encode()
             group.create_dataset("data", data=rows, maxshape=(None,), chunks=(1,))
         return path
+
+
+def assert_slices(scan: Scan, expected: torch.Tensor) -> None:
+    """Check k-space of each slice, ``(slices, frames, coils, y, x)``, where it was measured."""
+    assert scan.n_slices == len(expected)
+    for number, kspace in enumerate(expected):
+        data = scan.read_slice(number)
+        assert relative_error(data.kspace, kspace * data.mask) < 1e-5
+
+
+def warned(scan: Scan, *words: str) -> bool:
+    """Whether all of these words occur in the warnings of an opened scan."""
+    return all(any(word in warning for warning in scan.warnings) for word in words)
 
 
 def small_scan(

@@ -4,7 +4,7 @@ import torch
 from helpers import complex_randn, relative_error
 
 from cinerecon.axes import mirrored_indices
-from cinerecon.physics.fourier import crop_kspace, crop_sampled, fft1c, fft2c, ifft1c, ifft2c
+from cinerecon.physics.fourier import crop_kspace, crop_sampled, fft1c, fft2c, ifft1c, ifft2c, phasor, phasor_of
 
 
 @pytest.mark.parametrize("shape", [(24, 20), (23, 20), (9, 7), (1, 6)])
@@ -66,3 +66,14 @@ def test_resampled_points_need_adjacent_points():
     assert crop_sampled(sampled, 16).tolist() == sampled.tolist()
     assert crop_sampled(sampled, 8).tolist() == [False] * 3 + [True] * 5
     assert crop_sampled(np.full(16, True), 8).all()
+
+
+def test_phasors_of_angles():
+    angle = torch.tensor([0, torch.pi / 2, -torch.pi], dtype=torch.float64)
+    assert torch.allclose(phasor(angle), torch.exp(1j * angle))
+
+
+def test_phasors_of_values():
+    values = complex_randn(20)
+    assert torch.allclose(phasor_of(values) * values.abs(), values)
+    assert phasor_of(torch.zeros(2, dtype=torch.complex64)).tolist() == [1, 1]
