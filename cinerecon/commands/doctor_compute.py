@@ -10,9 +10,8 @@ from cinerecon.machine import peak_memory_mb, pick_device
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
 from cinerecon.physics.coils import estimate_csm
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, phasor
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.phantom import PhantomConfig, draw_coil_maps, draw_phantom
 

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.axes import centre_crop, centre_slice, mirrored_indices
-from cinerecon.physics.phasors import phasor
+
+
+def phasor(angle: Tensor) -> Tensor:
+    """The numbers exp(i angle) of angles [rad]."""
+    return torch.polar(torch.ones_like(angle), angle)
+
+
+def phasor_of(values: Tensor) -> Tensor:
+    """Complex values over their magnitude; 1 where they are 0."""
+    return torch.where(values == 0, 1, torch.sgn(values))
 
 
 @lru_cache(maxsize=64)

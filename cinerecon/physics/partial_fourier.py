@@ -27,9 +27,8 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
 from cinerecon.options import PartialFourier
-from cinerecon.physics.fourier import fft2c, ifft2c, mirror
+from cinerecon.physics.fourier import fft2c, ifft2c, mirror, phasor
 from cinerecon.physics.noise import noise_level
-from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import measured_extent
 
 FillMethod = Literal["pocs", "homodyne"]

@@ -29,9 +29,8 @@ import torch
 from torch import Tensor
 
 from cinerecon.cine import CineData
-from cinerecon.physics.fourier import fft1c
+from cinerecon.physics.fourier import fft1c, phasor_of
 from cinerecon.physics.noise import white_noise
-from cinerecon.physics.phasors import phasor_of
 
 SpectralFilter = Callable[[int, Tensor], Tensor]
 """The function q of a frame: maps its number and the eigenvalues of N to factors of the same shape."""

@@ -32,9 +32,8 @@ from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart
 from cinerecon.options import PartialFourier
-from cinerecon.physics.fourier import mirror
+from cinerecon.physics.fourier import mirror, phasor_of
 from cinerecon.physics.partial_fourier import fill_partial_fourier
-from cinerecon.physics.phasors import phasor_of
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts
 from cinerecon.physics.snr import average_pixels, support_of
 from cinerecon.reconstruction.request import ReconRequest

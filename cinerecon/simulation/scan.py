@@ -30,9 +30,8 @@ from cinerecon.io.ismrmrd.write_header import REPETITION_MS, Protocol
 from cinerecon.io.magnitude import MagnitudeImages, open_one_magnitude
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
-from cinerecon.physics.fourier import fft2c
+from cinerecon.physics.fourier import fft2c, phasor
 from cinerecon.physics.noise import white_noise
-from cinerecon.physics.phasors import phasor
 from cinerecon.physics.sampling import scan_acceleration
 from cinerecon.provenance import hashed_name
 from cinerecon.simulation.config import SimulateConfig

@@ -19,7 +19,7 @@ from torch import Tensor
 from cinerecon.axes import centre_crop
 from cinerecon.errors import DataError
 from cinerecon.physics.coils.walsh import eigenmaps
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import phasor
 
 
 def espirit(

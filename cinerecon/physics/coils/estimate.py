@@ -30,8 +30,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.options import CsmMethod
 from cinerecon.physics.coils.espirit import espirit
 from cinerecon.physics.coils.walsh import walsh
-from cinerecon.physics.fourier import ifft2c, keep_centre
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import ifft2c, keep_centre, phasor
 from cinerecon.physics.sampling import calibration_size
 from cinerecon.physics.views import frame_phases, time_average, windowed_averages
 

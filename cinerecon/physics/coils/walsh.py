@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from cinerecon.physics.phasors import phasor_of
+from cinerecon.physics.fourier import phasor_of
 
 NUMBERS_AT_ONCE = 2**20
 """Number of complex numbers in the matrices of pixels that are decomposed together: 8 MB in single precision."""

@@ -12,7 +12,7 @@ import torch
 
 from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import phasor
 from cinerecon.physics.sampling import sampling_kind
 from cinerecon.reconstruction.trust.hold_out import power
 

@@ -9,9 +9,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from cinerecon.config import Config
-from cinerecon.physics.fourier import fft2c, ifft2c
+from cinerecon.physics.fourier import fft2c, ifft2c, phasor
 from cinerecon.physics.noise import white_noise
-from cinerecon.physics.phasors import phasor
 from cinerecon.simulation.phantom.coil_simulation import draw_phase
 from cinerecon.simulation.phantom.deformation import HeartSize
 from cinerecon.simulation.phantom.fields import Points, Texture, smooth_field

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import phasor
 
 PEAK_FRACTION, REVERSE_FRACTION = 0.75, 0.12
 """Largest forward velocity and largest velocity of early diastolic backflow, over the velocity range."""

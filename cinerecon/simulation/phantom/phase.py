@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from cinerecon.config import Config
 from cinerecon.metrics.temporal import phase_change
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import phasor
 from cinerecon.simulation.phantom.fields import smooth_field
 from cinerecon.simulation.phantom.tissues import balanced_signal, susceptibility_field
 

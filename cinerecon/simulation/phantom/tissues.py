@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import phasor
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from pydantic import Field
 from torch import Tensor
 
 from cinerecon.config import Config, Interval
-from cinerecon.physics.fourier import fft1c, ifft1c
-from cinerecon.physics.phasors import phasor
+from cinerecon.physics.fourier import fft1c, ifft1c, phasor
 
 MIN_GAIN_MAGNITUDE = 0.01
 """Magnitude below which the gain of the gamma augmentation is constant."""
