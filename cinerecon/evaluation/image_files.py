@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from cinerecon.cine import finish_image
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.evaluation.reference import Reference
+from cinerecon.image import locate_first_voxel
 from cinerecon.io.bart import map_in_cfl, open_cfl_images
 from cinerecon.io.case import read_case
 from cinerecon.io.export.nifti import map_in_nifti
@@ -37,6 +38,8 @@ from cinerecon.io.untrusted import read_npz, refuse_pipe
 IMAGE_NAMES, REFERENCE_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 PICTURES = (".png", ".gif", ".mp4")
 FORMATS = "images as .npz, .npy, ISMRMRD (.h5, .mrd, .mrd2), NIfTI, BART (.cfl), or DICOM (a folder, or Enhanced MR)"
+AT_ORIGIN_MM = 1e-6
+"""Distance of the first voxel from the origin below which the position is unknown [mm]."""
 Array = NDArray[Any]
 
 
@@ -205,8 +208,23 @@ def _refuse_map(quantity: str, path: Path) -> None:
 
 
 def _pixels_of(images: MagnitudeImages) -> list[tuple[Array, Placement]]:
-    slices = (images.read_pixels(number) for number in range(images.n_slices))
-    return [(pixels, _placement(meta)) for pixels, meta in slices]
+    slices = [images.read_pixels(number) for number in range(images.n_slices)]
+    placements = [_placement(meta) for _, meta in slices]
+    if slices and _is_unset(placements[0], slices[0][0].shape[1:]):
+        placements = [replace(placement, geometry=None) for placement in placements]
+    return [(pixels, placement) for (pixels, _), placement in zip(slices, placements, strict=True)]
+
+
+def _is_unset(first: Placement, matrix: tuple[int, ...]) -> bool:
+    """Whether the first voxel of the first slice is at the origin, as in files of programs without positions.
+
+    With nibabel, ``np.eye(4)`` is the usual affine of such files.
+    """
+    if first.geometry is None or first.pixel_size_mm is None:
+        return False
+    y, x = matrix
+    corner, *_ = locate_first_voxel(first.geometry, first.pixel_size_mm, (y, x))
+    return bool(np.linalg.norm(corner) < AT_ORIGIN_MM)
 
 
 def _placement(meta: CineMeta) -> Placement:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import h5py
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -37,6 +38,7 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_sc
 
 PLACE = Geometry((0.0, 0.0, 0.0), (0.6, 0.8, 0.0), (-0.8, 0.6, 0.0), (0.0, 0.0, 1.0))
 HEIGHTS = (-10.0, 0.0, 10.0)
+MOVED = np.eye(4) + np.outer([0, 0, 1, 0], [0, 0, 0, 300])
 
 
 @pytest.fixture
@@ -475,6 +477,19 @@ def test_some_of_the_slices_are_enough(tmp_path):
     (score,) = compare_files([tmp_path / "one.npz"], tmp_path / "truth.npz")
     assert score.slice == 2
     assert score.psnr > 30
+
+
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([2.0, 2, 8, 1]), np.diag([-2.0, -2, 8, 1])])
+def test_nifti_files_of_programs_without_positions_are_compared_as_they_are(tmp_path, affine):
+    """The affine of such files has no translation; its directions are not those of the images."""
+    write_npz(tmp_path / "truth.npz", sized_cines())
+    pixels = np.stack([np.abs(cine.image) for cine in sized_cines(noise=0.01)]).transpose(3, 2, 0, 1)
+    nibabel.save(nibabel.Nifti1Image(pixels.astype(np.float32), affine), tmp_path / "x.nii.gz")
+    scores = compare_files([tmp_path / "x.nii.gz"], tmp_path / "truth.npz")
+    assert all(score.psnr > 30 and not score.marks for score in scores)
+    nibabel.save(nibabel.Nifti1Image(pixels.astype(np.float32), MOVED @ affine), tmp_path / "x.nii.gz")
+    with pytest.raises(DataError, match=r"slice 0 is .* mm from the nearest slice"):
+        compare_files([tmp_path / "x.nii.gz"], tmp_path / "truth.npz")
 
 
 def test_a_slice_at_another_position_is_refused(tmp_path):

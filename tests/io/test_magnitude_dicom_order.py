@@ -107,6 +107,27 @@ def test_a_gated_cine_that_starts_in_the_middle_of_the_heartbeat(tmp_path):
     assert not opened(tmp_path).read_slice(0)[1].warnings
 
 
+@pytest.mark.parametrize("numbers", [np.arange(N_FRAMES)[::-1], (np.arange(N_FRAMES) * 5) % N_FRAMES])
+@pytest.mark.parametrize("element", ["InstanceNumber", "TemporalPositionIdentifier"])
+def test_a_missing_trigger_time_does_not_make_the_others_invalid(tmp_path, numbers, element):
+    """Frame 3 has no trigger time; the frames cannot be ordered by an element that contradicts the other times."""
+
+    def elements(order):
+        others = {"InstanceNumber": 3, "TemporalPositionIdentifier": None}
+        return lambda number: {
+            "TriggerTime": None if number == 3 else 40 * number,
+            **others,
+            element: int(order[number]) + 1,
+        }
+
+    write(tmp_path, elements(numbers))
+    with pytest.raises(DataError, match=f"the order of {element} contradicts the trigger times; 1 image without"):
+        opened(tmp_path)
+    for order in (np.arange(N_FRAMES), np.roll(np.arange(N_FRAMES), 5)):
+        expected = write(tmp_path, elements(order))
+        np.testing.assert_allclose(opened(tmp_path).read_slice(0)[0], expected[np.argsort(order)], atol=1e-3)
+
+
 @pytest.mark.parametrize("offset_ms", [0, 2, 20])
 @pytest.mark.parametrize("step_ms", [0, 2.5, 40])
 def test_a_cine_measured_twice_is_two_cines(tmp_path, offset_ms, step_ms):

@@ -14,6 +14,7 @@ import numpy as np
 
 from cinerecon.errors import DataError
 from cinerecon.io.magnitude.dicom_header import DicomImage
+from cinerecon.words import counted
 
 REPEATS = ("AcquisitionNumber", "TriggerDelay")
 """Elements that may distinguish several cines of a slice, or number the frames of one cine."""
@@ -72,9 +73,26 @@ def in_time_order(images: Slice, folder: Path, remarks: list[str]) -> list[Slice
         raise DataError(what, where=f"{folder}, e.g. {images[0].file.name}", hint=hint)
     if by == "TriggerTime":
         remarks += _contradictions(ordered, folder)
-    elif by in ("InstanceNumber", "ContentTime"):
+        return [ordered]
+    _require_agreement(ordered, by, folder)
+    if by in ("InstanceNumber", "ContentTime"):
         remarks.append(f"the order of the images is that of {by}")
     return [ordered]
+
+
+def _require_agreement(ordered: Slice, by: str, folder: Path) -> None:
+    """Check that the order by an element agrees with the trigger times if only some images have one.
+
+    Raises
+    ------
+    DataError
+        If the trigger times decrease more often than they do in a real-time series.
+    """
+    known = [time for image in ordered if (time := image.number("TriggerTime")) is not None]
+    if FEWEST_IMAGES_OF_A_BEAT * (1 + int((np.diff(known) < 0).sum())) > len(known) > 0 and known != sorted(known):
+        lacking = counted(len(ordered) - len(known), "image")
+        what = f"the order of {by} contradicts the trigger times; {lacking} without a trigger time"
+        raise DataError(what, where=f"{folder}, e.g. {ordered[0].file.name}", hint="remove the images without a time")
 
 
 def split_by(images: Slice, name: str) -> list[Slice]:
