@@ -10,7 +10,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, gen
 from cinerecon.errors import DataError, FileError, NotACineError
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.magnitude import is_dicom, open_dicom
-from cinerecon.io.magnitude.dicom import SERIES
+from cinerecon.io.magnitude.dicom import LOSSY, SERIES
 from cinerecon.io.plausibility import UNKNOWN_TIMES
 
 
@@ -358,6 +358,27 @@ def test_compressed_images_that_cannot_be_decoded_do_not_exclude_the_others(tmp_
     assert opened.n_slices == 1
     (text,) = (text for text in opened.read_slice(0)[1].warnings if "compressed" in text)
     assert text.startswith("DICOM files excluded: 4 (compressed as MPEG2")
+
+
+@pytest.mark.parametrize("sign", [0, 1], ids=["unsigned", "signed"])
+def test_pixels_in_the_upper_bits_are_read(tmp_path, cines, sign):
+    """Old files store 12 bits in the upper bits of 16, with overlays in the lower ones."""
+
+    def change(image, _):
+        image.PixelData = (image.pixel_array // (1 + sign) << 4 | 0xA).astype("<u2").tobytes()
+        image.HighBit, image.PixelRepresentation = 15, sign
+
+    edit(tmp_path, change)
+    assert_same(open_folder(tmp_path)[0], cines, 1e-3)
+
+
+def test_compressed_images_are_read_and_losses_are_reported(tmp_path, cines):
+    edit(tmp_path, lambda image, _: image.compress(pydicom.uid.RLELossless))
+    (opened,) = open_folder(tmp_path)
+    assert_same(opened, cines, 1e-3)
+    assert not opened.read_slice(0)[1].warnings
+    edit(tmp_path, set_all(LossyImageCompression="01"), "slice01*")
+    assert [LOSSY in warnings_of(tmp_path, number) for number in (0, 1)] == [False, True]
 
 
 def test_bits_that_are_not_stored_are_ignored(tmp_path, cines):

@@ -29,6 +29,9 @@ __all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
 """Ratio of the matrix size to the acquisition matrix above which an image is considered interpolated."""
+LOSSY_SYNTAXES = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+"""Transfer syntaxes with losses: JPEG Baseline and Extended, and near-lossless JPEG-LS."""
+LOSSY = "the images were compressed with losses"
 SERIES = ("PatientID", "StudyInstanceUID", "SeriesNumber", "SeriesInstanceUID")
 """Elements that identify a series."""
 
@@ -177,10 +180,28 @@ def _stored_values(file: Path) -> NDArray[Any]:
             image.file_meta.TransferSyntaxUID = pydicom.uid.ImplicitVRLittleEndian
             if not image.original_encoding[0]:
                 image.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        shift = _unused_low_bits(image)
+        if shift:
+            image.BitsStored += shift
+            return np.asarray(image.pixel_array) >> shift
         return np.asarray(image.pixel_array)
     except Exception as error:  # the parser may fail in any way on arbitrary bytes
         hint = "decompress the file first, e.g. with gdcmconv --raw" if "decompress" in str(error).lower() else ""
         raise FileError(f"cannot read the pixels: {reason_of(error)}", where=str(file), hint=hint) from None
+
+
+def _unused_low_bits(image: Any) -> int:
+    """Number of bits below the stored ones; older scanners stored 12 bits in the upper bits of 16."""
+    high, stored = image.get("HighBit"), image.get("BitsStored")
+    if high is None or stored is None or image.file_meta.TransferSyntaxUID.is_compressed:
+        return 0
+    return max(int(high) + 1 - int(stored), 0)
+
+
+def _is_lossy(image: DicomImage) -> bool:
+    """Whether the pixels were compressed with losses."""
+    syntax = getattr(image.header.file_meta, "TransferSyntaxUID", "")
+    return image.text("LossyImageCompression") == "01" or syntax in LOSSY_SYNTAXES
 
 
 def _slope_and_intercept(image: Any) -> tuple[float, float]:
@@ -214,7 +235,7 @@ def _meta(folder: Path, number: int, images: Slice, remarks: Sequence[str]) -> C
         slice_thickness_mm=thickness_mm,
         geometry=geometry_of(centre, row, column, first.text("PatientPosition")),
         protocol=first.text("SeriesDescription"),
-        warnings=(*remarks, *no_times, *no_thickness),
+        warnings=(*remarks, *([LOSSY] if any(map(_is_lossy, images)) else []), *no_times, *no_thickness),
         is_real_time=first.is_real_time,
     )
     return with_plausibility_warnings(meta, (y, x), "header")
