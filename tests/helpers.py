@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import sys
 import tarfile
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cinerecon.cli import main
 from cinerecon.physics.operators import LinearOperator
 
 DATA = Path(__file__).resolve().parent / "data"
@@ -71,6 +73,14 @@ def assert_adjoint(operator: LinearOperator, x: Tensor, y: Tensor, tolerance: fl
     left, right = torch.vdot(forward.ravel(), y.ravel()), torch.vdot(x.ravel(), adjoint.ravel())
     assert abs(left - right) <= tolerance * max(abs(left), abs(right), 1e-30)
     assert relative_error(operator.normal(x), operator.adjoint(forward)) <= tolerance
+
+
+def call_main(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command line with these arguments, and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["cinerecon", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code
 
 
 @contextmanager

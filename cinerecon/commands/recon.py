@@ -181,17 +181,17 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
             from cinerecon.reconstruction.batch import plan_batch
 
             batch = plan_batch(scans, options.models, options.outputs, options.formats, request, shard)
-            _run_batch(batch, quiet=options.quiet, as_json=options.as_json)
+            _run_batch(options, batch)
             if shard and batch.folder and not options.as_json:
                 print_shard(options, batch.folder)
         else:
-            _run_one(request, quiet=options.quiet, as_json=options.as_json, unlisted=unlisted)
+            _run_one(options, request, unlisted)
 
 
 app = app_of(ReconOptions, recon)
 
 
-def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: Path | None) -> None:
+def _run_one(options: ReconOptions, request: "ReconRequest", unlisted: Path | None) -> None:
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
@@ -200,36 +200,36 @@ def _run_one(request: "ReconRequest", *, quiet: bool, as_json: bool, unlisted: P
     from cinerecon.reconstruction.run import Observer, reconstruct_scan
 
     allocator = Allocator(request.model)
-    with progress_bar(quiet=quiet) as progress:
+    with progress_bar(quiet=options.quiet) as progress:
         run = resume_scan if request.resume else reconstruct_scan
         report = run(request, Observer(progress, allocator.begin_stage, allocator.follow))
     if isinstance(report, Outcome):
         if request.verbose:
             _print_warnings(["--verbose has no effect: an earlier run finished this scan"])
-        _print_finished(report, quiet=quiet, as_json=as_json)
+        _print_finished(options, report)
         return
     report = replace(report, written={path: s for path, s in report.written.items() if path.parent != unlisted})
     _print_warnings(report.warnings)
-    if as_json:
+    if options.as_json:
         print(json.dumps(report_as_plain(report), indent=2))
-    elif not quiet:
+    elif not options.quiet:
         print_report(report)
         if request.verbose:
             print_convergence(report)
 
 
-def _print_finished(outcome: "Outcome", *, quiet: bool, as_json: bool) -> None:
+def _print_finished(options: ReconOptions, outcome: "Outcome") -> None:
     """Report a scan that an earlier run completed."""
     from cinerecon.commands.recon_report import batch_as_plain, print_batch
 
     _print_warnings(outcome.warnings)
-    if as_json:
+    if options.as_json:
         print(json.dumps(batch_as_plain([outcome])[0], indent=2))
-    elif not quiet:
+    elif not options.quiet:
         print_batch([outcome])
 
 
-def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
+def _run_batch(options: ReconOptions, batch: "Batch") -> None:
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import batch_as_plain, print_batch
     from cinerecon.reconstruction.batch_run import run_batch
@@ -241,11 +241,11 @@ def _run_batch(batch: "Batch", *, quiet: bool, as_json: bool) -> None:
             print(f"failed  {outcome.name}, {outcome.method}: {outcome.error}", file=sys.stderr)
 
     allocator = Allocator(batch.models[0])
-    with progress_bar(quiet=quiet) as progress:
+    with progress_bar(quiet=options.quiet) as progress:
         outcomes = run_batch(batch, Observer(progress, allocator.begin_stage, allocator.follow), report)
-    if as_json:
+    if options.as_json:
         print(json.dumps(batch_as_plain(outcomes), indent=2))
-    elif not quiet:
+    elif not options.quiet:
         print_batch(outcomes)
     if any(outcome.error for outcome in outcomes):
         raise typer.Exit(2)

@@ -2,20 +2,16 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
+from helpers import call_main
 
-from cinerecon.cli import main
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 
 def call(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["cinerecon", "evaluate", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return stop.value.code
+    return call_main(monkeypatch, "evaluate", *arguments)
 
 
 @pytest.fixture(scope="module")

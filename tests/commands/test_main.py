@@ -10,6 +10,7 @@ import sys
 import h5py
 import numpy as np
 import pytest
+from helpers import call_main
 
 from cinerecon.cli import COMMANDS, RENAMED_OPTIONS, SPIN_COUNT, load_command, main, with_present_options
 from cinerecon.commands import console
@@ -32,14 +33,6 @@ def restored_signals():
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
-
-
-def call(monkeypatch, *arguments):
-    """Run ``main`` as the entry point does; its exit code, 0 if it simply returns."""
-    monkeypatch.setattr(sys, "argv", ["cinerecon", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        main()
-    return stop.value.code
 
 
 @pytest.mark.parametrize("arguments", ALL, ids=str)
@@ -90,13 +83,13 @@ def test_the_list_has_the_summary_of_each_command(name):
 
 
 def test_a_misspelled_command_is_an_error_with_the_nearest_name(monkeypatch, capsys):
-    assert call(monkeypatch, "reco") == 2
+    assert call_main(monkeypatch, "reco") == 2
     assert "recon" in capsys.readouterr().err
 
 
 def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_path):
     output = tmp_path / "out.npz"
-    assert call(monkeypatch, "recon", scan, "--model", "zerofilled", "-o", output, "-o", tmp_path / "dicom/") == 0
+    assert call_main(monkeypatch, "recon", scan, "--model", "zerofilled", "-o", output, "-o", tmp_path / "dicom/") == 0
     printed = capsys.readouterr().out
     assert "32 x 36" in printed
     assert f"wrote    {output}" in printed
@@ -108,19 +101,21 @@ def test_recon_prints_table_paths_and_quality(monkeypatch, capsys, scan, tmp_pat
 def test_more_virtual_coils_than_coils_are_stated_by_each_command(monkeypatch, capsys, scan, tmp_path):
     text, data = "all 3 coils are kept: 40 virtual coils were requested", tmp_path / "data"
     asked = ("--compress-coils", "40")
-    assert call(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", tmp_path / "out.npz", *asked) == 0
+    assert call_main(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", tmp_path / "out.npz", *asked) == 0
     assert f"slice 0  {text}" in capsys.readouterr().out
-    assert call(monkeypatch, "prepare", scan, "-o", data, "--no-pictures", *asked) == 0
+    assert call_main(monkeypatch, "prepare", scan, "-o", data, "--no-pictures", *asked) == 0
     assert text in " ".join(capsys.readouterr().out.split())
     with h5py.File(next(data.rglob("*.h5"))) as case:
         assert case.attrs["coil_compression"] == text
-    assert call(monkeypatch, "inspect", scan, "--set", "preprocessing.n_virtual_coils=40") == 0
+    assert call_main(monkeypatch, "inspect", scan, "--set", "preprocessing.n_virtual_coils=40") == 0
     assert text in " ".join(capsys.readouterr().out.split())
 
 
 def test_recon_prints_json(monkeypatch, capsys, scan, tmp_path):
     output = tmp_path / "out.npz"
-    call(monkeypatch, "recon", scan, "-m", "zerofilled", "-o", output, "--undersample", "kt-equispaced:2", "--json")
+    call_main(
+        monkeypatch, "recon", scan, "-m", "zerofilled", "-o", output, "--undersample", "kt-equispaced:2", "--json"
+    )
     report = json.loads(capsys.readouterr().out)
     assert report["slices"][0]["acceleration"] == 2
     assert report["slices"][0]["quality"]["psnr"] > 10
@@ -128,7 +123,7 @@ def test_recon_prints_json(monkeypatch, capsys, scan, tmp_path):
 
 
 def test_an_error_of_use_is_three_lines_and_code_2(monkeypatch, capsys, scan):
-    assert call(monkeypatch, "recon", scan, "--model", "zerofiled") == 2
+    assert call_main(monkeypatch, "recon", scan, "--model", "zerofiled") == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()
@@ -140,16 +135,16 @@ def test_an_error_of_use_is_three_lines_and_code_2(monkeypatch, capsys, scan):
 
 def test_debug_shows_the_traceback_in_any_position(monkeypatch, capsys):
     for arguments in (("--debug", "mask", "nonsense"), ("mask", "nonsense", "--debug")):
-        assert call(monkeypatch, *arguments) == 2
+        assert call_main(monkeypatch, *arguments) == 2
         captured = capsys.readouterr().err
         assert "Traceback" in captured
         assert "error  unknown sampling pattern 'nonsense'" in captured
 
 
 def test_a_usage_error_is_code_2(monkeypatch, capsys):
-    assert call(monkeypatch, "recon") == 2
-    assert call(monkeypatch, "recon", "a.h5", "--modle", "x") == 2
-    assert call(monkeypatch, "nonsense") == 2
+    assert call_main(monkeypatch, "recon") == 2
+    assert call_main(monkeypatch, "recon", "a.h5", "--modle", "x") == 2
+    assert call_main(monkeypatch, "nonsense") == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -164,7 +159,7 @@ def test_a_usage_error_is_code_2(monkeypatch, capsys):
 )
 def test_a_name_that_the_file_system_refuses_is_an_error_of_use(monkeypatch, capsys, tmp_path, arguments):
     monkeypatch.chdir(tmp_path)
-    assert call(monkeypatch, *(argument.format("n" * 300) for argument in arguments)) == 2
+    assert call_main(monkeypatch, *(argument.format("n" * 300) for argument in arguments)) == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("error  ")
     assert "too long" in lines[0]
@@ -178,7 +173,7 @@ def test_interruptions_have_no_traceback_and_bugs_have_one(monkeypatch, capsys, 
         raise raised
 
     monkeypatch.setattr(models, "list_models", fail)
-    assert call(monkeypatch, "models") == code
+    assert call_main(monkeypatch, "models") == code
     assert ("ZeroDivisionError: ours" in capsys.readouterr().err) == (code == 1)
 
 
@@ -200,14 +195,14 @@ def test_a_terminated_run_removes_temporary_files(monkeypatch, restored_signals)
             cleaned.append(True)
 
     monkeypatch.setattr(models, "list_models", stop)
-    assert call(monkeypatch, "models") == 130
+    assert call_main(monkeypatch, "models") == 130
     assert cleaned
 
 
 def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):
     output = tmp_path / "mask.npz"
     sizes = ("--frames", 25, "--ky", 192, "--kx", 192, "--acceleration", 8, "--acs", 4, "--seed", 0)
-    assert call(monkeypatch, "mask", "gaussian", *sizes, "-o", output) == 0
+    assert call_main(monkeypatch, "mask", "gaussian", *sizes, "-o", output) == 0
     mask = np.load(output)["mask"]
     assert mask.shape == (25, 1, 192, 1)
     assert mask.sum(axis=(1, 2, 3)).tolist() == [24] * 25
@@ -215,21 +210,21 @@ def test_mask_is_written_with_its_picture(monkeypatch, capsys, tmp_path):
     printed = capsys.readouterr().out
     assert "acceleration  8.000, and 9.400 without the ACS" in printed
     assert (tmp_path / "mask.png").stat().st_size > 0
-    assert call(monkeypatch, "mask", "gaussian", "-o", output) == 2
-    assert call(monkeypatch, "mask", "gaussian", "--ky", "-3", "-o", tmp_path / "b.npz") == 2
+    assert call_main(monkeypatch, "mask", "gaussian", "-o", output) == 2
+    assert call_main(monkeypatch, "mask", "gaussian", "--ky", "-3", "-o", tmp_path / "b.npz") == 2
 
 
 def test_models_lists_every_method(monkeypatch, capsys):
     from cinerecon.methods.table import METHODS
 
-    assert call(monkeypatch, "models") == 0
+    assert call_main(monkeypatch, "models") == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in METHODS)
 
 
 @pytest.mark.slow
 def test_doctor_accepts_this_installation(monkeypatch, capsys):
-    assert call(monkeypatch, "doctor") == 0
+    assert call_main(monkeypatch, "doctor") == 0
     printed = capsys.readouterr().out
     assert "BAD" not in printed
     assert "adjoint" in printed
@@ -275,8 +270,8 @@ def test_options_of_other_commands_are_not_translated(arguments, capsys):
 def test_a_former_option_works_as_the_present_one(monkeypatch, capsys, tmp_path):
     present, former = tmp_path / "present.npz", tmp_path / "former.npz"
     sizes = ("--frames", 4, "--ky", 32, "--kx", 32)
-    assert call(monkeypatch, "mask", "gaussian", "--acceleration", 4, *sizes, "-o", present) == 0
-    assert call(monkeypatch, "mask", "gaussian", "--accel", 4, *sizes, "-o", former) == 0
+    assert call_main(monkeypatch, "mask", "gaussian", "--acceleration", 4, *sizes, "-o", present) == 0
+    assert call_main(monkeypatch, "mask", "gaussian", "--accel", 4, *sizes, "-o", former) == 0
     assert "note     --accel is now --acceleration" in capsys.readouterr().err
     with np.load(present) as a, np.load(former) as b:
         assert np.array_equal(a["mask"], b["mask"])
