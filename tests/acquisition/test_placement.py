@@ -63,6 +63,18 @@ def test_discarded_samples_of_reversed_readouts_are_at_the_other_end_of_kspace(r
     assert relative_error(data.kspace, scan.kspace[0] * (torch.arange(32) >= 10)) < 1e-5
 
 
+def test_discarded_samples_of_lines_counted_above_the_matrix(read):
+    """The centre is line 8 of a matrix of 12 lines, so rows of the matrix begin two lines after those of the file."""
+    scan = small_scan(matrix=(12, 32), oversampling=1, vendor="GE")
+    for samples in scan.samples:
+        samples[:, :10] = 1e3
+    scan.heads["discard_pre"] = 10
+    scan.heads["idx"]["kspace_encode_step_1"] += 2
+    scan.space["limits"]["kspace_encoding_step_1"] = (13, 8)
+    data = read(scan)
+    assert relative_error(data.kspace, scan.kspace[0] * (torch.arange(32) >= 10)) < 1e-5
+
+
 @pytest.mark.parametrize("counted_before", [True, False])
 def test_discarded_samples(read, counted_before):
     """center_sample counts from the first stored sample, or after the discarded ones; here one of the two fits."""

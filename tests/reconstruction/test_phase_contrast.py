@@ -5,8 +5,11 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import torch
 from scipy.ndimage import binary_erosion
 
+from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import CineReconError, CineReconWarning, ConfigError, DataError, UnsupportedError
 from cinerecon.io.export.display import radiological_turn
 from cinerecon.io.ismrmrd.header import parse_header
@@ -55,6 +58,16 @@ def test_velocity_in_the_vessel(scan):
     assert abs(truth).max() > 0.4 * VENC
     assert np.abs(measured - truth).max() < 0.02 * abs(truth).max()
     assert part.quality["psnr"] > 40
+
+
+def test_two_sets_are_opened_only_on_request(scan):
+    with pytest.raises(UnsupportedError, match="2 sets"):
+        open_scan(scan)
+    first, second = open_scan(scan, phase_contrast=True).read_pair(0)
+    assert first.data.kspace.shape == second.kspace.shape
+    for number, data in enumerate((first.data, second)):
+        alone = open_scan(scan, AcquisitionConfig().with_set(number)).read_slice(0)
+        assert torch.allclose(data.kspace, alone.kspace)
 
 
 def test_velocity_at_8_fold_acceleration(scan):
