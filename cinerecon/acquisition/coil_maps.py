@@ -73,6 +73,7 @@ def finish_slice(
     config: AcquisitionConfig,
     *,
     coil_matrix: Tensor | None = None,
+    whitening: Tensor | None = None,
     calibration: GriddedSlice | None = None,
     csm: Tensor | None = None,
 ) -> FinishedSlice:
@@ -88,6 +89,8 @@ def finish_slice(
         Settings for coil compression and the estimation of coil maps.
     coil_matrix
         ``(coils, measured coils)`` transform that has been applied to k-space; None for the identity.
+    whitening
+        The part of this transform without coil compression; None for the identity.
     calibration
         K-space of one frame from which the maps are estimated; None to use the slice itself.
     csm
@@ -114,7 +117,7 @@ def finish_slice(
         csm = csm if compression is None else scale_maps(transform_maps(compression, csm))
         warnings = [*given_maps_warnings(csm, source, source_mask)]
     csm_seconds = perf_counter() - start
-    shading = coil_shading(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]))
+    shading = coil_shading(csm, coil_matrix, (kspace.shape[-2], kspace.shape[-1]), whitening=whitening)
     data = CineData(kspace, mask, csm, meta=meta, shading=shading)
     return FinishedSlice(data if csm is None else data.with_warnings(*warnings), coil_matrix, csm_seconds)
 

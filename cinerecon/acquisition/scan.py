@@ -138,6 +138,7 @@ class Scan(CineSource):
             replace(self._meta(number, part.mask.shape[-2]), compression=assembly.compression),
             config,
             coil_matrix=assembly.coil_matrix,
+            whitening=self._assembly.coil_matrix,
             calibration=assemble(assembly, calibration, 1) if calibration.row.size else None,
         )
 

@@ -75,6 +75,23 @@ def test_whitening_does_not_shade_the_image(read, n_virtual_coils):
     assert relative_error(scale * image.abs(), truth) > 0.1
 
 
+@pytest.mark.parametrize("compression", ["pca", "geometric"])
+@pytest.mark.parametrize("whiten", [True, False])
+def test_coil_compression_does_not_shade_the_image(read, compression, whiten):
+    """Virtual coils of whitened coils with different gain and correlated noise have the intensity of all coils."""
+    scan = small_scan(matrix=(24, 28), n_coils=6)
+    signal = list(scan.samples)
+    mixing = complex_randn(6, 6, seed=3).numpy() / 3 + np.diag([1, 3, 0.5, 2, 1, 0.3])
+    add_noise(scan, 60, 1e-4 * mixing, dwell_us=2.0)
+    scan.samples[: len(signal)] = signal
+    scan.space["vendor"] = "SIEMENS"
+    settings = {"csm": "espirit", "whiten": whiten, "n_virtual_coils": 4, "compression": compression}
+    data = read(scan, config=AcquisitionConfig(**settings))
+    assert data.n_coils == 4
+    image = finish_image((data.csm.conj() * ifft2c(data.kspace)).sum(-3), data)
+    assert relative_error(image.abs(), scan.images[0].abs().float()) < 0.03
+
+
 @pytest.mark.parametrize(("n_coils", "settings"), [(3, ["n_virtual_coils=1"]), (1, [])])
 def test_whitening_does_not_scale_the_image_of_one_coil(read, n_coils, settings):
     scan = small_scan(matrix=(24, 28), n_coils=n_coils)

@@ -222,26 +222,35 @@ def transform_maps(mixing: Tensor, maps: Tensor) -> Tensor:
     return torch.einsum("vc,cyx->vyx" if mixing.ndim == 2 else "xvc,cyx->vyx", mixing, maps)
 
 
-def coil_shading(csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int]) -> Tensor | None:
+def coil_shading(
+    csm: Tensor | None, mixing: Tensor | None, matrix: tuple[int, int], *, whitening: Tensor | None = None
+) -> Tensor | None:
     """The factor that restores the sum-of-squares intensity of the measured coils, ``(y, x)``.
 
     Whitened maps are W c / ||W c||, so that A^H y is ||W c|| times the image; applying W^-1 to these maps gives the
-    norm 1 / ||W c||.
+    norm 1 / ||W c||. Virtual coils V W c, with orthonormal rows V, are first restored by V^H. The pseudo-inverse of the
+    product V W would instead give the weakest measured coils that agree with the virtual ones.
 
     Parameters
     ----------
     csm
         ``(virtual coils, y, x)`` maps of the mixed coils; None for one coil.
     mixing
-        The product of whitening and compression, as for `transform_maps`.
+        The product V W of compression and whitening, as for `transform_maps`.
     matrix
         Size (y, x) of the image.
+    whitening
+        W, ``(used coils, coils)``; None for the identity.
     """
     if mixing is None:
         return None
     if csm is None:
         csm = torch.ones(1, *matrix, dtype=mixing.dtype)
-    weight: Tensor | None = torch.linalg.vector_norm(transform_maps(torch.linalg.pinv(mixing), csm), dim=0)
+    restored = mixing.mH
+    if whitening is not None:
+        inverse = torch.linalg.pinv(whitening)
+        restored = inverse @ (mixing @ inverse).mH
+    weight: Tensor = torch.linalg.vector_norm(transform_maps(restored, csm), dim=0)
     return weight
 
 

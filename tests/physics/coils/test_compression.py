@@ -7,8 +7,10 @@ from cinerecon.physics.coils import (
     CoilStatistics,
     apply_coil_matrix,
     apply_geometric_compression,
+    coil_shading,
     compression_matrix,
     geometric_compression_matrices,
+    transform_maps,
 )
 from cinerecon.physics.fourier import fft2c
 
@@ -114,3 +116,20 @@ def test_subspace_agrees_with_bart(bart, bart_phantom):
 def test_geometric_subspaces_agree_with_bart(bart, bart_phantom):
     expected = torch.from_numpy(bart("cc_G_r24_p4")["matrix"]).permute(2, 0, 1)[:, :4].conj()
     assert smallest_angle_cosine(geometric_compression_matrices(bart_phantom, 4), expected) > 0.9999
+
+
+def test_shading_is_the_same_with_and_without_compression():
+    """Maps that the virtual coils represent completely, and whitening by which coils have different gains."""
+    maps = apply_coil_matrix(complex_randn(6, 3, seed=1), complex_randn(3, 9, 8), -3)
+    whitening = complex_randn(6, 6, seed=2)
+    whitened = transform_maps(whitening, maps)
+    norm = whitened.norm(dim=0)
+    expected = maps.norm(dim=0) / norm
+    assert relative_error(coil_shading(whitened / norm, whitening, (9, 8), whitening=whitening), expected) < 1e-12
+    kspace = fft2c(whitened)
+    for compression in (compression_matrix(kspace, 3), geometric_compression_matrices(kspace, 3)):
+        mixing = compression @ whitening
+        shading = coil_shading(transform_maps(mixing, maps) / norm, mixing, (9, 8), whitening=whitening)
+        assert relative_error(shading, expected) < 1e-9
+        virtual = transform_maps(compression, whitened) / norm
+        assert relative_error(coil_shading(virtual, compression, (9, 8)), torch.ones_like(norm)) < 1e-9
