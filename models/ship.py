@@ -170,6 +170,7 @@ def describe(name: str, stages: list[Path], checksum: str, card: Card, results: 
         f"| initial image | {describe_initial_image(start)} |\n"
         f"| phase | {describe_phase(recipe.get('phase_smoothing', 0.0))} |\n"
         "| coils | the same weights for single-coil and multi-coil scans |\n"
+        "| use | research on Cartesian 2-D cine, not diagnosis; not evaluated on measured raw scans |\n"
         f"| licence | {recipe['training']['licence']}, like the program; trained from random initial weights |\n"
         f"| checksum (SHA-256) | `{checksum}` |\n"
         f"| checksum of the data | `{about['data_sha256']}` |",
