@@ -32,7 +32,8 @@ settings are given as `--set key=value`; nested keys are joined by dots, and val
 same strings are passed as `settings=["key=value"]`. Recipes (`model.yaml`) contain the settings as YAML.
 """
 PREPROCESSING = """Steps from the readouts of a raw scan to coil images: `--set preprocessing.KEY=VALUE` of `recon`,
-`inspect` and `prepare`, and the key `preprocessing` of a model, so that scans are processed as in its training."""
+`inspect`, `prepare`, `evaluate` and `serve`, and the key `preprocessing` of a model, so that scans are processed as in
+its training."""
 MODEL = (
     "The keys of `model.yaml`, which `--set` of `recon`, `evaluate` and (together with those of `training`) "
     "`train` accepts."

@@ -16,6 +16,7 @@ from cinerecon.options import (
     Flag,
     MemoryLimit,
     SetOptions,
+    split_settings,
 )
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions, M
         default="", description=r"regular expression that matches the subject in the path of a scan, e.g. 'P\d+'"
     )
     settings: Annotated[tuple[str, ...], Flag(("--set",))] = Field(
-        default=(), description="setting of all methods, key=value"
+        default=(), description="setting of all methods, key=value, or preprocessing setting, preprocessing.key=value"
     )
     recons: Annotated[tuple[Path, ...], Flag(("--recon",))] = Field(
         default=(),
@@ -152,17 +153,19 @@ def _evaluate_scans(
     for name in selected.left_out:
         console.print(f"left out  {name}: {why_left_out(name)}")
     announce_models(selected.models)
+    of_methods, of_preprocessing = split_settings(options.settings)
+    config = AcquisitionConfig().with_settings(of_preprocessing, where="--set preprocessing")
     request = EvaluationRequest(
         selected.models,
         selected.patterns,
-        settings=options.settings,
+        settings=of_methods,
         seed=options.seed,
         device=options.device,
         profile=selected.profile,
         output=options.output,
         n_pictures=options.pictures if options.output else 0,
         subject=options.subject,
-        config=AcquisitionConfig().with_arrays(options).with_set(options.set_index),
+        config=config.with_arrays(options).with_set(options.set_index),
         memory=options.memory_limit,
     )
     evaluation = run.evaluate(

@@ -61,6 +61,14 @@ def test_a_paper_table_marks_published_numbers(monkeypatch, capsys, scan, tmp_pa
     assert "wrote    " + str(tmp_path / "report.html") in printed
 
 
+def test_settings_apply_to_the_preprocessing_as_well(monkeypatch, capsys, scan, tmp_path):
+    options = ["-m", "zerofilled", "--undersample", "gaussian:4", "-o", tmp_path, "--pictures", 0]
+    assert call(monkeypatch, scan, *options, "--set", "preprocessing.exclude_coils=[0]") == 0
+    assert ", 2 coils, 1 slice" in capsys.readouterr().out
+    assert call(monkeypatch, scan, *options, "--set", "preprocessing.csm=walch") == 2
+    assert "setting 'csm': input should be 'smooth', 'espirit' or 'walsh'" in capsys.readouterr().err
+
+
 def test_two_methods_of_one_name_are_refused(monkeypatch, capsys, scan, tmp_path):
     """Their scores would have the same name."""
     (tmp_path / "slrnet").mkdir()
