@@ -88,20 +88,20 @@ def reconstruct(
         ``(coils, y, x)``. None uses the default of the method.
     device
         ``auto``, ``cpu`` or ``cuda``.
-    weights, settings
-        Weights to use instead of those of the method; settings as ``key=value`` texts, as for ``--set`` of the command.
+    weights
+        Weights to use instead of those of the method.
+    settings
+        ``key=value`` texts, as for ``--set`` of the command.
     options
-        For a path, the options of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise`` (path),
-        ``dataset``, ``measurement``, ``undersample`` (sampling pattern or mask file), ``seed``, ``set_index``, ``venc``
-        [cm/s]. For a path or a `CineData`: ``snr`` (maps the noise: ``.cine.noise``, ``.cine.snr``), ``n_replicas``,
-        ``uncertainty`` (``.cine.uncertainty``), ``n_variants``, ``verdict`` (``.verdict``) and ``partial_fourier``
-        (``pocs``, ``homodyne``, ``none``, ``auto``). Velocities are in cm/s.
+        For a path, those of the command: ``slices`` (indices), ``frames`` (``"first:last"``), ``noise``, ``dataset``,
+        ``measurement``, ``undersample``, ``seed``, ``set_index``, ``venc`` [cm/s]. For a path or a `CineData`: ``snr``,
+        ``n_replicas``, ``uncertainty``, ``n_variants``, ``verdict``, ``partial_fourier``. `CineImage` holds the maps.
 
     Returns
     -------
-    For a path, a list of slices in order, each with its ``image`` ``(frames, y, x)`` complex64, its metadata ``meta``
-    and figures of the reconstruction. For a `CineData`, one such slice. For an array, only the image, as an array of
-    the same library on the same device.
+    list[ReconstructedSlice] | ReconstructedSlice | Tensor | Array
+        For a path, the slices in order, with ``image`` ``(frames, y, x)`` complex64, ``meta`` and figures of the
+        reconstruction. For a `CineData`, one such slice. For an array, the image alone, of the same type and device.
 
     Raises
     ------
@@ -153,7 +153,8 @@ def export(
 
     Returns
     -------
-    The written files, or the folder.
+    list[Path]
+        The written files, or the folder.
 
     Raises
     ------

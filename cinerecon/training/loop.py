@@ -114,8 +114,10 @@ def train(
         Architecture and training.
     run
         The run folder, which is created if it does not exist.
-    options, callbacks
-        Options that do not belong to the recipe, and functions to call.
+    options
+        Options that do not belong to the recipe.
+    callbacks
+        Functions that the training calls.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """Every command and program of the pages runs, in order, in a folder that contains what a clone contains."""
 
 import importlib.util
+import inspect
 import pydoc
 import re
 import shutil
@@ -64,6 +65,16 @@ def test_generated_pages_are_those_of_the_code(name):
 def test_names_of_the_api_page_exist():
     for name in re.findall(r"^::: (\S+)$", (DOCS / "reference/api.md").read_text(encoding="utf-8"), re.MULTILINE):
         assert pydoc.locate(name) is not None, name
+
+
+def test_returned_values_of_the_api_page_are_described_below_their_type():
+    """Otherwise each line of the description is shown as a type."""
+    for name in re.findall(r"^::: (\S+)$", (DOCS / "reference/api.md").read_text(encoding="utf-8"), re.MULTILINE):
+        place = pydoc.locate(name)
+        members = [part for part in vars(place).values() if inspect.getmodule(part) is inspect.getmodule(place)]
+        for part in [place, *members]:
+            section = re.search(r"^Returns\n-+\n\S.*\n(.*)", inspect.getdoc(part) or "", re.MULTILINE)
+            assert section is None or section[1].startswith("    "), part
 
 
 @pytest.mark.parametrize("page", ALL_PAGES, ids=lambda path: str(path.relative_to(ROOT)))
