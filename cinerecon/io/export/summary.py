@@ -197,17 +197,19 @@ def _panels(cine: CineImage) -> Panels:
     if cine.snr is not None:
         values = cine.snr[motion.most_blood]
         limit = window([values])
-        panels.append((f"SNR at most blood, white is {limit:.3g}", _panel(cine, values, limit, heat=True)))
+        panels.append((f"SNR  ·  most blood  ·  white is {limit:.3g}", _panel(cine, values, limit, heat=True)))
     if cine.uncertainty is not None:
         values = cine.uncertainty[motion.least_blood]
         limit = window([values])
         share = limit / white  # relative to the magnitude that is displayed white
-        panels.append((f"uncertainty at least blood, white is {share:.1%}", _panel(cine, values, limit, heat=True)))
+        caption = f"uncertainty  ·  least blood  ·  white is {share:.1%}"
+        panels.append((caption, _panel(cine, values, limit, heat=True)))
     if cine.reference is not None:
         # difference of magnitudes as displayed, without fitting the scale
         error = np.abs(magnitude - np.abs(cine.reference))[motion.least_blood]
-        caption = "difference from all samples" if cine.meta.is_own_reference else "error at least blood"
-        panels.append((f"{caption}, {ERROR_GAIN} times", _panel(cine, error * ERROR_GAIN, white, heat=True)))
+        what = "difference from all samples" if cine.meta.is_own_reference else "error"
+        caption = f"{ERROR_GAIN} x {what}  ·  least blood"
+        panels.append((caption, _panel(cine, error * ERROR_GAIN, white, heat=True)))
     return panels
 
 

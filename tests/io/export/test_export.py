@@ -413,7 +413,7 @@ def test_long_images_keep_their_pixels_square_in_a_panel_of_limited_width(tmp_pa
 def test_captions_of_a_summary_do_not_overlap(tmp_path):
     """The caption of the map is wider than its panel: another panel begins after it."""
     cine = replace(make_cine(matrix=(40, 12), reference=True), uncertainty=np.ones((5, 40, 12), np.float32))
-    caption = "uncertainty at least blood, white is 100.0%"
+    caption = "uncertainty  ·  least blood  ·  white is 100.0%"
     without = replace(cine, uncertainty=None)
     added = np.subtract(*(draw_summary([part]).width for part in (cine, without)))
     assert added > font_of_size(14).getlength(caption) > 300 * 12 * PIXEL[1] / (40 * PIXEL[0])
