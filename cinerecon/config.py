@@ -194,7 +194,7 @@ def _described(
         return kind(f"unknown setting '{key}'", where=where, hint=hint)
     if first["type"] == "missing":
         return kind(f"setting '{key}' is missing", where=where)
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     message = message[:1].lower() + message[1:]
     named = parts[:1] or list(getattr(first.get("ctx", {}).get("error"), "names", ()))
     if option_of and named:

@@ -4,6 +4,7 @@ Subclasses of `Options` define type, default and description of each option once
 Typer command from such a class, and the library is called with an instance of it.
 """
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,10 +235,15 @@ def split_settings(settings: Sequence[str]) -> tuple[tuple[str, ...], tuple[str,
     Raises
     ------
     ConfigError
-        If the settings are not a list of texts.
+        If the settings are not a list of texts, or the prefix is misspelt.
     """
     settings = as_settings(settings)
     method = tuple(setting for setting in settings if not setting.startswith(PREPROCESSING))
+    for setting in method:
+        prefix, dot, key = setting.partition(".")
+        if dot and difflib.get_close_matches(prefix, [PREPROCESSING], cutoff=0.8):
+            hint = f"did you mean '{PREPROCESSING}{key}'?"
+            raise ConfigError(f"unknown setting '{setting}'", where="--set", hint=hint)
     preprocessing = (setting for setting in settings if setting.startswith(PREPROCESSING))
     return method, tuple(setting.removeprefix(PREPROCESSING) for setting in preprocessing)
 

@@ -101,7 +101,7 @@ READ = {
     "beats_in_repetition": "8 values of repetition contain different lines of the same phase",
     "centre_sample_0": "center_sample is 0 in 512 readouts of all 128 samples: 64 is used",
     "image_in_encoding_1": "encoding 1 is reconstructed",
-    "lines_from_1": "lines are counted from 1 to 64, by the header from 0 to 63",
+    "lines_from_1": "lines are counted from 1 to 64, according to the header from 0 to 63",
     "metres": "the field of view is 0.254 x 0.254 mm, pixels of 0.004 mm: the header is probably in metres",
     "openrecon_header": "2x oversampling that is missing in the header",
     "sizes_with_point": "",
@@ -140,7 +140,7 @@ def test_slices_uncounted(make, base, tmp_path):
 def test_sets_uncounted(make, tmp_path):
     make("sets_uncounted")
     error = recon("scan.h5", tmp_path).error
-    assert "2 sets are not supported" in error.what
+    assert "there are 2 sets, values 0, 1" in error.what
     assert "--set-index=0" in error.hint
     for number in (0, 1):
         outcome = recon("scan.h5", tmp_path, "--set", f"preprocessing.select.set={number}", "--force")

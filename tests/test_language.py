@@ -115,6 +115,21 @@ def test_a_banned_word_is_found(tmp_path, monkeypatch):
     assert banned_words(recipe) == ["recipe.yaml:2: 'whatever', rather: any"]
 
 
+def test_settings_in_messages_can_be_copied_to_the_command_line():
+    """As ``--set preprocessing.repeats=average``, not ``repeats=average``, also where a message names several."""
+    from cinerecon.acquisition.config import AcquisitionConfig
+
+    short = re.compile(rf"(?<![\w.])({'|'.join(AcquisitionConfig.model_fields)})(\.\w+)?=")
+    lines = [
+        f"{path.relative_to(ROOT)}:{line}: {match[0]}"
+        for path in files("cinerecon/acquisition")
+        for line, text in prose_of(path)
+        if " " in text
+        for match in short.finditer(text)
+    ]
+    assert not lines, "\n" + "\n".join(lines)
+
+
 if __name__ == "__main__":  # python tests/test_language.py [FILE OR FOLDER ...]: the words that remain
     import sys
 

@@ -26,3 +26,10 @@ def test_other_settings_are_errors(setting, what):
         with_preprocessing(AcquisitionConfig(), [setting])
     assert caught.value.where.startswith("--set")
     assert "csm" in caught.value.hint
+
+
+def test_a_misspelt_preprocessing_setting_is_recognised():
+    with pytest.raises(ConfigError, match="unknown setting") as caught:
+        split_settings(["preprocesing.csm=walsh"])
+    assert caught.value.hint == "did you mean 'preprocessing.csm=walsh'?"
+    assert split_settings(["architecture.n_channels=8"]) == (("architecture.n_channels=8",), ())

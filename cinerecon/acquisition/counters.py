@@ -127,11 +127,14 @@ def require_within_limit(image: Readouts, name: str) -> None:
     largest = int(numbers[-1])
     if _is_counted_from_one(numbers, limit):
         image.warn(
-            f"{name} is counted from {numbers[0]} to {largest}, by the header from {limit.minimum} to {limit.maximum}"
+            f"{name} is counted from {numbers[0]} to {largest}, "
+            f"according to the header from {limit.minimum} to {limit.maximum}"
         )
         return
     if (name not in TIME or len(numbers) == 1) and _is_numbered_otherwise(values, limit):
-        image.warn(f"{name} is {_listed(numbers)} in the readouts, by the header {limit.minimum} to {limit.maximum}")
+        image.warn(
+            f"{name} is {_listed(numbers)} in the readouts, but {limit.minimum} to {limit.maximum} in the header"
+        )
         return
     if len(numbers) == largest + 1 - min(int(numbers[0]), limit.minimum):
         image.warn(f"the header's limit of {name} ({limit.maximum}) is too small, the data count to {largest}")
@@ -158,8 +161,10 @@ def _require_single(image: Readouts, counter: str) -> None:
     numbers = np.unique(image.counter(counter))
     if len(numbers) > 1:
         meaning = " (multi-echo)" if counter == "contrast" else ""
-        what = f"{len(numbers)} {counter}s{meaning} are not supported, values {_listed(numbers)}"
-        hint = f"{select_option(counter, numbers[0])} reads one, time_counter={counter} reads them as frames"
+        what = f"there are {len(numbers)} {counter}s{meaning}, values {_listed(numbers)}; one is read at a time"
+        hint = f"{select_option(counter, numbers[0])} reads one of them"
+        if image.n_values("phase") == image.n_values("repetition") == 1:
+            hint += f"; --set preprocessing.time_counter={counter} reads them as frames"
         raise UnsupportedError(what, where=image.path, hint=hint)
 
 
@@ -169,8 +174,9 @@ def _time_counter(image: Readouts) -> str:
     if len(phases) > 1 and len(repetitions) > 1:
         what = f"{len(phases)} phases x {len(repetitions)} repetitions: which of them is time?"
         hint = (
-            f"--set preprocessing.select.repetition={repetitions[0]} (phase is time), select.phase={phases[0]}, "
-            "or combine=[repetition] to average over the repetitions"
+            f"--set preprocessing.select.repetition={repetitions[0]} if phase is time; "
+            f"--set preprocessing.select.phase={phases[0]} if repetition is time; "
+            "--set preprocessing.combine=[repetition] if the repetitions are heartbeats or averages of one cine"
         )
         raise UnsupportedError(what, where=image.path, hint=hint)
     if len(phases) == len(repetitions) == 1:
@@ -243,7 +249,7 @@ def _frames(image: Readouts, time: str, limit: Limit | None, slices: Index) -> t
         missing = np.setdiff1d(np.arange(min(expected, len(numbers) + 1)), numbers)[0]
         what = (
             f"frame {missing} of {expected} holds no lines: "
-            f"{time} limit {expected + start - 1} against {len(numbers)} {time} values in the data"
+            f"{time} counts to {expected + start - 1}, the data contain {len(numbers)} values of it"
         )
         raise DataError(what, where=image.path, hint="correct the limit in the header if the scan was stopped early")
     n_frames = []

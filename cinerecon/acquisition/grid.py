@@ -119,7 +119,7 @@ def _require_axes_in_order(encoding: EncodingSpace, ky: int, path: str) -> None:
     hint = "x is the readout: exchange x and y of fieldOfView_mm"
     if abs(np.log(ratio)) > np.log(LARGEST_ANISOTROPY) and abs(exchanged - 1) < EXCHANGE_TOLERANCE:
         what = (
-            f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y by the header, but "
+            f"pixels are {fov_x / kx:.3g} mm long along x and {fov_y / ky:.3g} mm along y according to the header, but "
             "square if x and y of the fields of view are exchanged"
         )
         raise HeaderError(what, where=path, hint=hint)
@@ -159,7 +159,8 @@ def _centre_line(image: Readouts, probe: Probe, requested: int | None) -> int:
     if strongest is not None:
         what = f"{source} {centre}; the signal maximum is at line {strongest}"
         if abs(strongest - centre) > LARGEST_CENTRE_ERROR * (largest + 1):
-            hint = f"--set preprocessing.ky_centre={strongest} follows the data, ky_centre={centre} the header"
+            option = "--set preprocessing.ky_centre"
+            hint = f"{option}={strongest} follows the data, {option}={centre} the header"
             if len(probe.lines) == ky and min(strongest, ky - strongest) <= 1:
                 hint = "the lines are in FFT order: number them with the centre of k-space in the middle"
             raise HeaderError(what, where=image.path, hint=hint)

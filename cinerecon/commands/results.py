@@ -51,7 +51,7 @@ def report_results(
         if n_earlier:
             scores_text = "an earlier score" if n_earlier == 1 else f"{n_earlier} earlier scores"
             print(
-                f"note     {SCORES} also contains {scores_text} with another seed, setting or image, which are not in "
+                f"note     {SCORES} also contains {scores_text} with another seed, setting or image, not included in "
                 "the tables"
             )
 

@@ -160,7 +160,7 @@ def _matched(
     actual = [tuple(item.image.shape) for item in series]
     expected = [tuple(references[n].image.shape) for n in numbers]
     if actual != expected:
-        shown, required = (", ".join(map(str, shapes)) for shapes in (actual, expected))
+        shown, required = (", ".join(map(str, dict.fromkeys(shapes))) for shapes in (actual, expected))
         is_swapped = [(n, x, y) for n, y, x in actual] == expected
         what = f"images (frames, y, x) are {shown}, those of the reference {required}"
         raise ShapeError(what, where=str(path), hint="swap y and x" if is_swapped else "")

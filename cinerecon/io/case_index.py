@@ -164,7 +164,11 @@ def list_cases(folder: Path, split: str | None = None) -> list[Path]:
         If there is no index, or the split has no cases.
     """
     if not holds_cases(folder):
-        raise FileError(f"no prepared cases here: there is no {INDEX}", where=str(folder), hint="cinerecon prepare")
+        raise FileError(
+            f"no prepared cases here: there is no {INDEX}",
+            where=str(folder),
+            hint=f"cinerecon prepare SCANS -o {folder}",
+        )
     paths = [folder / row.case for row in read_index(folder) if split in (None, row.split)]
     if not paths:
         of_split = f" of the split '{split}'" if split else ""

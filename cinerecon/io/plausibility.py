@@ -117,7 +117,8 @@ def size_warnings(
 def thickness_warnings(thickness_mm: float, origin: str = "header") -> Iterator[str]:
     """A warning about an implausible slice thickness [mm]."""
     if not THINNEST_SLICE_MM <= thickness_mm <= THICKEST_SLICE_MM:
-        yield f"slices are {_short(thickness_mm)} mm thick by the {origin}, which is implausible for the heart"
+        what = f"slices are {_short(thickness_mm)} mm thick according to the {origin}"
+        yield f"{what}, which is implausible for the heart"
 
 
 def thickness_or_default(thickness_mm: float | None, origin: str = "header") -> tuple[float, list[str]]:

@@ -4,6 +4,7 @@ Opening a pipe or a device would block. NumPy archives and PyTorch checkpoints c
 executed.
 """
 
+import os
 import pickle
 import warnings
 import zipfile
@@ -44,7 +45,12 @@ def unreadable(error: OSError, path: Path) -> FileError:
 
 
 def reason_of(error: Exception) -> str:
-    """The message of an error of a parser in one line of at most 200 characters; its type if it has no message."""
+    """The message of an error in one line of at most 200 characters; its type if it has no message.
+
+    For an error of the operating system, its description without number and path.
+    """
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0).lower()
     return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 

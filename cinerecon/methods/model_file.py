@@ -346,7 +346,7 @@ def load_weights(net: "nn.Module", path: Path) -> None:
     checksum = read_metadata(path).get(CHECKSUM)
     if checksum and checksum != hash_weights(tensors):
         raise WeightsError("the checksum of the weights is wrong", where=str(path), hint="download the file again")
-    load_tensors(net, tensors, where=str(path), hint="the recipe and the weights must belong together")
+    load_tensors(net, tensors, where=str(path), hint="use weights that were trained with this recipe")
 
 
 def load_tensors(net: "nn.Module", weights: "Mapping[str, Tensor]", *, where: str = "", hint: str = "") -> None:

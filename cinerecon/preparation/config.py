@@ -137,6 +137,6 @@ def parse_split(text: str) -> tuple[float, ...]:
     except ValueError:
         shares = ()
     if len(shares) != len(SPLITS):
-        what = f"'{text}' is not the shares of {', '.join(SPLITS)}"
+        what = f"'{text}' is neither {', '.join(SPLITS)} nor three fractions"
         raise ConfigError(what, where="--split", hint="e.g. --split 80,10,10 or --split test")
     return shares

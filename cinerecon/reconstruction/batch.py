@@ -145,7 +145,7 @@ def plan_batch(
         raise ConfigError("a movie compares several methods on one scan", where=f"-o {movies[0].path}", hint="-o out/")
     if not targets:
         hint = "-o out/" + ", or -o compare.mp4" * (len(models) > 1 and len(files) == 1)
-        raise ConfigError("there is no folder for several scans or methods", where="-o", hint=hint)
+        raise ConfigError("several scans or methods need an output folder", where="-o", hint=hint)
     if shard is not None and folder is None:
         raise ConfigError("shards need a folder for their images", where="-o", hint="-o out/")
     _outputs(folder, "", formats)
@@ -176,7 +176,8 @@ def _list_files(scans: Sequence[Path], output: Path | None) -> list[Path]:
         for file in find(path) if path.is_dir() else [path]:
             files.setdefault(absolute(file), file)
     if not files:
-        raise FileError("no scan found", where=", ".join(map(str, scans)), hint="scans are .h5, .mrd or .mat files")
+        hint = "scans are .h5, .mrd, .mrd2, .dat, .mat or .npz files"
+        raise FileError("no scan found", where=", ".join(map(str, scans)), hint=hint)
     return list(files.values())
 
 

@@ -243,8 +243,8 @@ class ReconRequest(ReconSettings):
         """
         start, stop = self._requested_frames(n_frames)
         if not 0 <= start < min(stop, n_frames):
-            what = f"no frame in {self.frames}, {where} has {n_frames} frames"
-            raise ConfigError(what, where="--frames")
+            what = f"{where} has no frame {self.frames}"
+            raise ConfigError(what, where="--frames", hint=f"its frames are 0 to {n_frames - 1}")
         return slice(start, min(stop, n_frames))
 
     def frame_warnings(self, n_frames: int, where: str) -> list[str]:

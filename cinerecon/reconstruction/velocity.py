@@ -25,8 +25,8 @@ def check_velocity_options(request: ReconRequest, scan: CineSource) -> None:
     if isinstance(scan, PhaseContrastScan):
         require_velocity_range(request, scan.venc_cm_s)
     elif request.venc is not None:
-        hint = "two sets of readouts are reconstructed as phase contrast, unless --set-index selects one"
-        raise ConfigError("this scan is not reconstructed as phase contrast", where="--venc", hint=hint)
+        what = "--venc applies only to phase contrast: scans with two sets of which none is selected by --set-index"
+        raise ConfigError(what, where="--venc", hint="omit --venc")
 
 
 def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None) -> float:

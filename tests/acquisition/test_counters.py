@@ -71,11 +71,11 @@ def test_counters_with_other_numbers_than_in_the_header_give_a_warning(tmp_path)
     scan.heads["idx"]["contrast"], scan.heads["idx"]["repetition"] = 3, 5
     opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
     assert relative_error(opened.read_slice(1).kspace, scan.kspace[1]) < 1e-5
-    texts = [text for text in opened.plan.warnings if "by the header" in text]
+    texts = [text for text in opened.plan.warnings if "in the header" in text]
     assert texts == [
-        "slice is 0, 10 in the readouts, by the header 0 to 1",
-        "contrast is 3 in the readouts, by the header 0 to 0",
-        "repetition is 5 in the readouts, by the header 0 to 0",
+        "slice is 0, 10 in the readouts, but 0 to 1 in the header",
+        "contrast is 3 in the readouts, but 0 to 0 in the header",
+        "repetition is 5 in the readouts, but 0 to 0 in the header",
     ]
     scan.heads["idx"]["slice"][:36] = 0
     scan.heads["idx"]["slice"][36:] = 1

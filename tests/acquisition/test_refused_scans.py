@@ -124,7 +124,7 @@ BENT = {
     "first frame missing": (lose(phase=0), DataError, "frame 0 of 3 holds no lines"),
     "last frame missing": (lose(phase=2), DataError, "frame 2 of 3 holds no lines"),
     "frame missing in a slice": (lose(phase=1, slice=0), DataError, "frame 1"),
-    "65536 phases": (set_limit("phase", 65535), DataError, "phase limit 65535 against 3 phase"),
+    "65536 phases": (set_limit("phase", 65535), DataError, "phase counts to 65535, the data contain 3 values"),
     "terabytes": (set_space(matrix=(65535, 65535)), HeaderError, "TB of k-space, limit is 1 TB|rows|samples"),
     "matrix of another scan": (set_space(matrix=(32, 640)), HeaderError, "640 rows, the data only have lines up to 11"),
     "wide matrix": (set_space(matrix=(640, 12), fov=(12800.0, 240.0)), HeaderError, "oversampling of 40 is not valid"),

@@ -113,7 +113,9 @@ def test_sizes_in_other_units(tmp_path, kspace, read, pixel_mm, words):
 
 @pytest.mark.parametrize("read", READERS)
 def test_thickness_in_metres(tmp_path, kspace, read):
-    assert any("slices are 0.008 mm thick by the" in text for text in read(tmp_path, kspace, 1.5, 0.008, 40.0))
+    assert any(
+        "slices are 0.008 mm thick according to the" in text for text in read(tmp_path, kspace, 1.5, 0.008, 40.0)
+    )
 
 
 @pytest.mark.parametrize("read", [from_array, from_dicom, from_cmrxrecon])

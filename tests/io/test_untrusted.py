@@ -16,7 +16,7 @@ from cinerecon.io.export.dicom_patient import read_patient
 from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.magnitude import is_dicom, open_archive, open_magnitude, open_nifti
 from cinerecon.io.mask import MaskFile
-from cinerecon.io.untrusted import read_npz, read_pth
+from cinerecon.io.untrusted import read_npz, read_pth, reason_of
 from cinerecon.methods.model_file import load_weights, read_card
 
 READERS = {
@@ -76,3 +76,11 @@ def test_short_numbers_are_read_as_long_ones(tmp_path, dtype):
     assert found["weight"].dtype == np.float32
     assert found["weight"].tolist() == [0.5, -3.0]
     assert found["steps"] == 7
+
+
+def test_errors_of_the_operating_system_are_described_without_number_and_path(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "missing").read_bytes()
+    assert reason_of(caught.value) == "no such file or directory"
+    assert reason_of(OSError("damaged  header")) == "damaged header"
+    assert reason_of(EOFError()) == "EOFError"

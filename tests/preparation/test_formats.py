@@ -227,7 +227,7 @@ def test_the_command(scan, tmp_path, capsys):
     [
         (["--patch", "16x192"], "'16x192' is not frames x y x x"),
         (["--crop", "192"], "'192' is not rows x columns"),
-        (["--split", "80"], "'80' is not the shares of train, val, test"),
+        (["--split", "80"], "'80' is neither train, val, test nor three fractions"),
         (["--split", "0,0,0"], "not all zero"),
         (["--stride", "1x1x1"], "a stride needs a patch"),
         (["--crop", "8x8", "--crop-readout", "8"], "not by both"),

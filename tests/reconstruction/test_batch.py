@@ -152,7 +152,7 @@ def test_a_comparison_shows_all_methods_of_a_slice_with_one_window(tmp_path):
     [
         (("a",), ("x.npz",), (), "one folder"),
         (("a",), ("x.mp4",), (), "compares several methods"),
-        (("a",), (), (), "no folder"),
+        (("a",), (), (), "need an output folder"),
         (("a", "x/a"), ("out/",), (), "the same name"),
         (("a",), ("out/",), (".mp3",), "no image format"),
         (("a",), ("out/", "second/"), (), "one folder"),

@@ -82,7 +82,7 @@ def _readout_steps(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.
         worst = np.maximum(np.maximum(bend, drift), np.abs(np.abs(step) - common))
         deviating = np.flatnonzero(~(worst < 0.05 * common))
         if deviating.size:
-            what = "the scan is Cartesian by the header, but the stored trajectory is not uniform along parallel lines"
+            what = "the header gives a Cartesian scan, but the stored trajectory is not uniform along parallel lines"
             hint = "radial, spiral and ramp-sampled scans need regridding first"
             raise UnsupportedError(what, where=readouts.raw.at(block[deviating[0]]), hint=hint)
         index = np.searchsorted(readouts.rows, block)

@@ -54,11 +54,14 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
         yield f"{what}: they are averaged"
         return
     if n_averages > 1:
-        hint = "--set preprocessing.select.average=0 reads the first average, repeats=average averages them anyway"
+        hint = (
+            "--set preprocessing.select.average=0 reads the first average; "
+            "--set preprocessing.repeats=average averages them all"
+        )
     else:
         hint = (
-            "a counter is missing: --set preprocessing.repeats=set, contrast, repetition or slice numbers them, "
-            "repeats=average averages them anyway"
+            "if a counter is missing, name it: --set preprocessing.repeats=repetition (or set, contrast, slice); "
+            "--set preprocessing.repeats=average averages the measurements"
         )
     first_row, last_row = lines.row[pairs[0]]
     raise DataError(f"{what}, such as acquisitions {first_row} and {last_row}", where=raw.at(last_row), hint=hint)

@@ -104,7 +104,7 @@ def require_one_mask(stored: StoredSlice) -> None:
             f"coil {coil} contains only zeros on {int(n_empty[coil])} of {n_lines} lines in which other coils "
             "have signal: the coils have different masks"
         )
-        hint = "all coils must measure the same lines: remove the coil, or correct its lines"
+        hint = f"remove the coil or correct its lines; if coils and frames are exchanged: {stored.order_hint}"
         raise DataError(what, where=stored.where, hint=hint)
 
 

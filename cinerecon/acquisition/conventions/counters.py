@@ -105,7 +105,10 @@ def _slices_as_frames(readouts: Readouts, n_slices: int) -> Readouts:
         if name in limits and limits[name].n_values == n_slices:
             readouts.warn(f"{what}: they are read as the {n_slices} values of {name} in the header")
             return readouts.with_raw(move_time(readouts.raw, "slice"))
-    hint = "--set preprocessing.time_counter=slice reads them as frames, select.slice=0 reads one"
+    hint = (
+        "--set preprocessing.time_counter=slice reads them as frames; "
+        "--set preprocessing.select.slice=0 reads one of them"
+    )
     raise UnsupportedError(f"{what}: are they frames?", where=readouts.path, hint=hint)
 
 
@@ -253,7 +256,7 @@ def _not_clear(where: str, repeats: _Repeats, missing: dict[str, int]) -> Unsupp
     )
     options = " or ".join(f"--set preprocessing.repeats={name}" for name in missing)
     hint = f"{options} numbers them; " if repeats.are_equal else "write the counter into the file; "
-    return UnsupportedError(what, where=where, hint=f"{hint}repeats=average averages them")
+    return UnsupportedError(what, where=where, hint=f"{hint}--set preprocessing.repeats=average averages them")
 
 
 def _require_frames(readouts: Readouts) -> None:
@@ -272,7 +275,7 @@ def _require_frames(readouts: Readouts) -> None:
     lines = "each line was" if counts.min() == most else "lines were"
     times = f"{most} times" if counts.min() == most else f"{counts.min()} to {most} times"
     what = f"there is one frame, and {lines} measured {times}: are the repetitions frames or averages?"
-    hint = f"{frames} reads the measurements as frames, repeats=average averages them"
+    hint = f"{frames} reads the measurements as frames; --set preprocessing.repeats=average averages them"
     if not named and not repeats.are_equal:
         hint = "write the counter of the frames into the file; --set preprocessing.repeats=average averages them"
     raise UnsupportedError(what, where=readouts.path, hint=hint)

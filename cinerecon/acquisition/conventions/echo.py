@@ -67,7 +67,8 @@ def _length_and_centre(readouts: Readouts) -> tuple[int, int]:
 def _describe_echo(length: int, claimed: int, peak: int, by_data: int) -> tuple[str, str]:
     """Description of an echo far from ``center_sample``, and a hint."""
     what = f"center_sample is {claimed} of {length} samples, the echo is at sample {peak}"
-    hint = f"--set preprocessing.center_sample={by_data} follows the data, center_sample={claimed} the header"
+    option = "--set preprocessing.center_sample"
+    hint = f"{option}={by_data} follows the data, {option}={claimed} the header"
     return what, hint
 
 

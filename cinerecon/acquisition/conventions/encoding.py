@@ -174,7 +174,9 @@ def count_lines_from_zero(readouts: Readouts) -> None:
     numbers = heads["idx"]["kspace_encode_step_1"]
     numbers[~has_flag(heads, NOISE) & (numbers > 0)] -= 1
     header = f"0 to {rows - 1}" if limit is None else f"{limit.minimum} to {limit.maximum}"
-    readouts.warn(f"lines are counted from {first} to {last}, by the header from {header}: read as counted from 1")
+    readouts.warn(
+        f"lines are counted from {first} to {last}, according to the header from {header}: read as counted from 1"
+    )
 
 
 def _count_from_edge(readouts: Readouts) -> None:

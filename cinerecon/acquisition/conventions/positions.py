@@ -168,8 +168,8 @@ def _require_at_rest(readouts: Readouts, positions: _Positions) -> None:
         f"slices are {thickness_mm:g} mm thick"
     )
     hint = (
-        "--set preprocessing.positions=slices reads separate slices, positions=one reads one slice that follows the "
-        "motion"
+        "--set preprocessing.positions=slices reads separate slices; "
+        "--set preprocessing.positions=one reads one slice that follows the motion"
     )
     first_moved = int((positions.of_readout != positions.of_readout[0]).argmax())
     raise UnsupportedError(what, where=readouts.at(first_moved), hint=hint)

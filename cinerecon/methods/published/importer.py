@@ -126,7 +126,7 @@ def _recognise(cells: Mapping[int | None, Mapping[str, Any]], where: str) -> Che
             if kernel.ndim == layout.n_dims and _to_torch(kernel, layout).shape[1] == layout.n_in:
                 return layout
     first_paths = ", ".join(sorted(paths)[:4]) or "none"
-    known = ", ".join(layout.title for layout in LAYOUTS)
+    known = "; ".join(layout.title for layout in LAYOUTS)
     raise WeightsError(f"unknown network with the variables {first_paths}, ...", where=where, hint=f"known: {known}")
 
 

@@ -79,9 +79,14 @@ class MaskRequest:
         ConfigError
             If there are too few.
         """
-        if self.n_acs > n_lines or n_lines < 1:
+        if n_lines < 1:
+            what = f"an acceleration of {self.acceleration:g} leaves none of the {self.ky} lines"
+            raise ConfigError(what, hint=f"an acceleration of at most {self.ky}")
+        if self.n_acs > n_lines:
             what = f"{n_lines} lines per frame ({self.ky} at {self.acceleration:g}x) cannot hold"
-            raise ConfigError(f"{what} {self.n_acs} central ones", hint="a smaller acs or acceleration")
+            raise ConfigError(
+                f"{what} {self.n_acs} central ones", hint=f"acs={n_lines} or less, or a lower acceleration"
+            )
         return n_lines - self.n_acs
 
 

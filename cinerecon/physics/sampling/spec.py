@@ -203,7 +203,8 @@ def parse_mask(text: str) -> MaskSpec:
             else:
                 flags.add(key)
     except ValueError:
-        raise ConfigError(f"'{text}' is not a sampling pattern", hint=f"write e.g. {_example(name)}") from None
+        what = f"'{text}' is not of the form NAME:NUMBER or NAME:NUMBER,OPTION,..."
+        raise ConfigError(what, hint=f"write e.g. {_example(name)}") from None
     return MaskSpec(name, acceleration, n_acs, frozenset(flags))
 
 

@@ -22,6 +22,7 @@ from cinerecon.io.mrd_stream.reader import messages_of_scan, scan_messages
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.io.recognise import is_mrd2, is_mrd_stream, is_twix
 from cinerecon.io.twix.noise import with_noise
+from cinerecon.io.untrusted import reason_of
 
 WAIT_SECONDS = 3600.0
 """Longest time without a response [s]."""
@@ -79,7 +80,8 @@ def exchange(
             finally:
                 answers.stop()
     except OSError as error:
-        raise FileError(f"the connection failed: {error}", where=address, hint="is the server running?") from None
+        hint = "check the address, and that the server is running, e.g. cinerecon serve"
+        raise FileError(f"the connection failed: {reason_of(error)}", where=address, hint=hint) from None
 
 
 def messages_of(scan: Path) -> Iterator[Message]:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from cinerecon.errors import ConfigError
+from cinerecon.io.untrusted import reason_of
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.stream.session import Session
 
@@ -54,7 +55,8 @@ class Server:
         try:
             self._listener = create_server((host, port))
         except (OSError, OverflowError) as error:
-            raise ConfigError(f"cannot listen: {error}", where=f"{host}:{port}", hint="choose another --port") from None
+            what = f"cannot listen: {reason_of(error)}"
+            raise ConfigError(what, where=f"{host}:{port}", hint="choose another --port") from None
         self.port: int = self._listener.getsockname()[1]
         self._listener.settimeout(POLL_SECONDS)
         self._stop = Event()

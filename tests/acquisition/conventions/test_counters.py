@@ -84,7 +84,7 @@ class TestUncounted:
         scan.repeat(np.exp(0.89j * np.pi))
         with pytest.raises(DataError, match=r"the measurements differ .correlation -0.94.") as caught:
             opened(scan)
-        assert "repeats=set" in caught.value.hint
+        assert "preprocessing.repeats=repetition (or set" in caught.value.hint
         averaged = opened(scan, "repeats=average")
         assert_slices(averaged, (1 + np.exp(0.89j * np.pi)) / 2 * scan.kspace)
         assert warned(averaged, "the measurements differ")
