@@ -35,11 +35,11 @@ ROWS: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
     ("core", [("cine.py", "CineData"), ("image.py", "CineImage"), ("config.py", "settings"), ("errors.py", "errors")]),
 )
 STEPS = (
-    ("scan.h5", "io/ismrmrd", "header and readouts"),
-    ("readouts", "acquisition", "select, sort onto the grid, whiten, coil maps"),
-    ("CineData", "methods", "kspace, mask, csm (frames, coils, ky, kx)"),
-    ("image", "reconstruction", "frames, y, x; units, residual, warnings"),
-    ("files", "io/export", "ISMRMRD, DICOM, NIfTI, movie, picture"),
+    ("scan.h5", "io/ismrmrd", "read the header and the readouts"),
+    ("readouts", "acquisition", "select, whiten and sort readouts, estimate coil maps"),
+    ("CineData", "methods", "k-space (frames, coils, ky, kx) to image (frames, y, x)"),
+    ("image", "reconstruction", "residual, warnings, verdict, maps"),
+    ("files", "io/export", "write ISMRMRD, DICOM, NIfTI, movie, picture"),
 )
 PATTERNS = ("kt-equispaced", "uniform", "gaussian", "gro", "cava", "vista", "poisson")
 PATTERN_SIZE = (24, 96)
