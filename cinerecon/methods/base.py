@@ -15,11 +15,14 @@ from cinerecon.config import Config
 from cinerecon.errors import ShapeError
 from cinerecon.memory import workspace
 from cinerecon.methods.card import Card
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.views import share_views
 
 SAMPLES_AT_ONCE = 2**16
 """Number of coil image samples transformed together on a CPU; small enough for them to stay in its cache."""
+N_COILS_FOR_NOISE = 4
+"""Approximate number of coils from which the noise is estimated."""
 
 C = TypeVar("C", bound=Config)
 Progress = Callable[[int, int], None]
@@ -262,6 +265,12 @@ def coils_at_once(data: CineData) -> int | None:
         return limit
     y, x = data.matrix
     return max(1, SAMPLES_AT_ONCE // (data.n_frames * y * x)) if data.kspace.device.type == "cpu" else None
+
+
+def relative_noise(data: CineData, scale: float) -> float:
+    """Noise level of the samples of a cine without batch axes (`noise_level`), relative to a scale of its image."""
+    every = -(-data.n_coils // N_COILS_FOR_NOISE)
+    return float(noise_level(data.kspace[:, ::every], data.mask)) / scale
 
 
 def view_shared_image(data: CineData) -> Tensor:

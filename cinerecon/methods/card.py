@@ -37,6 +37,11 @@ class Card(Config):
     )
     coils: Counts | None = Field(default=None, description="smallest and largest number of coils used in training")
     lines: Counts | None = Field(default=None, description="smallest and largest number of ky lines used in training")
+    noise: Range | None = Field(
+        default=None,
+        description="lowest and highest standard deviation of the noise of a sample used in training, relative to the "
+        "brightness of the image",
+    )
     metrics: dict[str, float] = Field(default_factory=dict, description="metrics on the validation data, by name")
     cases: tuple[str, ...] = Field(default=(), description="first digits of the SHA-256 of the scans used for training")
     subjects: tuple[str, ...] = Field(

@@ -7,6 +7,8 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.card import Card
+from cinerecon.methods.network import scale_of
+from cinerecon.methods.noise_range import excessive_noise
 from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
 ACCELERATION_RATIO = 1.2
@@ -46,7 +48,7 @@ def card_warnings(card: Card, data: CineData, pattern: str = "") -> list[str]:
         return [
             f"imported weights, trained on {card.trained_on}: expect errors on data that differ from the training data"
         ]
-    return outside_training(card, data, pattern)
+    return outside_training(card, data, pattern) + _strong_noise(card, data)
 
 
 def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]:
@@ -64,6 +66,18 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
         trained = " to ".join(map(str, dict.fromkeys(card.lines)))
         texts.append(f"the scan has {n_lines} lines, the network was trained on {trained}")
     return texts
+
+
+def _strong_noise(card: Card, data: CineData) -> list[str]:
+    """A warning that the noise exceeds that of the training, so that the network gains less over k-t SLR."""
+    if card.noise is None:
+        return []
+    excess = excessive_noise(card, data, float(scale_of(data, "brightness")))
+    if not excess:
+        return []
+    noise, trained = excess * card.noise[1], card.noise[1]
+    what = f"the noise is {noise:.0%} of the image brightness, the network was trained up to {trained:.0%}"
+    return [f"{what}: it is reduced with k-t SLR first, and the image is hardly better than that of ktslr"]
 
 
 def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:

@@ -118,6 +118,10 @@ class ModelConfig(Config):
         description="precision of convolutions in reconstruction; auto: bfloat16 if it is faster and accurate, "
         "otherwise float32",
     )
+    reduce_noise: bool = Field(
+        default=True,
+        description="reduce noise of more than twice the largest in training with k-t SLR before the network",
+    )
     coils_at_once: int | None = Field(
         default=None,
         ge=1,
@@ -265,12 +269,17 @@ def read_card(path: Path) -> Card:
 
 
 def _read_card(texts: Mapping[str, str], where: str) -> Card:
-    """The card in the metadata of a file; values that are not texts are JSON."""
+    """The card in the metadata of a file; values that are not texts are JSON.
+
+    Earlier cards do not contain the noise, which is also a setting of the training.
+    """
     is_text = {name: field.annotation is str for name, field in Card.model_fields.items()}
     try:
-        return Card.from_values(
-            {n: text if is_text.get(Card.present_name(n), True) else json.loads(text) for n, text in texts.items()}
-        )
+        values = {n: text if is_text.get(Card.present_name(n), True) else json.loads(text) for n, text in texts.items()}
+        training = _plain(texts.get("training", ""))
+        data = training.get("data") if isinstance(training, Mapping) else None
+        noise = data.get("noise") if isinstance(data, Mapping) else None
+        return Card.from_values({"noise": noise, **values})
     except json.JSONDecodeError as error:
         raise WeightsError(f"the card in the file is damaged: {error}", where=where) from None
 

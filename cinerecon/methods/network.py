@@ -12,6 +12,8 @@ Demodulation transfers the temporal mean phase from the image to the coil maps, 
 Convolutions act on real and imaginary parts and would otherwise have to learn each edge for every value of the phase.
 The remaining imaginary part is noise, aliasing, and phase that changes over time. Networks need no information about
 the phase, since the coil maps contain it.
+
+Noise that exceeds that of the training data is reduced first (`noise_range`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +39,7 @@ from cinerecon.methods.base import (
     view_shared_image,
 )
 from cinerecon.methods.card import Card
+from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.model_file import (
     ModelConfig,
     ScaleName,
@@ -47,6 +50,7 @@ from cinerecon.methods.model_file import (
     require_weights,
     with_portable_code,
 )
+from cinerecon.methods.noise_range import excessive_noise, with_less_noise
 from cinerecon.networks import bfloat16
 from cinerecon.networks.unrolled import Unrolled, count_parameters
 from cinerecon.physics.operators import Encoding
@@ -204,29 +208,37 @@ class NetworkMethod(Reconstructor):
         initial_image: Tensor | None = None,
         record: bool = False,  # noqa: ARG002
     ) -> Reconstruction:
-        """See `Reconstructor.reconstruct`; there is no convergence to record."""
+        """See `Reconstructor.reconstruct`; there is no convergence to record.
+
+        A given initial image is not used if the noise is reduced first.
+        """
         given = None if initial_image is None else iter(initial_image.reshape(-1, *initial_image.shape[-3:]))
 
         def reconstruct(cine: CineData, report: Progress) -> Tensor:
-            initial = None if given is None else next(given)
-            if not (cine.meta.is_real_time and getattr(self.net, "frames_are_cyclic", False)):
-                return self._reconstruct(cine, report, initial)
-            frames = torch.cat([torch.arange(cine.n_frames), torch.arange(cine.n_frames).flip(0)])
-            # a series followed by its mirror image is cyclic without a discontinuity
-            longer = replace(cine, kspace=cine.kspace[frames], mask=cine.mask[frames])
-            image = self._reconstruct(longer, report, None if initial is None else initial[frames])
-            return image[: cine.n_frames]
+            return self._reconstruct(cine, report, None if given is None else next(given))
 
         return Reconstruction(reconstruct_each(data, reconstruct, progress, device=self.device))
 
     def _reconstruct(self, data: CineData, progress: Progress, initial_image: Tensor | None) -> Tensor:
+        """The image of one cine, from data in the precision of the weights and with the noise of the training."""
         csm = None if data.csm is None else data.csm.to(torch.complex64)
-        data = CineData(data.kspace.to(torch.complex64), data.mask, csm)  # precision of the weights
-        scale = scale_of(data, self.config.scale)
+        data = replace(data, kspace=data.kspace.to(torch.complex64), csm=csm)
+        if excess := self._excessive_noise(data):
+            data, initial_image = with_less_noise(data, KtSlr(), 1 / excess), None
         if initial_image is None and self.initial_method is not None:
             initial_image = self.initial_method(data, lambda done, total: progress(done, total + 1))
+        if not (data.meta.is_real_time and getattr(self.net, "frames_are_cyclic", False)):
+            return self._apply(data, initial_image)
+        frames = torch.cat([torch.arange(data.n_frames), torch.arange(data.n_frames).flip(0)])
+        # a series followed by its mirror image is cyclic without a discontinuity
+        longer = replace(data, kspace=data.kspace[frames], mask=data.mask[frames])
+        return self._apply(longer, None if initial_image is None else initial_image[frames])[: data.n_frames]
+
+    def _apply(self, data: CineData, initial_image: Tensor | None) -> Tensor:
+        """The image of the network, from an initial image in the units of A^H y, or from A^H y."""
+        scale = scale_of(data, self.config.scale)
         initial = None if initial_image is None else initial_image.to(scale.device)[None] / scale
-        batched = None if csm is None else csm[None]
+        batched = None if data.csm is None else data.csm[None]
         at_once = self.config.coils_at_once or coils_at_once(data)
         encoding = Encoding(data.mask[None], batched, matrix=data.matrix, coils_at_once=at_once)
         zerofilled = encoding.adjoint(data.kspace[None]).div_(scale)
@@ -237,6 +249,12 @@ class NetworkMethod(Reconstructor):
         encoding = demodulate_encoding(encoding, phase)
         image = self._run(data.kspace, scale, zerofilled * phase[:, None].conj(), encoding, initial)
         return (image * phase[:, None])[0] * scale
+
+    def _excessive_noise(self, data: CineData) -> float:
+        """See `excessive_noise`; 0 if noise is not to be reduced."""
+        if not self.config.reduce_noise or self.card.noise is None:
+            return 0.0
+        return excessive_noise(self.card, data, float(scale_of(data, "brightness")))
 
     def _run(
         self, kspace: Tensor, scale: Tensor, zerofilled: Tensor, encoding: Encoding, initial: Tensor | None

@@ -39,6 +39,7 @@ def describe_pool(config: DataConfig, training: CasePool, validation: CasePool) 
         split=split,
         masks=tuple(config.masks),
         coils=(min(coils), max(coils)),
+        noise=config.noise,
         **describe_sampling(config, shapes),
     )
     return card.with_training_data({row.source_sha256 for row in rows}, {hash_subject(row.subject) for row in rows})

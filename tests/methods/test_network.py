@@ -270,6 +270,19 @@ def test_cyclic_network_sees_no_jump_at_the_ends_of_a_series_in_real_time(tmp_pa
     assert relative_error(method(real_time), method(data)) > 1e-4
 
 
+def test_initial_image_of_a_series_in_real_time_is_that_of_its_method(tmp_path):
+    """Neither the wrap-around in time nor the mirror image of the series affects it."""
+    model = {"network": "stvarnet", "architecture": {"n_cascades": 1, "n_channels": 8, "n_blocks": 2}}
+    net = networks.build("stvarnet", model["architecture"])
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump({**model, "initial_method": {"method": "ktslr"}}))
+    save_file(net.state_dict(), tmp_path / "weights.safetensors")
+    method, data = build_network(str(tmp_path)), _cine()
+    real_time = replace(data, meta=replace(data.meta, is_real_time=True))
+    initial_image = method.initial_method(real_time)
+    assert relative_error(initial_image, method.initial_method(data)) > 1e-4
+    assert relative_error(method(real_time), method.reconstruct(real_time, initial_image=initial_image).image) < 1e-6
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 2.5])
 def test_phase_factors_have_magnitude_one_and_nothing_has_the_phase_zero(smoothing):
     image = complex_randn(2, 4, 9, 8)

@@ -43,17 +43,15 @@ from cinerecon.methods.base import (
     make_encoding,
     ratio,
     reconstruct_each,
+    relative_noise,
     view_shared_image,
 )
 from cinerecon.methods.classical.config import SolverConfig
 from cinerecon.methods.classical.penalties import Coupling, difference_spectrum
-from cinerecon.physics.noise import noise_level
 from cinerecon.physics.operators import Encoding, norm
 
 PARALLEL_SINE_SQUARED = 1e-4
 """Squared sine of the angle below which directions are treated as parallel; float32 rounding errors are 1e-6."""
-N_COILS_FOR_NOISE = 4
-"""Approximate number of coils from which the noise is estimated."""
 PROXIMAL_WEIGHT = 1e-4
 """Weight of ||u - u_previous||^2 if no penalty depends on u itself, so that undetermined components do not change."""
 
@@ -318,10 +316,8 @@ def noise_factor(data: CineData, scale: float, threshold: float) -> float:
     """
     if threshold == 0:
         return 1.0
-    every = -(-data.n_coils // N_COILS_FOR_NOISE)
-    level = float(noise_level(data.kspace[:, ::every], data.mask)) / scale
     determined = min(1.0, data.n_coils * float(data.mask.double().mean()))
-    return max(1.0, determined * (level / threshold) ** 2)
+    return max(1.0, determined * (relative_noise(data, scale) / threshold) ** 2)
 
 
 class AdmmIteration:
