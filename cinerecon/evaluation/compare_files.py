@@ -54,7 +54,7 @@ def more_similar_slice(image: Tensor, references: Sequence[Tensor], number: int)
     """
     scores = [_correlation(image, other) if other.shape == image.shape else -1.0 for other in references]
     best = int(np.argmax(scores))
-    return best if scores[best] > scores[number] + CORRELATION_MARGIN else None
+    return best if scores[best] > max(scores[number] + CORRELATION_MARGIN, MIN_CORRELATION) else None
 
 
 def _correlation(first: Tensor, second: Tensor) -> float:

@@ -455,6 +455,15 @@ def test_slices_and_frames_exchanged_in_both_files_are_refused(tmp_path, ending)
     assert error.value.hint == "exchange slices and frames, in the images as well"
 
 
+def test_inverted_images_are_not_those_of_another_slice(tmp_path):
+    images = np.abs(several_slices())
+    np.save(tmp_path / "truth.npy", images)
+    np.save(tmp_path / "inverted.npy", images.max() - images)
+    for score in compare_files([tmp_path / "inverted.npy"], tmp_path / "truth.npy"):
+        assert "intensities are not proportional to those of the reference" in score.marks
+        assert "looks like slice" not in score.marks
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("noise", [0.0, 0.05])
 def test_references_with_slices_in_order_are_accepted(tmp_path, seed, noise):
