@@ -24,6 +24,8 @@ from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
     is_dicom,
+    is_magnitude_archive,
+    open_archive,
     open_dicom,
     open_nifti,
     refuse_segmentation,
@@ -178,7 +180,9 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if name.endswith(".npy"):
         return [(_load_npy(path), Placement())]
     if name.endswith(".npz"):
-        return _choose(read_npz(path), names, path)
+        arrays = read_npz(path)
+        is_archive = is_magnitude_archive(arrays) and not {"image", "reference"} & set(arrays)
+        return _pixels_of(open_archive(path)) if is_archive else _choose(arrays, names, path)
     if name.endswith(NIFTI_ENDINGS):
         _refuse_map(map_in_nifti(path), path)
         return _pixels_of(open_nifti(path, fewest_frames=1))

@@ -21,7 +21,7 @@ from cinerecon.evaluation.request import require_files
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.score import read_scores
 from cinerecon.evaluation.slice_matching import match_slices
-from cinerecon.image import CineImage, as_map
+from cinerecon.image import CineImage, as_map, locate_first_voxel
 from cinerecon.io.bart import write_cfl
 from cinerecon.io.export import FOLDER, FORMATS, Target, export
 from cinerecon.io.export.dicom import write_dicom
@@ -106,6 +106,27 @@ def test_images_of_every_format_that_recon_writes_are_read(truth, tmp_path, endi
             assert own.pixel_size_mm == pytest.approx((1.5, 2.0), abs=1e-5)
             for name in ("position_mm", "read_dir", "phase_dir", "slice_dir"):
                 assert np.allclose(getattr(own.geometry, name), getattr(cine.meta.geometry, name), atol=1e-4), name
+
+
+def test_magnitude_archives_have_positions_and_are_sorted_by_time(truth, tmp_path):
+    """As in `simulate --from`, whose scans are compared with the same archive."""
+    _, images = truth
+    order = [2, 3, 0, 1]
+    arrays = {
+        "magnitude": np.abs(images[0])[order],
+        "trigger_time_ms": 40.0 * np.arange(4)[order],
+        "pixel_spacing_mm": (1.5, 2.0),
+        "slice_thickness_mm": 8.0,
+        "image_orientation_patient": (0.8, 0.6, 0, -0.6, 0.8, 0),
+        "image_position_patient": (3.0, -20.0, 5.0),
+    }
+    np.savez(tmp_path / "cine.npz", **arrays)
+    for series in (read_series(tmp_path / "cine.npz"), read_reference(tmp_path / "cine.npz")):
+        (own,) = series
+        np.testing.assert_allclose(own.image, np.abs(images[0]), rtol=1e-6)
+        assert own.pixel_size_mm == (1.5, 2.0)
+        corner, *_ = locate_first_voxel(own.geometry, own.pixel_size_mm, own.image.shape[1:])
+        assert corner == pytest.approx((3, -20, 5))
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".npz", ".npy"])

@@ -1,6 +1,6 @@
 """Magnitude cines in NIfTI, DICOM and NumPy files, read slice by slice."""
 
-from cinerecon.io.magnitude.archive import open_archive
+from cinerecon.io.magnitude.archive import is_magnitude_archive, open_archive
 from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
 from cinerecon.io.magnitude.dicom_header import has_dicom_name
 from cinerecon.io.magnitude.images import MagnitudeImages, cut_out, refuse_segmentation, require_images
@@ -15,6 +15,7 @@ __all__ = [
     "find_magnitudes",
     "has_dicom_name",
     "is_dicom",
+    "is_magnitude_archive",
     "open_archive",
     "open_dicom",
     "open_magnitude",

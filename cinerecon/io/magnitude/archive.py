@@ -1,6 +1,7 @@
 """Magnitude cines in NumPy archives."""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ ARRAYS = {
 REORDERED = "the frames were not in the order of their times, by which they are sorted"
 FIELD_STRENGTH = "field_strength_tesla"
 """Name of an optional number; the strings ``subject`` and ``licence`` are also optional."""
+
+
+def is_magnitude_archive(names: Iterable[str]) -> bool:
+    """Whether the names of the arrays in an archive are those of a magnitude cine."""
+    return set(ARRAYS) <= set(names)
 
 
 def open_archive(path: Path) -> MagnitudeImages:
