@@ -119,7 +119,7 @@ class CineData:
     def with_warnings(self, *texts: str) -> Self:
         """The same data with additional warnings, without duplicates."""
         warnings = tuple(dict.fromkeys((*self.meta.warnings, *texts)))
-        return replace(self, meta=replace(self.meta, warnings=warnings))
+        return self if warnings == self.meta.warnings else replace(self, meta=replace(self.meta, warnings=warnings))
 
     def to(self, device: torch.device | str) -> Self:
         """Move all arrays to a device."""

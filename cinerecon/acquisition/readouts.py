@@ -114,7 +114,8 @@ class Readouts:
     def groups(self, *names: str) -> Iterator[tuple[NDArray[np.bool_], Self]]:
         """The readouts grouped by equal header fields: the selection as booleans, and the selected readouts."""
         values = np.stack([self.field(name) for name in names], 1).astype(np.int64)
-        for kind in np.unique(values, axis=0):
+        kinds = values[:1] if (values == values[:1]).all() else np.unique(values, axis=0)
+        for kind in kinds:
             is_alike = (values == kind).all(1)
             yield is_alike, self.where(is_alike)
 

@@ -64,7 +64,9 @@ class Reference:
     @cached_property
     def ventricle(self) -> Ventricle | None:
         """The left ventricle; None if it is not found."""
-        return None if self.pixel_size_mm is None else locate_ventricle(self.image, self.pixel_size_mm)
+        if self.pixel_size_mm is None or self.heart is None:
+            return None
+        return locate_ventricle(self.image, self.pixel_size_mm, self.heart)
 
     def measure(self, image: Tensor, profile: str) -> Measures:
         """All measures of an image series ``(frames, y, x)``.

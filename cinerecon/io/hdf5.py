@@ -206,22 +206,20 @@ def _first_empty_object(mapped: mmap.mmap, starts: NDArray[np.int64]) -> int | N
     _release_pages(mapped)
     content = np.frombuffer(mapped, np.uint8)
     starts = starts[starts + HEAD <= len(content)]
-    ends = np.minimum(starts + _number(content, starts + 8, 8), len(content))
+    ends = np.minimum(starts + _heads(content, starts)[1], len(content))
     offsets = starts + HEAD
     while True:
         inside = offsets + HEAD <= ends
         offsets, ends = offsets[inside], ends[inside]
         if offsets.size == 0:
             return None
-        size = _number(content, offsets + 8, 8)
-        is_free = _number(content, offsets, 2) == 0
+        is_free, size = _heads(content, offsets)
         if (empty := np.flatnonzero(is_free & (size == 0))).size:
             return int(offsets[empty[0]])
         offsets = offsets + np.where(is_free, size, HEAD + (size + 7) // 8 * 8)
 
 
-def _number(content: NDArray[np.uint8], offsets: NDArray[np.int64], width: int) -> NDArray[np.int64]:
-    """Little-endian numbers at the given offsets, limited to 2^60."""
-    raw = np.zeros((len(offsets), 8), np.uint8)
-    raw[:, :width] = content[offsets[:, None] + np.arange(width)]
-    return np.asarray(np.minimum(raw.view("<u8")[:, 0], np.uint64(1 << 60)).astype(np.int64))
+def _heads(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Whether the index in each header is zero, as for free space, and the size, limited to 2^60."""
+    first, size = content[offsets[:, None] + np.arange(HEAD)].view("<u8").T
+    return first % 2**16 == 0, np.minimum(size, 1 << 60).astype(np.int64)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.metrics.heart import find_heart, locate_motion, motion_of, otsu, steps_of
+from cinerecon.metrics.heart import Heart, find_heart, locate_motion, motion_of, otsu, steps_of
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -115,9 +115,11 @@ class Ventricle:
         return int(areas.argmax()), int(areas.argmin())
 
 
-def locate_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> Ventricle | None:
-    """Locate and segment the left ventricle of a reference ``(frames, y, x)``; None if none is found."""
-    seed = find_ventricle(reference, pixel_size_mm)
+def locate_ventricle(
+    reference: Tensor, pixel_size_mm: tuple[float, float], heart: Heart | None = None
+) -> Ventricle | None:
+    """Locate and segment the left ventricle of a reference ``(frames, y, x)``; parameters as in `find_ventricle`."""
+    seed = find_ventricle(reference, pixel_size_mm, heart)
     if seed is None:
         return None
     ventricle = Ventricle(seed, segment(reference, seed), (math.nan, math.nan))
@@ -144,7 +146,7 @@ def relative_sharpness(image: Tensor, ventricle: Ventricle) -> float:
     return sum(known) / len(known) if known else math.nan
 
 
-def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> Seed | None:
+def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float], heart: Heart | None = None) -> Seed | None:
     """Locate the left ventricle in a short-axis series ``(frames, y, x)``; None if none is found.
 
     1. In each frame, Otsu's threshold separates blood from other tissue in the box around the motion of the heart.
@@ -152,10 +154,19 @@ def find_ventricle(reference: Tensor, pixel_size_mm: tuple[float, float]) -> See
     3. Candidates are kept if they are round, have the size of a ventricle, are enclosed by darker muscle, contain a
        sufficient part of the motion of the heart, and change their area smoothly by at least `MIN_CHANGE`. The score
        of a candidate is the product of its change, roundness, squared enclosure and the root of its radius.
+
+    Parameters
+    ----------
+    reference
+        ``(frames, y, x)``
+    pixel_size_mm
+        Distance of pixels along (y, x) [mm].
+    heart
+        Location of the heart in the reference; None means that it is searched here.
     """
     from scipy import ndimage
 
-    heart = find_heart(reference, pixel_size_mm)
+    heart = heart or find_heart(reference, pixel_size_mm)
     if heart is None:
         return None
     magnitude = reference.abs().double().cpu().numpy()

@@ -110,9 +110,9 @@ def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
     require_complex(bool(first.real.any()), bool(first.imag.any()), str(layout.raw.path))
     known = list(run_checks(READOUT_CHECKS, central))
     yield from known
-    for number in range(layout.n_slices):
+    for number in (n for n in range(layout.n_slices) if n != layout.middle_slice):
         other = central_of_scan(layout, number, MAX_FRAMES_OTHER_SLICES)
-        if number != layout.middle_slice and len(other.near.indices):
+        if len(other.near.indices):
             new = [text for text in run_checks(FRAME_CHECKS, other) if text not in known]
             if new:
                 yield from (f"slice {number}: {text}" for text in new)

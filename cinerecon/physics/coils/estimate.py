@@ -20,6 +20,7 @@ Departs from the papers in: splines instead of global polynomials; both factors 
 maps are scaled to unit norm.
 """
 
+from functools import lru_cache
 from typing import get_args
 
 import torch
@@ -83,10 +84,11 @@ def smooth_maps(
     along_y, along_x = (cubic_splines(n, n_intervals).to(images.device) for n in shape[1:])
     penalty = second_difference_penalty(n_intervals + 3).to(along_y) * weight_smooth
     penalty *= shape[1] * shape[2] / n_intervals**2
+    products = tuple(b[:, :, None] * b[:, None, :] for b in (along_y, along_x))
     for _ in range(n_iterations):
         weight, target = _correlate(images, maps)
         weight, target = weight + _PREVIOUS_MAPS_WEIGHT, target + _PREVIOUS_MAPS_WEIGHT * maps
-        coefficients = _solve(_spline_gram(weight, along_y, along_x) + penalty, _project(target, along_y, along_x))
+        coefficients = _solve(_spline_gram(weight, *products) + penalty, _project(target, along_y, along_x))
         maps = _evaluate(coefficients, along_y, along_x)
     fine_y, fine_x = (cubic_splines(n, n_intervals).to(images.device) for n in matrix)
     return _evaluate(coefficients, fine_y, fine_x).to(coil_images.dtype).reshape(*batch, shape[0], *matrix)
@@ -106,6 +108,8 @@ _PREVIOUS_MAPS_WEIGHT = 1e-6
 """Small weight of the previous map at pixels without signal, so that the solution is defined for an empty image."""
 
 
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def cubic_splines(n: int, n_intervals: int) -> Tensor:
     """Uniform cubic B-splines at n pixels that divide the field of view, ``(n, n_intervals + 3)`` float64.
 
@@ -117,6 +121,8 @@ def cubic_splines(n: int, n_intervals: int) -> Tensor:
     return torch.where(distance < 1, inner, outer)
 
 
+@lru_cache(maxsize=4)
+@torch.inference_mode(False)
 def second_difference_penalty(n: int) -> Tensor:
     """D^T D of the second differences along both axes of an n x n grid of coefficients, ``(n^2, n^2)`` float64."""
     eye = torch.eye(n, dtype=torch.float64)
@@ -132,11 +138,13 @@ def _evaluate(coefficients: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
     return result
 
 
-def _spline_gram(weight: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
-    """sum_q weight_q B_k(q) B_l(q), ``(batch, k, l)``, axis by axis, since products of splines are separable."""
-    n_y, n_x = along_y.shape[1], along_x.shape[1]
-    pairs_y, pairs_x = ((b[:, :, None] * b[:, None, :]).flatten(1) for b in (along_y, along_x))
-    gram = pairs_y.T @ weight @ pairs_x
+def _spline_gram(weight: Tensor, products_y: Tensor, products_x: Tensor) -> Tensor:
+    """sum_q weight_q B_k(q) B_l(q), ``(batch, k, l)``, axis by axis, since products of splines are separable.
+
+    The products of the splines along each axis are ``(n, k, l)``.
+    """
+    n_y, n_x = products_y.shape[1], products_x.shape[1]
+    gram = products_y.flatten(1).T @ weight @ products_x.flatten(1)
     return gram.reshape(-1, n_y, n_y, n_x, n_x).transpose(2, 3).reshape(-1, n_y * n_x, n_y * n_x)
 
 
