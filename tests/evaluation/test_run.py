@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import shutil
+from collections import Counter
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -12,6 +13,7 @@ import pytest
 from helpers import UNUSED_PID
 
 from cinerecon.acquisition.open import read_slices
+from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import run as module
 from cinerecon.evaluation.images import image_file
@@ -26,6 +28,7 @@ from cinerecon.io.checksums import hash_file
 from cinerecon.methods.base import fingerprint
 from cinerecon.methods.classical.linear import ZeroFilled
 from cinerecon.methods.table import load_method
+from cinerecon.metrics import heart
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import reconstruct_scan
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
@@ -357,3 +360,23 @@ def test_subjects_are_found_by_path_header_or_study(two_series, tmp_path):
     first, second = subjects()
     assert first == second
     assert first.startswith("study-")
+
+
+def test_work_on_a_scan_is_not_repeated(full_scan, tmp_path, monkeypatch):
+    """In archives of small scans, nearly all of the time is such overhead."""
+    calls = Counter()
+
+    def count(owner, name):
+        function = getattr(owner, name)
+
+        def counted(*arguments, **options):
+            calls[name] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    count(heart, "locate_motion")
+    count(CineData, "__post_init__")
+    evaluate([full_scan], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path))
+    assert calls["locate_motion"] == 2, "of the heart, and of the ventricle"
+    assert calls["__post_init__"] <= 5, "arrays are checked again only if they have changed"

@@ -12,6 +12,15 @@ def test_splines_sum_to_one_and_have_the_same_position_at_every_resolution():
     assert torch.allclose(cubic_splines(60, 6)[1::3], cubic_splines(20, 6))
 
 
+def test_splines_that_were_computed_under_inference_have_gradients():
+    with torch.inference_mode():
+        splines = cubic_splines(23, 5)
+    weights = torch.ones(8, dtype=torch.float64, requires_grad=True)
+    (cubic_splines(23, 5) @ weights).square().sum().backward()
+    assert cubic_splines(23, 5) is splines
+    assert weights.grad is not None
+
+
 def test_penalty_spares_planes_and_nothing_else():
     penalty = second_difference_penalty(7)
     rows, columns = (axis.ravel() for axis in torch.meshgrid(*[torch.arange(7.0).double()] * 2, indexing="ij"))
