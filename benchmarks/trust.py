@@ -19,7 +19,19 @@ from pathlib import Path
 import numpy as np
 from command import make_parser, run_benchmark, series_folder
 from pages import markdown_table, write_section
-from trust_cases import CHECKED, FAILURES, USUAL, VARIED, WIDE, Anatomy, Plan, measured_cines, phantoms, plan_cases
+from trust_cases import (
+    CHECKED,
+    CLINICAL,
+    FAILURES,
+    USUAL,
+    VARIED,
+    WIDE,
+    Anatomy,
+    Plan,
+    measured_cines,
+    phantoms,
+    plan_cases,
+)
 from trust_fit import INTACT, Example, check_limits, fit, is_failed
 from trust_measure import Record, measure_all, measure_checks_of
 
@@ -34,9 +46,17 @@ N_FIT = ((120, 16), (100, 5))
 """Numbers of intact scans, and of failures of each kind, of two groups of subjects."""
 N_FIT_VARIED = ((60, 4), (40, 3))
 """The same for scans of `VARIED`."""
+N_FIT_CLINICAL = ((28, 1), (24, 1))
+"""The same for scans of `CLINICAL`."""
+N_DISPLACED = ({"displaced maps": 4}, {"displaced maps": 2})
+"""Number of scans of `CLINICAL` with displaced coil maps, in each group."""
+CLINICAL_WITHOUT = ("acceleration", "pattern", "missing coil", "corrupted frames", "network")
+"""Kinds of failures that the first group of `CLINICAL` does not have, to save time."""
 N_TEST = (200, 7)
 N_TEST_VARIED = 60
 """Number of intact scans of `FAST_PHASE`."""
+N_TEST_CLINICAL = (30, 1)
+"""Numbers of intact scans of `CLINICAL`, and of failures of each kind, of which four have displaced coil maps."""
 FAST_PHASE = replace(VARIED, fast_phase=1.0)
 N_CHECKS = 240
 """Number of intact scans from which the limits of the checks are taken."""
@@ -49,21 +69,39 @@ def fit_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
     return first, phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
 
 
+def clinical_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
+    """Two groups of anatomies for the scans of `CLINICAL` of the fit."""
+    first = ("scd1_sax0[26]", "scd2_sax0[37]", "scd3_sax0[48]", "pig_lax04", "pig_sax08", "mli_*")
+    second = ("scd1_sax0[48]", "scd2_sax0[58]", "scd3_sax0[26]", "pig_lax10", "pig_sax11")
+    return (
+        phantoms(range(5000, 5040)) + measured_cines(cines, *first),
+        phantoms(range(6000, 6024)) + measured_cines(cines, *second),
+    )
+
+
 def fit_plans(cines: Path) -> list[Plan]:
     """Cases for the fit."""
-    plans = []
+    plans, without = [], (*CHECKED, "displaced maps")
     for numbers, ranges, seed in ((N_FIT, USUAL, 1), (N_FIT_VARIED, VARIED, 5)):
         for group, anatomies in enumerate(fit_anatomies(cines)):
-            plans += plan_cases(anatomies, *numbers[group], seed=seed + group, without=CHECKED, ranges=ranges)
+            plans += plan_cases(anatomies, *numbers[group], seed=seed + group, without=without, ranges=ranges)
+    for group, (anatomies, left_out) in enumerate(zip(clinical_anatomies(cines), (CLINICAL_WITHOUT, ()), strict=True)):
+        numbers, more = N_FIT_CLINICAL[group], N_DISPLACED[group]
+        kinds = (*CHECKED, *left_out)
+        plans += plan_cases(anatomies, *numbers, seed=8 + 2 * group, without=kinds, more=more, ranges=CLINICAL)
     return plans
 
 
-def held_out_plans(report: Path | None, series: Path | None) -> tuple[list[Plan], list[Plan]]:
-    """Cases of subjects and phantoms that are not in the fit, and intact scans of them of `FAST_PHASE`."""
+def held_out_plans(report: Path | None, series: Path | None) -> tuple[list[Plan], list[Plan], list[Plan]]:
+    """Cases of subjects that are not in the fit, intact scans of them of `FAST_PHASE`, and cases of `CLINICAL`."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
     anatomies += measured_cines(report, "*") if report else []
     anatomies += measured_cines(series, "sax_mid", "lax_4ch") if series else []
-    return plan_cases(anatomies, *N_TEST, seed=3), plan_cases(anatomies, N_TEST_VARIED, 0, seed=7, ranges=FAST_PHASE)
+    return (
+        plan_cases(anatomies, *N_TEST, seed=3, without=("displaced maps",)),
+        plan_cases(anatomies, N_TEST_VARIED, 0, seed=7, ranges=FAST_PHASE),
+        plan_cases(anatomies, *N_TEST_CLINICAL, seed=9, more={"displaced maps": 4}, ranges=CLINICAL),
+    )
 
 
 def examples_of(records: Sequence[Record], method: str) -> list[Example]:
@@ -192,6 +230,8 @@ def failure_table(assessed: dict[str, list[AssessedImage]]) -> str:
     ]
     rows = []
     for kind in list(FAILURES)[1:]:
+        if not any(image.record.kind == kind for images in assessed.values() for image in images):
+            continue
         cells = []
         for images in assessed.values():
             group = [image for image in images if image.record.kind == kind]
@@ -241,14 +281,18 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
 
 
 def run_test(
-    plans: tuple[list[Plan], list[Plan]], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool
+    plans: tuple[list[Plan], list[Plan], list[Plan]], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool
 ) -> None:
     """Measure the cases of the test, print and write the tables."""
-    usual, varied = (
+    usual, varied, clinical = (
         assess(measure_all(part, methods, output / f"{name}.jsonl", n_jobs), methods)
-        for name, part in zip(("test", "varied"), plans, strict=True)
+        for name, part in zip(("test", "varied", "clinical"), plans, strict=True)
     )
-    tables = {"trust": f"{summary_table(usual)}\n\n{failure_table(usual)}", "fast-phase": varied_table(varied)}
+    tables = {
+        "trust": f"{summary_table(usual)}\n\n{failure_table(usual)}",
+        "fast-phase": varied_table(varied),
+        "other-sizes": summary_table(clinical),
+    }
     for name, text in tables.items():
         print(text, end="\n\n")
         if write:

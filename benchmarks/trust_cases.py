@@ -4,15 +4,17 @@ Phantoms, and measured magnitude cines with simulated phase, coils and noise. Ea
 twin with the same anatomy, phase, coils and noise, and with the same pattern unless the acceleration is wrong.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cinerecon.axes import centre_slice
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.io.magnitude import find_magnitudes, stem_of
@@ -20,6 +22,7 @@ from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.sampling import parse_mask
+from cinerecon.reconstruction.trust.calibration import NEEDS_COILS
 from cinerecon.simulation.phantom import PhaseConfig, add_phase, draw_coil_maps
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
@@ -44,7 +47,8 @@ networks, as the magnitudes of measured cines show theirs already."""
 class Ranges:
     """The values from which scans are drawn, each with equal probability, and the range of the noise.
 
-    The phase of a share of the scans changes as fast as in measured cines; that of the others is smooth.
+    The phase of a share of the scans changes as fast as in measured cines; that of the others is smooth. Images are
+    square, or cropped to one of the numbers of columns: a shorter field of view along the readout saves time.
     """
 
     sizes: tuple[tuple[int, int], ...] = SIZES
@@ -52,6 +56,7 @@ class Ranges:
     coils: tuple[int, ...] = COILS
     noise: tuple[float, float] = NOISE
     fast_phase: float = 0.0
+    columns: tuple[int, ...] = ()
 
 
 USUAL = Ranges()
@@ -67,6 +72,22 @@ VARIED = Ranges(
     fast_phase=0.8,
 )
 """Phase that changes fast in most scans, and between 8 and 30 frames."""
+CLINICAL = Ranges(
+    (
+        *((144, 25), (160, 20), (160, 25), (176, 24), (192, 24), (192, 30), (208, 20), (208, 25), (128, 25), (144, 12)),
+        *((64, 80), (64, 48), (64, 24), (80, 60), (96, 40), (64, 12)),
+    ),
+    (
+        *("gaussian:4,acs=8", "gaussian:6,acs=2", "gaussian:8,acs=4", "gaussian:8,acs=8", "gaussian:12,acs=4"),
+        *("gaussian:16,acs=4", "gaussian:16,acs=2", "gaussian:10,acs=6", "vista:4", "vista:8", "vds:6", "vds:10"),
+        *("equispaced:2,acs=16", "equispaced:4,acs=16", "equispaced:6,acs=8", "radial:24", "radial:48", "poisson:8"),
+    ),
+    (1, 1, 1, 2, 4, 8, 8, 12, 16),
+    (0.002, 0.03),
+    fast_phase=0.6,
+    columns=(72, 80, 80, 96, 112),
+)
+"""Numbers of lines and frames of clinical scans, and small images with many frames."""
 WIDE = Ranges(
     (*((96, 12),) * 4, (96, 8), (80, 10), (96, 20), (96, 32), (112, 16), (128, 12), (128, 24), (160, 12)),
     (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "vista:8", "poisson:6", "poisson:8"),
@@ -80,6 +101,8 @@ CLIPPING = (0.05, 0.4)
 """Range of the limit of a saturated receiver, relative to the largest sample."""
 BREATHING = (3, 12)
 """Range of the displacement by breathing [pixels]."""
+DISPLACED_MAPS = (2, 8)
+"""Range of the displacement of coil maps [pixels]."""
 N_BEATS = 6
 """Number of heart beats over which the lines of a frame are spread in scans with motion between beats."""
 
@@ -165,6 +188,10 @@ def make_case(plan: Plan) -> CineData:
     rows = round(wrap_ratio_of(plan.seed) * side) if is_longer else side
     has_fast_phase = np.random.default_rng([plan.seed, 4]).random() < ranges.fast_phase
     image, meta = draw_image(plan.anatomy, n_frames, (rows, side), plan.seed, has_fast_phase=has_fast_phase)
+    if ranges.columns:
+        n_columns = int(np.random.default_rng([plan.seed, 7]).choice(ranges.columns))
+        image = image[..., centre_slice(image.shape[-1], min(n_columns, image.shape[-1]))].contiguous()
+        image = image / image.abs().max()
     csm = draw_coil_maps(plan.seed, n_coils, image.shape[-2:]) if n_coils > 1 else None
     noise = float(np.exp(rng.uniform(*np.log(ranges.noise))))
     scan = Scan(image, csm, str(rng.choice(ranges.patterns)), noise, meta, rng, plan.seed)
@@ -249,6 +276,14 @@ def wrong_maps(scan: Scan) -> None:
         scan.maps = scan.csm.roll(int(scan.rng.integers(1, n_coils)), 0)
     else:
         scan.maps = draw_coil_maps(scan.seed + 1, n_coils, scan.image.shape[-2:])
+
+
+def displaced_maps(scan: Scan) -> None:
+    """Maps displaced by 2 to 8 pixels."""
+    assert scan.csm is not None
+    size, angle = scan.rng.uniform(*DISPLACED_MAPS), scan.rng.uniform(0, 2 * np.pi)
+    shift = (round(size * np.sin(angle)), round(size * np.cos(angle)))
+    scan.maps = scan.csm.roll(shift, (-2, -1))
 
 
 def missing_coil(scan: Scan) -> None:
@@ -410,11 +445,11 @@ FAILURES: dict[str, Callable[[Scan], None]] = {
     "saturation": saturation,
     "spikes": spikes,
     "frame order": frame_order,
+    "displaced maps": displaced_maps,
 }
 """How each kind of failure changes a scan; in the kind *network*, the weights are damaged instead."""
 CHECKED = ("saturation", "spikes", "frame order")
 """Kinds that are recognised by checks alone, and thus not in the fit."""
-NEEDS_COILS = ("coil maps", "missing coil")
 NEEDS_LINES = ("pattern", "breathing", "arrhythmia", "phase")
 
 
@@ -437,16 +472,33 @@ def plan_cases(
     seed: int,
     *,
     without: Collection[str] = (),
+    more: Mapping[str, int] = MappingProxyType({}),
     ranges: Ranges = USUAL,
 ) -> list[Plan]:
-    """Plan intact scans of the anatomies in turn, and for each kind of failure, except some, some twins of them."""
+    """Plan intact scans of the anatomies in turn, and for each kind of failure, except some, some twins of them.
+
+    Parameters
+    ----------
+    anatomies
+        The subjects.
+    n_intact, n_failures
+        Numbers of intact scans, and of scans with each kind of failure.
+    seed
+        Seed of the choice, and a thousandth of the seed of the first scan.
+    without
+        Kinds of failures that are left out.
+    more
+        Numbers of scans of some kinds of failures in place of `n_failures`.
+    ranges
+        The values from which the scans are drawn.
+    """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(anatomies))
     plans = [Plan(anatomies[order[n % len(order)]], "intact", 1000 * seed + n, ranges) for n in range(n_intact)]
     failures = []
     for kind in (kind for kind in FAILURES if kind not in without):
         usable = [plan for plan in plans if is_applicable(replace(plan, kind=kind))] if kind != "intact" else []
-        chosen = rng.permutation(len(usable))[:n_failures]
+        chosen = rng.permutation(len(usable))[: more.get(kind, n_failures)]
         failures += [replace(usable[number], kind=kind) for number in chosen]
     return [*plans, *failures]
 

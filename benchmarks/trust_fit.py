@@ -44,7 +44,7 @@ SPREAD_OFFSET_DB = 0.3
 """Added to residuals before the logarithm, which limits the influence of single small residuals."""
 CHECK_MARGIN = 0.5
 """Distance of the limit of a feature that is a sign of a failure from all intact scans [standard deviations]."""
-MAX_FALSE_ALARMS = 0.01
+MAX_FALSE_ALARMS = 0.02
 """Share of intact scans of the calibration that may be above the threshold."""
 RISK_MARGIN = 0.5
 """Added to the threshold, as a logit, since other subjects differ more than those of the calibration."""
@@ -109,11 +109,12 @@ def fit(examples: Sequence[Example]) -> Calibration:
         without = _models([example for example, own in zip(examples, part, strict=True) if own != number])
         for n in np.flatnonzero(part == number):
             example, vector = examples[n], without.vector(examples[n].features)
+            widening = without.widening(example.features)
             logits[n] = without.modelled_logit(vector)
             is_sound[n] = example.is_intact and not is_failed(without, example)
             is_inside[n] = not without.exceeded(example.features)
             scores[:, n] = [
-                (target(without, example) - model.estimate(vector)) / model.spread(vector)
+                (target(without, example) - model.estimate(vector)) / (model.spread(vector) * widening)
                 for target, model in zip(TARGETS.values(), (without.psnr, without.heart), strict=True)
             ]
     threshold = float(np.quantile(logits[is_sound], 1 - MAX_FALSE_ALARMS)) + RISK_MARGIN
@@ -220,7 +221,7 @@ def _models(examples: Sequence[Example]) -> Calibration:
         np.array([example.psnr for example in intact]),
         RIDGE_DESIGN,
     )
-    draft = draft.model_copy(update={"usual_psnr": tuple(usual)})
+    draft = draft.model_copy(update={"usual_psnr": tuple(usual), "inverse_moments": _inverse_moments(draft, intact)})
     vectors = np.stack([draft.vector(example.features) for example in examples])
     labels = np.array([is_failed(draft, example) for example in examples], float)
     regressions = {
@@ -249,7 +250,7 @@ def _draft(intact: Sequence[Example], n_fitted: int) -> Calibration:
     empty = Regression(weights=(), spread_weights=(), limits_as_expected=(0, 0), limits_otherwise=(0, 0))
     draft = Calibration(
         n_fitted=n_fitted, names=names, limits=limits, expected=(), scale=(), low=(), high=(), usual_psnr=(),
-        psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, check_limits={}, causes={},
+        inverse_moments=(), psnr=empty, heart=empty, risk=(), threshold=0.0, checks={}, check_limits={}, causes={},
     )  # fmt: skip
     designs = np.stack([draft.design(example.features) for example in intact])
     expected, low, high, scale = [], [], [], []
@@ -267,6 +268,14 @@ def _draft(intact: Sequence[Example], n_fitted: int) -> Calibration:
         scale.append(max(float(rest.std()), MIN_SCALE))
     update = {"expected": tuple(expected), "low": tuple(low), "high": tuple(high), "scale": tuple(scale)}
     return draft.model_copy(update=update)
+
+
+def _inverse_moments(draft: Calibration, intact: Sequence[Example]) -> tuple[tuple[float, ...], ...]:
+    """Inverse of the sum of squares and products of design and content, with a ridge penalty."""
+    vectors = np.stack([draft.usual_vector(example.features) for example in intact])
+    penalty = RIDGE_DESIGN * np.eye(vectors.shape[1])
+    penalty[0, 0] = 0
+    return tuple(map(tuple, np.linalg.inv(vectors.T @ vectors + penalty).tolist()))
 
 
 def _checks(draft: Calibration, intact: Sequence[Example]) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """Cases of the verdict: failures change the data as described, and fit and test share no subject."""
 
+from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from trust import METHODS, area_under_curve, fit_plans, held_out_plans
 from trust_cases import (
     CHECKED,
+    CLINICAL,
     FAILURES,
     USUAL,
     VARIED,
@@ -42,12 +45,12 @@ def seed_for(kind):
 def test_sets_share_no_subject():
     if not CINES.is_dir():
         pytest.skip("measured cines are not here")
-    fitted, (tested, varied) = fit_plans(CINES / "train"), held_out_plans(CINES / "report", CINES.parent / "real")
+    fitted, tests = fit_plans(CINES / "train"), held_out_plans(CINES / "report", CINES.parent / "real")
     fitted_subjects, tested_subjects = (
-        {plan.anatomy.subject for plan in plans} for plans in (fitted, [*tested, *varied])
+        {plan.anatomy.subject for plan in plans} for plans in (fitted, chain.from_iterable(tests))
     )
     assert not fitted_subjects & tested_subjects
-    assert {plan.kind for plan in tested} == set(FAILURES)
+    assert {plan.kind for plan in tests[0]} == set(FAILURES) - {"displaced maps"}
 
 
 def test_every_failure_has_a_name_for_readers():
@@ -96,6 +99,32 @@ def test_varied_scans_have_a_fast_phase_and_other_numbers_of_frames():
     assert all(float(scan.reference.abs().max()) == pytest.approx(1) for scan in fast)
     n_frames = {frames for _, frames in VARIED.sizes}
     assert (min(n_frames), max(n_frames)) == (8, 30)
+
+
+def test_readouts_are_shorter_but_lines_are_not():
+    ranges = replace(CLINICAL, sizes=((80, 8),), columns=(64,))
+    data = make_case(Plan(PHANTOM, "intact", 0, ranges))
+    assert data.matrix == (80, 64)
+    assert float(data.reference.abs().max()) == pytest.approx(1)
+    whole = make_case(Plan(PHANTOM, "intact", 0, replace(ranges, columns=())))
+    assert whole.matrix == (80, 80)
+    lines = {lines for lines, _ in CLINICAL.sizes}
+    assert (min(lines), max(lines)) == (64, 208)
+
+
+def test_displaced_maps_are_the_true_maps_at_other_pixels():
+    seed = seed_for("displaced maps")
+    data, twin = (make_case(Plan(PHANTOM, name, seed)) for name in ("displaced maps", "intact"))
+    assert torch.equal(data.kspace, twin.kspace)
+    maps = twin_maps(seed, twin.n_coils, twin.matrix)
+    shifts = [(y, x) for y in range(-8, 9) for x in range(-8, 9) if torch.equal(maps.roll((y, x), (-2, -1)), data.csm)]
+    assert len(shifts) == 1
+    assert 2 <= round(float(np.hypot(*shifts[0]))) <= 8
+
+
+def test_the_number_of_a_failure_can_differ():
+    plans = plan_cases(phantoms(range(20)), 40, 1, seed=1, more={"noise": 3})
+    assert Counter(plan.kind for plan in plans) == {**dict.fromkeys(FAILURES, 1), "intact": 40, "noise": 3}
 
 
 def test_the_same_subject_has_another_phase_in_each_scan():

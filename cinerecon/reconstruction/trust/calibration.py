@@ -5,11 +5,12 @@ design is therefore subtracted first. The expected PSNR and the error of the hea
 intact scan, are linear in the standardised differences and in their distances from the range of intact scans. Their
 intervals are those of split conformal prediction with normalised residuals (Lei et al.,
 doi:10.1080/01621459.2017.1307116), separately for images that are as expected and for others: a second linear model
-estimates the spread, and quantiles of the ratio of residual to spread, for subjects that were not used in the fit, give
-the limits. The risk that the error is more than twice that of an intact scan is the mean logit of two logistic models,
-one of these features and one of how unusual they are together, plus the distance between the expected PSNR and that of
-twice the error, divided by the spread. In addition, some features with one physical cause are sufficient signs of a
-failure if they exceed the values of all intact scans; the risk is then above its threshold.
+estimates the spread, which is increased for scans unlike those of the fit, and quantiles of the ratio of residual to
+spread, for subjects that were not used in the fit, give the limits. The risk that the error is more than twice that of
+an intact scan is the mean logit of two logistic models, one of these features and one of how unusual they are together,
+plus the distance between the expected PSNR and that of twice the error, divided by the spread. In addition, some
+features with one physical cause are sufficient signs of a failure if they exceed the values of all intact scans; the
+risk is then above its threshold.
 """
 
 import json
@@ -38,6 +39,10 @@ MAX_STANDARDISED = 6.0
 deviations]."""
 MAX_EXCESS = 20.0
 """Largest distance between the expected PSNR and that of twice the error that contributes to the risk [spreads]."""
+MAX_OUTSIDE = 1.0
+"""Largest distance from the range of intact scans that widens the intervals further [widths of the range]."""
+LEVERAGE_WEIGHT = 6.0
+"""Increase of the widths of the intervals per leverage. Chosen by cross-validation."""
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is given as a reason [standard deviations]."""
 N_REASONS = 2
@@ -47,7 +52,7 @@ CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",
     "pattern": "lines at wrong positions, or the same lines in all frames",
     "noise": "the noise is high",
-    "coil maps": "the coil maps do not belong to these coils",
+    "coil maps": "the coil maps are displaced or do not belong to these coils",
     "missing coil": "a coil has no signal",
     "breathing": "motion between heartbeats, e.g. breathing",
     "arrhythmia": "heartbeats that differ from each other (arrhythmia)",
@@ -58,10 +63,14 @@ CAUSES: Mapping[str, str] = {
     "saturation": CHECKS["saturation"],
     "spikes": CHECKS["spike"],
     "frame order": CHECKS["frame_order"],
+    "displaced maps": "the coil maps are displaced or do not belong to these coils",
 }
-"""Types of failures with their descriptions; `CHECKS` detect the last three, the fit distinguishes the others."""
+"""Types of failures with their descriptions; `CHECKS` detect saturation, spikes and the order of frames, the fit
+distinguishes the others."""
 REQUIRED = {"wrap-around": "wrap_around", "arrhythmia": "time_course_mismatch"}
 """Types of failures that are reported only if this feature is unusual."""
+NEEDS_COILS = ("coil maps", "missing coil", "displaced maps")
+"""Types of failures that are possible only with several coils."""
 MIN_PROBABILITY = 0.4
 """Probability above which a type of failure is reported."""
 DESIGN = ("acceleration", "never_sampled", "points", "coils", "frames", "lines", "noise")
@@ -91,10 +100,10 @@ class Regression(Config):
         """The scale of the residual [dB]."""
         return float(np.exp(np.clip(vector @ np.array(self.spread_weights), -3, 3)))
 
-    def interval(self, vector: Vector, *, is_as_expected: bool) -> tuple[float, float, float]:
-        """Estimate and limits [dB]."""
+    def interval(self, vector: Vector, widening: float, *, is_as_expected: bool) -> tuple[float, float, float]:
+        """Estimate and limits [dB]; their distance from the estimate is multiplied by the widening."""
         limits = self.limits_as_expected if is_as_expected else self.limits_otherwise
-        middle, spread = self.estimate(vector), self.spread(vector)
+        middle, spread = self.estimate(vector), self.spread(vector) * widening
         return middle, middle + limits[0] * spread, middle + limits[1] * spread
 
 
@@ -109,6 +118,9 @@ class Calibration(Config):
     low: tuple[float, ...] = Field(description="lower limit of the usual difference from the expected value")
     high: tuple[float, ...] = Field(description="upper limit of the usual difference from the expected value")
     usual_psnr: tuple[float, ...] = Field(description="weights of the PSNR of an intact scan")
+    inverse_moments: tuple[tuple[float, ...], ...] = Field(
+        description="inverse of the sum of squares and products of the design and content of intact scans"
+    )
     psnr: Regression = Field(description="PSNR minus that of an intact scan [dB]")
     heart: Regression = Field(description="error of the heart plus the PSNR of an intact scan [dB]")
     risk: tuple[float, ...] = Field(description="weights of the logistic models")
@@ -125,9 +137,14 @@ class Calibration(Config):
         """The same parameters with fewer digits, as stored in the file."""
         return Calibration.model_validate(_rounded(self.model_dump(), n_digits))
 
-    def design(self, features: Mapping[str, float]) -> Vector:
-        """The scan design as a vector: a constant, the features in `DESIGN` scaled to 0 to 1, and products of them."""
-        rate, never, points, coils, frames, lines, noise = (self._within(name, features[name]) for name in DESIGN)
+    def design(self, features: Mapping[str, float], excess: float = 0.0) -> Vector:
+        """The scan design as a vector: a constant, the features in `DESIGN` scaled to 0 to 1, and products of them.
+
+        Values outside the range of intact scans are clipped to it, or to this range with an excess on both sides.
+        """
+        rate, never, points, coils, frames, lines, noise = (
+            self._relative(name, features[name], excess) for name in DESIGN
+        )
         several = float(features["coils"] > 0)
         products = (rate * rate, noise * noise, several * noise, several * rate, points * rate)
         return np.array([1.0, rate, never, points, coils, several, frames, lines, noise, *products])
@@ -145,14 +162,23 @@ class Calibration(Config):
         outside = [np.clip(distance / scale, 0, MAX_STANDARDISED) for distance in (values - high, low - values)]
         return np.concatenate([[1.0], np.nan_to_num(np.concatenate([inside, *outside]))])
 
-    def usual_vector(self, features: Mapping[str, float]) -> Vector:
-        """The scan design, followed by the features in `CONTENT` scaled to 0 to 1."""
-        return np.concatenate([self.design(features), [self._within(name, features[name]) for name in CONTENT]])
+    def usual_vector(self, features: Mapping[str, float], excess: float = 0.0) -> Vector:
+        """The scan design, followed by the features in `CONTENT` scaled to 0 to 1, clipped as in `design`."""
+        content = [self._relative(name, features[name], excess) for name in CONTENT]
+        return np.concatenate([self.design(features, excess), content])
 
-    def _within(self, name: str, value: float) -> float:
-        """A feature relative to the range of intact scans, from 0 to 1."""
+    def _relative(self, name: str, value: float, excess: float) -> float:
+        """A feature relative to the range of intact scans, from -excess to 1 + excess."""
         low, high = self.limits[name]
-        return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
+        return min(max((value - low) / (high - low), -excess), 1.0 + excess) if high > low else 0.0
+
+    def widening(self, features: Mapping[str, float]) -> float:
+        """Factor of the widths of the intervals, which is larger the fewer intact scans in the fit are similar.
+
+        It is 1 + w h, with h the leverage of a regression on design and content, which are not clipped to their ranges.
+        """
+        vector = self.usual_vector(features, MAX_OUTSIDE)
+        return 1.0 + LEVERAGE_WEIGHT * float(vector @ np.array(self.inverse_moments) @ vector)
 
     def usual(self, features: Mapping[str, float]) -> float:
         """PSNR of an intact scan of the same design [dB]."""
@@ -225,10 +251,13 @@ class Calibration(Config):
         unusual
             Names of the features that are outside the usual range.
         """
-        if not self.causes or not unusual:
+        if not unusual:
             return ""
         vector = self.vector(features)[: 1 + len(self.names)]
-        logits = {name: float(vector @ np.array(weights)) for name, weights in self.causes.items()}
+        possible = {name: w for name, w in self.causes.items() if features["coils"] > 0 or name not in NEEDS_COILS}
+        logits = {name: float(vector @ np.array(weights)) for name, weights in possible.items()}
+        if not logits:
+            return ""
         cause = max(logits, key=lambda name: logits[name])
         probability = math.exp(logits[cause] - float(np.logaddexp.reduce(list(logits.values()))))
         is_supported = cause not in REQUIRED or REQUIRED[cause] in unusual
@@ -242,8 +271,10 @@ class Calibration(Config):
         """The verdict on an image with the given features."""
         vector, logit, usual = self.vector(features), self.logit(features), self.usual(features)
         is_as_expected = self.is_usual(features)
-        psnr, low, high = self.psnr.interval(vector, is_as_expected=is_as_expected)
-        heart = [10 ** ((dB - usual) / 20) for dB in self.heart.interval(vector, is_as_expected=is_as_expected)]
+        widening = self.widening(features)
+        psnr, low, high = self.psnr.interval(vector, widening, is_as_expected=is_as_expected)
+        heart_limits = self.heart.interval(vector, widening, is_as_expected=is_as_expected)
+        heart = [10 ** ((dB - usual) / 20) for dB in heart_limits]
         status: Status = "as expected"
         if not is_as_expected:
             status = "do not use" if psnr < -TWICE_DB else "doubtful"

@@ -47,6 +47,17 @@ def test_intervals_cover_nine_of_ten(calibration):
     assert np.median(widths) < 6, "noise of 1 dB, so 3.3 dB at best"
 
 
+def test_intervals_are_wider_the_further_a_scan_is_from_the_fit(calibration):
+    typical = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -38.0, "never_sampled": 0.25}
+    factors = [calibration.widening(typical | {"acceleration": value}) for value in (2.0, 3.0, 4.0, 4.5, 9.0)]
+    assert factors[0] == pytest.approx(1, abs=0.1)
+    assert factors[:4] == sorted(factors[:4])
+    assert factors[3] > factors[1] + 0.02
+    assert calibration.widening(typical | {"acceleration": 100.0}) == factors[4], "limited"
+    near, far = (calibration.judge(typical | {"lines": value}) for value in (0.0, 20.0))
+    assert far.heart_error_high / far.heart_error_low > near.heart_error_high / near.heart_error_low
+
+
 def test_failures_are_detected_and_intact_scans_pass(calibration):
     examples = draw(np.random.default_rng(2), 1000)
     failed = [example for example in examples if is_failed(calibration, example)]
@@ -74,6 +85,18 @@ def test_kinds_of_failures_are_named():
         verdict = calibration.judge(failure(example, kind).features)
         assert verdict.status != "as expected"
         assert verdict.reasons[0] == CAUSES[kind]
+
+
+def test_one_coil_has_no_wrong_maps():
+    rng = np.random.default_rng(8)
+    intact = [replace(e, features=e.features | {"coils": 3.0}, twin=e.twin) for e in draw(rng, 200, failed_share=0)]
+    failures = [
+        replace(e, features=e.features | {"disagreement": 9.0}, kind="coil maps", psnr=e.psnr - 10) for e in intact[:40]
+    ]
+    calibration = fit([*intact, *failures])
+    several = failures[0].features
+    assert calibration.judge(several).reasons[0] == CAUSES["coil maps"]
+    assert calibration.judge(several | {"coils": 0.0}).reasons[0] == FEATURES["disagreement"]
 
 
 @pytest.mark.parametrize(("feature", "value"), [("wrap_around", 6.0), ("noise", -20.0)])
