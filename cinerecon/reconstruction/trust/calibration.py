@@ -150,9 +150,16 @@ class Calibration(Config):
         return np.array([1.0, rate, never, points, coils, several, frames, lines, noise, *products])
 
     def difference(self, features: Mapping[str, float]) -> Vector:
-        """Features minus the values expected for an intact scan of this design, ``(features,)``."""
-        values = np.array([features[name] for name in self.names])
+        """Features minus the values expected for an intact scan of this design, ``(features,)``.
+
+        Features of the design below the range of intact scans are set to its limit: less noise or undersampling is not
+        a failure.
+        """
+        values = np.array([self._at_least_usual(name, features[name]) for name in self.names])
         return values - np.array(self.expected) @ self.design(features)
+
+    def _at_least_usual(self, name: str, value: float) -> float:
+        return max(value, self.limits[name][0]) if name in DESIGN else value
 
     def vector(self, features: Mapping[str, float]) -> Vector:
         """A constant, followed by each standardised difference and its distances above and below the usual range."""

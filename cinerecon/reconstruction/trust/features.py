@@ -87,6 +87,9 @@ CHECKS: Mapping[str, str] = {
 }
 """Sufficient signs of a failure with their reasons; they depend only on the data and are not in the error models."""
 
+MIN_NOISE = 4.5e-4
+"""Noise relative to the brightness of the prediction below which features do not depend on it; a quarter of the lowest
+noise of the scans in the fit."""
 MIN_GAPS, REGULAR_SHARE = 4, 0.6
 """Smallest number of gaps between lines, and fraction of them with equal size, for the gaps to be regular."""
 
@@ -110,7 +113,8 @@ def measure_features(
         Prediction of held-out samples, if already computed.
     """
     prediction = prediction or predict_held_out(data)
-    noise_std, brightness = prediction.noise_std, brightness_of(image)
+    noise_std = max(prediction.noise_std, MIN_NOISE * brightness_of(prediction.image))
+    brightness = brightness_of(image)
     return {
         **_sampling_values(data),
         "noise": 2 * decibels(noise_std / brightness),

@@ -47,6 +47,20 @@ def test_intervals_cover_nine_of_ten(calibration):
     assert np.median(widths) < 6, "noise of 1 dB, so 3.3 dB at best"
 
 
+def test_less_noise_than_in_the_fit_does_not_lower_the_expected_psnr():
+    """Also if the fit contains images of damaged networks, relative to which the noise is tiny."""
+    examples = draw(np.random.default_rng(0), 1200)
+    for example in examples[::40]:
+        damaged = example.twin | {"noise": -130.0, "mismatch": 12.0}
+        examples.append(replace(example, features=damaged, kind="network", psnr=5.0, heart_error=2.0))
+    calibration = fit(examples)
+    typical = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "never_sampled": 0.25, "map_misfit": math.nan}
+    lowest, quiet = (calibration.judge(typical | {"noise": noise}) for noise in (-45.0, -63.0))
+    assert quiet.status == "as expected"
+    assert quiet.psnr == pytest.approx(lowest.psnr, abs=0.1)
+    assert quiet.psnr_high - quiet.psnr_low > lowest.psnr_high - lowest.psnr_low
+
+
 def test_intervals_are_wider_the_further_a_scan_is_from_the_fit(calibration):
     typical = dict.fromkeys(FEATURES, 0.0) | {"acceleration": 2.0, "noise": -38.0, "never_sampled": 0.25}
     factors = [calibration.widening(typical | {"acceleration": value}) for value in (2.0, 3.0, 4.0, 4.5, 9.0)]
