@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cinerecon.errors import CineReconError, FileError
+from cinerecon.errors import CineReconError, ConfigError, FileError
 from cinerecon.memory import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
@@ -151,6 +151,7 @@ def main() -> None:
 def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
     """Run a command, report its errors, and return the exit code."""
     try:
+        require_values(arguments)
         app(with_present_options(arguments))
     except SystemExit as end:  # Typer ends each command with one, and has caught interruptions
         if end.code == STOPPED:
@@ -183,6 +184,21 @@ def _report(error: CineReconError, *, is_debug: bool) -> int:
         traceback.print_exc()
     print(f"error  {error}", file=sys.stderr)
     return 2
+
+
+def require_values(arguments: Sequence[str]) -> None:
+    """Refuse empty arguments, which come from shell variables that are not set, and would be taken for missing options.
+
+    Raises
+    ------
+    ConfigError
+        If an argument, or the value of an option, is empty.
+    """
+    for previous, argument in zip(("", *arguments), arguments, strict=False):
+        is_option = argument.startswith("--") and argument.find("=") == len(argument) - 1
+        if not argument or is_option:
+            where = argument.removesuffix("=") if is_option else previous
+            raise ConfigError("an argument is empty", where=where, hint="a shell variable may not be set")
 
 
 def with_present_options(arguments: Sequence[str]) -> list[str]:

@@ -141,6 +141,14 @@ def test_debug_shows_the_traceback_in_any_position(monkeypatch, capsys):
         assert "error  unknown sampling pattern 'nonsense'" in captured
 
 
+@pytest.mark.parametrize("option", [["--undersample", ""], ["--undersample="], ["-o", ""]])
+def test_an_empty_argument_is_refused(monkeypatch, capsys, scan, tmp_path, option):
+    """A shell variable that is not set: all samples would be used, or another output written."""
+    assert call_main(monkeypatch, "recon", scan, "-o", tmp_path / "cine.npz", *option) == 2
+    assert capsys.readouterr().err.startswith("error  an argument is empty\nwhere  -")
+    assert not (tmp_path / "cine.npz").exists()
+
+
 def test_a_usage_error_is_code_2(monkeypatch, capsys):
     assert call_main(monkeypatch, "recon") == 2
     assert call_main(monkeypatch, "recon", "a.h5", "--modle", "x") == 2
