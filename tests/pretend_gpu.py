@@ -13,7 +13,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 from torch.utils import backend_registration
-from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes, return_and_correct_aliasing
 from torch.utils._pytree import tree_flatten, tree_map
 
 NAME = "gpu"
@@ -99,6 +99,12 @@ def _on_gpu(value: Any) -> Any:
     return GpuTensor(torch.conj_physical(value.conj()) if value.is_conj() else value)  # no lazy conjugates below Python
 
 
+def pseudo_inverse(matrix: Tensor, pinv: Any = torch.linalg.pinv) -> Tensor:
+    """`torch.linalg.pinv`, which loses a conjugation if the operators that it consists of are dispatched one by one."""
+    with _disable_current_modes():
+        return _on_gpu(pinv(matrix.values)) if isinstance(matrix, GpuTensor) else pinv(matrix)
+
+
 class Module(backend_registration._DummyBackendModule):
     """What torch asks a device for."""
 
@@ -124,6 +130,7 @@ def pretended_gpu() -> Iterator[torch.device]:
             # inference mode allows no subclasses of tensors, so it becomes `no_grad`
             patch("torch._C._InferenceMode", lambda mode: torch.no_grad() if mode else nullcontext()),
             patch("cinerecon.networks.bfloat16.is_native", lambda _: False),
+            patch("torch.linalg.pinv", pseudo_inverse),
             Gpu(),
         ):
             yield torch.device(NAME, 0)

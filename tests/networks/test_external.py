@@ -83,7 +83,7 @@ def test_changed_code_runs_and_has_another_fingerprint(model, data):
 
 def test_a_run_keeps_the_code_and_refuses_other_code(model, data, tmp_path):
     run = tmp_path / "run"
-    settings = ["training.n_steps=1", "training.save_every=1", "training.n_validation=1"]
+    settings = ["training.n_steps=1", "training.save_every=1", "training.n_validation=1", "reduce_noise=false"]
     train(read_recipe(model / "model.yaml", settings), run, TrainOptions(DataPaths(tmp_path / "cases")))
     image = load_method(str(run))(data)
     gain = load_method(str(run)).weights["gain"].item()
