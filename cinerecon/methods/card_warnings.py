@@ -77,7 +77,7 @@ def _strong_noise(card: Card, data: CineData) -> list[str]:
         return []
     noise, trained = excess * card.noise[1], card.noise[1]
     what = f"the noise is {noise:.0%} of the image brightness, the network was trained up to {trained:.0%}"
-    return [f"{what}: it is reduced with k-t SLR first, and the image is hardly better than that of ktslr"]
+    return [f"{what}: expect little or no advantage over ktslr"]
 
 
 def _other_pattern(card: Card, mask: Tensor, pattern: str) -> list[str]:
