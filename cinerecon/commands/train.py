@@ -169,7 +169,7 @@ def _print_estimate(estimate: "Estimate", recipe: "Recipe") -> None:
     lines = {
         "parameters": f"{estimate.n_parameters:,}",
         "memory": f"{estimate.memory_mb:,.0f} MB in these steps, on {estimate.device}",
-        "step": f"{estimate.step_s:.3f} s, and {estimate.draw_s:.3f} s to generate its data",
+        "step": f"{estimate.step_s:.3f} s in {estimate.precision}, and {estimate.draw_s:.3f} s to generate its data",
         **(simulation if estimate.n_ahead else {}),
         "epoch": f"{_duration(estimate.epoch_s)} for {recipe.training.n_steps_per_epoch:,} steps",
         "run": f"{_duration(estimate.run_s)} for {recipe.training.n_steps:,} steps, without validation",

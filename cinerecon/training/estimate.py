@@ -14,7 +14,7 @@ from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.training.batches import DataPaths, open_training_data
 from cinerecon.training.data.workers import Cacheable, fill_cache
 from cinerecon.training.loop import init_state
-from cinerecon.training.losses import training_loss
+from cinerecon.training.losses import training_loss, trains_in_bfloat16
 from cinerecon.training.recipe import Recipe
 from cinerecon.training.state import optimizer_step
 
@@ -27,8 +27,8 @@ class Estimate:
 
     Attributes
     ----------
-    device
-        Device of the measurement.
+    device, precision
+        Device of the measurement, and precision of its convolutions.
     n_parameters
         Number of learned parameters.
     memory_mb
@@ -46,6 +46,7 @@ class Estimate:
     """
 
     device: str
+    precision: str
     n_parameters: int
     memory_mb: float
     step_s: float
@@ -88,7 +89,8 @@ def estimate(
     each = max(step, draw / workers) if workers else step + draw  # the first of each is a warm-up and omitted
     n_parameters = count_parameters(state.net)
     epoch, run = each * config.n_steps_per_epoch, each * config.n_steps + ahead
-    return Estimate(name, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
+    precision = "bfloat16" if trains_in_bfloat16(config, name) else "float32"
+    return Estimate(name, precision, n_parameters, peak_memory_mb(name), step, draw, len(missing), ahead, epoch, run)
 
 
 def _mean_time(items: Sequence[Cacheable]) -> float:

@@ -6,6 +6,7 @@ exponential moving average of the weights over the steps.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import WEIGHTS, hash_code, load_weights
+from cinerecon.networks import bfloat16
 from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.physics.operators import Encoding
 from cinerecon.training.batches import DataPaths, TrainingData, open_training_data, training_preprocessing
@@ -32,7 +34,7 @@ from cinerecon.training.data.config import DataConfig, parse_crop
 from cinerecon.training.data.workers import fill_cache
 from cinerecon.training.distributed import ProcessGroup, join_process_group
 from cinerecon.training.gradient_check import check_weight_gradients
-from cinerecon.training.losses import training_loss
+from cinerecon.training.losses import training_loss, trains_in_bfloat16
 from cinerecon.training.recipe import Recipe, TrainConfig
 from cinerecon.training.run_folder import RunFolder
 from cinerecon.training.state import State, Step, check_divergence, make_optimizer, optimizer_step
@@ -316,12 +318,19 @@ def init_state(
     net, ema_net = net.to(device), ema_net.to(device).eval()
     if is_external(recipe.network):
         _try_network(ema_net, recipe.training.data, device)
-    is_gpu = torch.device(device).type == "cuda"
-    if recipe.training.precision == "bfloat16" and is_gpu and not torch.cuda.is_bf16_supported():
-        raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="float32")
-    if recipe.training.precision == "bfloat16":
+    if recipe.training.precision == "bfloat16" and not bfloat16.is_native(device):
+        _refuse_or_warn_of_emulation(torch.device(device))
+    if trains_in_bfloat16(recipe.training, device):
         check_weight_gradients(net)
     return State(net, ema_net, make_optimizer(net, recipe.training), where)
+
+
+def _refuse_or_warn_of_emulation(device: torch.device) -> None:
+    """Refuse a GPU without bfloat16; warn if a CPU emulates it, which takes several times as long as float32."""
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ConfigError("this GPU has no bfloat16", where="training.precision", hint="auto or float32")
+    what = "this device emulates bfloat16, which is slower than float32; training.precision=auto selects the faster one"
+    warnings.warn(what, stacklevel=2)
 
 
 def _try_network(net: nn.Module, config: DataConfig, device: torch.device | str) -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from cinerecon.errors import ConfigError
 from cinerecon.metrics.measures import ssim_map
+from cinerecon.networks import bfloat16
 from cinerecon.physics.fourier import fft2c
 from cinerecon.training.data.batch import Batch
 from cinerecon.training.recipe import TrainConfig
@@ -34,7 +35,8 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
         If the weight of the symmetry term is set and the network has no such term.
     """
     has_symmetry_loss = config.symmetry_weight > 0
-    with torch.autocast(batch.kspace.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+    device = batch.kspace.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=trains_in_bfloat16(config, device)):
         options = {"extras": True} if has_symmetry_loss else {}
         output = net(batch.kspace, batch.encoding, start=batch.initial_image, **options)
     image, extras = output if has_symmetry_loss else (output, {})
@@ -47,6 +49,11 @@ def training_loss(net: nn.Module, batch: Batch, config: TrainConfig) -> Tensor:
     for residual in extras.get("symmetry", []):
         loss = loss + config.symmetry_weight * residual.float().square().mean()
     return loss
+
+
+def trains_in_bfloat16(config: TrainConfig, device: torch.device | str) -> bool:
+    """Whether convolutions are computed in bfloat16 on a device."""
+    return config.precision == "bfloat16" or (config.precision == "auto" and bfloat16.is_native(device))
 
 
 def image_loss(image: Tensor, target: Tensor | None, config: TrainConfig) -> Tensor:

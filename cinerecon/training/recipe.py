@@ -79,8 +79,10 @@ class TrainConfig(Config):
     ema_decay: float = Field(
         default=0.999, ge=0, lt=1, description="decay of the exponential moving average of the weights; 0: no averaging"
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="precision of convolutions in training; transforms and shrinkage use float32"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="float32",
+        description="precision of convolutions in training; auto: bfloat16 if the device computes faster in it, "
+        "otherwise float32; transforms and shrinkage use float32",
     )
 
     loss: Loss = Field(

@@ -44,4 +44,5 @@ def test_the_command_prints_the_estimate_and_stops(cases, tmp_path):
     assert result.exit_code == 0, result.exception
     labels = [line.split()[0] for line in result.stdout.splitlines()]
     assert [label for label in labels if label != "simulation"] == ["parameters", "memory", "step", "epoch", "run"]
+    assert " s in float32, and " in result.stdout
     assert not (tmp_path / "run").exists()

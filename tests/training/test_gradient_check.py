@@ -117,6 +117,7 @@ def test_networks_of_the_package_have_their_own_gradient(name):
 
 
 @pytest.mark.usefixtures("wrong")
+@pytest.mark.filterwarnings("ignore:this device emulates bfloat16")
 def test_a_training_ends_before_its_first_step(tmp_path):
     (tmp_path / "plain.py").write_text(CODE)
     recipe = {**RECIPE, "network": "plain.py:Plain", "architecture": {}}

@@ -392,3 +392,8 @@ def test_an_unknown_method_to_compare_with_is_refused_before_the_run_begins(tmp_
         train(recipe, tmp_path / "run")
     assert caught.value.where == "training.compared_with"
     assert not (tmp_path / "run").exists()
+
+
+def test_bfloat16_on_a_processor_that_emulates_it_is_warned_about(make_recipe):
+    with pytest.warns(UserWarning, match="emulates bfloat16"):
+        loop.init_state(make_recipe("precision=bfloat16"))

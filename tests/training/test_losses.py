@@ -106,6 +106,18 @@ def test_mixed_precision_keeps_what_is_complex_in_full(make_recipe, batch, name)
     assert all(gradient.dtype == torch.float32 and gradient.isfinite().all() for gradient in gradients)
 
 
+@pytest.mark.parametrize("is_native", [False, True])
+def test_automatic_precision_is_that_which_the_processor_computes_faster(make_recipe, batch, monkeypatch, is_native):
+    monkeypatch.setattr("cinerecon.networks.bfloat16.is_native", lambda _: is_native)
+    net = networks.build("istanet", n_cascades=1, n_channels=4)
+    convolved = set()
+    for module in net.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.register_forward_hook(lambda _, inputs, output: convolved.add(output.dtype))
+    training_loss(net, batch, make_recipe("precision=auto").training)
+    assert (torch.bfloat16 in convolved) == is_native
+
+
 def test_activation_checkpointing_gives_the_same_loss_and_gradients(make_recipe, batch):
     found = []
     for checkpointing in (False, True):
