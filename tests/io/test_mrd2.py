@@ -18,6 +18,7 @@ from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
 from cinerecon.io.mrd2.header import header_from_xml
 from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS, read_mrd2
+from cinerecon.io.mrd2.write import write_mrd2_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -57,6 +58,25 @@ def converted(path, bucket=False):
     if bucket:
         items = [mrd.StreamItem.AcquisitionBucket(mrd.AcquisitionBucket(data=readouts))]
     return write(path.with_suffix(".mrd2"), items, header)
+
+
+def test_channels_are_sorted_by_their_number(tmp_path):
+    scan = small_scan(n_coils=3)
+    scan.heads["channel_mask"][:, 0] = 0b10101
+    path = scan.write(tmp_path / "scan.h5")
+    raw = read_mrd(path)
+    write_mrd2_scan(raw, tmp_path / "copy.mrd2")
+    assert np.array_equal(read_mrd2(tmp_path / "copy.mrd2").heads["channel_mask"], raw.heads["channel_mask"])
+    items = []
+    for i, (head, samples) in enumerate(zip(raw.heads, scan.samples, strict=True)):
+        order = [0, 1, 2] if i % 2 else [2, 0, 1]
+        readout = acquisition(head, samples[order], np.zeros(0))
+        readout.head.channel_order = [(0, 2, 4)[coil] for coil in order]
+        items.append(mrd.StreamItem.Acquisition(readout))
+    found = read_mrd2(write(tmp_path / "scan.mrd2", items, header_from_xml(raw.xml.encode(), mrd)))
+    rows = np.arange(len(raw))
+    assert np.array_equal(found.samples(rows), raw.samples(rows))
+    assert np.array_equal(found.heads["channel_mask"], raw.heads["channel_mask"])
 
 
 @pytest.mark.parametrize("bucket", [False, True])

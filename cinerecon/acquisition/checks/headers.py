@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.io.ismrmrd.channels import MASK, channel_bits
 from cinerecon.io.plausibility import size_warnings, thickness_warnings, tr_warnings
 
 SAME_MEASUREMENT = {"measurement_uid": 0.0, "sample_time_us": 0.01}
@@ -37,6 +38,25 @@ def receiver_warnings(layout: ScanLayout) -> Iterator[str]:
         yield "the pilot tone is on: the first 3 samples and the last sample of each readout are discarded"
     if layout.config.whiten and len(layout.noise) == 0:
         yield "no noise readouts: coils are not whitened"
+
+
+def channel_warnings(layout: ScanLayout) -> Iterator[str]:
+    """Warnings about readouts with other receive channels than the first image readout."""
+    raw, noise, first = layout.raw, layout.noise, layout.lines.row[:1]
+    if not channel_bits(raw.heads[first]).any():
+        return
+    uses = [("image", raw, layout.lines.row), ("calibration", raw, layout.calibration.row)]
+    for use, scan, rows in [*uses, ("noise", noise.raw, noise.rows)] if layout.config.whiten else uses:
+        if MASK not in (scan.heads.dtype.names or ()):
+            continue
+        changed = rows[(scan.heads[MASK][rows] != raw.heads[MASK][first]).any(1)]
+        other = changed[channel_bits(scan.heads[changed]).any(1)]
+        if other.size:
+            yield (
+                f"{other.size} of {len(rows)} {use} readouts were measured with other channels than the first image "
+                f"readout according to their channel_mask, such as acquisition {other[0]} of {scan.path.name}: coils "
+                "are mixed; do not trust the image"
+            )
 
 
 def measurement_warnings(layout: ScanLayout) -> Iterator[str]:

@@ -135,6 +135,7 @@ SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
     "sizes": Check("sizes and times in an unexpected unit", headers.size_and_time_warnings),
     "vendor": Check("an unknown vendor, so that the sign of the Fourier transform is assumed", headers.vendor_warnings),
     "receiver": Check("a wrong number of channels, a pilot tone, or missing noise readouts", headers.receiver_warnings),
+    "channels": Check("readouts measured with other receive channels", headers.channel_warnings),
     "measurement": Check("slices with readouts from several measurements", headers.measurement_warnings),
     "calibration": Check("too few lines for coil maps", coverage.csm_warnings),
 }

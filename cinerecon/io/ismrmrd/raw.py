@@ -208,8 +208,12 @@ class RawScan:
         return out
 
     def unspoiled_samples(self, rows: Index) -> NDArray[np.complex64]:
-        """Read readouts as `samples` does, with zeros instead of samples that are corrupted by the pilot tone."""
+        """Read readouts as `samples` does, with zeros instead of samples to discard or corrupted by the pilot tone."""
         samples = self.samples(rows)
+        before, after = (self.heads[name][rows].astype(np.intp)[:, None] for name in ("discard_pre", "discard_post"))
+        column = np.arange(samples.shape[-1])
+        if before.any() or after.any():
+            samples *= ((column >= before) & (column < len(column) - after))[:, None]
         if self.header.has_pilot_tone:
             samples[..., : PILOT_TONE_SAMPLES[0]] = samples[..., -PILOT_TONE_SAMPLES[1] :] = 0
         return samples

@@ -13,8 +13,9 @@ from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
+from cinerecon.io.ismrmrd.channels import N_CHANNELS, set_channels
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import RawScan, collected_scan
+from cinerecon.io.ismrmrd.raw import Heads, RawScan, collected_scan
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd2.header import header_as_xml
@@ -97,8 +98,11 @@ def _collect(
         n_images += item.tag.startswith("Image")
         waveforms += map(_waveform, _blocks(item, mrd))
         for acquisition in _acquisitions(item, mrd):
-            heads.append(_head(acquisition, f"{path}, acquisition {len(heads)}"))
-            rows.append(np.array(acquisition.data, np.complex64).ravel())
+            head = _head(acquisition, f"{path}, acquisition {len(heads)}")
+            order = _order_of_channels(acquisition)
+            set_channels(head, order)
+            heads.append(head[0])
+            rows.append(np.array(acquisition.data, np.complex64)[np.argsort(order)].ravel())
             trajectories.append(np.array(acquisition.trajectory, np.float32).T.ravel())
     return heads, rows, trajectories, waveforms, n_images
 
@@ -126,8 +130,16 @@ def _acquisitions(item: Any, mrd: ModuleType) -> list[Any]:
     return []
 
 
-def _head(acquisition: Any, where: str) -> np.void:
-    """Convert the header of a readout to version 1."""
+def _order_of_channels(acquisition: Any) -> NDArray[np.intp]:
+    """Channel number of each row of the samples, ``(coils,)``; 0, 1, ... if the numbers are missing or not valid."""
+    n_coils = len(acquisition.data)
+    order = np.asarray(acquisition.head.channel_order or [], np.int64)
+    is_valid = len(order) == len(np.unique(order)) == n_coils and bool((order < N_CHANNELS).all())
+    return order.astype(np.intp) if is_valid else np.arange(n_coils)
+
+
+def _head(acquisition: Any, where: str) -> Heads:
+    """Convert the header of a readout to version 1, ``(1,)``."""
     source, data = acquisition.head, acquisition.data
     if data.ndim != 2:
         raise DataError(f"the samples have {data.ndim} axes, expected (coils, samples)", where=where)
@@ -156,5 +168,4 @@ def _head(acquisition: Any, where: str) -> np.void:
     ):
         n_values = min(len(values), fields.shape[-1])
         fields[0, :n_values] = np.minimum(values[:n_values], largest) if largest else values[:n_values]
-    head: np.void = out[0]
-    return head
+    return out

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.io.ismrmrd.channels import channel_bits
 from cinerecon.io.ismrmrd.raw import RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform
@@ -37,9 +38,11 @@ def write_mrd2_scan(raw: RawScan, path: Path) -> None:
 def _items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
     for waveform in raw.waveforms:
         yield mrd.StreamItem.WaveformUint32(_waveform(waveform, mrd))
-    for block in raw.stored_readouts():
-        for row, samples, trajectory in zip(*block, strict=True):
-            yield mrd.StreamItem.Acquisition(_acquisition(raw.heads[row], samples, trajectory, mrd))
+    for rows, *stored in raw.stored_readouts():
+        for row, bits, samples, trajectory in zip(rows, channel_bits(raw.heads[rows]), *stored, strict=True):
+            acquisition = _acquisition(raw.heads[row], samples, trajectory, mrd)
+            acquisition.head.channel_order = np.flatnonzero(bits).tolist()
+            yield mrd.StreamItem.Acquisition(acquisition)
 
 
 def _waveform(block: Waveform, mrd: ModuleType) -> Any:

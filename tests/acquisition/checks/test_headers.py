@@ -1,5 +1,6 @@
 """Sizes and times of the header in another unit give a warning."""
 
+import numpy as np
 import pytest
 from raw_scan import assert_slices, small_scan, warned
 
@@ -21,3 +22,23 @@ def test_implausible_sizes_and_times_give_a_warning(opened, space, words):
     result = opened(scan)
     assert warned(result, words)
     assert_slices(result, scan.kspace)
+
+
+class TestChannels:
+    @pytest.mark.parametrize("mask", [0b111, 0b10101, 0, 0b11])
+    def test_masks_that_are_equal_or_not_written_give_no_warning(self, opened, mask):
+        scan = small_scan()
+        scan.heads["channel_mask"][:, 0] = mask
+        scan.heads["channel_mask"][::2, 0] = mask if mask == 0b111 else 0
+        assert not warned(opened(scan), "channel_mask")
+
+    @pytest.mark.parametrize(("use", "flag"), [("image", None), ("noise", 19)])
+    def test_readouts_of_other_channels_are_reported(self, opened, use, flag):
+        scan = small_scan()
+        scan.heads["channel_mask"][:, 0] = 0b111
+        if flag:
+            noise = np.random.default_rng(0).standard_normal((3, 64, 2)).astype(np.float32).view(np.complex64)
+            scan.append(0, noise[..., 0])
+            scan.flag(len(scan.heads) - 1, flag)
+        scan.heads["channel_mask"][-1, 0] = 0b1011
+        assert warned(opened(scan), f"{use} readouts were measured with other channels")

@@ -1,5 +1,6 @@
 """Scans whose sample at the centre of k-space is missing or wrong: the right image, or an error with a hint."""
 
+import numpy as np
 import pytest
 from raw_scan import assert_slices, small_scan, warned
 
@@ -14,6 +15,20 @@ class TestEchoCentre:
         result = opened(scan)
         assert_slices(result, scan.kspace)
         assert warned(result, f"center_sample is {claimed} in")
+
+    def test_discarded_samples_are_not_the_echo(self, opened):
+        scan = small_scan(matrix=(12, 64), oversampling=1, vendor="GE")
+        scan.heads["number_of_samples"] = 52
+        for i, samples in enumerate(scan.samples):
+            scan.samples[i] = np.pad(samples[:, 16:], ((0, 0), (4, 0)), constant_values=100)
+            scan.heads["discard_pre"][i], scan.heads["center_sample"][i] = 4, 20
+            if i % 2:  # the centre of reversed readouts counted as stored
+                scan.samples[i] = scan.samples[i][:, ::-1]
+                scan.heads["discard_pre"][i], scan.heads["discard_post"][i], scan.heads["center_sample"][i] = 0, 4, 31
+                scan.flag(i, 22)
+        result = opened(scan)
+        assert warned(result, "center_sample of reversed readouts is 31 of 52 as stored")
+        assert_slices(result, scan.kspace)
 
     def test_some_readouts_without_a_centre(self, opened):
         scan = small_scan()
