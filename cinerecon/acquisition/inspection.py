@@ -1,15 +1,15 @@
-"""Inspection of a raw scan without reconstruction: a report on content and processing, and a check of all samples."""
+"""Inspection of a file without reconstruction: the content and processing of a raw scan, or of the slices of others."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
-from cinerecon.acquisition.content import CineContent
 from cinerecon.acquisition.formats import RAW_SCAN, require_options
 from cinerecon.acquisition.gating import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
@@ -20,10 +20,48 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.ismrmrd.waveforms import describe_waveforms
 from cinerecon.io.raw_file import read_raw_scan
 from cinerecon.options import AUTO_LOSS
-from cinerecon.physics.sampling import count_acs, measured_extent, scan_acceleration
+from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent, scan_acceleration
+
+if TYPE_CHECKING:
+    from cinerecon.acquisition.source import CineSource
 
 CHECKED_AT_ONCE = 1024
 """Number of readouts that are checked at once, which limits memory usage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineContent:
+    """The content of a raw scan or of another file.
+
+    Attributes
+    ----------
+    n_slices, n_frames
+        Number of slices, and number of frames of each slice in the order of position.
+    n_coils
+        Number of coils of the image readouts, without excluded coils.
+    matrix, pixel_size_mm
+        Size of the image and of a pixel along (y, x), the latter in mm.
+    lines_per_frame, n_lines
+        Mean number of distinct lines per frame, and number of lines in the extent that the scan covers.
+    acceleration, acceleration_without_acs
+        Ratio of the lines of the extent to the lines per frame; the second value excludes calibration lines from both.
+    n_acs
+        Number of central lines that every frame measures.
+    warnings
+        Warnings about the scan and its slices, without duplicates.
+    """
+
+    n_slices: int
+    n_frames: tuple[int, ...]
+    n_coils: int
+    matrix: tuple[int, int]
+    pixel_size_mm: tuple[float, float]
+    lines_per_frame: float
+    n_lines: int
+    acceleration: float
+    acceleration_without_acs: float
+    n_acs: int
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,3 +295,59 @@ def _check_rows(raw: RawScan, rows: Index) -> bool:
         for _, alike in Readouts(raw, block).groups("number_of_samples"):
             is_signal = bool(alike.samples().any()) or is_signal
     return is_signal
+
+
+@dataclass(frozen=True, kw_only=True)
+class CineSummary(CineContent):
+    """A summary of the slices of a file, created after they have been read.
+
+    Attributes
+    ----------
+    files
+        All files from which the slices are read.
+    n_references
+        Number of slices with a fully sampled reference.
+    marks
+        Properties that distinguish the data from those of a measured scan.
+    """
+
+    files: tuple[str, ...]
+    n_references: int
+    marks: tuple[str, ...]
+
+
+def summarise(source: "CineSource", progress: Callable[[int, int], None] | None = None) -> CineSummary:
+    """Read all slices of a file one after the other and summarise them, with the sampling of the first slice.
+
+    Raises
+    ------
+    FileError, DataError
+        See `CineSource.read_slice`.
+    """
+    first = source.read_slice(0)
+    n_frames, n_references, warnings = [], 0, dict[str, None]()
+    for number in range(source.n_slices):
+        data = source.read_slice(number) if number else first
+        n_frames.append(data.n_frames)
+        n_references += data.reference is not None
+        warnings |= dict.fromkeys(data.meta.warnings)
+        if progress:
+            progress(number + 1, source.n_slices)
+    acceleration, without_acs = acceleration_of(first)
+    rows, _ = first.meta.extent or measured_extent(first.mask)
+    return CineSummary(
+        files=tuple(map(str, source.files)),
+        n_slices=source.n_slices,
+        n_frames=tuple(n_frames),
+        n_coils=first.n_coils,
+        matrix=first.matrix,
+        pixel_size_mm=first.meta.pixel_size_mm,
+        lines_per_frame=float(first.mask.any(-1).sum()) / first.n_frames,
+        n_lines=rows.stop - rows.start,
+        acceleration=acceleration,
+        acceleration_without_acs=without_acs,
+        n_acs=count_acs(first.mask) if acceleration > 1 else 0,
+        n_references=n_references,
+        marks=source.marks,
+        warnings=tuple(warnings),
+    )

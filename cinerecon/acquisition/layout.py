@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
-from cinerecon.acquisition.checks.cartesian import require_cartesian, require_cartesian_header
-from cinerecon.acquisition.checks.image_space import require_kspace_readouts
+from cinerecon.acquisition.checks.cartesian import require_cartesian, require_cartesian_header, require_kspace_readouts
 from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise

@@ -1,17 +1,14 @@
-"""An opened file of any format as a series of slices, and a summary of its slices."""
+"""An opened file of any format as a series of slices, and the subject that it belongs to."""
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cinerecon.acquisition.coil_maps import FinishedSlice
-from cinerecon.acquisition.content import CineContent
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.checksums import hash_files
-from cinerecon.physics.sampling import acceleration_of, count_acs, measured_extent
 from cinerecon.words import counted
 
 N_STUDY_DIGITS = 10
@@ -141,62 +138,6 @@ class CineSource(ABC):
     def marks(self) -> tuple[str, ...]:
         """Properties that distinguish the data from those of a measured scan, as listed in `io.case.MARKS`."""
         return ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class CineSummary(CineContent):
-    """A summary of the slices of a file, created after they have been read.
-
-    Attributes
-    ----------
-    files
-        All files from which the slices are read.
-    n_references
-        Number of slices with a fully sampled reference.
-    marks
-        Properties that distinguish the data from those of a measured scan.
-    """
-
-    files: tuple[str, ...]
-    n_references: int
-    marks: tuple[str, ...]
-
-
-def summarise(source: CineSource, progress: Callable[[int, int], None] | None = None) -> CineSummary:
-    """Read all slices of a file one after the other and summarise them, with the sampling of the first slice.
-
-    Raises
-    ------
-    FileError, DataError
-        See `CineSource.read_slice`.
-    """
-    first = source.read_slice(0)
-    n_frames, n_references, warnings = [], 0, dict[str, None]()
-    for number in range(source.n_slices):
-        data = source.read_slice(number) if number else first
-        n_frames.append(data.n_frames)
-        n_references += data.reference is not None
-        warnings |= dict.fromkeys(data.meta.warnings)
-        if progress:
-            progress(number + 1, source.n_slices)
-    acceleration, without_acs = acceleration_of(first)
-    rows, _ = first.meta.extent or measured_extent(first.mask)
-    return CineSummary(
-        files=tuple(map(str, source.files)),
-        n_slices=source.n_slices,
-        n_frames=tuple(n_frames),
-        n_coils=first.n_coils,
-        matrix=first.matrix,
-        pixel_size_mm=first.meta.pixel_size_mm,
-        lines_per_frame=float(first.mask.any(-1).sum()) / first.n_frames,
-        n_lines=rows.stop - rows.start,
-        acceleration=acceleration,
-        acceleration_without_acs=without_acs,
-        n_acs=count_acs(first.mask) if acceleration > 1 else 0,
-        n_references=n_references,
-        marks=source.marks,
-        warnings=tuple(warnings),
-    )
 
 
 def subject_in_path(pattern: str, path: Path) -> str:

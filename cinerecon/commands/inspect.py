@@ -12,9 +12,7 @@ from cinerecon.commands.from_options import app_of
 from cinerecon.options import ArrayOptions, Flag, RawScanOptions, SetOptions, with_options, with_preprocessing
 
 if TYPE_CHECKING:
-    from cinerecon.acquisition.content import CineContent
-    from cinerecon.acquisition.inspection import ScanPlan
-    from cinerecon.acquisition.source import CineSummary
+    from cinerecon.acquisition.inspection import CineContent, CineSummary, ScanPlan
 
 PARTIAL_FOURIER_FRACTION = 0.9
 """Fraction of k-space along y below which a scan is reported as partial Fourier."""
@@ -58,8 +56,8 @@ def _inspect(options: InspectOptions) -> None:
             plan = inspect_scan(path, config, **part, progress=report)
             content, rows = plan, _rows_of_plan(plan)
         else:
+            from cinerecon.acquisition.inspection import summarise
             from cinerecon.acquisition.open import open_scan
-            from cinerecon.acquisition.source import summarise
 
             source = open_scan(path, config, **part)
             summary = summarise(source, lambda done, total: progress("reading slices", done / total))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.checks.alignment import require_complex
 from cinerecon.acquisition.checks.amplitudes import frame_gain_warnings, line_gain_warnings, line_levels
+from cinerecon.acquisition.checks.cartesian import transformed_axes
 from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
 from cinerecon.acquisition.checks.coil_changes import (
     MIN_NOISE_COILS,
@@ -18,7 +19,6 @@ from cinerecon.acquisition.checks.coil_changes import (
     SIGNAL_LINES,
     noisier_coils,
 )
-from cinerecon.acquisition.checks.image_space import transformed_axes
 from cinerecon.acquisition.checks.spikes import SPIKE_RATIO, are_single, find_spikes
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import LARGEST_SAMPLE, RESCALE, SMALLEST_SAMPLE

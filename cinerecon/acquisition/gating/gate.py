@@ -11,12 +11,18 @@ import numpy as np
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.counters import Counters, require_within_limit
-from cinerecon.acquisition.gating.beats import Beats, find_beats, is_consecutive, r_waves_of_stamps
+from cinerecon.acquisition.gating.beats import (
+    Beats,
+    GatingReport,
+    Usage,
+    describe_beats,
+    find_beats,
+    is_consecutive,
+    r_waves_of_stamps,
+)
 from cinerecon.acquisition.gating.clock import Clock, read_clock, unit_warnings
-from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
+from cinerecon.acquisition.gating.frames import interpolate, is_dense, number_frames
 from cinerecon.acquisition.gating.r_waves import ecg_interval_ms, r_waves_of_ecg
-from cinerecon.acquisition.gating.real_time import number_frames
-from cinerecon.acquisition.gating.report import GatingReport, Usage, describe_beats
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.errors import DataError, UnsupportedError

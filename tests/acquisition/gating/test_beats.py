@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from cinerecon.acquisition.gating.beats import find_beats, r_waves_of_stamps
+from cinerecon.acquisition.gating.beats import describe_beats, find_beats, r_waves_of_stamps
 from cinerecon.acquisition.gating.clock import Clock
-from cinerecon.acquisition.gating.report import describe_beats
 
 
 def every(step_ms, start_ms, end_ms):

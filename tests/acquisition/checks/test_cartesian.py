@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition.checks.image_space import is_image_along
+from cinerecon.acquisition.checks.cartesian import is_image_along
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import DataError
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cinerecon.acquisition.gating.interpolation import interpolate, is_dense
+from cinerecon.acquisition.gating.frames import interpolate, is_dense
 
 
 def matrix(parts, n_frames, n_readouts):
