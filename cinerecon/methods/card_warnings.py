@@ -7,8 +7,7 @@ from torch import Tensor
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.methods.card import Card
-from cinerecon.methods.network import scale_of
-from cinerecon.methods.noise_range import excessive_noise
+from cinerecon.methods.normalisation import excessive_noise
 from cinerecon.physics.sampling import PATTERNS, SamplingKind, acceleration_of, parse_mask, sampling_kind
 
 ACCELERATION_RATIO = 1.2
@@ -70,10 +69,8 @@ def outside_training(card: Card, data: CineData, pattern: str = "") -> list[str]
 
 def _strong_noise(card: Card, data: CineData) -> list[str]:
     """A warning that the noise exceeds that of the training, so that the network gains less over k-t SLR."""
-    if card.noise is None:
-        return []
-    excess = excessive_noise(card, data, float(scale_of(data, "brightness")))
-    if not excess:
+    excess = excessive_noise(card, data)
+    if card.noise is None or not excess:
         return []
     noise, trained = excess * card.noise[1], card.noise[1]
     what = f"the noise is {noise:.0%} of the image brightness, the network was trained up to {trained:.0%}"

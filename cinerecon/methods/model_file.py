@@ -31,7 +31,7 @@ WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
-"""Rules for the scale by which data are divided, see `methods.network`."""
+"""Rules for the scale by which data are divided, see `methods.normalisation`."""
 
 
 def models_folder() -> Path:

@@ -5,15 +5,7 @@ consistency and shrinkage of singular values are not affected: they are complex,
 uses the same mixed precision. Rounding to bfloat16 changes the images of the networks of this package by at most 1e-3
 of their norm, and PSNR by 0.001 dB.
 
-Data are divided by a scale that is computed from the undersampled data alone and is proportional to them, and the image
-is multiplied by it. Every network is therefore equivariant to the scale of its data, even if its layers are not.
-
-Demodulation transfers the temporal mean phase from the image to the coil maps, so that the image is nearly real.
-Convolutions act on real and imaginary parts and would otherwise have to learn each edge for every value of the phase.
-The remaining imaginary part is noise, aliasing, and phase that changes over time. Networks need no information about
-the phase, since the coil maps contain it.
-
-Noise that exceeds that of the training data is reduced first (`noise_range`).
+Scale, phase and noise of the data are first adapted to the network, see `methods.normalisation`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,13 +28,10 @@ from cinerecon.methods.base import (
     Reconstructor,
     coils_at_once,
     reconstruct_each,
-    view_shared_image,
 )
 from cinerecon.methods.card import Card
-from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.model_file import (
     ModelConfig,
-    ScaleName,
     check_code,
     load_weights,
     read_card,
@@ -50,11 +39,10 @@ from cinerecon.methods.model_file import (
     require_weights,
     with_portable_code,
 )
-from cinerecon.methods.noise_range import excessive_noise, with_less_noise
+from cinerecon.methods.normalisation import demodulate_encoding, excessive_noise, mean_phase, scale_of, with_less_noise
 from cinerecon.networks import bfloat16
 from cinerecon.networks.unrolled import Unrolled, count_parameters
 from cinerecon.physics.operators import Encoding
-from cinerecon.physics.views import time_average
 
 N_IMAGE_SERIES = 8.0
 """Number of complex image series in memory in addition to the features of a network."""
@@ -62,73 +50,6 @@ BFLOAT16_TOLERANCE = 0.02
 """Largest relative difference of the images of a trial in both precisions; 0.003 for the shipped networks."""
 BFLOAT16_TRIAL = (16, 96, 16)
 """Frames, ky and kx of the trial; large enough for 3-D convolutions of 16 channels to use their usual algorithm."""
-
-
-def scale_of(data: CineData, rule: ScaleName) -> Tensor:
-    """The scale by which a cine without batch axes is divided.
-
-    Parameters
-    ----------
-    data
-        Fully sampled or undersampled data.
-    rule
-        ``brightness``: see `image_scale`; nearly the same for undersampled and fully sampled data.
-        ``max``: largest magnitude of the view-shared image. It approximates the maximum of the fully sampled series,
-        which is 1 in the training of published single-coil networks; in eight measured series it was 0.65 to 1 times
-        this maximum for 16 radial spokes, and 0.67 to 1 times for Gaussian lines at 8x.
-        ``kspace_max``: largest magnitude in k-space over all coils; the same as for fully sampled data if the centre is
-        sampled. Published multi-coil networks were trained on k-space with a maximum of 1.
-    """
-    if rule == "kspace_max":
-        scale = torch.stack([coil.abs().amax() for coil in data.kspace.unbind(-3)]).amax()
-    elif rule == "max":
-        scale = view_shared_image(data).abs().amax()
-    else:
-        full_encoding = Encoding(torch.ones_like(data.mask[:1]), data.csm, matrix=data.matrix, dtype=data.kspace.dtype)
-        scale = image_scale(full_encoding.adjoint(time_average(data.kspace, data.mask).unsqueeze(-4)))
-    return scale.clamp(min=torch.finfo(scale.dtype).tiny)
-
-
-def image_scale(image: Tensor) -> Tensor:
-    """Brightness of a cine ``(frames, y, x)``: the 99.5th percentile of the magnitude of its mean over time."""
-    brightness = torch.quantile(image.mean(0).abs().flatten(), 0.995)
-    return brightness.clamp(min=torch.finfo(brightness.dtype).tiny)
-
-
-def mean_phase(image: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Phase factors ``(..., y, x)`` of the time average of a series ``(..., frames, y, x)``; 1 where the average is 0.
-
-    Parameters
-    ----------
-    image
-        ``(..., frames, y, x)``.
-    smoothing
-        Standard deviation of the Gaussian by which the average is smoothed first [pixels]. Without smoothing, the phase
-        contains noise and aliasing, and the demodulated image is less smooth than the original one.
-    """
-    mean = image.mean(-3)
-    if smoothing:
-        mean = _smoothed(mean, smoothing)
-    magnitude = mean.abs()
-    return torch.where(magnitude > 0, mean / magnitude.clamp(min=torch.finfo(magnitude.dtype).tiny), 1)
-
-
-def _smoothed(image: Tensor, width: float) -> Tensor:
-    """A complex image ``(..., y, x)`` cyclically convolved with a Gaussian of standard deviation `width` [pixels]."""
-    y, x = (torch.fft.fftfreq(n, device=image.device, dtype=image.real.dtype) for n in image.shape[-2:])
-    window = torch.exp(-2 * (torch.pi * width) ** 2 * (y[:, None].square() + x.square()))
-    smooth: Tensor = torch.fft.ifft2(torch.fft.fft2(image) * window)
-    return smooth
-
-
-def demodulate_encoding(encoding: Encoding, phase: Tensor) -> Encoding:
-    """The operator for images multiplied by ``phase.conj()``: its maps are multiplied by the phase ``(..., y, x)``.
-
-    With a single coil of unit sensitivity, the phase becomes the coil map.
-    """
-    phase_map = phase.unsqueeze(-3)
-    csm = phase_map if encoding.csm is None else encoding.csm * phase_map
-    return Encoding(encoding.mask, csm, matrix=encoding.matrix, coils_at_once=encoding.coils_at_once)
 
 
 class NetworkMethod(Reconstructor):
@@ -223,8 +144,9 @@ class NetworkMethod(Reconstructor):
         """The image of one cine, from data in the precision of the weights and with the noise of the training."""
         csm = None if data.csm is None else data.csm.to(torch.complex64)
         data = replace(data, kspace=data.kspace.to(torch.complex64), csm=csm)
-        if excess := self._excessive_noise(data):
-            data, initial_image = with_less_noise(data, KtSlr(), 1 / excess), None
+        excess = excessive_noise(self.card, data) if self.config.reduce_noise else 0.0
+        if excess:
+            data, initial_image = with_less_noise(data, 1 / excess), None
         if initial_image is None and self.initial_method is not None:
             initial_image = self.initial_method(data, lambda done, total: progress(done, total + 1))
         if not (data.meta.is_real_time and getattr(self.net, "frames_are_cyclic", False)):
@@ -249,12 +171,6 @@ class NetworkMethod(Reconstructor):
         encoding = demodulate_encoding(encoding, phase)
         image = self._run(data.kspace, scale, zerofilled * phase[:, None].conj(), encoding, initial)
         return (image * phase[:, None])[0] * scale
-
-    def _excessive_noise(self, data: CineData) -> float:
-        """See `excessive_noise`; 0 if noise is not to be reduced."""
-        if not self.config.reduce_noise or self.card.noise is None:
-            return 0.0
-        return excessive_noise(self.card, data, float(scale_of(data, "brightness")))
 
     def _run(
         self, kspace: Tensor, scale: Tensor, zerofilled: Tensor, encoding: Encoding, initial: Tensor | None

@@ -21,7 +21,7 @@ from cinerecon.io.paths import as_path
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ScaleName, with_portable_code
-from cinerecon.methods.network import demodulate_encoding, mean_phase, scale_of
+from cinerecon.methods.normalisation import demodulate_encoding, mean_phase, scale_of
 from cinerecon.methods.table import load_initial_method
 from cinerecon.training.card import describe_pool, describe_scans, list_data
 from cinerecon.training.data.batch import Batch, Batches, require_fit

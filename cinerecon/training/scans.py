@@ -20,7 +20,7 @@ from cinerecon.cine import CineData
 from cinerecon.errors import FileError
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import ScaleName
-from cinerecon.methods.network import scale_of
+from cinerecon.methods.normalisation import scale_of
 from cinerecon.physics.fourier import fft1c, ifft1c
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import samples_whole_readouts

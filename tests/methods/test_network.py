@@ -17,15 +17,9 @@ from cinerecon.errors import ConfigError, WeightsError
 from cinerecon.methods.base import make_encoding
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import ModelConfig, read_model, write_model
-from cinerecon.methods.network import (
-    NetworkMethod,
-    demodulate_encoding,
-    image_scale,
-    is_bfloat16_accurate,
-    mean_phase,
-    scale_of,
-)
+from cinerecon.methods.network import NetworkMethod, is_bfloat16_accurate
 from cinerecon.methods.network import build_network as build
+from cinerecon.methods.normalisation import demodulate_encoding, image_scale, mean_phase, scale_of
 from cinerecon.methods.table import load_method
 from cinerecon.physics.operators import Encoding
 

@@ -8,7 +8,7 @@ from small_recipe import ZeroFilled
 
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
-from cinerecon.methods.network import scale_of
+from cinerecon.methods.normalisation import scale_of
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.run import prepare
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -13,7 +13,7 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import write_case
 from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.methods.model_file import read_model
-from cinerecon.methods.network import scale_of
+from cinerecon.methods.normalisation import scale_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from cinerecon.training import Recipe, TrainCallbacks, TrainOptions, train
 from cinerecon.training.batches import DataPaths, open_training_data

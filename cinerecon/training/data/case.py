@@ -18,7 +18,7 @@ from torch.utils.data import get_worker_info
 
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.case import CaseFile
-from cinerecon.methods.network import image_scale
+from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.fourier import ifft1c
 from cinerecon.training.data.augment import AugmentConfig, move
 

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from torch import Tensor
 
 from cinerecon.cine import as_tensor
-from cinerecon.methods.network import image_scale
+from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.coils import estimate_csm
 from cinerecon.physics.noise import white_noise
 from cinerecon.physics.operators import Encoding

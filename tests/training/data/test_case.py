@@ -4,7 +4,7 @@ import torch
 from helpers import relative_error
 
 from cinerecon.io.case import read_case
-from cinerecon.methods.network import image_scale
+from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import PreparedCase

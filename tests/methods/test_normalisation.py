@@ -11,8 +11,7 @@ from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.model_file import WEIGHTS, models_folder, read_model
-from cinerecon.methods.network import image_scale, scale_of
-from cinerecon.methods.noise_range import excessive_noise, with_less_noise
+from cinerecon.methods.normalisation import excessive_noise, image_scale, with_less_noise
 from cinerecon.methods.table import load_method
 from cinerecon.metrics.measures import compare
 from cinerecon.physics.coils import estimate_csm
@@ -34,16 +33,12 @@ def _scan(noise, coils=4, pattern="gaussian:8", size=64, seed=3):
     return CineData(kspace, mask, estimate_csm(kspace, mask, "smooth")), image
 
 
-def _excess(data, card=CARD):
-    return excessive_noise(card, data, float(scale_of(data, "brightness")))
-
-
 @pytest.mark.parametrize("coils", [1, 8])
 @pytest.mark.parametrize("pattern", ["gaussian:8", "equispaced:4", "vista:6", "radial:16", "vds:8", "full"])
 @pytest.mark.parametrize("noise", [0.0, 0.03])
 def test_usual_noise_is_neither_reduced_nor_reported(coils, pattern, noise):
     data, _ = _scan(noise, coils, pattern)
-    assert _excess(data) == 0
+    assert excessive_noise(CARD, data) == 0
     assert card_warnings(CARD, data) == []
 
 
@@ -52,17 +47,17 @@ def test_usual_noise_is_neither_reduced_nor_reported(coils, pattern, noise):
 def test_strong_noise_is_reported_in_units_of_the_training(coils, factor):
     data, image = _scan(0.15, coils)
     data = replace(data, kspace=data.kspace * factor)
-    assert _excess(data) == pytest.approx(0.15 / float(image_scale(image)) / 0.05, rel=0.35)
+    assert excessive_noise(CARD, data) == pytest.approx(0.15 / float(image_scale(image)) / 0.05, rel=0.35)
     (text,) = card_warnings(CARD, data)
     assert "of the image brightness, the network was trained up to 5%: expect little or no advantage over ktslr" in text
-    assert _excess(data, Card()) == 0
+    assert excessive_noise(Card(), data) == 0
     assert card_warnings(Card(), data) == []
 
 
-def test_the_samples_move_towards_those_of_the_image_of_a_method():
+def test_the_samples_move_towards_those_of_the_image_of_ktslr():
     data, _ = _scan(0.15)
     predicted = Encoding(data.mask, data.csm).forward(KtSlr()(data))
-    reduced = with_less_noise(data, KtSlr(), 0.25)
+    reduced = with_less_noise(data, 0.25)
     assert relative_error(reduced.kspace - predicted, 0.25 * (data.kspace - predicted)) < 1e-4
     assert torch.equal(reduced.kspace * reduced.mask, reduced.kspace)
 
