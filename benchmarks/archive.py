@@ -41,7 +41,7 @@ from cinerecon.preparation.sources import find_sources
 from cinerecon.provenance import hashed_name
 from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import BatchRun, run_batch
-from cinerecon.reconstruction.outcome import Outcome
+from cinerecon.reconstruction.record import Outcome
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, load_request_method
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 if TYPE_CHECKING:
     from cinerecon.methods.memory_plan import MemoryPlan
     from cinerecon.reconstruction.batch import Batch
-    from cinerecon.reconstruction.outcome import Outcome
+    from cinerecon.reconstruction.record import Outcome
     from cinerecon.reconstruction.request import ReconRequest
 
 
@@ -195,7 +195,7 @@ def _run_one(options: ReconOptions, request: "ReconRequest", unlisted: Path | No
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
-    from cinerecon.reconstruction.outcome import Outcome
+    from cinerecon.reconstruction.record import Outcome
     from cinerecon.reconstruction.recorded_run import resume_scan
     from cinerecon.reconstruction.run import Observer, reconstruct_scan
 

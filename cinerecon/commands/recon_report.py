@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from cinerecon.reconstruction.outcome import Outcome
+    from cinerecon.reconstruction.record import Outcome
     from cinerecon.reconstruction.run import ReconReport
     from cinerecon.reconstruction.slices import ReconstructedSlice
 

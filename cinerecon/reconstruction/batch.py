@@ -15,8 +15,7 @@ from cinerecon.io.scan_list import labels_of
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
-from cinerecon.reconstruction.outcome import COMMAND
-from cinerecon.reconstruction.record import Record, recorded_scans
+from cinerecon.reconstruction.record import COMMAND, Record, recorded_scans
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest
 from cinerecon.version import __version__
 

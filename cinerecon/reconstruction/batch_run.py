@@ -18,8 +18,7 @@ from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.batch import MOVIES, Batch
 from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
-from cinerecon.reconstruction.record import Record
+from cinerecon.reconstruction.record import COMMAND, COMPARISON, Outcome, Record
 from cinerecon.reconstruction.recorded_run import RecordedRun, outcome_of
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, iterate_slices, load_request_method

@@ -32,7 +32,7 @@ from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor
 from cinerecon.options import DEVICE, METHOD, PREPROCESSING, ArrayOptions, RawScanOptions, split_settings
 from cinerecon.provenance import Patient
-from cinerecon.reconstruction.provenance import provenance_of, with_provenance
+from cinerecon.reconstruction.identity import provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, with_quality, without_own_reference

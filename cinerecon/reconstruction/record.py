@@ -1,4 +1,4 @@
-"""The record of reconstructions, in which ``--resume`` finds completed ones, and the merged record of shards.
+"""Outcomes of reconstructions, their record, in which ``--resume`` finds them, and the merged record of shards.
 
 The record is a file in the output folder with a line for each scan and method. Its paths are relative to the output
 folder, so that it remains valid if the command is run from another directory, or if scans and images are moved
@@ -6,22 +6,83 @@ together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cinerecon.errors import FileError
+from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.export import Target
 from cinerecon.io.journal import Journal
-from cinerecon.io.paths import absolute, absolute_paths
+from cinerecon.io.paths import absolute, absolute_paths, located, relative
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, in_list_order, read_finished_shards
 from cinerecon.methods.model_file import model_label
-from cinerecon.reconstruction.outcome import COMMAND, COMPARISON, Outcome
 
+COMMAND = "recon"
+COMPARISON = "comparison"
+"""Entry in the record that replaces the method for a movie showing several methods side by side."""
 RECORD = "recon.jsonl"
 """File in the output folder that lists the results, one per line."""
 ENTRY = ("scan", "name", "method", "checksum", "error", "written", "warnings", "figures", "verdict")
 """Keys of the entries of the record."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """The result of one reconstruction of a batch: its figures, or an error.
+
+    Attributes
+    ----------
+    name, method
+        Names of the scan and the method.
+    figures
+        Numbers of slices and frames, mean acceleration, residual and quality, and duration [s]; empty after an error.
+    written
+        The written files.
+    warnings
+        Warnings without duplicates.
+    error
+        Reason for the failure; empty on success.
+    is_earlier
+        Whether an earlier run completed the reconstruction.
+    verdict
+        The worst verdict of the slices; empty if there is none.
+    """
+
+    name: str
+    method: str
+    figures: Mapping[str, float]
+    written: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    error: CineReconError | None = None
+    is_earlier: bool = False
+    verdict: str = ""
+
+    def as_entry(self, scan: Path, checksum: str, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The outcome as an entry in the record of an output folder, with the settings; paths are relative to it."""
+        error = None if self.error is None else [self.error.what, self.error.where, self.error.hint]
+        return {
+            "scan": relative(scan, folder),
+            "name": self.name,
+            "method": self.method,
+            "checksum": checksum,
+            "settings": settings,
+            "error": error,
+            "written": [relative(path, folder) for path in self.written],
+            "warnings": self.warnings,
+            "figures": dict(self.figures),
+            "verdict": self.verdict,
+        }
+
+    @classmethod
+    def of_entry(cls, entry: Mapping[str, Any], folder: Path) -> "Outcome":
+        """The outcome of an earlier run that an entry in the record of a folder describes."""
+        error = None
+        if entry["error"] is not None:
+            what, where, hint = entry["error"]
+            error = CineReconError(what, where=where, hint=hint)
+        lists = tuple(str(located(path, folder)) for path in entry["written"]), tuple(entry["warnings"])
+        return cls(entry["name"], entry["method"], entry["figures"], *lists, error, True, entry["verdict"])
 
 
 class Record:
@@ -52,7 +113,7 @@ class Record:
             if entry is not None and entry["checksum"] == checksum:
                 if entry != own:
                     self._journals[0].add(key, entry)
-                return Outcome.of_entry(entry, self.folder, is_earlier=True)
+                return Outcome.of_entry(entry, self.folder)
         return None
 
     def find_other(self, key: str, checksum: str) -> dict[str, Any] | None:
@@ -131,7 +192,7 @@ def merge_batch(folder: Path) -> list[Outcome]:
             if entry["error"] is not None and entry["before"] is None:
                 entry["before"] = successful(merged.get(key))
             entries[key] = entry
-    outcomes = [Outcome.of_entry(entry, folder, is_earlier=True) for entry in entries.values()]
+    outcomes = [Outcome.of_entry(entry, folder) for entry in entries.values()]
     entries |= _comparisons(journals)
     ScanNames(folder, COMMAND).merge()
     merged.replace({key: merged.get(key) for key in merged if key not in entries} | entries)

@@ -8,8 +8,7 @@ from cinerecon.errors import FileError
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.outcome import Outcome
-from cinerecon.reconstruction.record import Record, missing_outputs
+from cinerecon.reconstruction.record import Outcome, Record, missing_outputs
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, ReconReport, complete_scan, load_request_method
 from cinerecon.reconstruction.slice_cache import SliceCache, remove_slices
@@ -80,7 +79,7 @@ class RecordedRun:
         entry = self.record.find_other(self.key, self.identity.of_files)
         if entry is None or self.request.force or not self.request.resume:
             return
-        written = Outcome.of_entry(entry, self.record.folder, is_earlier=True)
+        written = Outcome.of_entry(entry, self.record.folder)
         remaining = missing_outputs(self.request.outputs, written)
         existing = next((output for output in self.request.outputs if output not in remaining), None)
         if existing is None:

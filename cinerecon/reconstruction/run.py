@@ -20,8 +20,7 @@ from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.memory_plan import MemoryPlan
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
-from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.provenance import provenance_of, with_provenance
+from cinerecon.reconstruction.identity import Identity, provenance_of, with_provenance
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, SliceProgress
 from cinerecon.reconstruction.slice_cache import SliceCache, has_slices

@@ -7,19 +7,30 @@ from typing import Self
 
 from cinerecon.acquisition.phase_contrast import PhaseContrastScan
 from cinerecon.acquisition.reference import pattern_seed, undersample
-from cinerecon.acquisition.source import CineSource
+from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData, keep_frames
+from cinerecon.image import MAX_WINDOW_PIXELS
+from cinerecon.io.export.movie import TILE_HEIGHT
 from cinerecon.memory import limited_to
 from cinerecon.methods.base import Progress, Reconstructor
-from cinerecon.methods.memory_plan import MemoryPlan, out_of_memory
-from cinerecon.reconstruction.memory import plan_memory, task_of
+from cinerecon.methods.memory_plan import MemoryPlan, Task, make_plan, out_of_memory
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, timed, without_own_reference
+from cinerecon.reconstruction.trust import calibration_of
 from cinerecon.reconstruction.uncertainty import with_uncertainty
 from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING_SHARE = 0.2
 """Estimated fraction of the time per slice for reading and coil maps, used to display the progress."""
+
+PICTURES, VOLUMES = (".png", ".gif", ".mp4"), (".nii", ".nii.gz", ".dcm")
+"""Suffixes of the files for which all slices are drawn or stacked together."""
+PICTURE_BYTES = 4 << 20
+"""Memory of a slice in a picture with its panels [bytes]."""
+N_WINDOW_ARRAYS = 3
+"""Number of copies of the pixels from which a display window is determined."""
+FLOAT = 4
+"""Size of a real number in single precision [bytes]."""
 
 SliceProgress = Callable[[str, float], None]
 """Callback that receives a description of the step and the completed fraction of the slice."""
@@ -46,15 +57,18 @@ class ScanReconstruction:
 
     @classmethod
     def of(cls, scan: CineSource, slices: Sequence[int], method: Reconstructor, request: ReconRequest) -> Self:
-        """Plan the reconstruction of the given slices.
+        """Plan the memory for the largest of the given slices.
 
         Raises
         ------
         ConfigError
             If no plan meets the memory limit.
         """
-        plan, scan = plan_memory(scan, slices, method, request)
-        return cls(scan, method, request, plan)
+        tasks = [task_of(scan, index, request) for index in slices]
+        largest = max(tasks, key=lambda task: task.size.n_frames * task.size.n_coils)
+        plan = make_plan(largest, method, request.memory_limit)
+        compressed = scan.with_virtual_coils(plan.n_coils) if plan.is_compressed else None
+        return cls(compressed or scan, method, request, plan)
 
     def reconstruct(
         self, index: int, report: SliceProgress = lambda *_: None, stage: Callable[[str], None] = lambda _: None
@@ -135,3 +149,44 @@ class ScanReconstruction:
         """Report the completed steps of ``runs`` reconstructions that follow the ``first`` ones."""
         n_runs = 1 + (self.request.n_variants if self.request.uncertainty else 0)
         report("reconstructing", READING_SHARE + (1 - READING_SHARE) * (first + runs * done / max(total, 1)) / n_runs)
+
+
+def task_of(scan: CineSource, index: int, request: ReconRequest) -> Task:
+    """The memory task for the reconstruction of one slice.
+
+    Raises
+    ------
+    ConfigError
+        If the scan contains none of the requested frames.
+    """
+    size = scan.size_of(index)
+    # the series for the noise map (replicas are real) or the uncertainty, and for their statistics
+    n_replicas = request.n_replicas if request.snr else 0
+    n_variants = request.n_variants if request.uncertainty else 0
+    frames = request.chosen_frames(size.n_frames, f"slice {index}")
+    return Task(
+        size,
+        frames.stop - frames.start,
+        is_undersampled=bool(request.undersample),
+        n_repeated_series=max(2 * n_replicas, 4 * n_variants),
+        written_bytes=written_bytes(request.outputs, len(request.chosen_slices(scan)), size),
+        has_verdict=request.verdict and calibration_of(request.label) is not None,
+        is_compressible=scan.with_virtual_coils(size.n_coils) is not None,
+        device=request.device,
+        where=f"{request.scan}, slice {index}: {size}, {request.label}",
+    )
+
+
+def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int:
+    """Memory required to write the images of all slices, using the default outputs if none are given [bytes].
+
+    Slices are read one after the other. All slices are in memory for display windows, as a limited number of values,
+    and for pictures, movies, NIfTI volumes and multi-frame DICOM files.
+    """
+    pixels = size.ky * size.kx
+    total = N_WINDOW_ARRAYS * FLOAT * min(MAX_WINDOW_PIXELS, 8 * pixels * n_slices)
+    if not outputs or any(output.lower().endswith(PICTURES) for output in outputs):
+        total += n_slices * (PICTURE_BYTES + 2 * TILE_HEIGHT**2 * size.n_frames)
+    if any(output.lower().endswith(VOLUMES) for output in outputs):
+        total += n_slices * FLOAT * size.n_frames * pixels
+    return total

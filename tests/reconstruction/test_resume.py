@@ -13,7 +13,7 @@ from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.outcome import Outcome
+from cinerecon.reconstruction.record import Outcome
 from cinerecon.reconstruction.recorded_run import resume_scan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, reconstruct_scan

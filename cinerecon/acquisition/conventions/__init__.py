@@ -74,7 +74,8 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
         merge_segments(readouts)
     if "slice" not in config.select:
         readouts = merge_slices(readouts)
-    for counter in {"contrast", "set"} - set(config.select):
-        require_whole_images(readouts, counter)
+    for counter in ("contrast", "set"):
+        if counter not in config.select:
+            require_whole_images(readouts, counter)
     restore_counter(readouts, config)
     return readouts.raw

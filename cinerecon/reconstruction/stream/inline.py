@@ -15,7 +15,7 @@ from cinerecon.acquisition.scan import Scan
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.methods.base import Reconstructor
-from cinerecon.reconstruction.provenance import provenance_of, with_provenance
+from cinerecon.reconstruction.identity import provenance_of, with_provenance
 from cinerecon.reconstruction.run import load_request_method
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
 from cinerecon.reconstruction.slices import ReconstructedSlice
