@@ -21,7 +21,6 @@ ROWS = (
         "options",
         "memory",
         "machine",
-        "frames",
         "cine_meta",
         "cine",
         "image",

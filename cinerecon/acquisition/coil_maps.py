@@ -140,9 +140,10 @@ def describe_compression(statistics: CoilStatistics, n_virtual: int, kind: Compr
 
 def _compression(kspace: Tensor, mask: Tensor, config: AcquisitionConfig, where: str) -> tuple[Tensor | None, str]:
     """The matrices of the virtual coils for `transform_coils`, None without compression; and a description of them."""
-    n_coils, requested = kspace.shape[-3], config.n_virtual_coils
-    if requested is None or n_coils == 1 or (requested != "auto" and requested >= n_coils):
-        return None, describe_kept_coils(n_coils, requested)
+    n_coils = kspace.shape[-3]
+    requested = config.fewer_coils(n_coils)
+    if requested is None:
+        return None, describe_kept_coils(n_coils, config.n_virtual_coils)
     if config.compression == "geometric" and mask.shape[-1] != 1:
         what = "geometric coil compression needs completely measured readouts"
         raise UnsupportedError(what, where=where, hint="--set preprocessing.compression=pca")

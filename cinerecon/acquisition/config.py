@@ -124,6 +124,11 @@ class AcquisitionConfig(Config):
             raise ValueError("expected a whole number of at least 1, or auto")
         return value
 
+    def fewer_coils(self, n_coils: int) -> int | Literal["auto"] | None:
+        """The number of virtual coils for a number of coils; None if they are not compressed."""
+        n_virtual = self.n_virtual_coils
+        return None if n_coils == 1 or (isinstance(n_virtual, int) and n_virtual >= n_coils) else n_virtual
+
     def with_set(self, index: int | None) -> "AcquisitionConfig":
         """A copy that reads one set of a scan with several sets; None leaves the choice open."""
         return self if index is None else self.with_settings([f"select.set={index}"], where="--set-index")

@@ -217,14 +217,14 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield f"average {layout.counters.n_averages} measurements of each line"
     if grid.y < grid.ky:
         yield f"crop the image from {grid.ky} to {grid.y} rows: phase oversampling"
-    kept = describe_kept_coils(len(layout.coils), config.n_virtual_coils) if config.n_virtual_coils != "auto" else ""
-    if kept:
-        yield kept
-    elif config.n_virtual_coils is not None:
+    n_virtual = config.fewer_coils(len(layout.coils))
+    if n_virtual is not None:
         scope = "of each position along the readout" if config.compression == "geometric" else "of all samples"
-        number = f"the smallest number that keeps {1 - AUTO_LOSS:.0%} of the signal energy"
-        number = number if config.n_virtual_coils == "auto" else f"{config.n_virtual_coils}"
+        smallest = f"the smallest number that keeps {1 - AUTO_LOSS:.0%} of the signal energy"
+        number = smallest if n_virtual == "auto" else n_virtual
         yield f"compress to virtual coils, {number}, the principal components {scope}"
+    elif kept := describe_kept_coils(len(layout.coils), config.n_virtual_coils):
+        yield kept
     if len(layout.coils) > 1:
         n_calibration = len(np.unique(layout.calibration.ky))
         source = f"{n_calibration} calibration lines" if n_calibration else "all frames"

@@ -194,9 +194,8 @@ class Scan(CineSource):
 
     def _compressing(self, number: int) -> Assembly:
         """The assembly of a slice, including coil compression if all positions share one compression matrix."""
-        n_virtual, n_coils = self._config.n_virtual_coils, len(self._layout.coils)
-        is_fewer = n_coils > 1 and (n_virtual == "auto" or (n_virtual is not None and n_virtual < n_coils))
-        if n_virtual is None or not is_fewer or self._config.compression != "pca":
+        n_virtual = self._config.fewer_coils(len(self._layout.coils))
+        if n_virtual is None or self._config.compression != "pca":
             return self._assembly
         return with_virtual_coils(self._assembly, self._layout.lines.of_slice(number), n_virtual)
 

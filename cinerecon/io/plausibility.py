@@ -1,9 +1,10 @@
-"""Plausibility checks of sizes and times of cardiac scans, common to all file formats.
+"""Plausibility checks of the sizes, times and frames of cardiac scans, common to all file formats.
 
-Implausible values are usually due to a wrong unit. They are reported, but not corrected.
+Implausible values are usually due to a wrong unit. They are reported, but not corrected. Frames that were not measured
+or are derived from others are excluded.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
+from cinerecon.words import name_frames
+
+Reasons = Mapping[str, Sequence[int]]
+"""Frame numbers by reason, e.g. ``{"empty": [8, 9]}``."""
 
 SMALLEST_FOV_MM, LARGEST_FOV_MM = 5.0, 1500.0
 """Smallest and largest possible field of view, including small animals and readout oversampling [mm]."""
@@ -224,3 +229,36 @@ def correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
 def _short(value: float) -> str:
     """A number with three significant digits, or with all digits before the decimal point."""
     return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def choose_frames(n_frames: int, missing: Reasons, redundant: Reasons, where: str) -> tuple[list[int], list[str]]:
+    """The frames to keep, and warnings that name the others.
+
+    Parameters
+    ----------
+    n_frames
+        Number of frames in the file.
+    missing
+        Frames that were not measured, or only partly. They are excluded at the start and the end of a series, since
+        archives pad series and scans are stopped early.
+    redundant
+        Frames that are derived from others, which are excluded at any position.
+    where
+        The file and the slice, for error messages.
+
+    Raises
+    ------
+    DataError
+        If frames are missing between others, or fewer than two remain.
+    """
+    frames = [n for n in range(n_frames) if not any(n in numbers for numbers in missing.values())]
+    for what, numbers in missing.items():
+        if inside := [n for n in numbers if frames and frames[0] < n < frames[-1]]:
+            hint = "a cine needs data in every frame: remove the empty frames from the file"
+            raise DataError(f"{name_frames(inside)} of {n_frames}: {what}", where=where, hint=hint)
+    frames = [n for n in frames if not any(n in numbers for numbers in redundant.values())]
+    reasons = [(what, numbers) for what, numbers in (*missing.items(), *redundant.items()) if numbers]
+    if len(frames) < 2 <= n_frames:
+        counts = ", ".join(f"{len(numbers)} {what}" for what, numbers in reasons)
+        raise DataError(f"a cine needs several frames: of {n_frames}, {counts}", where=where)
+    return frames, [f"{name_frames(numbers)} of {n_frames} left out: {what}" for what, numbers in reasons]

@@ -7,9 +7,11 @@ from cinerecon.axes import centre_slice
 
 CENTRAL_LINES = 16
 """Number of central lines from which the phase of a frame is estimated, if all frames sampled them."""
+N_PHASE_ITERATIONS = 3
+"""Number of alternations between the phases of the frames and their mean."""
 
 
-def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tensor:
+def frame_phases(kspace: Tensor, mask: Tensor) -> Tensor:
     """Phase of each frame relative to the mean of all frames, from the central points that all frames sampled.
 
     Parameters
@@ -18,8 +20,6 @@ def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tens
         ``(*batch, frames, coils, ky, kx)``, zero where not sampled.
     mask
         ``(*batch, frames, 1, ky, kx or 1)`` bool.
-    n_iterations
-        Number of alternations between phases and mean.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def frame_phases(kspace: Tensor, mask: Tensor, *, n_iterations: int = 3) -> Tens
     rows = centre_slice(n_y, min(n_y, CENTRAL_LINES))
     centre = kspace[..., rows, :] * mask[..., rows, :].all(-4, keepdim=True)
     phases = torch.ones_like(centre[..., :1, :1, :1])
-    for _ in range(n_iterations):
+    for _ in range(N_PHASE_ITERATIONS):
         mean = (centre * phases.conj()).mean(-4, keepdim=True)
         product = (centre * mean.conj()).sum((-3, -2, -1), keepdim=True)
         phases = torch.where(product != 0, product / product.abs(), 1.0)

@@ -169,13 +169,14 @@ def _judge(
 
     Its duration [s] is added to ``seconds``.
     """
-    if not request.verdict or calibration_of(request.label) is None:
+    calibration = calibration_of(request.label)
+    if not request.verdict or calibration is None:
         return None, ""
     reason = method_without_verdict(method, request.label) or slice_without_verdict(data)
     if reason:
         return None, reason
     with timed(seconds, "verdict"):
-        return judge_slice(data, image, method, request.label, request.undersample or ""), ""
+        return judge_slice(data, image, method, calibration, request.undersample or ""), ""
 
 
 def _after(progress: Progress | None) -> Progress | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from cinerecon.acquisition.checks.coverage import describe_incomplete_frames
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
-from cinerecon.frames import choose_frames
+from cinerecon.io.plausibility import choose_frames
 from cinerecon.words import name_frames
 
 SAME_POWER_RATIO = 1e-10

@@ -121,42 +121,32 @@ class GridSource(CineSource):
         self.require_slice(number)
         kspace = torch.from_numpy(self.stored.read_slice(number))
         require_magnitude(kspace, f"{self.path}, slice {number}")
-        if self._has_kspace_slices:
-            raise DataError(KSPACE_SLICES, where=str(self.path), hint=self.order_hint)
-        if self._has_exchanged_slices:
-            raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
-        if self._has_exchanged_coils:
-            raise DataError(EXCHANGED_COILS, where=str(self.path), hint=self.order_hint)
-        if self._has_exchanged_frames and self._has_coils_as_slices:
-            what = COILS_AS_SLICES.format(self.n_slices)
-            raise DataError(what, where=str(self.path), hint=self.coils_hint)
-        if self._has_exchanged_frames:
-            raise DataError(EXCHANGED_SLICES, where=str(self.path), hint=self.order_hint)
+        if self._misplaced_axes is not None:
+            what, hint = self._misplaced_axes
+            raise DataError(what, where=str(self.path), hint=hint)
         return kspace
 
     @cached_property
-    def _has_kspace_slices(self) -> bool:
-        return has_kspace_slices(*self.stored.shape[:2], self.stored.read_slice)
-
-    @cached_property
-    def _has_exchanged_slices(self) -> bool:
-        n_slices, n_frames, *_ = self.stored.shape
-        return has_exchanged_slices(n_slices, n_frames, self.stored.read_slice)
-
-    @cached_property
-    def _has_exchanged_coils(self) -> bool:
-        n_slices, _, n_coils, ky, _ = self.stored.shape
-        return has_exchanged_coils(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
+    def _misplaced_axes(self) -> tuple[str, str] | None:
+        """What is wrong with the order of the axes, with a hint; None if they are in order."""
+        n_slices, n_frames, n_coils, ky, _ = self.stored.shape
+        matrix, read = (ky, self.n_columns), self.stored.read_slice
+        if has_kspace_slices(n_slices, n_frames, read):
+            return KSPACE_SLICES, self.order_hint
+        if has_exchanged_slices(n_slices, n_frames, read):
+            return EXCHANGED_SLICES, self.order_hint
+        if has_exchanged_coils(n_slices, n_coils, matrix, read):
+            return EXCHANGED_COILS, self.order_hint
+        if not has_exchanged_frames(n_slices, n_frames, matrix, read):
+            return None
+        if self._has_coils_as_slices:
+            return COILS_AS_SLICES.format(n_slices), self.coils_hint
+        return EXCHANGED_SLICES, self.order_hint
 
     @cached_property
     def _has_coils_as_slices(self) -> bool:
         n_slices, _, n_coils, ky, _ = self.stored.shape
         return has_coils_as_slices(n_slices, n_coils, (ky, self.n_columns), self.stored.read_slice)
-
-    @cached_property
-    def _has_exchanged_frames(self) -> bool:
-        n_slices, n_frames, _, ky, _ = self.stored.shape
-        return has_exchanged_frames(n_slices, n_frames, (ky, self.n_columns), self.stored.read_slice)
 
     def keep_measured(self, kspace: Tensor, claimed: Tensor | None, where: str) -> tuple[GriddedSlice, list[int]]:
         """The measured k-space without readout oversampling, and the indices of its frames.

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, NotACineError
-from cinerecon.frames import choose_frames
-from cinerecon.io.plausibility import intensity_warnings
+from cinerecon.io.plausibility import choose_frames, intensity_warnings
 from cinerecon.words import name_frames
 
 MAX_EMPTY_FRACTION = 0.05

@@ -4,7 +4,7 @@ Coil sensitivities are quasi-static magnetic fields and vary slowly in space, in
 I_ct = S_c m_t and S_c = sum_k a_ck B_k, the maps are smooth factors of the coil images I that are the same in all
 frames t,
 
-    min_(a, m)  sum_ctq |I_ctq - S_cq m_tq|^2  +  weight_smooth |m|^2_mean ||D a||^2,
+    min_(a, m)  sum_ctq |I_ctq - S_cq m_tq|^2  +  w |m|^2_mean ||D a||^2,
 
 with tensor products of cubic B-splines B_k on a coarse grid of knots and second differences D of the coefficients
 (P-splines: Eilers, Marx 1996, doi:10.1214/ss/1038425655). Alternating between m and a, as in the joint estimation of
@@ -44,16 +44,20 @@ N_WINDOWS, WINDOW_WIDTH = 6, 0.2
 MAX_SPLINE_SIZE = 128
 """Largest matrix to which splines are fitted; a larger matrix would not improve them."""
 
+N_INTERVALS = 12
+"""Intervals between the knots of splines along each axis."""
 
-def smooth_maps(
-    coil_images: Tensor,
-    csm: Tensor,
-    matrix: tuple[int, int],
-    *,
-    n_intervals: int = 12,
-    weight_smooth: float = 0.03,
-    n_iterations: int = 4,
-) -> Tensor:
+SMOOTHNESS = 0.03
+"""Weight of the second differences of the spline coefficients, per mean energy of the pixels in an interval."""
+
+N_ALTERNATIONS = 4
+"""Number of alternations between the image and the maps."""
+
+PREVIOUS_MAPS_WEIGHT = 1e-6
+"""Small weight of the previous map at pixels without signal, so that the solution is defined for an empty image."""
+
+
+def smooth_maps(coil_images: Tensor, csm: Tensor, matrix: tuple[int, int]) -> Tensor:
     """Coil maps as splines that explain the coil images, starting from a first estimate.
 
     Parameters
@@ -66,12 +70,6 @@ def smooth_maps(
         ``(*batch, coils, n_y, n_x)`` the first estimate, e.g. by `walsh`; its phase must be smooth.
     matrix
         Size (y, x) of the returned maps.
-    n_intervals
-        Intervals between knots along each axis.
-    weight_smooth
-        Weight of the second differences of the spline coefficients, per mean energy of the pixels in an interval.
-    n_iterations
-        Number of alternations between the image and the maps.
 
     Returns
     -------
@@ -81,16 +79,16 @@ def smooth_maps(
     images, maps = coil_images.reshape(-1, *coil_images.shape[-4:]), csm.reshape(-1, *shape).to(torch.complex128)
     energy = images.abs().square().sum(2).mean((1, 2, 3), keepdim=True)
     images = images / energy.sqrt().clamp_min(1e-30)[..., None]
-    along_y, along_x = (cubic_splines(n, n_intervals).to(images.device) for n in shape[1:])
-    penalty = second_difference_penalty(n_intervals + 3).to(along_y) * weight_smooth
-    penalty *= shape[1] * shape[2] / n_intervals**2
+    along_y, along_x = (cubic_splines(n, N_INTERVALS).to(images.device) for n in shape[1:])
+    penalty = second_difference_penalty(N_INTERVALS + 3).to(along_y) * SMOOTHNESS
+    penalty *= shape[1] * shape[2] / N_INTERVALS**2
     products = tuple(b[:, :, None] * b[:, None, :] for b in (along_y, along_x))
-    for _ in range(n_iterations):
+    for _ in range(N_ALTERNATIONS):
         weight, target = _correlate(images, maps)
-        weight, target = weight + _PREVIOUS_MAPS_WEIGHT, target + _PREVIOUS_MAPS_WEIGHT * maps
+        weight, target = weight + PREVIOUS_MAPS_WEIGHT, target + PREVIOUS_MAPS_WEIGHT * maps
         coefficients = _solve(_spline_gram(weight, *products) + penalty, _project(target, along_y, along_x))
         maps = _evaluate(coefficients, along_y, along_x)
-    fine_y, fine_x = (cubic_splines(n, n_intervals).to(images.device) for n in matrix)
+    fine_y, fine_x = (cubic_splines(n, N_INTERVALS).to(images.device) for n in matrix)
     return _evaluate(coefficients, fine_y, fine_x).to(coil_images.dtype).reshape(*batch, shape[0], *matrix)
 
 
@@ -102,10 +100,6 @@ def _correlate(images: Tensor, maps: Tensor) -> tuple[Tensor, Tensor]:
         weight += image.abs().square()
         target += image.conj()[:, None] * frame
     return weight / images.shape[1], target / images.shape[1]
-
-
-_PREVIOUS_MAPS_WEIGHT = 1e-6
-"""Small weight of the previous map at pixels without signal, so that the solution is defined for an empty image."""
 
 
 @lru_cache(maxsize=32)

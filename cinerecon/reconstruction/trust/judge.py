@@ -9,7 +9,7 @@ from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.model_file import CHECKSUM, WEIGHTS, hash_weights, models_folder, read_metadata, read_model
 from cinerecon.methods.table import find_method
 from cinerecon.physics.sampling import acceleration_of
-from cinerecon.reconstruction.trust.calibration import calibration_of
+from cinerecon.reconstruction.trust.calibration import Calibration, calibration_of
 from cinerecon.reconstruction.trust.features import measure_features
 from cinerecon.verdict import Verdict
 
@@ -51,8 +51,10 @@ def _image_settings(config: Config) -> dict[str, object]:
     return {"type": type(config), **config.model_dump(exclude={"card", "training", "precision", "coils_at_once"})}
 
 
-def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str, pattern: str = "") -> Verdict | None:
-    """The verdict on an image whose method and slice allow one; None if the method is not calibrated.
+def judge_slice(
+    data: CineData, image: Tensor, method: Reconstructor, calibration: Calibration, pattern: str = ""
+) -> Verdict:
+    """The verdict on an image whose method and slice allow one.
 
     Parameters
     ----------
@@ -62,14 +64,11 @@ def judge_slice(data: CineData, image: Tensor, method: Reconstructor, label: str
         ``(frames, y, x)`` image in the units of A^H y.
     method
         The method that reconstructed the image.
-    label
-        Name of the method.
+    calibration
+        The calibration of the method.
     pattern
         Sampling pattern as text, if known.
     """
-    calibration = calibration_of(label)
-    if calibration is None:
-        return None
     with torch.inference_mode():
         features = measure_features(data, image.to(data.kspace.device), method.card, pattern)
     return calibration.judge(features)
