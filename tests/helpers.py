@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.cli import main
-from cinerecon.physics.operators import LinearOperator
+from cinerecon.physics.operators import Encoding
 
 DATA = Path(__file__).resolve().parent / "data"
 """Test data that is part of the repository, see its README."""
@@ -65,7 +65,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return float((torch.linalg.vector_norm(actual - expected) / torch.linalg.vector_norm(expected)).detach())
 
 
-def assert_adjoint(operator: LinearOperator, x: Tensor, y: Tensor, tolerance: float = 1e-10) -> None:
+def assert_adjoint(operator: Encoding, x: Tensor, y: Tensor, tolerance: float = 1e-10) -> None:
     """Check that <A x, y> = <x, A^H y>, and that `normal` equals `adjoint` after `forward`."""
     forward, adjoint = operator.forward(x), operator.adjoint(y)
     assert forward.shape == y.shape

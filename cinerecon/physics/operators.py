@@ -1,7 +1,6 @@
-"""Linear operators: the encoding of a cine, A = mask . F . csm."""
+"""The encoding operator of a cine, A = mask . F . csm."""
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from copy import copy
 from functools import cached_property, reduce
@@ -29,27 +28,7 @@ def norm(x: Tensor) -> float:
     return float(torch.linalg.vector_norm(torch.view_as_real(x)))
 
 
-class LinearOperator(ABC):
-    """A linear map and its adjoint, without operator algebra."""
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply A."""
-
-    @abstractmethod
-    def adjoint(self, y: Tensor) -> Tensor:
-        """Apply A^H."""
-
-    def normal(self, x: Tensor) -> Tensor:
-        """Apply A^H A."""
-        return self.adjoint(self.forward(x))
-
-    @abstractmethod
-    def to(self, device: torch.device | str) -> Self:
-        """The same operator on another device."""
-
-
-class Encoding(LinearOperator):
+class Encoding:
     """The encoding operator of a cine, A = mask . F . csm: coil sensitivities, Fourier transform, sampling. Immutable.
 
     The centred transform is a plain FFT between two diagonal factors (`physics.fourier`). Here the image-side factor is

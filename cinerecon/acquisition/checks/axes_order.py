@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cinerecon.acquisition.checks.cartesian import AXES
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.grid import LARGEST_CENTRE_ERROR
 from cinerecon.acquisition.readouts import CENTRE_TOLERANCE, PEAK_POWER_RATIO
@@ -20,6 +21,9 @@ from cinerecon.axes import centre_slice
 from cinerecon.errors import DataError
 from cinerecon.io.plausibility import correlation
 from cinerecon.physics.fourier import ifft2c
+
+ReadSlice = Callable[[int, slice], NDArray[np.complex64]]
+"""Returns k-space of some frames of a slice, ``(frames, coils, ky, kx)``."""
 
 SIMILAR_COILS, CORRELATION_MARGIN = 0.9, 0.1
 """Correlation of adjacent coils above which they may be frames, and smallest excess over the correlation of frames."""
@@ -55,7 +59,6 @@ it must exceed that of the axis that is named ky or kx; at most 3 along frames a
 MAX_SAMPLE_SHARE = 0.9
 """Largest fraction of the energy of the strongest line, over frames and coils, in one sample; spikes have more."""
 TINY = float(np.finfo(np.float32).tiny)
-AXES = {-2: "ky", -1: "kx"}
 
 
 def centre_warnings(stored: StoredSlice) -> Iterator[str]:
@@ -127,7 +130,7 @@ def require_peaks(stored: StoredSlice) -> None:
             raise DataError(f"{what}: these axes seem to be exchanged", where=stored.where, hint=stored.order_hint)
 
 
-def has_kspace_slices(n_slices: int, n_frames: int, read_slice: Callable[[int, slice], NDArray[np.complex64]]) -> bool:
+def has_kspace_slices(n_slices: int, n_frames: int, read_slice: ReadSlice) -> bool:
     """Whether slices have a peak of power in the middle of their axis, unlike ky or kx, so that these are exchanged.
 
     Frames in the middle of three central and some outer slices are read. Parameters are those of
@@ -203,9 +206,7 @@ def require_readouts(stored: StoredSlice) -> None:
         raise DataError(what, where=stored.where, hint=stored.order_hint)
 
 
-def has_exchanged_coils(
-    n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
-) -> bool:
+def has_exchanged_coils(n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: ReadSlice) -> bool:
     """Whether the axes of slices and coils of a file are exchanged, determined from its first slices.
 
     Parameters
@@ -215,7 +216,7 @@ def has_exchanged_coils(
     matrix
         Number of rows and columns of the images.
     read_slice
-        Returns k-space of some frames of a slice, ``(frames, coils, ky, kx)``.
+        Reads slices, see `ReadSlice`.
     """
     if min(n_slices, n_coils) < 2 or min(matrix) < SMALLEST_COMPARED:
         return False
@@ -223,9 +224,7 @@ def has_exchanged_coils(
     return are_slices_coils(np.stack(images))
 
 
-def has_coils_as_slices(
-    n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
-) -> bool:
+def has_coils_as_slices(n_slices: int, n_coils: int, matrix: tuple[int, int], read_slice: ReadSlice) -> bool:
     """Whether the slices of a file with one coil are coils or frames of one slice, determined from some of them.
 
     Parameters are those of `has_exchanged_coils`.
@@ -238,9 +237,7 @@ def has_coils_as_slices(
     return COPIES > _similarity(details, smooth) > (SAME_DETAILS if n_slices > 2 else SAME_DETAILS_OF_TWO)
 
 
-def has_exchanged_frames(
-    n_slices: int, n_frames: int, matrix: tuple[int, int], read_slice: Callable[[int, slice], NDArray[np.complex64]]
-) -> bool:
+def has_exchanged_frames(n_slices: int, n_frames: int, matrix: tuple[int, int], read_slice: ReadSlice) -> bool:
     """Whether adjacent slices show the same details while adjacent frames do not, so that these axes are exchanged.
 
     Two slices in the middle are compared if their frames were measured at the same central points.

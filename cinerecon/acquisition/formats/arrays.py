@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cinerecon.acquisition.checks.measured import require_own_pattern
 from cinerecon.acquisition.checks.stored_kspace import require_magnitude
@@ -19,7 +17,6 @@ from cinerecon.acquisition.formats.array_parts import (
 )
 from cinerecon.acquisition.formats.gridded import GridSource
 from cinerecon.acquisition.reference import attach_reference
-from cinerecon.axes import mirrored_indices
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
@@ -30,6 +27,7 @@ from cinerecon.io.plausibility import (
     with_plausibility_warnings,
 )
 from cinerecon.io.recognise import first_bytes
+from cinerecon.physics.fourier import mirror
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +108,7 @@ class ArraySource(GridSource):
         kspace.mul_(claimed)  # in place: the array was read for this slice
         require_magnitude(kspace, where)
         if self.config.transform == "fft":
-            kspace, claimed = _mirrored(kspace), _mirrored(claimed)
+            kspace, claimed = mirror(kspace), mirror(claimed)
         part, frames = self.keep_measured(kspace, claimed, where)
         maps, maps_warnings = read_maps(self.stored, self.config.arrays.maps, part.kspace, number)
         meta = self._meta_of(number, frames, [*self.stored.warnings, *warnings, *part.warnings, *maps_warnings])
@@ -192,10 +190,3 @@ def _numbers(array: KspaceArray, name: str, lengths: tuple[int, ...]) -> tuple[f
         what = f"'{name}' is {np.array2string(values, threshold=4)}, expected {expected} positive number(s)"
         raise DataError(what, where=str(array.path))
     return tuple(float(value) for value in values)
-
-
-def _mirrored(kspace: Tensor) -> Tensor:
-    """K-space or a mask, ``(..., ky, kx)``, mirrored about its centre."""
-    for dim in (-2, -1):
-        kspace = kspace.index_select(dim, torch.from_numpy(mirrored_indices(kspace.shape[dim])))
-    return kspace

@@ -95,11 +95,11 @@ class CoilStatistics:
         at_edge = (self.n_samples > 0) & (distance >= NOISE_EDGE * distance.max())
         return float(self.energy[at_edge].sum() / (self.n_coils * self.n_samples[at_edge].sum()).clamp(min=1))
 
-    def n_virtual(self, asked: int | Literal["auto"] | None) -> int:
+    def n_virtual(self, asked: int | Literal["auto"]) -> int:
         """Number of virtual coils; ``auto`` is the smallest number that loses no more than `AUTO_LOSS`."""
         if asked == "auto":
             return min(1 + int((self.loss > AUTO_LOSS).sum()), self.n_coils)
-        return self.n_coils if asked is None else min(asked, self.n_coils)
+        return min(asked, self.n_coils)
 
     def matrix(self, n_virtual: int) -> Tensor:
         """The matrix of the virtual coils for `transform_coils`.
