@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.checks.array_table import ARRAY_CHECKS, line_warnings
-from cinerecon.acquisition.checks.coverage import describe_incomplete_frames
+from cinerecon.acquisition.checks.headers import describe_incomplete_frames
 from cinerecon.acquisition.checks.measured import require_own_pattern
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
 from cinerecon.acquisition.checks.table import run_checks

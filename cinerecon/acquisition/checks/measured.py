@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.checks.coverage import describe_incomplete_frames
+from cinerecon.acquisition.checks.headers import describe_incomplete_frames
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.plausibility import choose_frames

@@ -14,7 +14,6 @@ from cinerecon.acquisition.checks import (
     amplitudes,
     coherence,
     coil_changes,
-    coverage,
     displacement,
     headers,
     repeats,
@@ -130,14 +129,14 @@ SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
     "calibration coils": Check(
         "calibration lines whose coils are in a different order", coil_changes.calibration_coil_warnings
     ),
-    "incomplete frames": Check("frames with missing lines", coverage.incomplete_frame_warnings),
-    "missing lines": Check("lines missing from all frames", coverage.missing_line_warnings),
+    "incomplete frames": Check("frames with missing lines", headers.incomplete_frame_warnings),
+    "missing lines": Check("lines missing from all frames", headers.missing_line_warnings),
     "sizes": Check("sizes and times in an unexpected unit", headers.size_and_time_warnings),
     "vendor": Check("an unknown vendor, so that the sign of the Fourier transform is assumed", headers.vendor_warnings),
     "receiver": Check("a wrong number of channels, a pilot tone, or missing noise readouts", headers.receiver_warnings),
     "channels": Check("readouts measured with other receive channels", headers.channel_warnings),
     "measurement": Check("slices with readouts from several measurements", headers.measurement_warnings),
-    "calibration": Check("too few lines for coil maps", coverage.csm_warnings),
+    "calibration": Check("too few lines for coil maps", headers.csm_warnings),
 }
 """Checks of a raw scan: its headers and some of its samples."""
 

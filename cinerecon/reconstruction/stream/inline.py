@@ -58,11 +58,11 @@ class InlineReconstruction:
     Raises
     ------
     CineReconError
-        If the method or a setting is wrong.
+        If no readouts have been received, or the method or a setting is wrong.
     """
 
     def __init__(self, incoming: IncomingScan, check: Callable[[], None]) -> None:
-        self._incoming, self._check = incoming, check
+        self._incoming, self._spool, self._check = incoming, incoming.spool, check
         self._request = incoming.request
         self._method: Reconstructor = load_request_method(self._request)
         self._early: dict[int, tuple[Scan, Index]] = {}
@@ -125,7 +125,7 @@ class InlineReconstruction:
     @cached_property
     def _whole(self) -> Scan:
         """The scan with all readouts."""
-        return self._open(self._incoming.spool.scan())
+        return self._open(self._spool.scan())
 
     def _open(self, raw: RawScan) -> Scan:
         """Open the received readouts, or some of them, as a scan."""
@@ -136,9 +136,8 @@ class InlineReconstruction:
 
     def _read_alone(self, number: int) -> tuple[Scan, Index]:
         """The readouts of a slice and the noise readouts as a scan, and their numbers."""
-        spool = self._incoming.spool
-        rows = rows_of_slice(spool.heads(), number)
-        raw = spool.scan(rows)
+        rows = rows_of_slice(self._spool.heads(), number)
+        raw = self._spool.scan(rows)
         return self._open(replace(raw, header=with_one_slice(raw.header, number))), rows
 
     def _slices_alone(self) -> Iterator[SliceTask]:
@@ -164,7 +163,7 @@ class InlineReconstruction:
 
     def _early_reading(self, scan: Scan, index: int) -> tuple[Scan, Index] | None:
         """The early reading of a slice; None if it was not read early."""
-        counter = int(self._incoming.spool.heads()["idx"]["slice"][scan.first_row(index)])
+        counter = int(self._spool.heads()["idx"]["slice"][scan.first_row(index)])
         return self._early.get(counter)
 
     def _reconstruct(self, scan: Scan, index: int, number: int) -> ReconstructedSlice:
@@ -173,8 +172,7 @@ class InlineReconstruction:
         part = run.reconstruct(index, lambda *_: self._check())
         meta = replace(part.cine.meta, slice=number)
         part = replace(part, cine=replace(part.cine, meta=meta))
-        content = self._incoming.spool.identity
-        return with_provenance(part, provenance_of(scan, self._method, self._request, content))
+        return with_provenance(part, provenance_of(scan, self._method, self._request, self._spool.identity))
 
 
 def _is_same(early: Scan, scan: Scan, index: int, rows: Index) -> bool:

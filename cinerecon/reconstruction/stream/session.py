@@ -108,7 +108,7 @@ class Session:
 
 def _report_cut(incoming: IncomingScan, sender: "_Sender", cut: CutStreamError) -> None:
     """Report that the stream ended without a close message."""
-    _ = incoming.spool
+    _ = incoming.spool  # an error if nothing was received
     if not sender.sent:
         raise FileError("the server is being stopped", where=incoming.client) if sender.channel.is_stopped else cut
     cause = "the server is being stopped" if sender.channel.is_stopped else "the stream ended without a close message"
@@ -129,7 +129,6 @@ def _reconstruct(incoming: IncomingScan, complete: "SimpleQueue[int | None]", se
             _send_task(incoming, task, sender)
     if not incoming.is_closed:
         return
-    _ = incoming.spool
     inline = inline or InlineReconstruction(incoming, sender.channel.require_open)
     for task in inline.other_slices():
         _send_task(incoming, task, sender)
