@@ -21,6 +21,8 @@ FirstVoxel = tuple[Vector, Vector, Vector, Vector]
 
 MAX_WINDOW_PIXELS = 2**23
 """Number of pixels from which a display window is determined; larger series are subsampled."""
+WHITE_PERCENTILE = 99.5
+"""Percentile of the magnitudes that is shown as white."""
 UNKNOWN_FRAME_MS = 40.0
 """Frame interval of movies if the scan does not contain it; never written to files as a time [ms]."""
 QUANTITIES = {"snr": "SNR", "noise": "noise", "uncertainty": "uncertainty", "velocity": "velocity"}
@@ -311,7 +313,7 @@ def each(cines: Iterable[CineImage]) -> Iterator[CineImage]:
             release_pages(values)
 
 
-def window(images: Iterable[NDArray[np.float32]], percentile: float = 99.5) -> float:
+def window(images: Iterable[NDArray[np.float32]]) -> float:
     """The magnitude shown as white: a percentile, so that a few bright pixels do not darken the rest."""
     parts: list[NDArray[np.float32]] = []
     step = 1
@@ -319,7 +321,7 @@ def window(images: Iterable[NDArray[np.float32]], percentile: float = 99.5) -> f
         parts.append(image[:: max(1, len(image) // 8)].ravel()[::step].copy())
         if sum(map(len, parts)) > MAX_WINDOW_PIXELS:
             parts, step = [np.concatenate(parts)[::2].copy()], 2 * step
-    white = float(np.percentile(np.concatenate(parts), percentile, overwrite_input=True))
+    white = float(np.percentile(np.concatenate(parts), WHITE_PERCENTILE, overwrite_input=True))
     return white if math.isfinite(white) and white > 0 else 1.0
 
 

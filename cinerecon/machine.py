@@ -124,13 +124,7 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_processes(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    n_processes: int,
-    *,
-    option: str = "--workers",
-) -> Iterator[Result]:
+def in_processes(function: Callable[[Task], Result], tasks: Iterable[Task], n_processes: int) -> Iterator[Result]:
     """Results in the order of completion, from processes that share the cores, or from this one if one suffices.
 
     After an error no further task is started. At an interruption, running tasks are completed and their results
@@ -144,9 +138,7 @@ def in_processes(
     tasks
         Tasks in the order in which they are started; each is taken from an iterator when a process is free.
     n_processes
-        Number of simultaneous processes.
-    option
-        Name of the option for the number of processes.
+        Number of simultaneous processes, the value of the option ``--workers``.
 
     Raises
     ------
@@ -158,12 +150,10 @@ def in_processes(
     if len(first) <= 1:
         yield from map(function, chain(first, ahead))
     else:
-        yield from in_pool(function, chain(first, ahead), len(first), option=option)
+        yield from in_pool(function, chain(first, ahead), len(first))
 
 
-def in_pool(
-    function: Callable[[Task], Result], tasks: Iterator[Task], n_processes: int, *, option: str = "--workers"
-) -> Iterator[Result]:
+def in_pool(function: Callable[[Task], Result], tasks: Iterator[Task], n_processes: int) -> Iterator[Result]:
     """As `in_processes`, always in other processes, each started for the first task that finds no free one.
 
     The iterator is asked for a task again after each result, even if it had none before: results may lead to tasks.
@@ -193,7 +183,7 @@ def in_pool(
             if is_interrupted():  # the processes were asked to end as well
                 raise KeyboardInterrupt from None
             what = "a process was killed, most likely because it ran out of memory; finished results are kept"
-            raise DataError(what, hint=f"run it again with {option} 1") from None
+            raise DataError(what, hint="run it again with --workers 1") from None
         except KeyboardInterrupt:
             for process in multiprocessing.active_children():
                 process.kill()

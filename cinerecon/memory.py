@@ -113,7 +113,7 @@ def limited_to(limits: Workspace) -> Iterator[None]:
         _workspace.reset(token)
 
 
-def parse_size(text: str, where: str = "--memory") -> int:
+def parse_size(text: str) -> int:
     """Read a size such as ``4GB``, ``3.5 GiB`` or ``800MB`` [bytes].
 
     Raises
@@ -124,7 +124,7 @@ def parse_size(text: str, where: str = "--memory") -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT])(i?)B?\s*", text, re.I)
     size = 0 if match is None else round(float(match[1]) * _factor(match[2], is_binary=bool(match[3])))
     if size <= 0:
-        raise ConfigError(f"'{text}' is not a size of memory", where=where, hint=f"e.g. {where} 4GB")
+        raise ConfigError(f"'{text}' is not a size of memory", where="--memory", hint="e.g. --memory 4GB")
     return size
 
 

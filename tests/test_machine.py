@@ -76,7 +76,7 @@ def test_one_process_is_this_one():
 def test_processes_share_the_work_and_a_killed_one_is_an_error():
     assert sorted(in_processes(math.sqrt, [1.0, 9.0, 4.0], 2)) == [1.0, 2.0, 3.0]
     with pytest.raises(DataError, match="a process was killed") as caught:
-        list(in_processes(os._exit, [1, 1], 2, option="--workers"))
+        list(in_processes(os._exit, [1, 1], 2))
     assert "--workers 1" in caught.value.hint
 
 
