@@ -93,7 +93,7 @@ def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     usable = np.isin(calibration.counter("slice"), list(slice_of))
     usable &= calibration.field("number_of_samples") > discarded
     usable &= calibration.field("active_channels") == heads["active_channels"][image.row[0]]
-    calibration = calibration.where(usable)
+    calibration = _of_same_partition(calibration.where(usable), image)
     slices = np.array([slice_of[number] for number in calibration.counter("slice").tolist()], np.intp)
     if len(calibration) == 0:
         return image.where(np.zeros(len(image.row), bool))
@@ -110,6 +110,16 @@ def _place(calibration: Readouts, image: Lines, grid: Grid) -> Lines:
     elif not fits.all():
         warn(f"{int((~fits).sum())} calibration readouts do not fit the grid of the image: they are not used")
     return placed.where(fits & (peak is None))
+
+
+def _of_same_partition(calibration: Readouts, image: Lines) -> Readouts:
+    """The calibration readouts; none if some of them are from other partitions than the image, as in a 3-D scan."""
+    partition = calibration.raw.heads["idx"]["kspace_encode_step_2"]
+    n_other = int((~np.isin(partition[calibration.rows], partition[image.row])).sum())
+    if n_other == 0:
+        return calibration
+    calibration.warn(f"{n_other} calibration readouts have another partition than the image: they are not used")
+    return calibration.where(np.zeros(len(calibration), bool))
 
 
 LARGEST_GAIN_OF_GAPS, MIN_GAPS = 1.8, 4

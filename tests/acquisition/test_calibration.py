@@ -162,6 +162,23 @@ def test_calibration_lines_in_an_encoding_of_their_own(tmp_path, rows):
     assert "calibration only, of another encoding" in plan.dropped[0].reason
 
 
+def test_calibration_lines_of_siemens_have_a_centre_of_their_own(tmp_path):
+    expected = open_scan(undersampled_with_calibration(vendor="SIEMENS").write(tmp_path / "whole.h5"), PLAIN)
+    scan = undersampled_with_calibration(vendor="SIEMENS")
+    only, idx = (scan.heads["flags"] & (1 << 19)) > 0, scan.heads["idx"]
+    idx["user"][:, 5] = 24
+    idx["user"][only, 5:7] = 6, 4
+    idx["kspace_encode_step_1"][only] -= 18
+    idx["kspace_encode_step_2"][only] = 4
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert opened.plan.n_calibration_readouts == 12
+    assert relative_error(opened.read_slice(0).csm, expected.read_slice(0).csm) < 1e-6
+    idx["kspace_encode_step_2"][np.flatnonzero(only)[::2]] = 3
+    opened = open_scan(scan.write(tmp_path / "scan.h5"), PLAIN)
+    assert opened.plan.n_calibration_readouts == 0
+    assert any("6 calibration readouts have another partition" in text for text in opened.plan.warnings)
+
+
 @pytest.mark.parametrize("centre", [8, 16])
 @pytest.mark.parametrize("space", ["measured", "image"])
 def test_calibration_lines_next_to_removed_oversampling(tmp_path, centre, space):

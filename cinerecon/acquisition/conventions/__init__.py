@@ -30,6 +30,7 @@ from cinerecon.acquisition.conventions.readouts import (
     correct_calibration,
     correct_removed_oversampling,
     place_calibration_of_other_encodings,
+    place_calibration_of_siemens,
 )
 from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.acquisition.select import Selection
@@ -51,9 +52,11 @@ def standardise(raw: RawScan, selection: Selection, config: AcquisitionConfig, w
         If a setting does not fit the scan.
     """
     encodings = raw.header.encodings
-    raw = replace(raw, heads=raw.heads.copy()).with_encodings(encodings[selection.encoding])
-    readouts = Readouts(raw, selection.image, warn)
+    raw = replace(raw, heads=raw.heads.copy())
+    place_calibration_of_siemens(raw, selection)
     place_calibration_of_other_encodings(raw, selection, encodings)
+    raw = raw.with_encodings(encodings[selection.encoding])
+    readouts = Readouts(raw, selection.image, warn)
     claimed = claimed_centres(readouts)
     if config.center_sample is not None:
         set_echo_centre(readouts, config.center_sample)

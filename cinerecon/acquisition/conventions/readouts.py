@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.conventions.echo import N_ECHO_PROBES
 from cinerecon.acquisition.conventions.encoding import LARGEST_UNDECLARED_OVERSAMPLING
@@ -20,6 +21,8 @@ from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan
 
 ECHO_PART = 1 / 8
 """Largest distance between echo and middle of a readout, as a fraction of its length, if the middle is the centre."""
+CENTRES_OF_SIEMENS = (5, 6)
+"""User counters that contain the centre line and the centre partition of a Siemens readout."""
 ANISOTROPY_MARGIN = 0.1
 """Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square pixel."""
 
@@ -113,8 +116,28 @@ def place_calibration_of_other_encodings(
     references = raw.heads["encoding_space_ref"][selection.calibration]
     for reference in np.unique(references[references != selection.encoding]):
         rows = selection.calibration[references == reference]
-        shift = own - encodings[reference].centre_line
-        lines = raw.heads["idx"]["kspace_encode_step_1"][rows].astype(np.int64) + shift
-        raw.heads["idx"]["kspace_encode_step_1"][rows] = lines.astype(
-            np.uint16
-        )  # negative numbers wrap around to lines outside the grid
+        _add(raw, "kspace_encode_step_1", rows, own - encodings[reference].centre_line)
+
+
+def place_calibration_of_siemens(raw: RawScan, selection: Selection) -> None:
+    """Number the lines and partitions of calibration-only readouts with the same centre as those of the image.
+
+    Siemens readouts have a centre of their own, which converters store in ``idx.user``. It is used if it is that of the
+    header in all image readouts.
+    """
+    if not raw.header.is_siemens or "user" not in (raw.heads["idx"].dtype.names or ()):
+        return
+    line, partition = (raw.heads["idx"]["user"][:, number].astype(np.int64) for number in CENTRES_OF_SIEMENS)
+    own = raw.header.encodings[selection.encoding].centre_line
+    if own == 0 or not (line[selection.image] == own).all():
+        return
+    rows = np.setdiff1d(selection.calibration, selection.image)
+    rows = rows[(line[rows] > 0) & (raw.heads["encoding_space_ref"][rows] == selection.encoding)]
+    _add(raw, "kspace_encode_step_1", rows, own - line[rows])
+    _add(raw, "kspace_encode_step_2", rows, int(partition[selection.image[0]]) - partition[rows])
+
+
+def _add(raw: RawScan, counter: str, rows: Index, shift: int | NDArray[np.int64]) -> None:
+    """Add to a counter of some readouts; negative numbers wrap around to numbers outside the grid."""
+    numbers = raw.heads["idx"][counter][rows].astype(np.int64) + shift
+    raw.heads["idx"][counter][rows] = numbers.astype(np.uint16)
