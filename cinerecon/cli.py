@@ -162,20 +162,19 @@ def _run(arguments: Sequence[str], *, is_debug: bool) -> int:
     except CineReconError as error:
         return _report(error, is_debug=is_debug)
     except Exception as error:
-        if is_out_of_memory(error):
-            if is_debug:
-                traceback.print_exc()
-            return _report_memory(error, arguments)
-        if isinstance(error, OSError) and error.filename is not None:  # a name that is too long, a closed folder
-            return _report(
-                FileError(f"cannot use this path: {error.strerror}", where=str(error.filename)), is_debug=is_debug
-            )
-        # without the values of variables, which may be patient data
-        if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS and error.filename is None:
+        reported = _as_user_error(error, arguments)
+        if reported is not None:
+            return _report(reported, is_debug=is_debug)
+        if isinstance(error, OSError) and error.errno in OUTPUT_ERRORS:
             raise
-        traceback.print_exc()
+        traceback.print_exc()  # without the values of variables, which may be patient data
         return 1
     return 0
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """The name of the command; empty if there is none."""
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
 def _report(error: CineReconError, *, is_debug: bool) -> int:
@@ -203,8 +202,7 @@ def require_values(arguments: Sequence[str]) -> None:
 
 def with_present_options(arguments: Sequence[str]) -> list[str]:
     """The arguments with former names of options replaced by the present ones; each is noted on standard error."""
-    command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    renamed = RENAMED_OPTIONS.get(command, {})
+    renamed = RENAMED_OPTIONS.get(_command_of(arguments), {})
     translated, prefix = list[str](), ""
     for argument in arguments:
         name, sign, value = argument.partition("=")
@@ -220,18 +218,19 @@ def with_present_options(arguments: Sequence[str]) -> list[str]:
     return translated
 
 
-def _report_memory(error: Exception, arguments: Sequence[str]) -> int:
-    """Report that memory was exhausted, where no plan of the command has done so with a better hint."""
-    command = next((argument for argument in arguments if argument in COMMANDS), "")
-    what = describe_out_of_memory(error)
-    hint = LESS_MEMORY.get(command, "a machine with more free memory")
-    print(f"error  {CineReconError(what, where=f'cinerecon {command}'.strip(), hint=hint)}", file=sys.stderr)
-    return 2
+def _as_user_error(error: Exception, arguments: Sequence[str]) -> CineReconError | None:
+    """The error to report if memory was exhausted or a path cannot be used; None for other errors."""
+    if is_out_of_memory(error):  # and no plan of the command has reported it with a better hint
+        command = _command_of(arguments)
+        hint = LESS_MEMORY.get(command, "a machine with more free memory")
+        return CineReconError(describe_out_of_memory(error), where=f"cinerecon {command}".strip(), hint=hint)
+    if isinstance(error, OSError) and error.filename is not None:  # a name that is too long, a closed folder
+        return FileError(f"cannot use this path: {error.strerror}", where=str(error.filename))
+    return None
 
 
 def _report_stop(arguments: Sequence[str]) -> int:
-    command = next((argument for argument in arguments if argument in AFTER_STOP), "")
-    print(f"stopped  {AFTER_STOP.get(command, 'nothing was written')}", file=sys.stderr)
+    print(f"stopped  {AFTER_STOP.get(_command_of(arguments), 'nothing was written')}", file=sys.stderr)
     return STOPPED
 
 

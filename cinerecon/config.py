@@ -56,7 +56,7 @@ class Config(BaseModel):
     ----------
     renamed
         Former names of settings, each with the present one; those of the base classes apply as well. They are still
-        read, from files and from ``key=value`` texts; where both names are given, the later one counts.
+        read, from files and from ``key=value`` texts; if both names are given, the later one counts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -246,7 +246,7 @@ def _present_names(model: type[BaseModel], path: Sequence[str], where: str) -> l
 
 
 def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any, where: str) -> None:
-    """Set a value at the end of a path through nested settings; those not there, or null, begin as their defaults."""
+    """Set a value at the end of a path through nested settings; missing or null ones start from their defaults."""
     *outer, last = path
     for part in outer:
         defaults = defaults.get(part) if isinstance(defaults, dict) else None
@@ -261,8 +261,7 @@ def _put(values: dict[str, Any], path: Sequence[str], value: Any, defaults: Any,
 def _follow(model: type[BaseModel], path: tuple[int | str, ...]) -> tuple[list[str], list[str]]:
     """The path of a setting as a user writes it, and the names of the settings next to its last part.
 
-    Where a mapping may be of several kinds, pydantic puts the kind into the path, which a user does not. Behind a key
-    that is wrong it puts ``[key]``.
+    If a mapping may be of several kinds, pydantic adds the kind to the path, and ``[key]`` after a wrong key.
     """
     shown, known = list[str](), list(model.model_fields)
     types: list[Any] = [model]

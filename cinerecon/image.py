@@ -155,7 +155,7 @@ class CineImage:
 
     @property
     def times_ms(self) -> tuple[float, ...]:
-        """Time of each frame [ms]; empty if unknown: also where times are missing, not finite or do not increase."""
+        """Time of each frame [ms]; empty if times are missing, not finite or do not increase."""
         times = self.meta.frame_times_ms
         is_known = len(times) == self.n_frames and all(map(math.isfinite, times))
         return times if is_known and all(after > before for before, after in pairwise(times)) else ()

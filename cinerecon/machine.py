@@ -225,7 +225,7 @@ _function: Callable[[Any], Any]
 
 
 def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
-    """A process shares the cores with the others, and leaves interruptions to the one that started it."""
+    """Prepare a process, which uses its share of the cores and ignores interruptions: its parent handles them."""
     global _function
     _function = function
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -240,7 +240,7 @@ def _work(task: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it has been killed: it would wait for further tasks permanently."""
+    """End this process when its parent has been killed; otherwise it would wait for tasks forever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

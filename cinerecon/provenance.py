@@ -37,7 +37,7 @@ class Provenance:
     series
         Checksum of this program's version, the scan, method, weights and all settings that change the image.
     settings
-        ``key=value`` texts for method and preprocessing, sampling pattern, slices and frames, where they were given.
+        ``key=value`` texts for method and preprocessing, sampling pattern, slices and frames, if they were given.
     weights_sha256
         Checksum of the weights of a network; empty for classical methods.
     code_sha256
@@ -131,7 +131,7 @@ class Patient:
 
 
 def hashed_subject(patient_id: str) -> str:
-    """A short hash of a patient's number; empty where the number was blanked, by one letter or a word.
+    """A short hash of a patient ID; empty if the ID was blanked by one letter or a word.
 
     A hash stays as it is: scans simulated from images of a patient are of the same patient as the images.
     """

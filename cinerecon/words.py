@@ -13,11 +13,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {plural(noun, number)}"
 
 
-def were(number: int) -> str:
-    """The verb for a number of things: ``was`` or ``were``."""
-    return "was" if number == 1 else "were"
-
-
 def printable(text: str) -> str:
     """The text with a space for each control character, which XML and DICOM do not allow."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

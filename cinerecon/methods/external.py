@@ -1,9 +1,11 @@
-"""Classical methods from outside the package: a class in a Python file, named ``my_method.py:MyMethod``.
+"""Code from outside the package: classical methods, and the code with which the weights of a model were trained.
 
-The class is derived from `methods.base.ClassicalMethod`. The file is executed when the method is loaded.
+A classical method is a class in a Python file, named ``my_method.py:MyMethod``, which is derived from
+`methods.base.ClassicalMethod`. The file is executed when the method is loaded.
 """
 
 import copyreg
+import hashlib
 import inspect
 from collections.abc import Mapping
 from functools import partial
@@ -11,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.config import Config
-from cinerecon.errors import ConfigError
-from cinerecon.external import ExternalClass, load_class, located
+from cinerecon.errors import ConfigError, WeightsError
+from cinerecon.external import Code, ExternalClass, code_file, load_class, located
 from cinerecon.methods.base import ClassicalMethod
+from cinerecon.methods.model_file import ModelConfig, external_names, read_metadata
+from cinerecon.networks.external import load_external
 
 HINT = "the path is relative to the current folder; in a model.yaml, to the folder of that file"
 BASE = "cinerecon.methods.base.ClassicalMethod"
@@ -88,3 +92,54 @@ def _accepts(function: Any, n: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def external_code(config: ModelConfig) -> list[Code]:
+    """The code from outside the package that a model uses, which is executed.
+
+    Raises
+    ------
+    ConfigError
+        If the code cannot be imported.
+    """
+    names = external_names(config)
+    network, initial = names.get("network"), names.get("initial method")
+    code = [load_external(network).code] if network else []
+    return [*code, *([load_external_method(initial).code] if initial else [])]
+
+
+def hash_code(config: ModelConfig) -> str | None:
+    """SHA-256 of the code from outside the package that a model uses; None if there is none.
+
+    Raises
+    ------
+    ConfigError
+        If the code cannot be imported.
+    """
+    checksums = [code.sha256 for code in external_code(config)]
+    if len(checksums) > 1:
+        return hashlib.sha256("".join(checksums).encode()).hexdigest()
+    return checksums[0] if checksums else None
+
+
+def check_code(config: ModelConfig, weights: Path) -> str | None:
+    """SHA-256 of the code from outside the package, which must be the code with which the weights were trained.
+
+    Raises
+    ------
+    WeightsError
+        If it is different code.
+    """
+    code_sha256 = hash_code(config)
+    if code_sha256 is None:
+        return None
+    trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
+    if "any" not in trained and trained - {code_sha256}:
+        files = [code_file(name) for name in external_names(config).values()]
+        is_or_are = "is" if len(files) == 1 else "are"
+        what = (
+            f"{' and '.join(file.name for file in files)} {is_or_are} not the code with which the weights were trained"
+        )
+        hint = "use the copy in the run folder; or --set code_sha256=any, if the code computes the same"
+        raise WeightsError(what, where=", ".join(map(str, files)), hint=hint)
+    return code_sha256

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from cinerecon.config import Config, read_yaml
 from cinerecon.errors import ConfigError, WeightsError
-from cinerecon.external import Code, class_name, code_file, is_external, located, portable
+from cinerecon.external import class_name, is_external, located, portable
 from cinerecon.io.untrusted import refuse_pipe
 from cinerecon.methods.card import Card
 
@@ -198,37 +198,6 @@ def external_names(config: ModelConfig) -> dict[str, str]:
     return {kind: name for kind, name in names.items() if is_external(name)}
 
 
-def external_code(config: ModelConfig) -> list[Code]:
-    """The code from outside the package that a model uses, which is executed.
-
-    Raises
-    ------
-    ConfigError
-        If the code cannot be imported.
-    """
-    from cinerecon.methods.external import load_external_method
-    from cinerecon.networks.external import load_external
-
-    names = external_names(config)
-    network, initial = names.get("network"), names.get("initial method")
-    code = [load_external(network).code] if network else []
-    return [*code, *([load_external_method(initial).code] if initial else [])]
-
-
-def hash_code(config: ModelConfig) -> str | None:
-    """SHA-256 of the code from outside the package that a model uses; None if there is none.
-
-    Raises
-    ------
-    ConfigError
-        If the code cannot be imported.
-    """
-    checksums = [code.sha256 for code in external_code(config)]
-    if len(checksums) > 1:
-        return hashlib.sha256("".join(checksums).encode()).hexdigest()
-    return checksums[0] if checksums else None
-
-
 def to_metadata(config: ModelConfig) -> dict[str, str]:
     """The recipe as texts by name; settings with default values are omitted."""
     values = config.model_dump(mode="json", exclude_defaults=True)
@@ -374,26 +343,3 @@ def load_tensors(net: "nn.Module", weights: "Mapping[str, Tensor]", *, where: st
             message = f"weight '{name}': the recipe has {known[0]}, the file {known[1]}"
             raise WeightsError(message, where=where, hint=hint)
     net.load_state_dict(weights)
-
-
-def check_code(config: ModelConfig, weights: Path) -> str | None:
-    """SHA-256 of the code from outside the package, which must be the code with which the weights were trained.
-
-    Raises
-    ------
-    WeightsError
-        If it is different code.
-    """
-    code_sha256 = hash_code(config)
-    if code_sha256 is None:
-        return None
-    trained = {config.code_sha256, read_metadata(weights).get("code_sha256")} - {None}
-    if "any" not in trained and trained - {code_sha256}:
-        files = [code_file(name) for name in external_names(config).values()]
-        is_or_are = "is" if len(files) == 1 else "are"
-        what = (
-            f"{' and '.join(file.name for file in files)} {is_or_are} not the code with which the weights were trained"
-        )
-        hint = "use the copy in the run folder; or --set code_sha256=any, if the code computes the same"
-        raise WeightsError(what, where=", ".join(map(str, files)), hint=hint)
-    return code_sha256

@@ -30,9 +30,9 @@ from cinerecon.methods.base import (
     reconstruct_each,
 )
 from cinerecon.methods.card import Card
+from cinerecon.methods.external import check_code
 from cinerecon.methods.model_file import (
     ModelConfig,
-    check_code,
     load_weights,
     read_card,
     read_model,

@@ -22,7 +22,8 @@ from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import WEIGHTS, hash_code, load_weights
+from cinerecon.methods.external import hash_code
+from cinerecon.methods.model_file import WEIGHTS, load_weights
 from cinerecon.networks import bfloat16
 from cinerecon.options import DEVICE, TRAINING_WORKERS
 from cinerecon.physics.operators import Encoding

@@ -34,7 +34,8 @@ from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, w
 from cinerecon.io.csv_file import write_csv
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
-from cinerecon.methods.model_file import RECIPE, WEIGHTS, external_code, read_card, with_portable_code, write_model
+from cinerecon.methods.external import external_code
+from cinerecon.methods.model_file import RECIPE, WEIGHTS, read_card, with_portable_code, write_model
 from cinerecon.networks.unrolled import count_parameters
 from cinerecon.training.card import hash_data, series_in
 from cinerecon.training.data.batch import Batch

@@ -8,7 +8,7 @@ from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.acquisition.placement import LARGEST_GAIN, Lines, compare_readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.words import counted, were
+from cinerecon.words import counted
 
 N_COMPARED = 64
 """Number of repeated lines with the most signal that are compared."""
@@ -34,7 +34,7 @@ def repeat_warnings(layout: ScanLayout) -> Iterator[str]:
     n_repeated = int((counts - 1).sum())
     if layout.gating.is_retro or n_repeated == 0:
         return
-    times = f"{counted(n_repeated, 'line')} {were(n_repeated)} measured more than once"
+    times = f"{counted(n_repeated, 'line')} {'was' if n_repeated == 1 else 'were'} measured more than once"
     if n_averages == 1:
         yield f"{times}: the repetitions are averaged"
     pairs = np.array(list(_pairs(raw, lines, order, first[counts > 1], counts[counts > 1])), np.intp)

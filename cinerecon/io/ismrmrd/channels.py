@@ -20,7 +20,7 @@ def channel_bits(heads: Heads) -> NDArray[np.bool_]:
         return np.zeros((len(heads), N_CHANNELS), bool)
     words = np.ascontiguousarray(heads[MASK], "<u8")
     bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little").astype(bool)
-    return bits & (bits.sum(1) == heads["active_channels"])[:, None]
+    return np.asarray(bits & (bits.sum(1) == heads["active_channels"])[:, None])
 
 
 def set_channels(heads: Heads, channels: Index) -> None:
