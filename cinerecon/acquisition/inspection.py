@@ -12,7 +12,7 @@ from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.acquisition.formats import RAW_SCAN, require_options
 from cinerecon.acquisition.gating import GatingReport
-from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal, uses_fft
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only
 from cinerecon.axes import mirrored_indices
@@ -131,11 +131,11 @@ class ScanPlan(CineContent):
     signals: tuple[str, ...]
 
 
-def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
+def describe(layout: ScanLayout) -> ScanPlan:
     """Report the layout of a scan and its processing."""
     raw, grid, lines = layout.raw, layout.grid, layout.lines
     header = raw.header
-    sampled = _sampled_lines(layout, is_mirrored=uses_fft(raw, config))
+    sampled = _sampled_lines(layout)
     acceleration, without_acs = scan_acceleration(sampled)
     rows, _ = measured_extent(sampled)
     per_frame = sampled.sum((1, 2, 3))
@@ -163,9 +163,9 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
         acceleration=acceleration,
         acceleration_without_acs=without_acs,
         n_acs=count_acs(sampled) if acceleration > 1 else 0,
-        transform="fft" if uses_fft(raw, config) else "ifft",
+        transform="fft" if layout.uses_fft else "ifft",
         noise=_describe_noise(layout),
-        steps=tuple(_steps(layout, config)),
+        steps=tuple(_steps(layout)),
         flags=count_flags(raw),
         n_readouts=len(raw),
         n_image_readouts=len(np.unique(lines.row)),
@@ -178,11 +178,11 @@ def describe(layout: ScanLayout, config: AcquisitionConfig) -> ScanPlan:
     )
 
 
-def _sampled_lines(layout: ScanLayout, *, is_mirrored: bool) -> NDArray[np.bool_]:
+def _sampled_lines(layout: ScanLayout) -> NDArray[np.bool_]:
     """Sampling mask of the rows with the frames of all slices concatenated, ``(frames, 1, ky, 1)`` bool."""
     frames, ky = enumerate(layout.counters.n_frames), layout.grid.ky
     sampled = np.concatenate([layout.lines.of_slice(number).mask(n, ky) for number, n in frames])
-    return sampled[:, :, mirrored_indices(ky)] if is_mirrored else sampled
+    return sampled[:, :, mirrored_indices(ky)] if layout.uses_fft else sampled
 
 
 def _phase_fraction(rows: slice, ky: int) -> float:
@@ -191,8 +191,8 @@ def _phase_fraction(rows: slice, ky: int) -> float:
     return float(min((rows.stop - rows.start) / (2 * max(before, after, 1)), 1.0))
 
 
-def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
-    grid, lines = layout.grid, layout.lines
+def _steps(layout: ScanLayout) -> Iterator[str]:
+    grid, lines, config = layout.grid, layout.lines, layout.config
     if lines.skip.any() or (layout.raw.heads["discard_post"][lines.row] > 0).any():
         yield "remove the samples marked to be discarded"
     if lines.reverse.any():
@@ -201,7 +201,7 @@ def _steps(layout: ScanLayout, config: AcquisitionConfig) -> Iterator[str]:
         yield "discard the samples corrupted by the pilot tone: the first 3 and the last of each readout"
     if lines.n_samples.min() < grid.kx:
         yield f"place readouts of {lines.n_samples.min()} samples on {grid.kx} by their echo, zero-filled"
-    if uses_fft(layout.raw, config):
+    if layout.uses_fft:
         yield "mirror k-space: Siemens images are the forward Fourier transform of k-space"
     if grid.x < grid.kx:
         yield f"remove readout oversampling: {grid.kx} to {grid.x} samples"
@@ -277,15 +277,13 @@ def inspect_scan(
     config = AcquisitionConfig.or_default(config)
     require_options(Path(path), RAW_SCAN, config)
     layout = checked(lay_out(read_raw_scan(path, dataset, measurement), config, noise))
-    plan = describe(layout, config)
+    plan = describe(layout)
     for number in range(plan.n_slices):
         require_signal(_check_rows(layout.raw, layout.lines.of_slice(number).row), layout, number)
         _check_rows(layout.raw, layout.calibration.of_slice(number).row)
         if progress:
             progress(number + 1, plan.n_slices)
-    return replace(
-        plan, warnings=tuple(dict.fromkeys((*plan.warnings, *determine_coil_matrix(layout, config).warnings)))
-    )
+    return replace(plan, warnings=tuple(dict.fromkeys((*plan.warnings, *determine_coil_matrix(layout).warnings))))
 
 
 def _check_rows(raw: RawScan, rows: Index) -> bool:

@@ -95,6 +95,12 @@ class ScanLayout:
         """Index of the middle slice, which has the most signal."""
         return (self.n_slices - 1) // 2
 
+    @property
+    def uses_fft(self) -> bool:
+        """Whether the image is the forward transform of the stored k-space, as in Siemens data."""
+        transform = self.config.transform
+        return self.raw.header.is_siemens if transform == "auto" else transform == "fft"
+
     def lines_of_frames(self, number: int) -> NDArray[np.bool_]:
         """The lines measured in each frame of a slice, ``(frames, ky)``."""
         return self.lines.of_slice(number).mask(self.counters.n_frames[number], self.grid.ky)[:, 0, :, 0]
@@ -195,7 +201,7 @@ class CoilMatrix(NamedTuple):
     has_unit_noise: bool
 
 
-def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> CoilMatrix:
+def determine_coil_matrix(layout: ScanLayout) -> CoilMatrix:
     """Determine the coil matrix, from the noise readouts if coils are whitened.
 
     Raises
@@ -208,7 +214,7 @@ def determine_coil_matrix(layout: ScanLayout, config: AcquisitionConfig) -> Coil
     noise = replace(layout.noise, warn=warnings.append)
     n_coils = int(image.field("active_channels")[0])
     selection = select_coils(layout.coils, n_coils) if len(layout.coils) < n_coils else None
-    if not config.whiten or len(noise) == 0:
+    if not layout.config.whiten or len(noise) == 0:
         return CoilMatrix(selection, (), has_unit_noise=False)
     whitening = read_whitening(image, noise, layout.coils)
     if whitening is None:
@@ -240,11 +246,6 @@ def _used_coils(n_coils: int, excluded: list[int]) -> Index:
     if remaining.size == 0:
         raise ConfigError("all coils are excluded", where="--set preprocessing.exclude_coils")
     return remaining
-
-
-def uses_fft(raw: RawScan, config: AcquisitionConfig) -> bool:
-    """Whether the image is the forward transform of the stored k-space, as in Siemens data."""
-    return raw.header.is_siemens if config.transform == "auto" else config.transform == "fft"
 
 
 def _unused(raw: RawScan, selection: Selection, calibration: Lines, lines: Lines) -> Iterator[Dropped]:

@@ -79,7 +79,7 @@ def open_raw_scan(
     """
     sets = velocity_sets(raw, config) if phase_contrast else ()
     configs = [config.with_set(number) for number in sets] or [config]
-    scans = [Scan(checked(lay_out(raw, part, noise)), part) for part in configs]
+    scans = [Scan(checked(lay_out(raw, part, noise))) for part in configs]
     return PhaseContrastScan.of_sets(*scans) if sets else scans[0]
 
 

@@ -35,7 +35,7 @@ class PhaseContrastScan(Scan):
             what = f"the two sets have {first.n_slices} and {encoded.n_slices} slices"
             hint = "--set-index 0 reconstructs only the first set"
             raise DataError(what, where=str(first.files[0]), hint=hint)
-        return cls(first._layout, first._config, encoded)
+        return cls(first._layout, encoded)
 
     @property
     def venc_cm_s(self) -> float | None:

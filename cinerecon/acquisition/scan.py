@@ -12,10 +12,9 @@ from cinerecon.acquisition.assemble import BLOCK, Assembly, assemble, averaged_n
 from cinerecon.acquisition.checks.measured import own_lines
 from cinerecon.acquisition.checks.noise_level import noise_level_warnings
 from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_slice
-from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
-from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, require_signal, uses_fft
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, require_signal
 from cinerecon.acquisition.reference import attach_reference, read_reference
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData
@@ -30,12 +29,11 @@ class Scan(CineSource):
     """A raw scan with checked headers, whose slices are read one at a time."""
 
     _layout: ScanLayout
-    _config: AcquisitionConfig
 
     @cached_property
     def plan(self) -> ScanPlan:
         """The content of the scan and its processing, for a report."""
-        return describe(self._layout, self._config)
+        return describe(self._layout)
 
     @property
     def header_xml(self) -> str:
@@ -74,7 +72,7 @@ class Scan(CineSource):
 
     def size_of(self, number: int) -> SliceSize:
         """See `CineSource.size_of`."""
-        layout, grid, config = self._layout, self._layout.grid, self._config
+        layout, grid, config = self._layout, self._layout.grid, self._layout.config
         widest = BLOCK * int(layout.raw.heads["active_channels"].max()) * grid.kx
         n_virtual = config.n_virtual_coils
         return SliceSize(
@@ -90,7 +88,8 @@ class Scan(CineSource):
 
     def with_virtual_coils(self, n_virtual: int) -> Self:
         """See `CineSource.with_virtual_coils`."""
-        return replace(self, _config=self._config.model_copy(update={"n_virtual_coils": n_virtual}))
+        config = self._layout.config.model_copy(update={"n_virtual_coils": n_virtual})
+        return replace(self, _layout=replace(self._layout, config=config))
 
     def read_timed(self, number: int) -> FinishedSlice:
         """Read one slice: whitened, on the image grid, with coil maps, and with the reference of a simulated scan.
@@ -129,7 +128,7 @@ class Scan(CineSource):
 
         The coils are not compressed if the assembly has already done so.
         """
-        config, assembly = self._config, assembly or self._assembly
+        config, assembly = self._layout.config, assembly or self._assembly
         if assembly.compression:
             config = config.model_copy(update={"n_virtual_coils": None})
         calibration = self._layout.calibration.of_slice(number)
@@ -194,18 +193,19 @@ class Scan(CineSource):
 
     def _compressing(self, number: int) -> Assembly:
         """The assembly of a slice, including coil compression if all positions share one compression matrix."""
-        n_virtual = self._config.fewer_coils(len(self._layout.coils))
-        if n_virtual is None or self._config.compression != "pca":
+        config = self._layout.config
+        n_virtual = config.fewer_coils(len(self._layout.coils))
+        if n_virtual is None or config.compression != "pca":
             return self._assembly
         return with_virtual_coils(self._assembly, self._layout.lines.of_slice(number), n_virtual)
 
     @cached_property
     def _assembly(self) -> Assembly:
-        layout, coils = self._layout, determine_coil_matrix(self._layout, self._config)
+        layout, coils = self._layout, determine_coil_matrix(self._layout)
         return Assembly(
             raw=layout.raw,
             grid=layout.grid,
-            mirrored=uses_fft(layout.raw, self._config),
+            mirrored=layout.uses_fft,
             spoiled=PILOT_TONE_SAMPLES if layout.raw.header.has_pilot_tone else (0, 0),
             coils=layout.coils,
             coil_matrix=None if coils.matrix is None else torch.from_numpy(coils.matrix),

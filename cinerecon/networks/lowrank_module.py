@@ -117,11 +117,6 @@ class LowRankShrinkage(nn.Module):
         if config.shrinkage == "pass":
             self.position_aware = PositionAware(gate_layers=config.gate_layers, normalize=config.normalize_spectrum)
 
-    @property
-    def rule(self) -> Shrinkage:
-        """The shrinkage rule with the current parameters."""
-        return self.rule_with(1.0)
-
     def rule_with(self, gain: Tensor | float) -> Shrinkage:
         """The rule with its threshold or level, if it has one, multiplied by a gain."""
         return self.position_aware or make_rule(self.config, self.level, gain)
