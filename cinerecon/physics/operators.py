@@ -158,7 +158,7 @@ class Encoding:
 
     def _in_cache(self, x: Tensor) -> Iterable[tuple[Self, Tensor]]:
         """The operators and images of groups of frames whose coil images fit into the cache of the CPU."""
-        n_frames = self._n_frames_in_cache
+        n_frames = max(1, SAMPLES_IN_CACHE * torch.get_num_threads() // math.prod(self.matrix))
         is_whole = self.mask.shape[-4] == 1 or n_frames >= x.shape[-3]
         if is_whole or x.device.type != "cpu" or torch.is_grad_enabled():
             return [(self, x)]
@@ -173,11 +173,6 @@ class Encoding:
             pairs = zip(reversed(batch), reversed(own), strict=False)
             if any(size not in (1, own_size) and own_size != 1 for size, own_size in pairs):
                 raise ShapeError(f"{name} has batch axes {tuple(batch)}, but those of the operator are {tuple(own)}")
-
-    @property
-    def _n_frames_in_cache(self) -> int:
-        y, x = self.matrix
-        return max(1, SAMPLES_IN_CACHE * torch.get_num_threads() // (y * x))
 
     def _normal(self, x: Tensor) -> Tensor:
         """A^H A x of all frames together, with at most two series of images of `coils_at_once` coils in memory."""
@@ -220,18 +215,9 @@ class Encoding:
 
     def to(self, device: torch.device | str) -> Self:
         """The same operator on another device."""
-        csm = None if self.csm is None else self.csm.to(device)
-        return type(self)(
-            self.mask.to(device),
-            csm,
-            matrix=self.matrix,
-            dtype=self._kspace_dtype,
-            coils_at_once=self.coils_at_once,
-        )
-
-    @property
-    def _kspace_dtype(self) -> torch.dtype:
-        return torch.complex128 if self._sampling.dtype == torch.float64 else torch.complex64
+        mask, csm = self.mask.to(device), None if self.csm is None else self.csm.to(device)
+        dtype = self._sampling.dtype.to_complex()
+        return type(self)(mask, csm, matrix=self.matrix, dtype=dtype, coils_at_once=self.coils_at_once)
 
 
 def y_last_in_memory(x: Tensor) -> Tensor:

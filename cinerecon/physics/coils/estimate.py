@@ -86,7 +86,8 @@ def smooth_maps(coil_images: Tensor, csm: Tensor, matrix: tuple[int, int]) -> Te
     for _ in range(N_ALTERNATIONS):
         weight, target = _correlate(images, maps)
         weight, target = weight + PREVIOUS_MAPS_WEIGHT, target + PREVIOUS_MAPS_WEIGHT * maps
-        coefficients = _solve(_spline_gram(weight, *products) + penalty, _project(target, along_y, along_x))
+        projected = along_y.T.to(target) @ target @ along_x.to(target)  # sum_q B_k(q) target_q
+        coefficients = _solve(_spline_gram(weight, *products) + penalty, projected)
         maps = _evaluate(coefficients, along_y, along_x)
     fine_y, fine_x = (cubic_splines(n, N_INTERVALS).to(images.device) for n in matrix)
     return _evaluate(coefficients, fine_y, fine_x).to(coil_images.dtype).reshape(*batch, shape[0], *matrix)
@@ -140,11 +141,6 @@ def _spline_gram(weight: Tensor, products_y: Tensor, products_x: Tensor) -> Tens
     n_y, n_x = products_y.shape[1], products_x.shape[1]
     gram = products_y.flatten(1).T @ weight @ products_x.flatten(1)
     return gram.reshape(-1, n_y, n_y, n_x, n_x).transpose(2, 3).reshape(-1, n_y * n_x, n_y * n_x)
-
-
-def _project(target: Tensor, along_y: Tensor, along_x: Tensor) -> Tensor:
-    """sum_q B_k(q) target_q, ``(batch, coils, n_y, n_x)``."""
-    return along_y.T.to(target) @ target @ along_x.to(target)
 
 
 def _solve(matrix: Tensor, right: Tensor) -> Tensor:

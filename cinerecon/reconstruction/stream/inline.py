@@ -112,7 +112,8 @@ class InlineReconstruction:
         for index in self._request.chosen_slices(scan):
             number = scan.slice_counter(index)
             early = self._early_reading(scan, index)
-            if early is None or not _is_same(early[0], scan, index, early[1]):
+            is_same = early and type(early[0]) is type(scan) and early[0].is_same_slice(0, scan, index, early[1])
+            if not is_same:
                 yield SliceTask(number, early is not None, partial(self._reconstruct, scan, index, number))
 
     def warnings(self) -> tuple[str, ...]:
@@ -173,8 +174,3 @@ class InlineReconstruction:
         meta = replace(part.cine.meta, slice=number)
         part = replace(part, cine=replace(part.cine, meta=meta))
         return with_provenance(part, provenance_of(scan, self._method, self._request, self._spool.identity))
-
-
-def _is_same(early: Scan, scan: Scan, index: int, rows: Index) -> bool:
-    """Whether a slice that was read individually has the same image as in the whole scan."""
-    return type(early) is type(scan) and early.is_same_slice(0, scan, index, rows)
