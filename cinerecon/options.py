@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -124,19 +124,14 @@ class Options(Config):
         return options
 
 
-class HasMemory(Protocol):
-    """Options with a memory limit."""
-
-    @property
-    def memory(self) -> str | None:
-        """The limit as text, e.g. ``4GB``; None without a limit."""
-
-
 class MemoryLimit:
     """Base of options with a field ``memory``, which each command describes itself."""
 
+    if TYPE_CHECKING:
+        memory: str | None
+
     @property
-    def memory_limit(self: HasMemory) -> int | None:
+    def memory_limit(self) -> int | None:
         """Memory limit [bytes]; None without a limit.
 
         Raises
