@@ -7,8 +7,8 @@ import torch
 
 from cinerecon.cine import CineData
 from cinerecon.physics.fourier import fft2c
+from cinerecon.reconstruction.trust.artefacts import LOWEST_WRAP_DB, edge_values, excess_across
 from cinerecon.reconstruction.trust.consistency import brightness_of
-from cinerecon.reconstruction.trust.field_of_view import LOWEST_WRAP_DB, edge_values, excess_across
 from cinerecon.simulation.phantom import draw_coil_maps
 
 ROWS, FIRST = 64, 13

@@ -10,7 +10,7 @@ import torch
 from cinerecon.cine import CineData
 from cinerecon.physics.fourier import fft2c
 from cinerecon.physics.sampling import parse_mask
-from cinerecon.reconstruction.trust.motion import displacement_values, time_course_values
+from cinerecon.reconstruction.trust.artefacts import displacement_values, time_course_values
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 NOISE = 1e-4
