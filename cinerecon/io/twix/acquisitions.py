@@ -110,8 +110,7 @@ def acquisition_heads(mdh: Mdh, layout: Layout, protocol: Protocol) -> Heads:
         heads["idx"][name] = mdh["Counter"][source]
     user = [*(mdh["Counter"][name] for name in ("Ida", "Idb", "Idc", "Idd", "Ide")), mdh["CenterLin"], mdh["CenterPar"]]
     heads["idx"]["user"][:, : len(user)] = np.stack(user, 1)
-    heads["position"] = _positions(mdh, protocol)
-    heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = _directions(mdh, heads["position"], protocol)
+    _set_geometry(heads, mdh, protocol)
     heads["patient_table_position"] = _table_position(mdh)
     return heads
 
@@ -146,36 +145,39 @@ def _dwell_times(mdh: Mdh, layout: Layout, protocol: Protocol) -> NDArray[np.flo
     return np.where(has_flag(mdh, layout, "NOISEADJSCAN"), noise, image)
 
 
-def _positions(mdh: Mdh, protocol: Protocol) -> NDArray[np.float64]:
-    """Position of each readout, ``(readouts, 3)``; from the protocol if there is one slice and no slice data."""
+def _set_geometry(heads: Heads, mdh: Mdh, protocol: Protocol) -> None:
+    """Set position and directions, from the slice data of each readout or, if these are missing, the protocol.
+
+    If no readout has slice data, the slice counter is the number of the slice in the protocol. A readout with a
+    position but without a quaternion has the directions of the nearest slice of the protocol.
+    """
     slice_data = mdh["SliceData"]
-    stored = np.stack([slice_data["SlicePos"][name].astype(np.float64) for name in ("Sag", "Cor", "Tra")], 1)
-    slices = protocol.items("sSliceArray.asSlice")
-    if stored.any() or slice_data["Quaternion"].any() or len(slices) != 1:
-        return stored
-    return np.broadcast_to(_vector(slices[0].get("sPosition")), stored.shape)
-
-
-def _directions(mdh: Mdh, position: NDArray[np.float32], protocol: Protocol) -> Directions:
-    """Read, phase and slice direction of each readout, from its quaternion or the nearest slice of the protocol."""
-    quaternions = mdh["SliceData"]["Quaternion"].astype(np.float64)
-    norm = np.linalg.norm(quaternions, axis=1)
-    is_known = np.abs(norm - 1) < 0.1
+    position = np.stack([slice_data["SlicePos"][name].astype(np.float64) for name in ("Sag", "Cor", "Tra")], 1)
+    quaternions = slice_data["Quaternion"].astype(np.float64)
+    is_known = np.abs(np.linalg.norm(quaternions, axis=1) - 1) < 0.1
     directions = np.zeros((3, len(mdh), 3))
     directions[:, is_known] = directions_of_quaternions(quaternions[is_known])
-    slices = [
-        (_vector(item.get("sPosition")), _vector(item.get("sNormal")), float(item.get("dInPlaneRot", 0) or 0))
-        for item in protocol.items("sSliceArray.asSlice")
-    ]
-    if slices and not is_known.all():
-        centres = np.stack([centre for centre, _, _ in slices])
-        nearest = np.linalg.norm(position[:, None] - centres, axis=-1).argmin(1)
-        for number, (_, normal, rotation) in enumerate(slices):
-            if normal.any():
-                is_here = (nearest == number) & ~is_known
-                directions[:, is_here] = np.stack(directions_of_normal(normal, rotation))[:, None]
-    read, phase, across = directions
-    return read, phase, across
+    is_stored = has_slice_data(mdh)
+    slices = protocol.items("sSliceArray.asSlice")
+    centres = np.array([_vector(item.get("sPosition")) for item in slices]).reshape(-1, 3)
+    number = np.zeros(len(mdh), np.intp) if len(slices) == 1 else mdh["Counter"]["Sli"].astype(np.intp)
+    if slices and is_stored:
+        number = np.linalg.norm(position[:, None] - centres, axis=-1).argmin(1)
+    for index, item in enumerate(slices):
+        normal, is_here = _vector(item.get("sNormal")), (number == index) & ~is_known
+        if not is_stored:
+            position[is_here] = centres[index]
+        if normal.any():
+            of_slice = directions_of_normal(normal, float(item.get("dInPlaneRot", 0) or 0))
+            directions[:, is_here] = np.stack(of_slice)[:, None]
+    heads["position"] = position
+    heads["read_dir"], heads["phase_dir"], heads["slice_dir"] = directions
+
+
+def has_slice_data(mdh: Mdh) -> bool:
+    """Whether some readout has a position or a quaternion."""
+    position = mdh["SliceData"]["SlicePos"]
+    return bool(mdh["SliceData"]["Quaternion"].any() or any(position[name].any() for name in ("Sag", "Cor", "Tra")))
 
 
 def _vector(components: object) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import NOISE, RawScan
 from cinerecon.io.ismrmrd.raw import has_flag as has_acquisition_flag
 from cinerecon.io.recognise import first_bytes
-from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, is_image_line
+from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, has_slice_data, is_image_line
 from cinerecon.io.twix.channels import in_one_order
 from cinerecon.io.twix.definitions import Layout, layout_of
 from cinerecon.io.twix.header import header_xml
@@ -91,7 +91,7 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
     is_image = is_image_line(mdh, layout)
     amplitude, channels = store.examine()
     store, channel_warnings = in_one_order(store, channels, is_image | has_flag(mdh, layout, "PATREFSCAN"))
-    warnings += (*_requested_corrections(mdh[is_image], layout), *channel_warnings)
+    warnings += (*_requested_corrections(mdh[is_image], layout), *channel_warnings, *_slice_warnings(mdh))
     xml, header_warnings = header_xml(protocol, heads[is_image] if is_image.any() else heads, waveforms)
     header, text = read_header(xml, where)
     return RawScan(
@@ -105,6 +105,15 @@ def read_measurement(path: Path, measurement: Measurement) -> RawScan:
         warnings=(*warnings, *header_warnings),
         waveforms=waveforms,
     )
+
+
+def _slice_warnings(mdh: Mdh) -> tuple[str, ...]:
+    """A warning if there are several slices, but no readout has a position."""
+    n_slices = len(np.unique(mdh["Counter"]["Sli"]))
+    if n_slices < 2 or has_slice_data(mdh):
+        return ()
+    what = f"readouts of {n_slices} slices have no position: those of the protocol are used by the slice counter"
+    return (f"{what}; if slices were measured interleaved, they may be in a different order",)
 
 
 def _requested_corrections(image: Mdh, layout: Layout) -> tuple[str, ...]:

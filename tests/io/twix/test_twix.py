@@ -273,6 +273,26 @@ def test_orientation_without_quaternion_is_that_of_the_protocol(tmp_path):
     assert np.allclose([geometry.phase_dir, geometry.read_dir], [[0, 0, 1], [1, 0, 0]], atol=1e-7)
 
 
+def test_slices_without_position_are_those_of_the_protocol(tmp_path):
+    scan = siemens_scan(n_frames=2, n_slices=3)
+    expected = open_scan(write_twix(tmp_path / "a.dat", as_twix(scan)), PLAIN)
+    part = as_twix(scan)
+    for number in range(3):
+        row = np.flatnonzero(scan.heads["idx"]["slice"] == number)[0]
+        for name, field in (("sPosition", "position"), ("sNormal", "slice_dir")):
+            for axis, value in zip(("dSag", "dCor", "dTra"), scan.heads[field][row], strict=True):
+                part.meas_yaps[f"sSliceArray.asSlice[{number}].{name}.{axis}"] = float(value)
+    part.heads = scan.heads.copy()
+    for name in ("position", "read_dir", "phase_dir", "slice_dir"):
+        part.heads[name] = 0
+    found = open_scan(write_twix(tmp_path / "b.dat", part), PLAIN)
+    assert any("readouts of 3 slices have no position" in text for text in found.warnings)
+    for number in range(3):
+        one, other = (opened.read_slice(number) for opened in (found, expected))
+        assert torch.equal(one.kspace, other.kspace)
+        assert np.allclose(one.meta.geometry.position_mm, other.meta.geometry.position_mm, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("change", "kind", "text"),
     [
