@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, centre_slice, describe, describe_values, require_axes
+from cinerecon.axes import CSM, IMAGE, KSPACE, MASK, describe, describe_values, require_axes
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.words import counted
@@ -37,9 +37,9 @@ class CineData:
     meta
         Source, slice, frame times, geometry.
     shading
-        ``(*batch, y, x)`` real, the factor by which a reconstructed image is multiplied to remove the shading of
-        whitened coils (`finish_image`); None if coils were not whitened. With maps of unit sum of squares, whitened
-        coils are weighted by their signal-to-noise ratio, which makes the image brighter near coils of little noise.
+        ``(*batch, y, x)`` real, the factor by which `physics.final_image` multiplies a reconstructed image to remove
+        the shading of whitened coils; None if coils were not whitened. With maps of unit sum of squares, whitened coils
+        are weighted by their signal-to-noise ratio, which makes the image brighter near coils of little noise.
     noise_std
         ``(*batch, frames, 1, ky or 1, kx or 1)`` standard deviation of the complex noise of a sample, in the units of
         `kspace`; the same in all coils and independent between them. None if it is not known.
@@ -144,18 +144,6 @@ def keep_frames(data: CineData, frames: slice) -> CineData:
             is_one_beat=data.meta.is_one_beat and is_whole,
         ),
     )
-
-
-def crop_image(image: Tensor, meta: CineMeta) -> Tensor:
-    """Crop an image series ``(..., y, x)`` to the rows that the protocol requested; the centre stays at y // 2."""
-    return image if meta.crop_y is None else image[..., centre_slice(image.shape[-2], meta.crop_y), :]
-
-
-def finish_image(image: Tensor, data: CineData) -> Tensor:
-    """The image series to be shown, from ``(*batch, frames, y, x)`` in the units of A^H y: without shading, cropped."""
-    if data.shading is not None:
-        image = image * data.shading.unsqueeze(-3).to(image.device)
-    return crop_image(image, data.meta)
 
 
 def as_tensor(array: Any) -> Tensor:

@@ -1,7 +1,7 @@
 """The metadata of one slice: source, times, geometry and warnings."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Vector = tuple[float, float, float]
 Extent = tuple[slice, slice]
@@ -84,7 +84,11 @@ class CineMeta:
         Warnings for readers of the image.
     crop_y
         Number of central rows of the image that the protocol requested; None for all. Phase oversampling adds rows that
-        cannot be removed from undersampled k-space; `crop_image` removes them from the final image.
+        cannot be removed from undersampled k-space; `physics.final_image` removes them from the final image.
+    interpolated_matrix
+        Size (y, x) of the final image, if k-space was zero-filled: the slice has the measured matrix, and
+        `physics.final_image` interpolates the image to this size. Pixel sizes are those of the final image. None if
+        k-space was not zero-filled.
     reference_is
         Kind of the reference, a key of `REFERENCES`; empty if there is none or it is unknown.
     extent
@@ -108,6 +112,7 @@ class CineMeta:
     protocol: str = ""
     warnings: tuple[str, ...] = ()
     crop_y: int | None = None
+    interpolated_matrix: tuple[int, int] | None = None
     reference_is: str = ""
     extent: Extent | None = None
     is_one_beat: bool = False
@@ -123,6 +128,14 @@ class CineMeta:
     def is_own_reference(self) -> bool:
         """Whether the reference is the image of all samples of the scan; it is meaningful only after undersampling."""
         return self.reference_is in ("all samples", "some samples")
+
+    def at_measured_matrix(self, matrix: tuple[int, int]) -> "CineMeta":
+        """The metadata of images that are not interpolated: pixel sizes are those of the measured matrix (y, x)."""
+        if self.interpolated_matrix is None:
+            return self
+        sizes = zip(self.pixel_size_mm, self.interpolated_matrix, matrix, strict=True)
+        y_mm, x_mm = (size * final / measured for size, final, measured in sizes)
+        return replace(self, pixel_size_mm=(y_mm, x_mm), interpolated_matrix=None)
 
     def is_same_slice(self, other: "CineMeta") -> bool:
         """Whether another slice agrees in all but number and warnings; times may differ by rounding."""

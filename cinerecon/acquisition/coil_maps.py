@@ -20,6 +20,7 @@ from cinerecon.physics.coils import (
     transform_coils,
     transform_maps,
 )
+from cinerecon.physics.final_image import resample_maps
 from cinerecon.physics.sampling import block_of_lines, csm_warning
 
 NORM_TOLERANCE = 1e-3
@@ -40,12 +41,15 @@ class GriddedSlice(NamedTuple):
         number of averages with the same noise variance. None if each sample was measured once.
     warnings
         Warnings about the lines of the slice.
+    interpolated_matrix
+        See `CineMeta`.
     """
 
     kspace: Tensor
     mask: Tensor
     n_averages: Tensor | None = None
     warnings: tuple[str, ...] = ()
+    interpolated_matrix: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +98,7 @@ def finish_slice(
     calibration
         K-space of one frame from which the maps are estimated; None to use the slice itself.
     csm
-        ``(coils, y, x)`` maps of the coils of the slice; None to estimate them.
+        ``(coils, y, x)`` maps of the coils of the slice, possibly of the zero-filled matrix; None to estimate them.
 
     Raises
     ------
@@ -103,7 +107,9 @@ def finish_slice(
     """
     kspace, mask = part.kspace, part.mask
     compression, text = _compression(kspace, mask, config, meta.where)
-    meta = replace(meta, compression=text or meta.compression)
+    meta = replace(meta, compression=text or meta.compression, interpolated_matrix=part.interpolated_matrix)
+    if csm is not None and csm.shape[-2:] != kspace.shape[-2:]:
+        csm = scale_maps(resample_maps(csm, (kspace.shape[-2], kspace.shape[-1])))
     source, source_mask, *_ = calibration or part
     if compression is not None:
         kspace, source = transform_coils(compression, kspace), transform_coils(compression, source)

@@ -339,7 +339,7 @@ def summarise(source: "CineSource", progress: Callable[[int, int], None] | None 
         n_frames=tuple(n_frames),
         n_coils=first.n_coils,
         matrix=first.matrix,
-        pixel_size_mm=first.meta.pixel_size_mm,
+        pixel_size_mm=first.meta.at_measured_matrix(first.matrix).pixel_size_mm,
         lines_per_frame=float(first.mask.any(-1).sum()) / first.n_frames,
         n_lines=rows.stop - rows.start,
         acceleration=acceleration,

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cinerecon.acquisition.open import open_scan
-from cinerecon.cine import finish_image
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.evaluation.reference import Reference
@@ -36,6 +35,7 @@ from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
+from cinerecon.physics.final_image import finish_image
 
 IMAGE_NAMES, REFERENCE_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
 PICTURES = (".png", ".gif", ".mp4")

@@ -9,7 +9,7 @@ import torch
 from cinerecon.acquisition.open import ScanOpener
 from cinerecon.acquisition.reference import pattern_seed, undersample
 from cinerecon.acquisition.source import CineSource
-from cinerecon.cine import CineData, finish_image
+from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError, DataError, StorageError
 from cinerecon.evaluation.failures import Failure, location_of
 from cinerecon.evaluation.images import InitialImages, store_image
@@ -23,6 +23,7 @@ from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.methods.memory_plan import Task as MemoryTask
 from cinerecon.methods.memory_plan import make_plan
 from cinerecon.methods.model_file import model_label
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.sampling import acceleration_of
 
 LESS_MEMORY = "--workers 1, or a machine with more memory"

@@ -230,7 +230,7 @@ def write_case(path: Path, data: "CineData", attributes: Attributes | None = Non
     """
     with moved_into_place(path) as temporary, new_hdf5(temporary) as file:
         file.attrs["format"], file.attrs["format_version"] = CASE_FORMAT, VERSION
-        _write_attributes(file, _describe(data.meta))
+        _write_attributes(file, _describe(data.meta.at_measured_matrix(data.matrix)))
         _write_attributes(file, attributes or {})
         for name, (axes, kind, meaning) in ARRAYS.items():
             array = getattr(data, name)

@@ -9,7 +9,7 @@ import torch
 
 from cinerecon.acquisition.config import describe_kept_coils
 from cinerecon.acquisition.source import CineSource
-from cinerecon.cine import CineData, finish_image
+from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError, NotACineError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.case import MARKS, Attributes, write_case
@@ -19,6 +19,7 @@ from cinerecon.io.export.summary import write_case_picture
 from cinerecon.io.paths import absolute
 from cinerecon.memory import report_out_of_memory
 from cinerecon.methods.memory_plan import require_memory_to_read
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.operators import Encoding
 from cinerecon.physics.sampling import acceleration_of
 from cinerecon.preparation.config import PrepareConfig
@@ -238,6 +239,7 @@ def _make(job: SliceJob, source: CineSource) -> tuple[CineData, tuple[str, ...]]
         where = f"{job.item.source.path}, slice {job.slice}"
         require_memory_to_read(source.size_of(job.slice), job.memory, where)
     data = source.read_slice(job.slice)
+    data = replace(data, meta=data.meta.at_measured_matrix(data.matrix))
     content_marks, mark_warnings = find_marks(data)
     combined = ("combined coils",) if job.config.combine is not None and data.n_coils > 1 else ()
     marks = tuple(dict.fromkeys((*source.marks, *content_marks, *combined)))

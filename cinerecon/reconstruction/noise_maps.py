@@ -5,10 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData, crop_image, finish_image
+from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Progress, Reconstructor, make_encoding
+from cinerecon.physics.final_image import finish_image, interpolation_gain, resize_image
 from cinerecon.physics.noise import noise_level
 from cinerecon.physics.snr import NoiseMap, g_factor, pseudo_replicas, snr_units, support_of
 
@@ -74,7 +75,8 @@ def map_noise(
 
 def with_noise(cine: CineImage, noise: NoiseMap, data: CineData) -> CineImage:
     """The image with its noise map, which is finished in the same way as the image."""
-    return replace(cine, noise=finish_image(noise.std, data).numpy(), noise_source=noise.source)
+    std = finish_image(noise.std, data) * interpolation_gain(data)
+    return replace(cine, noise=std.numpy(), noise_source=noise.source)
 
 
 def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, float]:
@@ -83,6 +85,6 @@ def snr_figures(cine: CineImage, noise: NoiseMap, data: CineData) -> dict[str, f
     snr = snr_units(torch.from_numpy(cine.image), torch.from_numpy(cine.noise))
     figures = {"median": float(snr[:, support].median()), "standard_error": noise.standard_error}
     if not noise.n_replicas and data.noise_std is not None:
-        factor = crop_image(g_factor(noise.std, data.mask.cpu(), data.noise_std.cpu()), data.meta)
+        factor = resize_image(g_factor(noise.std, data.mask.cpu(), data.noise_std.cpu()), data.meta)
         figures["g_factor"] = float(factor[:, support].median())
     return figures

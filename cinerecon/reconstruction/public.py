@@ -19,6 +19,7 @@ from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magn
 from cinerecon.acquisition.checks.table import run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice, finish_slice, scale_maps
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.zero_filling import crop_zero_filling
 from cinerecon.axes import KSPACE, MASK
 from cinerecon.cine import CineData, as_tensor, require_finite
 from cinerecon.cine_meta import CineMeta
@@ -295,18 +296,23 @@ def _data_of_arrays(
         raise DataError("there is no signal at the samples of the mask")
     require_magnitude(kspace, "kspace")
     stored = StoredSlice(kspace.cpu(), sampled.cpu(), "kspace", "the axes of an array are (frames, coils, ky, kx)")
-    texts += [*run_checks(ARRAY_CHECKS, stored), *line_warnings(stored, kspace.shape[-1])]
+    texts += run_checks(ARRAY_CHECKS, stored)
+    matrix = kspace.shape[-2], kspace.shape[-1]
+    kspace, sampled, zero_filling = crop_zero_filling(kspace, sampled)
+    stored = stored._replace(kspace=kspace.cpu(), mask=sampled.cpu())
+    texts += [*zero_filling, *line_warnings(stored, kspace.shape[-1])]
     lines = stored.mask[:, 0].any(-1).numpy()
     texts += filter(None, [describe_incomplete_frames(lines, lines.shape[1] // 2, has_option=False)])
     meta = CineMeta(warnings=tuple(texts))
-    maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace))
-    return finish_slice(GriddedSlice(kspace, sampled), meta, config, csm=maps).data
+    maps = None if isinstance(csm, str | None) else scale_maps(_as_maps(csm, kspace, matrix))
+    part = GriddedSlice(kspace, sampled, interpolated_matrix=matrix if zero_filling else None)
+    return finish_slice(part, meta, config, csm=maps).data
 
 
-def _as_maps(csm: Array | Tensor, kspace: Tensor) -> Tensor:
-    """Coil maps as a tensor ``(coils, y, x)`` complex64."""
+def _as_maps(csm: Array | Tensor, kspace: Tensor, matrix: tuple[int, int]) -> Tensor:
+    """Coil maps of the stored matrix as a tensor ``(coils, y, x)`` complex64."""
     maps = as_tensor(csm).detach().to(kspace)
-    _, coils, y, x = kspace.shape
+    coils, (y, x) = kspace.shape[1], matrix
     if maps.shape != (coils, y, x):
         sizes = " x ".join(map(str, maps.shape)) or "a single number"
         raise ShapeError(f"the coil maps are {sizes}, expected ({coils} coils, {y} y, {x} x)", where="csm")

@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.cine import CineData, finish_image
+from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.image import CineImage
 from cinerecon.methods.base import Convergence, Progress, Reconstructor, make_encoding
 from cinerecon.methods.card_warnings import card_warnings
 from cinerecon.metrics.measures import SSIM_WINDOW, compare
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
 from cinerecon.reconstruction.noise_maps import map_noise, snr_figures, with_known_noise, with_noise

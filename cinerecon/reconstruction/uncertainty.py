@@ -26,12 +26,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.cine import CineData, finish_image
+from cinerecon.cine import CineData
 from cinerecon.cine_meta import Extent
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.methods.base import Progress, Reconstructor, ratio
 from cinerecon.metrics import find_heart
 from cinerecon.options import PartialFourier
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.fourier import mirror, phasor_of
 from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acs_block, measured_extent, samples_whole_readouts

@@ -6,7 +6,6 @@ from helpers import relative_error
 from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.cine import finish_image
 from cinerecon.errors import ConfigError, UnsupportedError
 from cinerecon.physics.coils import (
     CoilStatistics,
@@ -14,6 +13,7 @@ from cinerecon.physics.coils import (
     geometric_compression_matrices,
     transform_coils,
 )
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.fourier import ifft2c
 
 

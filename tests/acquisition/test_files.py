@@ -16,9 +16,9 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.acquisition.open import open_scan
 from cinerecon.axes import mirrored_indices
-from cinerecon.cine import finish_image
 from cinerecon.errors import CineReconError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.fourier import fft2c, ifft2c
 from cinerecon.physics.operators import Encoding
 

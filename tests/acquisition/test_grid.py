@@ -6,8 +6,8 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.cine import crop_image
 from cinerecon.errors import ConfigError, DataError, HeaderError
+from cinerecon.physics.final_image import resize_image
 from cinerecon.physics.fourier import ifft2c
 
 PLAIN = AcquisitionConfig(csm="walsh")
@@ -91,7 +91,7 @@ def test_phase_oversampling(read, vendor):
     data = read(scan)
     assert data.matrix == (16, 16)
     assert data.meta.crop_y == 12
-    image = crop_image(ifft2c(data.kspace)[0], data.meta)  # frame 0 is still full
+    image = resize_image(ifft2c(data.kspace)[0], data.meta)  # frame 0 is still full
     assert relative_error(image, ifft2c(scan.kspace[0, 0])) < 1e-5
     assert data.meta.pixel_size_mm == pytest.approx((20, 20))
 

@@ -10,9 +10,9 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
 from cinerecon.acquisition.noise import noise_covariance, whitening_matrix
 from cinerecon.acquisition.open import open_scan
-from cinerecon.cine import finish_image
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.coils import apply_coil_matrix
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.fourier import ifft2c
 
 PLAIN = AcquisitionConfig(csm="walsh")

@@ -8,9 +8,9 @@ import pytest
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.cine import finish_image
 from cinerecon.evaluation.image_files import read_reference
 from cinerecon.metrics import psnr
+from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.operators import Encoding
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 

@@ -10,7 +10,6 @@ from helpers import SHARED_DATA, formats_folder, relative_error
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.cine import finish_image
 from cinerecon.cli import app
 from cinerecon.errors import CineReconError, ConfigError, DataError, FileError
 from cinerecon.evaluation.request import EvaluationRequest
@@ -18,6 +17,7 @@ from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
 from cinerecon.io.cmrxrecon import is_kspace_name
 from cinerecon.io.raw_file import read_raw_scan
+from cinerecon.physics.final_image import finish_image
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.request import ReconRequest

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.checks.headers import describe_incomplete_frames
+from cinerecon.acquisition.zero_filling import has_empty_corners
 from cinerecon.cine import CineData
 from cinerecon.errors import DataError
 from cinerecon.io.plausibility import choose_frames
@@ -200,8 +201,9 @@ def _without_empty(claimed_points: Tensor, has_signal_at: Tensor, first_frame: T
     lines, columns = has_signal_at.any(-1, keepdim=True), has_signal_at.flatten(0, 1).any(0)
     measured = claimed_points & lines & columns
     n_empty = int((measured & ~has_signal_at).sum())
-    is_sparse = n_empty > EMPTY_POINT_FRACTION * int(measured.sum()) and not _is_quantised(first_frame)
-    return has_signal_at if is_sparse else measured
+    if n_empty <= EMPTY_POINT_FRACTION * int(measured.sum()) or _is_quantised(first_frame):
+        return measured
+    return measured if has_empty_corners(has_signal_at) else has_signal_at
 
 
 def _is_quantised(frame: Tensor) -> bool:

@@ -31,7 +31,7 @@ def noise_level_warnings(part: GriddedSlice, coils: Index) -> Iterator[str]:
     coils
         Indices of the coils; empty for virtual coils, which are not compared.
     """
-    kspace, mask, n_averages, _ = part
+    kspace, mask, n_averages = part.kspace, part.mask, part.n_averages
     weight = mask.to(torch.float32) if n_averages is None or n_averages.shape[-2] != mask.shape[-2] else n_averages
     n_measured = mask[:, 0].sum(0).clamp_min(1)
     is_measured = mask[:, 0].any(0).expand(kspace.shape[-2:])

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cinerecon.acquisition.coil_maps import scale_maps
+from cinerecon.acquisition.coil_maps import GriddedSlice, scale_maps
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import MAPS, cfl_files, open_cfl
@@ -110,7 +110,7 @@ def _aligned(array: KspaceArray, values: NDArray[Any], number: int, name: str, w
     return np.asarray(part)
 
 
-def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor | None, list[str]]:
+def read_maps(array: KspaceArray, text: str | None, part: GriddedSlice, number: int) -> tuple[Tensor | None, list[str]]:
     """The given coil maps of a slice, ``(coils, y, x)`` normalised, or None if there are none; and warnings.
 
     Parameters
@@ -119,8 +119,8 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
         K-space, possibly with its maps in the same archive.
     text
         The file of the maps; None for the maps in the archive.
-    kspace
-        ``(frames, coils, ky, kx)`` on the grid of the image.
+    part
+        The slice on the grid of the image.
     number
         Index of the slice.
 
@@ -144,14 +144,14 @@ def read_maps(array: KspaceArray, text: str | None, kspace: Tensor, number: int)
             values = values.take([0], axis)
     else:
         values = _read_plain_maps(Path(text)) if text is not None else np.asarray(stored)
-    _, n_coils, y, x = kspace.shape
+    n_coils, (y, x) = part.kspace.shape[1], part.interpolated_matrix or part.kspace.shape[-2:]
     if not is_bart and (values.ndim == 3 or (values.ndim == 4 and array.values.ndim != 4)):
         maps = _of_slice(values, number, array.shape[0], where) if values.ndim == 4 else values
     else:
-        part = _aligned(array, values, number, "the array of coil maps", where)
-        if len(part) > 1:
-            raise ShapeError(f"the coil maps have {len(part)} frames, expected one map of each coil", where=where)
-        maps = part[0]
+        aligned = _aligned(array, values, number, "the array of coil maps", where)
+        if len(aligned) > 1:
+            raise ShapeError(f"the coil maps have {len(aligned)} frames, expected one map of each coil", where=where)
+        maps = aligned[0]
     if maps.shape[:2] != (n_coils, y) or maps.shape[2] not in (x, array.shape[-1]):
         what = f"the coil maps of a slice are {maps.shape}, expected {(n_coils, y, x)} (coils, y, x)"
         raise ShapeError(what, where=where)

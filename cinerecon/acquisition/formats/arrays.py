@@ -110,7 +110,7 @@ class ArraySource(GridSource):
         if self.config.transform == "fft":
             kspace, claimed = mirror(kspace), mirror(claimed)
         part, frames = self.keep_measured(kspace, claimed, where)
-        maps, maps_warnings = read_maps(self.stored, self.config.arrays.maps, part.kspace, number)
+        maps, maps_warnings = read_maps(self.stored, self.config.arrays.maps, part, number)
         meta = self._meta_of(number, frames, [*self.stored.warnings, *warnings, *part.warnings, *maps_warnings])
         finished = finish_slice(part, meta, self.config, csm=maps)
         return replace(finished, data=attach_reference(finished.data))

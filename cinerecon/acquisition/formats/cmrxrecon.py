@@ -10,6 +10,7 @@ from cinerecon.acquisition.checks.measured import find_measured
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.formats.gridded import GridSource
 from cinerecon.acquisition.reference import attach_reference
+from cinerecon.axes import centre_crop
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError
 from cinerecon.io.cmrxrecon import CmrFile, open_cmrxrecon, subject_of
@@ -64,7 +65,7 @@ class CmrxreconSource(GridSource):
         """
         kspace, where = self.read_stored(number), f"{self.path}, slice {number}"
         part, frames = self.keep_measured(kspace, self._claimed(kspace, where), where)
-        matrix = (part.kspace.shape[-2], part.kspace.shape[-1])
+        matrix = part.interpolated_matrix or (part.kspace.shape[-2], part.kspace.shape[-1])
         finished = finish_slice(part, self._meta(number, matrix, part.warnings), self.config)
         reference, warnings = self._reference(number, frames, finished)
         return replace(finished, data=attach_reference(finished.data, reference, "twin").with_warnings(*warnings))
@@ -97,6 +98,9 @@ class CmrxreconSource(GridSource):
                 "the corresponding file in the folder of fully sampled files is not fully sampled: it is not used as "
                 "reference"
             ]
+        if data.meta.interpolated_matrix is not None:
+            n_columns = round(kspace.shape[-1] * data.matrix[1] / data.meta.interpolated_matrix[1])
+            kspace = centre_crop(kspace, (data.matrix[0], n_columns)).contiguous()
         kspace = crop_frames(kspace, data.matrix[1], -1)
         kspace = kspace if finished.coil_matrix is None else transform_coils(finished.coil_matrix, kspace)
         if correlation((kspace * data.mask).numpy(), data.kspace.numpy()) < MIN_CORRELATION:

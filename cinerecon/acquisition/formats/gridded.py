@@ -27,6 +27,7 @@ from cinerecon.acquisition.checks.table import run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.source import CineSource, SliceSize
+from cinerecon.acquisition.zero_filling import crop_zero_filling
 from cinerecon.errors import DataError
 from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
 from cinerecon.physics.fourier import crop_frames
@@ -169,13 +170,16 @@ class GridSource(CineSource):
         stored = StoredSlice(kspace, points, where, self.order_hint)
         warnings = list(run_checks(ARRAY_CHECKS, stored))
         measured = find_measured(kspace, claimed, where)
-        kspace, mask = measured.keep_(kspace), measured.mask
-        n_columns = self.n_columns if mask.shape[-1] == 1 else kspace.shape[-1]
-        warnings += [*measured.warnings, *line_warnings(stored._replace(kspace=kspace, mask=mask), n_columns)]
+        kspace, mask, zero_filling = crop_zero_filling(measured.keep_(kspace), measured.mask)
+        all_columns = self.n_columns if mask.shape[-1] == 1 else self.stored.shape[-1]
+        n_columns = round(all_columns * kspace.shape[-1] / self.stored.shape[-1])
+        warnings += [*measured.warnings, *zero_filling]
+        warnings += line_warnings(stored._replace(kspace=kspace, mask=mask), n_columns)
         if self._has_coils_as_slices:
             warnings.append(f"{COILS_AS_SLICES.format(self.n_slices)}; {self.coils_hint}")
-        if n_columns != self.n_columns:
+        if all_columns != self.n_columns:
             warnings.append("readouts were not measured completely: their oversampling is kept")
         elif n_columns != kspace.shape[-1]:
             kspace = crop_frames(kspace, n_columns, -1).mul_(mask)
-        return GriddedSlice(kspace, mask, warnings=tuple(warnings)), measured.frames
+        matrix = (self.stored.shape[-2], all_columns) if zero_filling else None
+        return GriddedSlice(kspace, mask, warnings=tuple(warnings), interpolated_matrix=matrix), measured.frames

@@ -54,12 +54,15 @@ def _silence(data: CineData, noise_std: float) -> float:
 
 
 def _largest_spike(data: CineData) -> float:
-    """Power of the largest sample relative to the median of its ring, over all rings outside the centre [dB]."""
+    """Power of the largest sample relative to the median of its ring, over all rings outside the centre [dB].
+
+    Zeros are not samples of a receiver; an elliptical filter leaves them in the corners of k-space.
+    """
     y, x = (torch.arange(n, device=data.mask.device) - n // 2 for n in data.matrix)
     radius = torch.hypot(y[:, None] / (data.matrix[0] / 2), x / (data.matrix[1] / 2))
     rings = (radius * N_RINGS).long().clamp(max=N_RINGS - 1)
     energy = power(data.kspace).amax(1)  # (frames, ky, kx)
-    sampled, largest, least = data.mask[:, 0].expand(energy.shape), 0.0, LEAST_LEVEL * float(energy.max())
+    sampled, largest, least = data.mask[:, 0] & (energy > 0), 0.0, LEAST_LEVEL * float(energy.max())
     for number in range(FIRST_RING, N_RINGS):
         values = energy[sampled & (rings == number)]
         if len(values):
