@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.acquisition.formats import RAW_SCAN, require_options
-from cinerecon.acquisition.gating import GatingReport
+from cinerecon.acquisition.gating.beats import GatingReport
 from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.acquisition.select import Dropped, count_flags, is_calibration_only

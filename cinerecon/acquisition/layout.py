@@ -14,7 +14,7 @@ from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
-from cinerecon.acquisition.gating import Gating, plan_gating
+from cinerecon.acquisition.gating.gate import Gating, plan_gating
 from cinerecon.acquisition.grid import Grid, plan_grid
 from cinerecon.acquisition.metadata import slice_meta
 from cinerecon.acquisition.noise import (

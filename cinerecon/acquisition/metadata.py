@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cinerecon.acquisition.gating import Gating
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
-from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS
+from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS, Gating
 from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.cine_meta import CineMeta, Geometry
