@@ -9,6 +9,12 @@ assume that the data follow the standard.
 from dataclasses import replace
 
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.acquisition.conventions.calibration import (
+    claimed_centres,
+    correct_calibration,
+    place_calibration_of_other_encodings,
+    place_calibration_of_siemens,
+)
 from cinerecon.acquisition.conventions.counters import (
     combine_counters,
     merge_segments,
@@ -20,18 +26,12 @@ from cinerecon.acquisition.conventions.counters import (
 from cinerecon.acquisition.conventions.echo import correct_echo_centre, require_echo_in_middle, set_echo_centre
 from cinerecon.acquisition.conventions.encoding import (
     correct_encoded_space,
+    correct_removed_oversampling,
     count_lines_from_zero,
     discard_zero_samples,
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
-from cinerecon.acquisition.conventions.readouts import (
-    claimed_centres,
-    correct_calibration,
-    correct_removed_oversampling,
-    place_calibration_of_other_encodings,
-    place_calibration_of_siemens,
-)
 from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.acquisition.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan

@@ -4,6 +4,9 @@ The following deviations of files from the ISMRMRD standard are corrected:
 
 - The header describes a grid that was not measured: several partitions for a 2-D scan, a matrix without the readout
   oversampling, or the zero-filled matrix of the image.
+- Programs that remove the readout oversampling keep ``center_sample``, the encoded matrix and the encoded field of view
+  of the measured readout. The centre is then outside the readout, or the header describes a larger grid than the
+  readouts fill.
 - Samples that were not measured are stored as zeros at the ends of readouts (asymmetric echoes, zero-filled matrices).
 - Line numbers start at 1, as in files written by MATLAB programs, or are counted from the centre.
 """
@@ -12,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cinerecon.acquisition.conventions.echo import N_ECHO_PROBES
 from cinerecon.acquisition.grid import LARGEST_INTERPOLATION, anisotropy
 from cinerecon.acquisition.readouts import Readouts
 from cinerecon.errors import HeaderError
@@ -22,6 +26,10 @@ LARGEST_UNDECLARED_OVERSAMPLING = 4
 """Largest ratio of the readout length to a matrix without the readout oversampling."""
 MEASURED_PART = 0.9
 """Ratio of the length of symmetric readouts to the matrix size below which the matrix is treated as zero-filled."""
+ECHO_PART = 1 / 8
+"""Largest distance between echo and middle of a readout, as a fraction of its length, if the middle is the centre."""
+ANISOTROPY_MARGIN = 0.1
+"""Smallest difference of the logarithms of two pixel anisotropies for one to be clearly closer to a square pixel."""
 
 
 def correct_encoded_space(readouts: Readouts, zeros: tuple[Index, Index]) -> Readouts:
@@ -122,6 +130,66 @@ def _without_zero_filling(readouts: Readouts, zeros: tuple[Index, Index]) -> Enc
 def _span(readouts: Readouts) -> int:
     """Number of rows from the first to the last line."""
     return int(np.ptp(readouts.lines)) + 1
+
+
+def correct_removed_oversampling(readouts: Readouts) -> Readouts:
+    """Correct centre and grid of the readouts if the header describes them before the removal of the oversampling."""
+    warn, encoding = readouts.warn, readouts.encoding
+    lengths, centres = (readouts.field(name).astype(int) for name in ("number_of_samples", "center_sample"))
+    n, centre = int(lengths[0]), int(centres[0])
+    if not ((lengths == n).all() and (centres == centre).all()) or n < 2:
+        return readouts
+    factors = range(2, LARGEST_UNDECLARED_OVERSAMPLING + 1)
+    factor, rest = divmod(encoding.encoded.matrix[0], n)
+    is_part = rest == 0 and factor in factors
+    is_old_centre = any(centre == factor * n // 2 for factor in factors) and _has_echo_in_the_middle(readouts)
+    if is_old_centre:
+        warn(
+            f"center_sample is {centre}, the value for readouts before removal of oversampling: {n // 2} of {n} is used"
+        )
+    elif is_part and (centre == 0 or abs(centre - n // 2) == 1) and _has_echo_in_the_middle(readouts):
+        warn(f"center_sample is {centre}, the echo is in the middle of the readouts: {n // 2} of {n} is used")
+    elif centre != n // 2:
+        return readouts
+    readouts.raw.heads["center_sample"][readouts.rows] = n // 2
+    if not is_part or not _is_removed(readouts, n, factor, is_proven=is_old_centre):
+        return readouts
+    x, y, z = encoding.encoded.matrix
+    fov_x, fov_y, fov_z = encoding.encoded.fov_mm
+    warn(
+        f"encodedSpace x is {x} for {fov_x:g} mm, the readouts hold {n} samples: read as {factor}x "
+        "oversampling that was removed"
+    )
+    encoded = replace(encoding.encoded, matrix=(n, y, z), fov_mm=(encoding.recon.fov_mm[0], fov_y, fov_z))
+    return readouts.with_encoding(replace(encoding, encoded=encoded))
+
+
+def _is_removed(readouts: Readouts, n: int, factor: int, *, is_proven: bool) -> bool:
+    """Whether readouts are shorter than the matrix because oversampling, not resolution, was removed.
+
+    The oversampling must agree with the header, and the pixels must be closer to squares than if the readouts were in
+    the middle of the matrix. Both interpretations may reduce the number of rows along with the columns if the lines
+    fit.
+    """
+    encoding = readouts.encoding
+    fov_x, fov_y, _ = encoding.encoded.fov_mm
+    if abs(fov_x / encoding.recon.fov_mm[0] / factor - 1) > 0.01:
+        return False
+    if is_proven:
+        return True
+    y = encoding.encoded.matrix[1]
+    rows = round(y / factor)
+    span = int(np.ptp(readouts.lines)) + 1
+    filled = abs(np.log((fov_x / n) / (fov_y / (rows if span <= rows else y))))
+    return bool(abs(np.log(anisotropy(encoding, y))) < filled - ANISOTROPY_MARGIN)
+
+
+def _has_echo_in_the_middle(readouts: Readouts) -> bool:
+    """Whether the echo is in the middle of the readouts with the strongest signal."""
+    raw, rows = readouts.raw, readouts.readable().rows
+    strongest = np.sort(rows[np.argsort(raw.amplitude[rows], kind="stable")[-N_ECHO_PROBES:]])
+    power = (np.abs(raw.samples(strongest).astype(np.complex128)) ** 2).sum((0, 1))
+    return bool(abs(int(power.argmax()) - len(power) // 2) <= max(ECHO_PART * len(power), 1))
 
 
 N_ZERO_PROBES = 64
