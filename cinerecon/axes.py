@@ -31,7 +31,7 @@ def describe_values(name: str, array: "Tensor | NDArray[Any]") -> str:
 
 
 def require_axes(name: str, array: "Tensor", axes: tuple[str, ...], dtype: "torch.dtype | None" = None) -> None:
-    """Check that an array has at least the named axes, and the dtype where one is given.
+    """Check that an array has at least the named axes, and the dtype if one is given.
 
     Raises
     ------

@@ -210,7 +210,7 @@ def as_settings(settings: Sequence[str], where: str = "settings") -> tuple[str, 
     Raises
     ------
     ConfigError
-        If it is a single text or a mapping, or holds something else than texts.
+        If it is a single text or a mapping, or contains something other than texts.
     """
     wrong = settings if isinstance(settings, str | Mapping) or not isinstance(settings, Iterable) else None
     wrong = next((item for item in settings if not isinstance(item, str)), None) if wrong is None else wrong

@@ -190,7 +190,7 @@ class CineImage:
 
 
 def as_map(cine: CineImage, quantity: str) -> CineImage:
-    """The map of a quantity, a key of `QUANTITIES`, as a series of its own.
+    """The map of a quantity, a key of `QUANTITIES`, as a separate series.
 
     Raises
     ------

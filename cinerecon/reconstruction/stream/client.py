@@ -117,7 +117,7 @@ def _send(
 
 
 class _Answers:
-    """The messages of a server, received by a thread of its own while the scan is being sent.
+    """The messages of a server, received by a separate thread while the scan is being sent.
 
     Attributes
     ----------
