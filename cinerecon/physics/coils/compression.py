@@ -6,7 +6,8 @@ doi:10.1016/j.mri.2007.04.010), or one matrix for each position along the readou
 
 The number of virtual coils can be determined from the data. White noise adds the same energy to all components, so that
 with many coils the energy of the weak components is noise. The signal energy of a component is the excess over the
-noise; its fraction in the discarded components is the loss (`CoilStatistics.loss`).
+noise; its fraction in the discarded components is the loss (`CoilStatistics.loss`). Coils that contain only noise are
+left out of the virtual coils: a quiet one would be mistaken for the noise of the others, and a loud one for signal.
 
 Departs from the papers in: the principal components are computed from the coils x coils correlation matrix instead of
 an SVD of all samples; adjacent matrices are aligned outwards from the centre of the readout, so that drift accumulates
@@ -24,12 +25,15 @@ from cinerecon.physics.fourier import fft1c, ifft1c
 
 NOISE_EDGE = 0.8
 """Distance from the centre of ky, relative to the farthest line, beyond which the energy of a line is noise."""
+CENTRE, NOISE_RATIO = 0.2, 1.25
+"""Distance from the centre of ky, relative to the farthest line, up to which lines have more energy than the noise, and
+largest ratio of their energy to that at the edge for a coil that contains only noise."""
 
 Compression = Literal["pca", "geometric"]
 
 
 class CoilStatistics:
-    """The correlation between coils and the energy of each line, accumulated over readouts.
+    """The correlation between coils and the energy of each line and coil, accumulated over readouts.
 
     Parameters
     ----------
@@ -46,7 +50,7 @@ class CoilStatistics:
     ) -> None:
         shape = (n_coils, n_coils) if n_positions is None else (n_positions, n_coils, n_coils)
         self.correlation = torch.zeros(shape, dtype=torch.complex64, device=device)
-        self.energy = torch.zeros(n_rows, dtype=torch.float64, device=device)
+        self.energy = torch.zeros(n_rows, n_coils, dtype=torch.float64, device=device)
         self.n_samples = torch.zeros(n_rows, dtype=torch.float64, device=device)
 
     @classmethod
@@ -61,7 +65,7 @@ class CoilStatistics:
 
     def add(self, readouts: Tensor, rows: Tensor, n_columns: Tensor) -> None:
         """Add readouts ``(readouts, coils, kx)`` of some lines, each with a number of sampled columns."""
-        energy = torch.view_as_real(readouts).square().sum((1, 2, 3)).double()
+        energy = torch.view_as_real(readouts).square().sum((2, 3)).double()
         self.energy.index_add_(0, rows, energy)
         self.n_samples.index_add_(0, rows, n_columns.double())
         if self.correlation.ndim == 2:
@@ -80,20 +84,36 @@ class CoilStatistics:
         """Fraction of the signal energy that is lost with 1, 2, ... virtual coils, ``(coils,)`` float64.
 
         The energy of the noise in a component is estimated from the lines at the edge of k-space and from the weakest
-        component. Since both may also contain signal, the smaller one is used.
+        component. Since both may also contain signal, the smaller one is used. Coils with only noise are left out.
         """
-        values = torch.linalg.eigvalsh(self.correlation.to(torch.complex128)).flip(-1).clamp(min=0)
-        energies = values.reshape(-1, self.n_coils).sum(0)
-        signal = (energies - min(float(energies[-1]), self._edge_power() * float(self.n_samples.sum()))).clamp(min=0)
-        loss: Tensor = 1 - signal.cumsum(0) / signal.sum().clamp(min=torch.finfo(signal.dtype).tiny)
-        return loss.clamp(min=0)
+        correlation, n_used = self._without_noise().to(torch.complex128), int((~self.has_only_noise).sum())
+        values = torch.linalg.eigvalsh(correlation).flip(-1).clamp(min=0)
+        energies = values.reshape(-1, self.n_coils).sum(0)[:n_used]
+        edge_energy = float(self._power(NOISE_EDGE, 1)[~self.has_only_noise].mean()) * float(self.n_samples.sum())
+        signal = (energies - min(float(energies[-1]), edge_energy)).clamp(min=0)
+        loss = 1 - signal.cumsum(0) / signal.sum().clamp(min=torch.finfo(signal.dtype).tiny)
+        return torch.cat([loss.clamp(min=0), loss.new_zeros(self.n_coils - n_used)])
 
-    def _edge_power(self) -> float:
-        """Mean energy of a sample of one coil in the lines farthest from the centre of k-space."""
+    @property
+    def has_only_noise(self) -> Tensor:
+        """Coils ``(coils,)`` whose lines have no more energy at the centre of k-space than at its edge.
+
+        None if this applies to all coils.
+        """
+        is_noise: Tensor = self._power(0, CENTRE) <= NOISE_RATIO * self._power(NOISE_EDGE, 1)
+        return is_noise & ~is_noise.all()
+
+    def _power(self, nearest: float, farthest: float) -> Tensor:
+        """Mean energy of a sample of each coil, ``(coils,)``, in lines at some distances from the centre of ky."""
         n = len(self.energy)
         distance = (torch.arange(n, device=self.energy.device) - n // 2).abs() * (self.n_samples > 0)
-        at_edge = (self.n_samples > 0) & (distance >= NOISE_EDGE * distance.max())
-        return float(self.energy[at_edge].sum() / (self.n_coils * self.n_samples[at_edge].sum()).clamp(min=1))
+        within = (distance >= nearest * distance.max()) & (distance <= farthest * distance.max()) & (self.n_samples > 0)
+        return self.energy[within].sum(0) / self.n_samples[within].sum().clamp(min=1)
+
+    def _without_noise(self) -> Tensor:
+        """The correlation between coils, zero for coils with only noise."""
+        used = ~self.has_only_noise
+        return self.correlation * (used[:, None] & used)
 
     def n_virtual(self, asked: int | Literal["auto"]) -> int:
         """Number of virtual coils; ``auto`` is the smallest number that loses no more than `AUTO_LOSS`."""
@@ -109,8 +129,7 @@ class CoilStatistics:
         ShapeError
             If more virtual coils are requested than there are coils.
         """
-        principal = _principal_components(self.correlation, n_virtual)
-        return principal if principal.ndim == 2 else _align(principal)
+        return _virtual_coils(self._without_noise(), n_virtual)
 
 
 def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
@@ -132,7 +151,7 @@ def compression_matrix(kspace: Tensor, n_virtual: int) -> Tensor:
     ShapeError
         If more virtual coils are requested than there are coils.
     """
-    return _of_all(kspace, "pca").matrix(n_virtual)
+    return _virtual_coils(_of_all(kspace, "pca").correlation, n_virtual)
 
 
 def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: int = 1) -> Tensor:
@@ -164,7 +183,7 @@ def geometric_compression_matrices(kspace: Tensor, n_virtual: int, *, window: in
         first, last = statistics.correlation[:1], statistics.correlation[-1:]
         padded = torch.cat([first] * (window // 2) + [statistics.correlation] + [last] * (window // 2))
         statistics.correlation = padded.unfold(0, window, 1).mean(-1)
-    return statistics.matrix(n_virtual)
+    return _virtual_coils(statistics.correlation, n_virtual)
 
 
 def _of_all(kspace: Tensor, kind: Compression) -> CoilStatistics:
@@ -177,6 +196,12 @@ def _of_all(kspace: Tensor, kind: Compression) -> CoilStatistics:
 def apply_geometric_compression(matrices: Tensor, kspace: Tensor) -> Tensor:
     """Compress ``(..., coils, ky, kx)`` to ``(..., n_virtual, ky, kx)`` with matrices ``(x, n_virtual, coils)``."""
     return fft1c(torch.einsum("xvc,...cyx->...vyx", matrices.to(kspace), ifft1c(kspace, -1)), -1)
+
+
+def _virtual_coils(correlation: Tensor, n_virtual: int) -> Tensor:
+    """The principal components of the coils, aligned if there are several positions."""
+    principal = _principal_components(correlation, n_virtual)
+    return principal if principal.ndim == 2 else _align(principal)
 
 
 def _principal_components(correlation: Tensor, n_virtual: int) -> Tensor:

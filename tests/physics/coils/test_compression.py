@@ -53,6 +53,24 @@ def test_the_loss_is_the_share_of_the_signal_that_virtual_coils_leave_out(noise,
     assert statistics.n_virtual(20) == 9
 
 
+@pytest.mark.parametrize("kind", ["pca", "geometric"])
+@pytest.mark.parametrize("level", [0, 0.2, 1, 10])
+def test_a_coil_with_only_noise_does_not_change_the_virtual_coils(kind, level):
+    sources = torch.linalg.qr(complex_randn(8, 4, seed=1))[0] * torch.tensor([40.0, 12.0, 6.0, 0.5])
+    window = torch.exp(-(((torch.arange(32) - 16) / 4.0) ** 2))[:, None]
+    kspace = apply_coil_matrix(sources, complex_randn(4, 4, 32, 24, seed=2) * window, -3)
+    kspace = (kspace + 0.05 * complex_randn(*kspace.shape, seed=3)).to(torch.complex64)
+    noise = 0.05 * level * complex_randn(4, 1, 32, 24, seed=4, dtype=torch.complex64)
+    mask = torch.ones(4, 1, 32, 1, dtype=torch.bool)
+    intact = CoilStatistics.of_kspace(kspace, mask, kind)
+    noisy = CoilStatistics.of_kspace(torch.cat([noise, kspace], 1), mask, kind)
+    n_virtual = intact.n_virtual("auto")
+    assert noisy.n_virtual("auto") == n_virtual == 3
+    matrix = noisy.matrix(n_virtual)
+    assert float(matrix[..., 0].abs().max()) < 1e-3
+    assert smallest_angle_cosine(matrix[..., 1:], intact.matrix(n_virtual)) > 0.999
+
+
 def test_coils_without_signal_are_not_compressed():
     silent = torch.zeros(2, 4, 8, 8, dtype=torch.complex64)
     assert CoilStatistics.of_kspace(silent, torch.ones(2, 1, 8, 1, dtype=torch.bool)).n_virtual("auto") == 4
