@@ -24,6 +24,7 @@ from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import Score
 from cinerecon.io.magnitude import find_magnitudes, stem_of
 from cinerecon.methods.catalogue import list_models
+from cinerecon.methods.model_file import model_label
 from cinerecon.methods.table import METHODS
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 from cinerecon.words import counted
@@ -131,7 +132,7 @@ def describe_group(group: str, scores: list[Score], arguments: argparse.Namespac
         VOLUNTEER: f"{series} series of the volunteer whose other series were used for training",
         PHANTOMS: f"{series} phantoms",
     }
-    methods, baseline = arguments.model, arguments.baseline
+    methods, baseline = [model_label(name) for name in arguments.model], arguments.baseline
     title = f"{sizes[group]}; noise of {arguments.noise:.1%} of the maximum, {PHASES[arguments.phase]}"
     networks = [name for name in methods if name not in METHODS or METHODS[name].kind == "deep"]
     parts = [lowrank_table(scores, methods)]
