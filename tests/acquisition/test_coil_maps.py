@@ -109,3 +109,9 @@ def test_coils_are_compressed_at_each_position_along_the_readout(read):
     scan.heads["center_sample"] -= 8
     with pytest.raises(UnsupportedError, match="needs completely measured readouts"):
         read(scan, config=config)
+
+
+@pytest.mark.parametrize(("n_coils", "n_steps"), [(1, 0), (3, 1)])
+def test_the_plan_lists_compression_only_for_several_coils(opened, n_coils, n_steps):
+    steps = opened(small_scan(n_coils=n_coils), "n_virtual_coils=auto").plan.steps
+    assert sum("virtual coils" in step for step in steps) == n_steps
