@@ -23,7 +23,7 @@ from cinerecon.physics.sampling import parse_sampling
 from cinerecon.physics.snr import NoiseMap
 from cinerecon.reconstruction.noise_maps import with_noise
 from cinerecon.reconstruction.public import reconstruct
-from cinerecon.reconstruction.trust.receiver import receiver_values
+from cinerecon.reconstruction.trust.artefacts import receiver_values
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine
 

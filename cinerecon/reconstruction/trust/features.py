@@ -15,7 +15,12 @@ from cinerecon.cine import CineData
 from cinerecon.methods.card import Card
 from cinerecon.methods.card_warnings import outside_training
 from cinerecon.physics.sampling import acceleration_of, sampling_kind
-from cinerecon.reconstruction.trust.artefacts import displacement_values, edge_values, time_course_values
+from cinerecon.reconstruction.trust.artefacts import (
+    displacement_values,
+    edge_values,
+    receiver_values,
+    time_course_values,
+)
 from cinerecon.reconstruction.trust.consistency import (
     brightness_of,
     content_values,
@@ -29,7 +34,6 @@ from cinerecon.reconstruction.trust.consistency import (
     residual_values,
 )
 from cinerecon.reconstruction.trust.hold_out import Prediction, at_its_resolution, predict_held_out
-from cinerecon.reconstruction.trust.receiver import receiver_values
 
 FEATURES: Mapping[str, str] = {
     "acceleration": "the acceleration is high",

@@ -10,7 +10,7 @@ from cinerecon.cine import CineData
 from cinerecon.physics.noise import noise_level
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.reconstruction.trust import calibration_of
-from cinerecon.reconstruction.trust.receiver import receiver_values
+from cinerecon.reconstruction.trust.artefacts import receiver_values
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 
 PATTERNS = ["gaussian:6,acs=4", "equispaced:4,acs=8", "radial:16", "poisson:6"]
