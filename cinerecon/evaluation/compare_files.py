@@ -114,7 +114,12 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=math.nan,
-                marks="; ".join(f"{label}: {mark}" for mark in _marks(own, references, number, profile)),
+                marks="; ".join(
+                    (
+                        *(f"{label}: {mark}" for mark in _marks(own, references, number, profile)),
+                        *(f"reference: {text}" for text in references[number].warnings),
+                    )
+                ),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
@@ -172,8 +177,9 @@ def _matched(
 
 
 def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
-    """Remarks on the score of a slice: systematic deviations of the images from the reference."""
+    """Remarks on the score of a slice: warnings of the reader, and systematic deviations from the reference."""
     image = images.image
+    yield from images.warnings
     yield from pixel_size_remarks(images.pixel_size_mm, references[number].pixel_size_mm)
     for name, series in (("", image), ("the reference has ", references[number].image)):
         if _is_signed(series):

@@ -31,7 +31,7 @@ from cinerecon.io.magnitude import (
     require_images,
 )
 from cinerecon.io.mrd_images import DIRECTIONS, Placement, map_error, read_mrd_images
-from cinerecon.io.plausibility import EXCHANGED_SLICES, has_exchanged_slices
+from cinerecon.io.plausibility import EXCHANGED_SLICES, UNKNOWN_TIMES, has_exchanged_slices
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
 from cinerecon.io.untrusted import read_npz, refuse_pipe
@@ -59,12 +59,15 @@ class ImageSeries:
         Distance of adjacent pixels along (y, x) [mm]; None if unknown.
     is_real_time
         Whether the frames are known not to cover one heartbeat, see `CineMeta`.
+    warnings
+        Warnings of the reader.
     """
 
     image: Tensor
     geometry: Geometry | None = None
     pixel_size_mm: tuple[float, float] | None = None
     is_real_time: bool = False
+    warnings: tuple[str, ...] = ()
 
     def as_reference(self) -> Reference:
         """The magnitudes as the reference of a slice, since the coils are unknown."""
@@ -135,10 +138,7 @@ def read_series(path: Path, names: tuple[str, ...] = IMAGE_NAMES) -> list[ImageS
         raise DataError("the images contain values that are not finite", where=str(path))
     for image, _ in series:
         refuse_segmentation(np.abs(image), path)
-    return [
-        ImageSeries(_single_precision(image), placement.geometry, placement.pixel_size_mm, placement.is_real_time)
-        for image, placement in series
-    ]
+    return [ImageSeries(_single_precision(image), **vars(placement)) for image, placement in series]
 
 
 def _require_order(series: Sequence[ImageSeries], path: Path) -> None:
@@ -196,6 +196,10 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     if is_cfl(path):
         _refuse_map(map_in_cfl(path), path)
         return [(pixels, Placement()) for pixels in open_cfl_images(path)]
+    if is_matlab(path):
+        what = "images are not read from MATLAB files, which do not name the axes"
+        hint = f"a CMRxRecon scan is reconstructed first: cinerecon recon {path.name}; others: {FORMATS}"
+        raise FileError(what, where=str(path), hint=hint)
     if name.endswith(PICTURES):
         raise FileError(
             "pictures and movies contain grey levels, which cannot be measured", where=str(path), hint=FORMATS
@@ -232,7 +236,8 @@ def _is_unset(first: Placement, matrix: tuple[int, ...]) -> bool:
 
 
 def _placement(meta: CineMeta) -> Placement:
-    return Placement(meta.geometry, meta.pixel_size_mm, meta.is_real_time)
+    warnings = tuple(text for text in meta.warnings if text != UNKNOWN_TIMES)  # no measure depends on the times
+    return Placement(meta.geometry, meta.pixel_size_mm, meta.is_real_time, warnings)
 
 
 def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:

@@ -47,7 +47,7 @@ SAME_IMAGES = 1e-4
 
 @dataclass(frozen=True)
 class Placement:
-    """Position and pixel size of a slice, and whether it is a real-time series.
+    """Position and pixel size of a slice, whether it is a real-time series, and warnings about its images.
 
     Attributes
     ----------
@@ -57,11 +57,14 @@ class Placement:
         Distance of adjacent pixels along (y, x) [mm]; None if unknown.
     is_real_time
         Whether the frames are known not to be one heartbeat.
+    warnings
+        Warnings of the reader about the slice.
     """
 
     geometry: Geometry | None = None
     pixel_size_mm: tuple[float, float] | None = None
     is_real_time: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """Reconstruct a scan slice by slice, store each completed slice, and write the images."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,8 +153,18 @@ def complete_scan(request: ReconRequest, method: Reconstructor, cache: SliceCach
         else:
             cache.remove()
         raise
+    for option in _options_without_effect(request, slices):
+        logger.log(NOTICE, "note     %s has no effect: the noise map of %s is analytic", option, request.label)
     warnings = collect_warnings([part.cine for part in slices])
     return ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
+
+
+def _options_without_effect(request: ReconRequest, slices: Sequence[ReconstructedSlice]) -> list[str]:
+    """The given options that only concern pseudo-replicas, if the noise of all slices was computed by a formula."""
+    if not request.snr or any(part.snr["standard_error"] for part in slices):
+        return []
+    names = ["n_replicas", *([] if request.undersample or request.uncertainty else ["seed"])]
+    return [request.option_of(name) for name in names if request.is_changed(name)]
 
 
 def load_request_method(request: ReconRequest) -> Reconstructor:

@@ -153,3 +153,13 @@ def test_what_an_option_needs_is_an_option():
             n_marked += bool(flag.needs or flag.excludes)
             assert {*flag.needs, *flag.excludes} <= set(model.model_fields), f"{model.__name__}.{field}"
     assert n_marked > 10
+
+
+def test_replicas_without_effect_are_announced(call):
+    """Whether the noise map of a method is analytic may depend on the scan."""
+    code, printed = call("recon SCAN -m zerofilled --snr --replicas 4 --seed 3 -o out.npz")
+    assert code == 0
+    assert "--replicas has no effect: the noise map of zerofilled is analytic" in printed
+    assert "--seed has no effect" in printed
+    code, printed = call("recon SCAN -m viewshared --snr --replicas 2 --seed 3 -o other.npz")
+    assert "has no effect" not in printed

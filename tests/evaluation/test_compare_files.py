@@ -605,3 +605,27 @@ def test_maps_that_recon_wrote_are_no_images(truth, tmp_path, ending):
     for quantity, name in (("snr", "SNR"), ("noise", "noise"), ("uncertainty", "uncertainty")):
         with pytest.raises(DataError, match=f"this is a map of {name}, not a series of images"):
             read_series(tmp_path / f"ours.{quantity}{ending}")
+
+
+def test_warnings_of_the_reader_are_remarks(truth, tmp_path):
+    """A NIfTI header whose sform and qform disagree, in the images and in the reference; unknown times do not matter."""
+    _, images = truth
+    pixels = np.abs(images).transpose(3, 2, 0, 1)
+    image = nibabel.Nifti1Image(pixels, MOVED)
+    nibabel.save(image, tmp_path / "intact.nii")
+    image.set_sform(MOVED, code=1)
+    image.set_qform(MOVED + np.outer([1, 0, 0, 0], [0, 0, 0, 5]), code=1)
+    nibabel.save(image, tmp_path / "x.nii")
+    text = "sform and qform place the images up to 5 mm apart: the sform is used"
+    (score, *_) = compare_files([tmp_path / "x.nii"], tmp_path / "intact.nii")
+    assert score.marks == f"x: {text}"
+    (score, *_) = compare_files([tmp_path / "intact.nii"], tmp_path / "x.nii")
+    assert score.marks == f"reference: {text}"
+
+
+def test_matlab_files_are_no_images(truth, tmp_path):
+    path, _ = truth
+    (tmp_path / "x.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    with pytest.raises(FileError, match="not read from MATLAB files") as caught:
+        compare_files([tmp_path / "x.mat"], path)
+    assert "cinerecon recon x.mat" in caught.value.hint
