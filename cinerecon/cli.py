@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from cinerecon.errors import CineReconError, ConfigError, FileError
+from cinerecon.external import before_execution
 from cinerecon.memory import describe_out_of_memory, is_out_of_memory
 
 COMMANDS = {
@@ -121,12 +123,15 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def cinerecon(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    show_version: Annotated[
+    debug: Annotated[  # noqa: ARG001
+        bool, typer.Option("--debug", help="Show the traceback of an error.")
+    ] = False,
+    show_version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Reconstruct accelerated cine cardiac MRI from raw data, by classical methods and deep unrolled networks."""
+    before_execution.set(announce_code)
 
 
 def main() -> None:
@@ -198,6 +203,12 @@ def require_values(arguments: Sequence[str]) -> None:
         if not argument or is_option:
             where = argument.removesuffix("=") if is_option else previous
             raise ConfigError("an argument is empty", where=where, hint="a shell variable may not be set")
+
+
+def announce_code(file: Path, kind: str) -> None:
+    """Print a file of code from outside the package before it is executed; of several processes, only one prints it."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"code     {file} is executed: a {kind} from outside the package", file=sys.stderr)
 
 
 def with_present_options(arguments: Sequence[str]) -> list[str]:

@@ -324,7 +324,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the recipe: {error}", where=str(path)) from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"cannot read the recipe: {reason}", where=str(path)) from None
     except yaml.YAMLError as error:
         raise ConfigError(f"the recipe is not YAML: {' '.join(str(error).split())}", where=str(path)) from None
     if not isinstance(values, dict):

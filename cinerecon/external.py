@@ -8,8 +8,9 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,9 @@ from cinerecon.errors import ConfigError, nearest_name
 T = TypeVar("T")
 Stamp = tuple[tuple[str, int, int], ...]
 """Name, time of change and size of files."""
+
+before_execution: ContextVar[Callable[[Path, str], None]] = ContextVar("before_execution", default=lambda *_: None)
+"""Called with each file before its code is executed, and with what the class is; the command line prints it."""
 
 _NAME = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)")
 
@@ -146,6 +150,7 @@ def _import(path: Path, kind: str, _: Stamp) -> tuple[ModuleType, Code]:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    before_execution.get()(path, kind)
     sys.modules[label] = module
     try:
         with _importing_from(path.parent) as siblings:

@@ -7,7 +7,7 @@ import shutil
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,28 +111,6 @@ def _started_bar() -> "Progress":
     bar.add_task("", total=1.0)
     bar.start()
     return bar
-
-
-def announce_models(models: Iterable[str]) -> None:
-    """Print the files of networks and methods from outside the package, before they are executed."""
-    from cinerecon.external import is_external
-    from cinerecon.methods.model_file import external_names, find_model, read_model
-
-    for model in models:
-        if is_external(model):
-            announce_code({"method": model})
-        elif find_model(model):
-            announce_code(external_names(read_model(model)[0]))
-
-
-def announce_code(names: Mapping[str, str]) -> None:
-    """Print the files of classes from outside the package, which are given by their kind and name."""
-    from cinerecon.external import code_file
-
-    for kind, name in names.items():
-        article, file = "an" if kind.startswith("i") else "a", code_file(name)
-        if file.is_file():
-            print(f"code     {file} is executed: {article} {kind} from outside the package", file=sys.stderr)
 
 
 @contextmanager

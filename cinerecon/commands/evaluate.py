@@ -135,7 +135,6 @@ def _evaluate_scans(
     from rich.console import Console
 
     from cinerecon.acquisition.config import AcquisitionConfig
-    from cinerecon.commands.console import announce_models
     from cinerecon.commands.scans import shard_of
     from cinerecon.evaluation import run
     from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
@@ -152,7 +151,6 @@ def _evaluate_scans(
     selected = select_with_tables(models, patterns, options.profile, layouts, options.baseline)
     for name in selected.left_out:
         console.print(f"left out  {name}: {why_left_out(name)}")
-    announce_models(selected.models)
     of_methods, of_preprocessing = split_settings(options.settings)
     config = AcquisitionConfig().with_settings(of_preprocessing, where="--set preprocessing")
     request = EvaluationRequest(

@@ -51,10 +51,8 @@ class ShowOptions(Options):
 
 def show(options: ShowOptions) -> None:
     """Print the description of a method, or its settings."""
-    from cinerecon.commands.console import announce_models
     from cinerecon.methods.catalogue import describe_model, list_all_settings
 
-    announce_models([options.name])
     entry = describe_model(options.name)
     if options.as_json:
         plain = _as_plain(entry)

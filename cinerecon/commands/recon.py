@@ -163,7 +163,7 @@ def _no_verdict(options: ReconOptions, model: str) -> str:
 
 
 def _recon(options: ReconOptions, unlisted: Path | None) -> None:
-    from cinerecon.commands.console import announce_models, run_log
+    from cinerecon.commands.console import run_log
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.errors import ConfigError
 
@@ -172,7 +172,6 @@ def _recon(options: ReconOptions, unlisted: Path | None) -> None:
     options = options.model_copy(update={"scans": scans})
     request = options.request()
     with run_log(options.log, quiet=options.quiet, sources=[*scans, *request.sources]):
-        announce_models(options.models)
         _refuse_verdict(options)
         if shard or is_listed or options.is_batch:
             if options.verbose:

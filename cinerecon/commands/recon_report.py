@@ -34,6 +34,8 @@ def print_report(report: "ReconReport") -> None:
     for part in report.slices:
         if part.meta.compression:
             print(f"slice {part.meta.slice}  {part.meta.compression}")
+        if part.partial_fourier:
+            print(f"slice {part.meta.slice}  partial Fourier: {part.partial_fourier}")
     for part in report.slices:
         if part.verdict:
             print(f"slice {part.cine.meta.slice}  {part.verdict.status}: {part.verdict.numbers}")
@@ -128,6 +130,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
                 "acceleration_without_acs": part.acceleration_without_acs,
                 "seconds": part.seconds,
                 "residual": part.residual,
+                "partial_fourier": part.partial_fourier,
                 "snr": part.snr,
                 "noise_source": part.cine.noise_source,
                 "verdict": None if part.verdict is None else asdict(part.verdict),

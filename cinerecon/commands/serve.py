@@ -36,7 +36,6 @@ class ServeOptions(DeviceOptions):
 
 def serve(options: ServeOptions) -> None:
     """Serve until SIGTERM or Ctrl-C; complete slices are still reconstructed and sent."""
-    from cinerecon.commands.console import announce_models
     from cinerecon.machine import pick_device
     from cinerecon.memory import keep_freed_memory, return_freed_memory, share_freed_memory
     from cinerecon.reconstruction.request import ReconRequest
@@ -50,7 +49,6 @@ def serve(options: ServeOptions) -> None:
     device = pick_device(options.device)
     request = ReconRequest(Path("scan.h5"), options.model, device=device)
     request = request.with_values(memory=options.memory, settings=options.settings)
-    announce_models([options.model])
     request.check_settings(load_request_method(request))
     with Server(request, options.host, options.port, n_jobs=options.n_jobs, on_closed=return_freed_memory) as server:
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -86,9 +86,7 @@ class TrainOptions(DeviceOptions):
 
 def train(options: TrainOptions) -> None:
     """Train, or estimate memory and time, and print the validation of each epoch."""
-    from cinerecon.commands.console import announce_code, announce_models
     from cinerecon.memory import keep_freed_memory
-    from cinerecon.methods.model_file import external_names
     from cinerecon.training import check_data_options, find_recipe, read_recipe
 
     settings = options.all_settings()
@@ -97,9 +95,6 @@ def train(options: TrainOptions) -> None:
     check_data_options(recipe, read_recipe(path), series=options.series, scans=options.scans)
     keep_freed_memory()
     is_main_process = os.environ.get("RANK", "0") == "0"
-    if is_main_process:
-        announce_code(external_names(recipe))
-        announce_models([recipe.training.compared_with] if recipe.training.compared_with else [])
     if not options.scans and is_main_process:
         _print_unused_sources(recipe, options.series)
     if options.estimate:

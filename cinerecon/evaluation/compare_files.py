@@ -22,6 +22,7 @@ from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.checksums import hash_file
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.scan_list import labels_of
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.metrics.heart import SQUARE
@@ -95,6 +96,7 @@ def compare_files(
         If a file contains no images, or its slices or sizes differ from those of the reference.
     """
     if output:
+        require_folder_of(FolderKind.SCORES, output)
         require_folder(output)
     references = read_reference(reference)
     magnitudes = [item.as_reference() for item in references]

@@ -15,6 +15,7 @@ from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
 from cinerecon.io.atomic import clear_partial
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
@@ -93,6 +94,8 @@ def evaluate(
     request = replace(request, device=pick_device(request.device))
     methods, output = request.load_methods(), request.output
     records = shard.folder(output, COMMAND) if shard and output else output
+    if output:
+        require_folder_of(FolderKind.SCORES, output)
     with sole_writer(records) if records else nullcontext():
         if output:
             clear_partial(output)

@@ -29,6 +29,8 @@ MODEL_ENDING = ".safetensors"
 RECIPE = "model.yaml"
 WEIGHTS = "weights.safetensors"
 CHECKSUM = "weights_sha256"
+METHOD_NAME = "name of the method"
+"""Where the name of a method is wrong: in an option, an argument, a recipe or a call."""
 
 ScaleName = Literal["brightness", "max", "kspace_max"]
 """Rules for the scale by which data are divided, see `methods.normalisation`."""
@@ -157,8 +159,11 @@ def read_model(source: str | Path) -> tuple[ModelConfig, Path]:
     """
     path = find_model(str(source))
     if path is None:
-        raise ConfigError(f"there is no model '{source}'", where="--model")
+        raise ConfigError(f"there is no model '{source}'", where=METHOD_NAME)
     if path.is_dir():
+        if not (path / RECIPE).is_file():
+            hint = "give the folder of a model, or that of a training run"
+            raise ConfigError(f"there is no {RECIPE} in this folder", where=str(path), hint=hint)
         config, weights = ModelConfig.parse(read_yaml(path / RECIPE), where=str(path / RECIPE)), path / WEIGHTS
         config = with_located_code(config, path)
         if config.card == Card() and weights.is_file():  # a run folder: its card comes with the weights

@@ -13,7 +13,7 @@ from cinerecon.errors import ConfigError, nearest_name
 from cinerecon.external import first_line, is_external
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.methods.classical import config
-from cinerecon.methods.model_file import MODEL_ENDING, ModelConfig, find_model, imported_models
+from cinerecon.methods.model_file import METHOD_NAME, MODEL_ENDING, ModelConfig, find_model, imported_models
 from cinerecon.networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def find_method(name: str) -> Method:
         If there is no such method or model, with the nearest name as a hint.
     """
     if not isinstance(name, str | os.PathLike):
-        raise ConfigError(f"a method is a name or a path, found {type(name).__name__}", where="--model")
+        raise ConfigError(f"a method is a name or a path, found {type(name).__name__}", where=METHOD_NAME)
     if name in METHODS:
         return METHODS[name]
     if is_external(os.fspath(name)):
@@ -195,7 +195,7 @@ def find_method(name: str) -> Method:
     if Path(name).name != str(name) or Path(name).suffix == MODEL_ENDING:
         raise ConfigError("there is no such model file or folder", where=str(name))
     known = [*METHODS, *(path.stem for path in imported_models())]
-    raise ConfigError(f"unknown method '{name}'", where="--model", hint=nearest_name(name, known))
+    raise ConfigError(f"unknown method '{name}'", where=METHOD_NAME, hint=nearest_name(name, known))
 
 
 def _external(name: str) -> Method:

@@ -18,6 +18,7 @@ from cinerecon.io.case_index import (
     remove_cases,
     unlisted_cases,
 )
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import absolute
 from cinerecon.io.scan_names import ScanNames
@@ -92,6 +93,7 @@ def prepare(
     """
     config, chosen = PrepareConfig.or_default(config), PreparationOptions.from_arguments(options)
     records = shard.folder(folder, PREPARE) if shard else folder
+    require_folder_of(FolderKind.CASES, folder)
     with sole_writer(records):
         case_folder, n_processes = CaseFolder(folder, records, config), chosen.workers or n_cores()
         limit = chosen.memory_limit and chosen.memory_limit // n_processes

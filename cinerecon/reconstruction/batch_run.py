@@ -10,6 +10,7 @@ from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import clear_partial, moved_into_place
 from cinerecon.io.export import Target
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.lock import sole_writer
 from cinerecon.io.paths import absolute, absolute_paths, relative
 from cinerecon.io.scan_names import ScanNames
@@ -49,6 +50,8 @@ def run_batch(
         request.check_settings(methods[model])
     shard, folder = batch.shard, batch.folder
     records = shard.folder(folder, COMMAND) if shard and folder else folder
+    if folder:
+        require_folder_of(FolderKind.IMAGES, folder)
     with sole_writer(records) if records else nullcontext():
         run = BatchRun(batch, methods, observer or Observer())
         names = ScanNames(folder, COMMAND)

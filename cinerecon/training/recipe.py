@@ -149,7 +149,7 @@ def find_recipe(name: str) -> Path:
         return folder / RECIPE
     what = f"there is no {RECIPE} in this folder" if path.is_dir() else f"there is no recipe '{name}'"
     hint = nearest_name(name, [method.name for method in METHODS.values() if method.kind == "deep"])
-    raise ConfigError(what, where="train", hint=hint)
+    raise ConfigError(what, where=f"{name}, the recipe", hint=hint)
 
 
 def read_recipe(path: AnyPath, settings: Sequence[str] = ()) -> Recipe:

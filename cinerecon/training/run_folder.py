@@ -32,6 +32,7 @@ from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_text
 from cinerecon.io.csv_file import write_csv
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.external import external_code
@@ -111,6 +112,7 @@ class RunFolder:
         """Check that no file of a new run exists."""
         if has_run:
             raise FileError("there is already a run", where=str(self.path), hint="--resume, or another folder")
+        require_folder_of(FolderKind.MODEL, self.path)
         existing = next((name for name in FILES if (self.path / name).exists()), None)
         if existing is not None:
             what = f"the folder contains {existing}, which a run would overwrite"

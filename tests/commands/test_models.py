@@ -112,3 +112,12 @@ def test_a_network_without_weights_is_refused_with_a_hint(monkeypatch, capsys, t
     error = capsys.readouterr().err
     assert "there are no weights for jotlasnet yet" in error
     assert "cinerecon models import" in error
+
+
+def test_errors_name_the_argument_and_not_an_option_of_another_command(monkeypatch, capsys, tmp_path):
+    assert call_main(monkeypatch, "models", "show", "nope") == 2
+    assert "where  name of the method\n" in capsys.readouterr().err
+    assert call_main(monkeypatch, "models", "show", str(tmp_path)) == 2
+    assert "there is no model.yaml in this folder" in capsys.readouterr().err
+    assert call_main(monkeypatch, "train", "nope", "-o", str(tmp_path / "run")) == 2
+    assert "where  nope, the recipe\n" in capsys.readouterr().err

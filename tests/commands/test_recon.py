@@ -1,6 +1,7 @@
 """Output of `recon`: iterations, warnings, and the reference of the scores."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -198,3 +199,10 @@ def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
         done = subprocess.run([*command, *slices], capture_output=True, text=True, check=True)
         peaks.append(json.loads(done.stdout)["peak_memory_mb"])
     assert peaks[0] < peaks[1] + 20
+
+
+def test_what_is_filled_in_of_a_partial_fourier_scan_is_printed(tmp_path):
+    path = tmp_path / "partial.h5"
+    simulate_scan(path, SimulateConfig(n_frames=4, ky=32, kx=36, n_coils=3, n_slices=1, partial_fourier=0.7))
+    printed = recon(path, tmp_path, "--model", "zerofilled", "--no-verdict")
+    assert re.search(r"slice 0  partial Fourier: \w+, \d+ of 32 ky", printed)

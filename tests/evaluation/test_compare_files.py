@@ -608,7 +608,7 @@ def test_maps_that_recon_wrote_are_no_images(truth, tmp_path, ending):
 
 
 def test_warnings_of_the_reader_are_remarks(truth, tmp_path):
-    """A NIfTI header whose sform and qform disagree, in the images and in the reference; unknown times do not matter."""
+    """A NIfTI header whose sform and qform disagree; that times are unknown has no effect."""
     _, images = truth
     pixels = np.abs(images).transpose(3, 2, 0, 1)
     image = nibabel.Nifti1Image(pixels, MOVED)

@@ -309,3 +309,10 @@ def test_different_files_of_one_name_are_not_copied_to_one_run(recipe, folder, t
     changed = recipe.model_copy(update={"network": f"{tmp_path / 'my_method.py'}:Net", "architecture": {}})
     with pytest.raises(FileError, match=r"network and initial method have different files my_method\.py"):
         RunFolder(tmp_path / "run")._copies_of_code(changed)
+
+
+def test_code_of_an_initial_method_is_announced_wherever_it_is_named(name, folder, scan, tmp_path):
+    """In a setting of the command, which replaces the initial method of the model."""
+    settings = ("--set", f"initial_method.method={name}", "--set", "initial_method.settings=[gain=1.0]")
+    result = run("recon", scan, "--model", "slrnet", *settings, "-o", tmp_path / "x.npz")
+    assert f"code     {folder / 'my_method.py'} is executed" in result.stderr

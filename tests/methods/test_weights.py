@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tf_writer import write_tf_checkpoint
 
 from cinerecon.cli import main
-from cinerecon.errors import CineReconError, WeightsError
+from cinerecon.errors import CineReconError, FileError, WeightsError
 from cinerecon.io.tf_checkpoint import DATA_ENDING, INDEX_ENDING
 from cinerecon.methods.model_file import read_model
 from cinerecon.methods.published import import_checkpoint, import_model, map_variables, read_checkpoint
@@ -385,3 +385,11 @@ def test_published_weights_without_stored_output_reduce_the_error(name, share, t
     with torch.no_grad():
         image = load_method(str(path)).net(kspace, encoding)
     assert relative_error(image, truth) < share * relative_error(ifft2c(kspace)[:, :, 0], truth)
+
+
+def test_weights_are_not_imported_into_a_folder_of_cases(tmp_path):
+    (tmp_path / "index.csv").touch()
+    source = write_published(tmp_path / "SLR_Net-vds-0.125-2023", SLR, small_network(SLR))
+    with pytest.raises(FileError, match="contains prepared cases"):
+        import_model(source, tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))

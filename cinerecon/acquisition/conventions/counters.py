@@ -65,13 +65,23 @@ def merge_segments(readouts: Readouts) -> None:
     if min(n_values.values()) == 1:
         return
     for segments, time in (("repetition", "phase"), ("phase", "repetition")):
-        if _are_parts(readouts, segments, ("slice", time)):
+        if _counts_slices(readouts, segments):
+            readouts.warn(f"{segments} has one value in each slice: it counts the slices and is not used")
+        elif _are_parts(readouts, segments, ("slice", time)):
             readouts.warn(
                 f"{n_values[segments]} values of {segments} contain different lines of the same {time}: they are "
                 f"merged as segments of one image; --set preprocessing.select.{segments}=... reads only one"
             )
-            readouts.raw.heads["idx"][segments] = 0
-            return
+        else:
+            continue
+        readouts.raw.heads["idx"][segments] = 0
+        return
+
+
+def _counts_slices(readouts: Readouts, counter: str) -> bool:
+    """Whether a counter has one value in each slice."""
+    pairs = np.stack([readouts.counter("slice"), readouts.counter(counter)], 1)
+    return len(np.unique(pairs, axis=0)) == readouts.n_values("slice")
 
 
 def merge_slices(readouts: Readouts) -> Readouts:

@@ -27,7 +27,7 @@ from cinerecon.acquisition.placement import Lines
 from cinerecon.acquisition.readouts import Readouts, Warn
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
-from cinerecon.io.ismrmrd.waveforms import Waveform, ecg_of
+from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, ecg_of
 
 SHORTEST_MEAN_RR_MS, LONGEST_MEAN_RR_MS = 250.0, 2500.0
 """Plausible range of mean R-R intervals [ms], at 240 and 24 beats per minute."""
@@ -219,7 +219,7 @@ def plan_gating(image: Readouts, config: AcquisitionConfig) -> Gating:
     if mode == "retro":
         if clock is not None and (source == "ECG" or beats is None):
             _require_ecg_during_scan(image, clock)
-        beats = _require_beats(image, beats, source)
+        beats = _require_beats(image, beats, source, config)
         _warn_of_rejected(beats, config, image.warn)
     if mode != "counter":
         for note in notes:
@@ -258,14 +258,11 @@ def _require_ecg_during_scan(image: Readouts, clock: Clock) -> None:
     image.warn(f"{what}: only {covered:.0%} of the readouts are gated")
 
 
-def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
+def _require_beats(image: Readouts, beats: Beats | None, source: str, config: AcquisitionConfig) -> Beats:
     """Check that there are beats of plausible length."""
     where = image.path
     if beats is None:
-        stamps = np.unique(image.field("physiology_time_stamp")[:, 0])
-        stamps_text = f"constant ({stamps[0]})" if len(stamps) == 1 else "not usable"
-        ecg = "no R wave was found in its ECG" if ecg_of(image.raw.waveforms) else "the file contains no ECG"
-        what = f"the R waves are unknown: physiology_time_stamp is {stamps_text}, and {ecg}"
+        what = f"the R waves are unknown: {_why_no_r_waves(image, config)}"
         raise DataError(what, where=where, hint="--gating counter uses the counters, --gating none the temporal order")
     if not _is_plausible(beats):
         mean_ms = _mean_rr_ms(beats)
@@ -275,6 +272,20 @@ def _require_beats(image: Readouts, beats: Beats | None, source: str) -> Beats:
     if not beats.is_used.any():
         raise DataError("no heartbeat is within the R-R window", where=where, hint="--set preprocessing.rr_window=0.5")
     return beats
+
+
+def _why_no_r_waves(image: Readouts, config: AcquisitionConfig) -> str:
+    """The reasons why neither the time stamps nor the ECG contain R waves."""
+    stamps = np.unique(image.field("physiology_time_stamp")[:, 0])
+    by_stamps = f"physiology_time_stamp is {f'constant ({stamps[0]})' if len(stamps) == 1 else 'not usable'}"
+    blocks = [block for block in image.raw.waveforms if block.number == ECG_ID]
+    if ecg_of(blocks):
+        by_ecg = "no R wave was found in its ECG"
+    else:
+        by_ecg = "its ECG has no samples at known times" if blocks else "the file contains no ECG"
+    if config.r_waves == "auto":
+        return f"{by_stamps}, and {by_ecg}"
+    return f"{by_stamps if config.r_waves == 'stamps' else by_ecg} (preprocessing.r_waves is {config.r_waves})"
 
 
 def _mean_rr_ms(beats: Beats) -> float:

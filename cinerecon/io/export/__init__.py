@@ -23,6 +23,7 @@ from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
@@ -111,6 +112,7 @@ class Target:
         elif self.path.is_file():
             raise FileError("this is a file, but DICOM needs a folder", where=str(self.path))
         elif self.path.is_dir():
+            require_folder_of(FolderKind.IMAGES, self.path)
             inside = next(self.path.glob("*.dcm"), None)
             refuse_existing(inside or self.path / "slice00_frame000.dcm", force=force)
             foreign = next((path for path in self.path.glob(FILE_PATTERN) if not is_own(path)), None)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.errors import WeightsError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
+from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import (
     MODEL_ENDING,
@@ -241,6 +242,7 @@ def import_model(path: Path, output: Path | None = None, *, force: bool = False)
     net, config = import_checkpoint(path)
     target = output or imported_folder()
     if target.suffix != MODEL_ENDING:
+        require_folder_of(FolderKind.MODEL, target)
         sampling = _SAMPLING.search(config.card.file)
         target = target / f"{config.network}-{sampling[0] if sampling else 'imported'}{MODEL_ENDING}"
     refuse_existing(target, force=force)

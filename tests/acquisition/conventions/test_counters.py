@@ -250,3 +250,13 @@ class TestFramesInOtherCounters:
         with pytest.raises(UnsupportedError, match="one frame, and lines were measured 1 to 4 times") as caught:
             opened(self.scan("", n_phases=1))
         assert "write the counter of the frames" in caught.value.hint
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_second_counter_of_slices_is_not_taken_for_segments(opened, step):
+    scan = small_scan(n_slices=3)
+    scan.heads["idx"]["repetition"] = step * scan.heads["idx"]["slice"]
+    result = opened(scan)
+    assert_slices(result, scan.kspace)
+    assert warned(result, "repetition has one value in each slice")
+    assert not warned(result, "segments")

@@ -172,6 +172,23 @@ def test_waveforms_alone_give_the_r_waves(arrhythmic, tmp_path):
     assert read(arrhythmic, r_waves="ecg")[1].gating.source == "ECG"
 
 
+def test_the_error_names_what_is_wrong_with_the_ecg(arrhythmic, tmp_path):
+    """Blocks without a sampling interval, which are not a missing ECG; and a source that a setting excludes."""
+
+    def unset(heads):
+        heads["physiology_time_stamp"] = 0
+
+    path = changed(arrhythmic, tmp_path / "ecg.h5", unset)
+    with pytest.raises(DataError, match=r"time_stamp is constant \(0\) \(preprocessing.r_waves is stamps\)"):
+        read(path, gating="retro", r_waves="stamps")
+    with h5py.File(path, "r+") as file:
+        blocks = file["dataset/waveforms"][:]
+        blocks["head"]["sample_time_us"] = 0
+        file["dataset/waveforms"][:] = blocks
+    with pytest.raises(DataError, match="its ECG has no samples at known times"):
+        read(path, gating="retro")
+
+
 def test_an_ecg_that_ends_before_the_scan_is_reported(tmp_path):
     def unset(heads):
         heads["physiology_time_stamp"] = 0
