@@ -116,12 +116,7 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=math.nan,
-                marks="; ".join(
-                    (
-                        *(f"{label}: {mark}" for mark in _marks(own, references, number, profile)),
-                        *(f"reference: {text}" for text in references[number].warnings),
-                    )
-                ),
+                marks="; ".join(_labelled_marks(label, own, references, number, profile)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
@@ -176,6 +171,14 @@ def _matched(
             what = "the power over all frames is the same in every pixel, as for coil sensitivity maps"
             raise DataError(what, where=f"{path}, slice {number}", hint="give the images of this scan")
     return numbers, list(series)
+
+
+def _labelled_marks(
+    label: str, images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str
+) -> Iterator[str]:
+    """Remarks on a slice of images with their label, and warnings of the reader of the reference."""
+    yield from (f"{label}: {mark}" for mark in _marks(images, references, number, profile))
+    yield from (f"reference: {text}" for text in references[number].warnings)
 
 
 def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
