@@ -30,6 +30,7 @@ from cinerecon.methods.base import (
     reconstruct_each,
 )
 from cinerecon.methods.card import Card
+from cinerecon.methods.classical.admm_methods import KtSlr
 from cinerecon.methods.external import check_code
 from cinerecon.methods.model_file import (
     ModelConfig,
@@ -113,12 +114,19 @@ class NetworkMethod(Reconstructor):
         convolutions = (m for m in self.net.modules() if isinstance(m, nn.Conv2d | nn.Conv3d))
         n_channels = max((convolution.out_channels for convolution in convolutions), default=64)
         own = N_IMAGE_SERIES + n_channels / 2 * float(getattr(self.net, "n_feature_series", 12.0))
-        return max(own, N_IMAGE_SERIES + self.initial_method.n_series if self.initial_method else 0.0)
+        before = [self.initial_method] if self.initial_method else []
+        before += [KtSlr()] if self._can_reduce_noise else []
+        return max(own, *(N_IMAGE_SERIES + method.n_series for method in before), 0.0)
 
     @property
     def n_kspace_copies(self) -> int:  # type: ignore[override]
-        """See `Reconstructor`."""
-        return int(getattr(self.net, "needs_kspace", True))
+        """See `Reconstructor`; the reduction of strong noise, see `methods.normalisation`, makes a copy."""
+        return int(getattr(self.net, "needs_kspace", True)) + self._can_reduce_noise
+
+    @property
+    def _can_reduce_noise(self) -> bool:
+        """Whether the noise of a scan is reduced if it is strong."""
+        return self.config.reduce_noise and self.card.noise is not None
 
     @torch.no_grad()
     def reconstruct(

@@ -128,4 +128,4 @@ def with_less_noise(data: CineData, weight: float) -> CineData:
         Weight w of the difference between measured samples and those of the image, and thus the factor of the noise.
     """
     predicted = make_encoding(data).forward(KtSlr()(data))
-    return replace(data, kspace=torch.lerp(predicted, data.kspace, weight))
+    return replace(data, kspace=predicted.lerp_(data.kspace, weight))

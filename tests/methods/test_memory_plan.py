@@ -19,6 +19,8 @@ LARGE = Task(SliceSize(50, 64, 256, 256, is_compressed_in_reading=True), 50, whe
 KSPACE = 8 * 50 * 64 * 256 * 256
 CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classical" and name != "ktslr-reference"]
 
+NETWORKS = ("slrnet", "dccnn", "crnn", "stvarnet")
+
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch):
@@ -26,14 +28,22 @@ def process(monkeypatch):
     monkeypatch.setattr(memory_plan, "_process_bytes", lambda: 300 * 10**6)
 
 
-@pytest.mark.parametrize("name", [*CLASSICAL, "slrnet", "dccnn", "crnn", "stvarnet"])
+@pytest.mark.parametrize("name", [*CLASSICAL, *NETWORKS])
 def test_64_coils_and_50_frames_of_256_x_256_fit_into_4_gb(name):
     plan = make_plan(LARGE, load_method(name), parse_size("4GB"))
     assert plan.predicted <= 4e9
-    assert plan.is_compressed == (name in ("crnn", "stvarnet"))
+    assert plan.is_compressed == (name in NETWORKS)
     if not plan.is_compressed:
         assert plan.predicted > KSPACE
         assert plan.n_coils == 64
+
+
+@pytest.mark.parametrize("name", ["dccnn", "stvarnet"])
+def test_the_reduction_of_noise_is_counted(name):
+    method, plain = (load_method(name, [f"reduce_noise={flag}"]) for flag in ("true", "false"))
+    assert method.n_kspace_copies == plain.n_kspace_copies + 1
+    assert method.n_series >= load_method("ktslr").n_series
+    assert predict(LARGE, method, MemoryPlan(64)).predicted >= predict(LARGE, plain, MemoryPlan(64)).predicted + KSPACE
 
 
 @pytest.mark.parametrize("name", ["zerofilled", "cgsense", "ktslr"])

@@ -111,9 +111,15 @@ def draw_smooth_map(rng: Generator, shape: tuple[int, int], strength: float) -> 
     return torch.from_numpy((strength * field / max(field.std(), 1e-12)).astype(np.float32))
 
 
-def cyclic_frames(n_frames: int, first: int, step: int = 1, *, reverse: bool = False) -> NDArray[np.int64]:
-    """Indices of the frames of a heartbeat with another first frame, `step` times the speed, optionally reversed."""
-    frames = (first + step * np.arange(n_frames)) % n_frames
+def cyclic_frames(
+    n_frames: int, first: int, step: int = 1, *, reverse: bool = False, is_periodic: bool = True
+) -> NDArray[np.int64]:
+    """Indices of the frames of a heartbeat with another first frame, `step` times the speed, optionally reversed.
+
+    A series that is not periodic is followed by its mirror image, as in a reconstruction.
+    """
+    frames = (first + step * np.arange(n_frames)) % (n_frames if is_periodic else 2 * n_frames)
+    frames = np.minimum(frames, 2 * n_frames - 1 - frames)
     return frames[::-1].copy() if reverse else frames
 
 

@@ -206,7 +206,8 @@ def _draw_patch(case: Case, strip: Shape, config: DataConfig, rng: Generator) ->
     n_frames, n_coils, *sizes = strip
     augment = config.augment
     step, reverse = choose_weighted(config.frame_steps, rng), rng.random() < augment.reverse
-    frames = cyclic_frames(case.shape[0], int(rng.integers(case.shape[0])), step, reverse=reverse)[:n_frames]
+    first = int(rng.integers(case.shape[0]))
+    frames = cyclic_frames(case.shape[0], first, step, reverse=reverse, is_periodic=case.is_periodic)[:n_frames]
     window = _draw_window(case.motion(), (sizes[0], sizes[1]), rng)
     patch = case.cut(frames, window, n_coils, augment, rng)
     patch = replace(patch, coil_images=patch.coil_images * draw_gain(patch.target, augment, rng)[:, None])

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from cinerecon.io.atomic import moved_into_place
-from cinerecon.io.case import CaseFile
+from cinerecon.io.case import OPTIONAL, CaseFile
 from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.fourier import ifft1c
 from cinerecon.training.data.augment import AugmentConfig, move
@@ -55,6 +55,10 @@ class Case(Protocol):
     @property
     def shape(self) -> Shape:
         """Size (frames, coils, y, x)."""
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether the first frame follows the last one."""
 
     def motion(self) -> NDArray[np.float64]:
         """Standard deviation of each pixel over time, ``(y, x)``; NaN outside of the measured field of view."""
@@ -100,6 +104,11 @@ class SimulatedCase:
     shape: Shape
     draw: Callable[[], SimulatedArrays]
     path: Path | None
+
+    @property
+    def is_periodic(self) -> bool:
+        """Whether the first frame follows the last one."""
+        return True
 
     def is_cached(self) -> bool:
         """Whether the file exists."""
@@ -159,13 +168,18 @@ class PreparedCase:
     path: Path
     signal: Literal["measured", "combined"]
 
+    @property
+    def is_periodic(self) -> bool:
+        """Whether the first frame follows the last one."""
+        return _survey(self.path)[2]
+
     def motion(self) -> NDArray[np.float64]:
         """Standard deviation of each pixel over time, ``(y, x)``."""
         return _survey(self.path)[1]
 
     def cut(self, frames: Frames, window: Window, n_coils: int, config: AugmentConfig, rng: Generator) -> Patch:
         """Cut frames, rows, columns and coils."""
-        scale, _ = _survey(self.path)
+        scale, *_ = _survey(self.path)
         coils = rng.permutation(self.shape[1])[:n_coils]
         with _opened(self.path) as file:
             if n_coils == 1:
@@ -207,11 +221,11 @@ def _cached_file(path: Path) -> CaseFile:
 
 
 @lru_cache(maxsize=512)
-def _survey(path: Path) -> tuple[float, NDArray[np.float64]]:
-    """Scale of a prepared case, and the standard deviation of each pixel over time."""
+def _survey(path: Path) -> tuple[float, NDArray[np.float64], bool]:
+    """Scale of a prepared case, the standard deviation of each pixel over time, and whether the frames are periodic."""
     with _opened(path) as file:
-        reference = torch.from_numpy(file.reference[()])
-    return float(image_scale(reference)), reference.abs().std(0, unbiased=False).double().numpy()
+        reference, is_periodic = torch.from_numpy(file.reference[()]), not file.attributes.get(OPTIONAL["is_real_time"])
+    return float(image_scale(reference)), reference.abs().std(0, unbiased=False).double().numpy(), is_periodic
 
 
 def to_half(array: Tensor) -> Tensor:

@@ -127,6 +127,12 @@ def test_frames_start_anywhere_and_run_both_ways():
     assert augment.cyclic_frames(5, 1, reverse=True).tolist() == [0, 4, 3, 2, 1]
 
 
+def test_a_real_time_series_is_followed_by_its_mirror_image():
+    frames = [augment.cyclic_frames(5, first, step, is_periodic=False) for first in range(5) for step in (1, 2)]
+    assert frames[6].tolist() == [3, 4, 4, 3, 2]
+    assert max(int(np.abs(np.diff(series)).max()) for series in frames) == 2
+
+
 def test_a_gain_keeps_the_phase_and_the_order_of_intensities():
     image = beating_cine().to(torch.complex64)
     config = augment.AugmentConfig(gamma=(1.3, 1.3), scale=(2, 2), local_gain=0)

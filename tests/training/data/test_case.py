@@ -1,17 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from helpers import relative_error
 
-from cinerecon.io.case import read_case
+from cinerecon.io.case import read_case, write_case
 from cinerecon.methods.normalisation import image_scale
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.training.data.augment import AugmentConfig
+from cinerecon.training.data.batch import Batches
 from cinerecon.training.data.case import PreparedCase
-from cinerecon.training.data.config import PhantomSource
+from cinerecon.training.data.config import DataConfig, PhantomSource
+from cinerecon.training.data.pool import CasePool, Group
 from cinerecon.training.data.simulated import phantom_cases
 
 STILL, FRAMES, WINDOW = AugmentConfig(), np.array([7, 1, 2]), (slice(5, 37), slice(10, 22))
+TEN_FRAMES = DataConfig(
+    crops={"40x20": 1}, n_frames=10, n_windows=1, coils={1: 1}, frame_steps={1: 1}, masks={"gaussian:3": 1}
+)
 MOVING = AugmentConfig(rotate=20, shear=0.1, shift=2)
 
 
@@ -90,6 +97,16 @@ def test_a_prepared_case_gives_what_was_measured(prepared, whole, coils):
     assert relative_error(patch.coil_images * scale, expected) < 1e-6
     if coils == 3:
         assert relative_error(patch.target * scale, whole.reference[FRAMES][..., 5:37, 10:22]) < 1e-5
+
+
+def test_a_real_time_case_is_not_periodic(whole, tmp_path):
+    write_case(tmp_path / "case.h5", replace(whole, meta=replace(whole.meta, is_real_time=True)))
+    real_time = PreparedCase((10, 3, 40, 48), tmp_path / "case.h5", "measured")
+    assert not real_time.is_periodic
+    batches = Batches(CasePool((Group(real_time.shape, [real_time], "rt", 1.0),)), TEN_FRAMES, 1, (0,))
+    images = [batches[number].target[0].abs() for number in range(4)]
+    steps = [image.diff(dim=0).flatten(1).norm(dim=1) for image in images]
+    assert all(step.min() == 0 for step in steps)  # where the series turns round
 
 
 def test_a_combined_case_is_the_image_under_its_maps(prepared, whole):
