@@ -8,16 +8,17 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from cinerecon.errors import ConfigError, nearest_name
+from cinerecon.errors import CineReconError, ConfigError, nearest_name
+from cinerecon.memory import is_out_of_memory
 
 T = TypeVar("T")
 Stamp = tuple[tuple[str, int, int], ...]
@@ -157,11 +158,49 @@ def _import(path: Path, kind: str, _: Stamp) -> tuple[ModuleType, Code]:
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[label]
-        line = next((frame for frame in reversed(_frames(error)) if Path(frame[0]).parent == path.parent), None)
-        where = f"{line[0]}, line {line[1]}" if line else str(path)
-        what = f"the code of the {kind} cannot be imported: {type(error).__name__}: {error}"
-        raise ConfigError(what, where=where, hint="--debug shows the traceback") from error
+        raise _failed(f"the code of the {kind} cannot be imported", error, path) from error
     return module, Code((path, *sorted(siblings)), path.parent)
+
+
+def report_failures(external: type, names: Iterable[str], path: Path) -> None:
+    """Let an external class report the errors of its own code as such, with file and line.
+
+    Parameters
+    ----------
+    external
+        The class, which is changed.
+    names
+        Names of its methods that the package calls.
+    path
+        Its file.
+    """
+    for name in names:
+        function = getattr(external, name)
+        if not hasattr(function, "reports_failures"):
+            setattr(external, name, _reporting(function, f"{external.__name__}.{name}", path))
+
+
+def _reporting(function: Callable[..., Any], name: str, path: Path) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except CineReconError:
+            raise
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise _failed(f"{name} failed", error, path) from error
+
+    call.reports_failures = True  # type: ignore[attr-defined]
+    return call
+
+
+def _failed(what: str, error: BaseException, path: Path) -> ConfigError:
+    """The error if external code fails, with the last line in the folder of its file."""
+    line = next((frame for frame in reversed(_frames(error)) if Path(frame[0]).parent == path.parent), None)
+    where = f"{line[0]}, line {line[1]}" if line else str(path)
+    return ConfigError(f"{what}: {type(error).__name__}: {error}", where=where, hint="--debug shows the traceback")
 
 
 def _frames(error: BaseException) -> list[tuple[str, int]]:

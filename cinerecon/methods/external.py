@@ -14,7 +14,7 @@ from typing import Any
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError, WeightsError
-from cinerecon.external import Code, ExternalClass, code_file, load_class, located
+from cinerecon.external import Code, ExternalClass, code_file, load_class, located, report_failures
 from cinerecon.methods.base import ClassicalMethod
 from cinerecon.methods.model_file import ModelConfig, external_names, read_metadata
 from cinerecon.networks.external import load_external
@@ -56,6 +56,7 @@ def load_external_method(name: str) -> ExternalClass[ClassicalMethod[Any]]:
     if required:
         what = f"the setting '{required[0]}' of {config_class.__name__} has no default"
         raise ConfigError(what, where=where, hint="each setting of a method has a default")
+    report_failures(method, ("__init__", "solve", "noise_std"), external.code.files[0])
     return external
 
 

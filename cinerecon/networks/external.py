@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from cinerecon.config import Config
 from cinerecon.errors import ConfigError
-from cinerecon.external import Code, load_class
+from cinerecon.external import Code, load_class, report_failures
 
 BASE, HINT = "torch.nn.Module", "keep it next to the model.yaml or the weights"
 CONTRACT = "forward(self, kspace, encoding, start=None) -> image (batch, frames, y, x) complex"
@@ -70,6 +70,7 @@ def load_external(name: str) -> External:
     else:
         what = f"{network.__name__}Config is not a settings class"
         raise ConfigError(what, where=str(path), hint="derive it from cinerecon.config.Config")
+    report_failures(network, ("__init__", "forward"), path)
     return External(config_class, lambda config: _checked(build(config), network.__name__, path), external.code)
 
 

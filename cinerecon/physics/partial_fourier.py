@@ -339,7 +339,8 @@ def fill_partial_fourier(image: Tensor, data: CineData, choice: PartialFourier) 
     if error > limit:
         text = f"partial Fourier by {choice}: {tested}: noise, aliasing or a phase that varies too rapidly in space"
         warnings = (
-            f"{text}; do not trust what is filled in (--partial-fourier auto weights it by its expected error)",
+            f"{text}; what is filled in is probably worse than zeros (--partial-fourier auto weights it by its "
+            "expected error)",
         )
     return Filled(filled, f"{choice}, {missing} filled in, {tested}", warnings)
 

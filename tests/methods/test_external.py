@@ -316,3 +316,18 @@ def test_code_of_an_initial_method_is_announced_wherever_it_is_named(name, folde
     settings = ("--set", f"initial_method.method={name}", "--set", "initial_method.settings=[gain=1.0]")
     result = run("recon", scan, "--model", "slrnet", *settings, "-o", tmp_path / "x.npz")
     assert f"code     {folder / 'my_method.py'} is executed" in result.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--model", "zerofilled")])
+def test_a_failure_of_its_code_is_reported_as_such(name, folder, scan, tmp_path, options):
+    """With file and line, in the reconstruction of one scan and in a batch, where other methods go on."""
+    path = folder / "my_method.py"
+    path.write_text(path.read_text().replace("        return ", "        data.no_such_name\n        return "))
+    line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "no_such_name" in text)
+    output = f"{tmp_path}/out/" if options else tmp_path / "x.npz"
+    result = run("recon", scan, "--model", name, *options, "-o", output)
+    text = str(result.exception) if not options else result.stderr
+    assert "Gain.solve failed: AttributeError" in text
+    assert f"{path}, line {line}" in text
+    if options:
+        assert list((tmp_path / "out").glob("*zerofilled*.h5"))

@@ -191,3 +191,14 @@ def test_an_image_that_does_not_depend_on_the_weights_is_refused(model, tmp_path
     recipe = read_recipe(model / "model.yaml", ["initial_method={method: zerofilled}"])
     with pytest.raises(ConfigError, match="does not depend on its weights"):
         train(recipe, tmp_path / "run", TrainOptions(DataPaths(tmp_path / "cases")))
+
+
+@pytest.mark.parametrize("broken", ["__init__", "forward"])
+def test_a_failure_of_its_code_is_reported_as_such(model, data, broken):
+    lines = CODE.splitlines()
+    number = next(n for n, line in enumerate(lines) if f"def {broken}" in line)
+    lines.insert(number + 1, "        [].pop()")
+    (model / "net.py").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=rf"Gain\.{broken} failed: IndexError") as caught:
+        load_method(str(model), ["code_sha256=any"])(data)
+    assert caught.value.where == f"{model / 'net.py'}, line {number + 2}"
