@@ -26,8 +26,22 @@ from cinerecon.io.matlab import MatFile, open_matlab
 
 UNDERSAMPLED = re.compile(r"^(AccFactor\d+|UnderSample_\w+)$", re.IGNORECASE)
 SUBJECT = re.compile(r"^P\d+$")
+MOST_LINES = 1.5
+"""Ratio of lines to samples above which ky and kx are probably exchanged; with oversampled readouts it is about 0.5."""
 SMALLEST_MATRIX = 32
 """Smallest number of rows and columns of k-space."""
+FRAMES_OF = {
+    "t1map": "inversion times of T1 mapping",
+    "t2map": "preparation times of T2 mapping",
+    "t1rho": "spin-lock times of T1rho mapping",
+    "mapping": "contrast weightings of mapping",
+    "perfusion": "heartbeats of a perfusion scan",
+    "flow2d": "velocity encodings of phase contrast, besides cardiac phases",
+    "tagging": "cardiac phases with tags, which models trained on other cines may remove",
+}
+"""Meaning of the frames in files that are not cines, by the beginning of the name of the file, or that of a folder."""
+BEATING = ("cine", "aorta", "tagging", "flow2d")
+"""Beginnings of the names of files whose frames are phases of one heartbeat."""
 SETS = ("TrainingSet", "ValidationSet", "TestSet")
 SET = re.compile(r"^(Train|Training|Validation|Test)\w*Set$", re.IGNORECASE)
 
@@ -90,8 +104,22 @@ class CmrFile:
     def warnings(self) -> tuple[str, ...]:
         """Warnings about deviations from the standard layout."""
         slices, frames, coils, ky, kx = self.shape
-        read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
-        return (f"the axes are stored in the opposite order: read as {read}",) if self.is_reversed else ()
+        texts = []
+        if self.is_reversed:
+            read = f"{frames} frames, {slices} slices, {coils} coils, {ky} x {kx}"
+            texts.append(f"the axes are stored in the opposite order: read as {read}")
+        if ky > MOST_LINES * kx:
+            texts.append(f"k-space has {ky} lines of {kx} samples: are the axes ky and kx exchanged?")
+        name, folders = self.path.stem.lower(), [part.lower() for part in self.path.parent.parts]
+        kinds = [kind for kind in FRAMES_OF if name.startswith(kind)] + [kind for kind in FRAMES_OF if kind in folders]
+        if kinds and not name.startswith("cine"):
+            texts.append(f"by its name the file is not a cine: its frames are {FRAMES_OF[kinds[0]]}")
+        return tuple(texts)
+
+    @property
+    def is_one_beat(self) -> bool:
+        """Whether the frames are phases of one heartbeat, by the name of the file."""
+        return self.path.stem.lower().startswith(BEATING)
 
     def read_slice(self, number: int, frames: slice = slice(None)) -> NDArray[np.complex64]:
         """Read k-space of one slice, or of some of its frames, ``(frames, coils, ky, kx)``.

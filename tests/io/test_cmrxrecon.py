@@ -95,6 +95,31 @@ def test_what_is_no_cine_is_refused(tmp_path):
         file.read_slice(1)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("Mapping/TrainingSet/FullSample/P001/T1map.mat", "inversion times"),
+        ("Mapping/TrainingSet/FullSample/P001/other.mat", "contrast weightings"),
+        ("Tagging/TrainingSet/FullSample/P001/tagging.mat", "cardiac phases with tags"),
+        ("Flow2d/TrainingSet/FullSample/P001/flow2d.mat", "velocity encodings"),
+        ("Aorta/TrainingSet/FullSample/P001/aorta_sag.mat", None),
+        ("Cine/TrainingSet/FullSample/P001/cine_lvot.mat", None),
+        ("mapping_of_folders/scan.mat", None),
+    ],
+)
+def test_frames_that_are_not_cardiac_phases_are_reported(tmp_path, name, text):
+    file = open_cmrxrecon(write_v73(tmp_path / name, kspace_full=KSPACE))
+    assert [text in warning for warning in file.warnings] == ([True] if text else [])
+    assert file.is_one_beat == (not name.lower().startswith("mapping"))
+
+
+def test_many_more_lines_than_samples_are_reported(tmp_path):
+    for n_samples, is_reported in ((4, True), (KX, False)):
+        kspace = KSPACE[..., :n_samples]
+        path = write_v73(tmp_path / f"{n_samples}.mat", kspace_full=kspace)
+        assert any("are the axes ky and kx exchanged?" in text for text in open_cmrxrecon(path).warnings) == is_reported
+
+
 def test_a_subject_keeps_the_name_in_all_folders_of_a_set():
     subject = "TrainingSet-P007"
     for path in (

@@ -127,6 +127,6 @@ class CmrxreconSource(GridSource):
             slice_thickness_mm=thickness_mm,
             protocol=self.path.stem,
             warnings=(*file.warnings, *warnings, *no_size, UNKNOWN_TIMES, *no_thickness),
-            is_one_beat=self.path.stem.startswith("cine"),
+            is_one_beat=file.is_one_beat,
         )
         return with_plausibility_warnings(meta, matrix, origin)
