@@ -45,6 +45,9 @@ STEP_WINDOW = 3
 LEVEL_SHARE = 0.7
 """Smallest difference between the lines before and after a step, relative to the step; it is smaller for a single line
 whose signal differs from that of the surrounding lines."""
+MAX_BLOCK = 2 / 3
+"""Largest length of such a block relative to k-space; the few lines outside of a longer one are no basis for its
+gain."""
 MAX_STEP_DIFFERENCE = 0.5
 """Largest difference between the logarithms of the steps at the two ends of a block of lines."""
 
@@ -166,7 +169,8 @@ def line_gain_warnings(
     after = np.flatnonzero((steps != 0) & (ky[:-1] >= centre))
     for i in before:
         for j in after:
-            if steps[i] * steps[j] < 0 and abs(steps[i] + steps[j]) < MAX_STEP_DIFFERENCE:
+            is_part = ky[j] - ky[i] <= MAX_BLOCK * len(levels)
+            if is_part and steps[i] * steps[j] < 0 and abs(steps[i] + steps[j]) < MAX_STEP_DIFFERENCE:
                 first, last = ky[i + 1] - first_row, ky[j] - first_row
                 yield (
                     f"lines {first} to {last}{where} have about {np.exp((steps[i] - steps[j]) / 2):.2g} times the "

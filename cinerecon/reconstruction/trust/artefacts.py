@@ -19,7 +19,7 @@ from cinerecon.axes import centre_crop
 from cinerecon.cine import CineData
 from cinerecon.physics.fourier import fft2c, ifft2c, phasor
 from cinerecon.physics.sampling import sampling_kind
-from cinerecon.physics.views import time_average
+from cinerecon.physics.views import frame_phases, time_average
 from cinerecon.reconstruction.trust.consistency import CENTRE_RADIUS, decibels
 from cinerecon.reconstruction.trust.hold_out import power
 
@@ -166,10 +166,10 @@ def displacement_values(data: CineData) -> Values:
     """Displacement of lines around the centre relative to the mean of the same lines in other frames.
 
     The product of a line and the conjugate of that mean has a phase that is linear along kx, with the displacement
-    along x as its slope; the remaining phase is ky times the displacement along y. ``line_displacement`` is the root
-    sum of squares of the median displacements along x and y [dB relative to a pixel]. NaN for masks of single points,
-    for real-time scans, whose frames may be displaced relative to each other without harm, and if no line was sampled
-    twice.
+    along x as its slope; the remaining phase is ky times the displacement along y, after the phase that all lines of a
+    frame share has been removed. ``line_displacement`` is the root sum of squares of the median displacements along x
+    and y [dB relative to a pixel]. NaN for masks of single points, for real-time scans, whose frames may be displaced
+    relative to each other without harm, and if no line was sampled twice.
     """
     if sampling_kind(data.mask) == "points" or data.meta.is_real_time:
         return {"line_displacement": math.nan}
@@ -177,7 +177,7 @@ def displacement_values(data: CineData) -> Values:
     size = max(4, round(DISPLACEMENT_EXTENT * n_y)), max(4, round(DISPLACEMENT_EXTENT * n_x))
     mask = centre_crop(data.mask.any(-1, keepdim=True), (size[0], 1))
     mask = mask & (mask.sum(0) > 1)
-    kspace = centre_crop(data.kspace, size) * mask
+    kspace = centre_crop(data.kspace / frame_phases(data.kspace, data.mask), size) * mask
     others = (kspace.sum(0) - kspace) / (mask.sum(0) - 1).clamp(min=1) * mask
     product = (kspace * others.conj()).sum(1)  # (frames, ky, kx)
     lengths = (power(kspace).sum(1) * power(others).sum(1)).sqrt()

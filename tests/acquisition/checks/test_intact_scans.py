@@ -1,9 +1,10 @@
 """Intact simulated scans, small ones and with few frames among them, are read without a warning about their data."""
 
 import pytest
+import torch
 
 from cinerecon.acquisition.checks.array_table import line_warnings
-from cinerecon.acquisition.checks.stored_kspace import StoredSlice
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, array_gain_warnings
 from cinerecon.acquisition.open import open_scan
 from cinerecon.simulation.config import SimulateConfig
 from cinerecon.simulation.scan import simulate_cine, simulate_scan
@@ -73,3 +74,13 @@ def test_intact_arrays_are_not_reported(settings):
     (data,) = simulate_cine(SimulateConfig(**settings))
     warnings = line_warnings(StoredSlice(data.kspace, data.mask, "x", ""), data.kspace.shape[-1])
     assert [text for text in warnings if not text.startswith("there is more signal at the edges")] == []
+
+
+def test_regular_lines_of_a_small_matrix_with_integrated_calibration_lines_are_not_reported():
+    (data,) = simulate_cine(SimulateConfig(n_frames=6, ky=32, kx=32, n_coils=4, seed=4, noise=0.005))
+    mask = torch.zeros(6, 1, 32, 1, dtype=torch.bool)
+    mask[:, :, 1::3] = mask[:, :, 8:24] = True
+    assert list(array_gain_warnings(StoredSlice(data.kspace * mask, mask, "x", ""))) == []
+    scaled = data.kspace.clone()
+    scaled[:, :, 8:24] *= 3
+    assert list(array_gain_warnings(StoredSlice(scaled * mask, mask, "x", ""))) != []

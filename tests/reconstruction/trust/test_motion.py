@@ -46,6 +46,14 @@ def test_a_beating_heart_is_no_displacement_of_lines(image):
     assert math.isnan(displacement_values(real_time)["line_displacement"])
 
 
+@pytest.mark.parametrize("phase", [0.2 * torch.arange(12), torch.linspace(0, 40, 12) ** 2], ids=["drift", "random"])
+def test_a_phase_of_each_frame_is_no_displacement(image, phase):
+    kspace = fft2c(image.unsqueeze(1))
+    shifted = kspace * torch.polar(torch.ones(12), phase)[:, None, None, None]
+    still, turned = (displacement_values(sampled(part))["line_displacement"] for part in (kspace, shifted))
+    assert turned == pytest.approx(still, abs=0.01)
+
+
 @pytest.mark.parametrize("pattern", ["gaussian:4,acs=6", "radial:12"])
 def test_lines_of_beats_that_differ_have_other_time_courses(image, pattern):
     kspace = fft2c(image.unsqueeze(1))
