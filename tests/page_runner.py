@@ -1,11 +1,12 @@
 """Run the commands and Python programs of a page in order, in one process, so that libraries are loaded once."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from forked import run_python
 
 BLOCK = re.compile(r'^```(sh|python|yaml)(?: title="(.*?)")?\n(.*?)^```', re.DOTALL | re.MULTILINE)
 
@@ -24,17 +25,22 @@ def steps_of(page):
 
 def run_steps(steps, folder):
     """Run steps in a folder, and return what they print; the error names the first step that fails."""
-    environment = os.environ | {"PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
-    result = subprocess.run(
-        [sys.executable, __file__],
-        cwd=folder,
-        env=environment,
-        input=json.dumps(list(steps)),
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
-    return result.stdout
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "
+    code += f"import page_runner; page_runner.run_here({list(steps)!r})"
+    result = run_python(code, cwd=folder, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    printed = result.stdout.decode()
+    assert result.returncode == 0, f"{printed}\n{result.stderr.decode()}"
+    return printed
+
+
+def run_here(steps):
+    for kind, text in steps:
+        try:
+            run_step(kind, text)
+        except Exception:
+            sys.stdout.flush()
+            print(f"this failed:\n{text}", file=sys.stderr)
+            raise
 
 
 def run_step(kind, text):
@@ -61,13 +67,3 @@ def run_cinerecon(line):
     except SystemExit as end:
         if end.code:
             raise RuntimeError(f"exit code {end.code}") from end
-
-
-if __name__ == "__main__":
-    for kind, text in json.load(sys.stdin):
-        try:
-            run_step(kind, text)
-        except Exception:
-            sys.stdout.flush()
-            print(f"this failed:\n{text}", file=sys.stderr)
-            raise

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -182,23 +180,6 @@ def test_a_stopped_run_states_what_is_stored(scan, tmp_path, monkeypatch):
     assert "No space left" in str(result.exception)
     assert "1 finished slice" in result.stderr
     assert "--resume" in result.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is returned on Linux")
-def test_memory_does_not_grow_with_the_number_of_slices(tmp_path):
-    """Live data of a slice, its image and reference, are 3 MB here, and stay in files until all images are written."""
-    path = tmp_path / "scan.h5"
-    simulate_scan(
-        path, SimulateConfig(n_frames=12, ky=128, kx=128, n_coils=8, n_slices=8, undersample="uniform:4,acs=16")
-    )
-    command = [sys.executable, "-m", "cinerecon.cli", "recon", str(path), "-m", "cgsense", "--json", "--force"]
-    command += ["--set", "n_iterations=3", "-o", str(tmp_path / "a.h5")]
-    peaks = []
-    for slices in ([], ["--slice", "0", "--slice", "1"]):
-        done = subprocess.run([*command, *slices], capture_output=True, text=True, check=True)
-        peaks.append(json.loads(done.stdout)["peak_memory_mb"])
-    assert peaks[0] < peaks[1] + 20
 
 
 def test_what_is_filled_in_of_a_partial_fourier_scan_is_printed(tmp_path):
