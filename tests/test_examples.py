@@ -1,22 +1,20 @@
 """The scripts in ``examples/`` run, and print what they compute."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_python
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def run(name, folder):
     """Run a script in a folder; the text that it prints."""
-    command = [sys.executable, str(EXAMPLES / name)]
-    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
+    result = run_python(f"import runpy; runpy.run_path({str(EXAMPLES / name)!r}, run_name='__main__')", cwd=folder)
+    assert result.returncode == 0, result.stderr.decode()
+    return result.stdout.decode()
 
 
 def decibels(text):

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from forked import run_command
 from small_recipe import write_recipe
 
 from cinerecon.machine import deferred_interruption
@@ -57,12 +58,7 @@ def test_a_stopped_training_has_a_checkpoint_and_continues(tmp_path, number):
     assert process.returncode == 130, err
     assert err.strip() == "stopped  the same command with --resume continues from the last checkpoint"
     assert "step " in out
-    resumed = subprocess.run(
-        [sys.executable, "-m", "cinerecon.cli", "train", recipe, "-o", "run", "--resume", "--minutes", "0"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    resumed = run_command("train", recipe, "-o", "run", "--resume", "--minutes", "0", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
 
 
@@ -76,13 +72,8 @@ def test_a_training_stopped_before_its_first_step_starts_again(tmp_path):
     process.kill()
     process.communicate()
     for options in (["--resume"], []):
-        again = subprocess.run(
-            [sys.executable, "-m", "cinerecon.cli", "train", recipe, "-o", "run", *options],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-        )
+        again = run_command("train", recipe, "-o", "run", *options, cwd=tmp_path)
         if options:
             assert again.returncode == 0, again.stderr
         else:
-            assert "there is already a run" in again.stderr
+            assert b"there is already a run" in again.stderr

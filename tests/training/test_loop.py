@@ -4,14 +4,13 @@ import csv
 import json
 import math
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
+from forked import run_python
 from safetensors.torch import load_file
 from small_recipe import write_recipe
 
@@ -34,7 +33,7 @@ from cinerecon.training import (
 from cinerecon.training.batches import DataPaths, open_training_data
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from pathlib import Path
 from cinerecon.training import run_folder as folder
 from cinerecon.training import DataPaths, TrainOptions, loop, read_recipe
@@ -55,7 +54,7 @@ def save_half(content, path):
         path.write_bytes(path.read_bytes()[:1000])
         die()
 
-recipe, run, cases, moment = sys.argv[1:]
+recipe, run, cases, moment = {arguments!r}
 if moment == "at step 17":
     loop.optimizer_step = take_or_die
 else:
@@ -100,8 +99,8 @@ def test_training_improves_and_leaves_weights_that_load(whole, make_recipe):
 def test_a_killed_run_continues_as_if_uninterrupted(whole, folder, cases, make_recipe, moment):
     run, recipe = folder / moment.replace(" ", "_"), make_recipe()
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
-    arguments = [sys.executable, "-c", KILLED, folder / "recipe.yaml", run, cases, moment]
-    assert subprocess.run(list(map(str, arguments)), check=False).returncode == -signal.SIGKILL
+    arguments = [str(part) for part in (folder / "recipe.yaml", run, cases, moment)]
+    assert run_python(KILLED.format(arguments=arguments)).returncode == -signal.SIGKILL
     assert [row["step"] for row in curve(run)] == ["10"]
     assert any(run.glob(".partial-*")) == (moment == "while it saves")
     with pytest.raises(FileError, match="already"):
