@@ -1,6 +1,7 @@
 """A small beating cine, and fixtures that apply to all tests."""
 
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,9 @@ import torch
 
 from cinerecon.cine import CineData
 from cinerecon.physics.operators import Encoding
+
+NUMBERS = count()
+"""Numbers of the tests."""
 
 
 def beating_cine(n_frames: int = 8, matrix: tuple[int, int] = (24, 21)) -> torch.Tensor:
@@ -44,9 +48,9 @@ def line_mask(n_frames: int, n_lines: int, per_frame: int, seed: int) -> torch.T
 
 
 @pytest.fixture(autouse=True)
-def imported_models(tmp_path, monkeypatch) -> Path:
-    """An empty folder of imported models for each test, so that models of the user have no effect."""
-    folder = tmp_path / "imported_models"
+def imported_models(tmp_path_factory, monkeypatch) -> Path:
+    """A folder of imported models for each test, which does not exist yet, so that those of the user have no effect."""
+    folder = tmp_path_factory.getbasetemp() / f"imported_models_{next(NUMBERS)}"
     monkeypatch.setenv("CINERECON_MODELS", str(folder))
     return folder
 

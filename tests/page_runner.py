@@ -23,6 +23,13 @@ def steps_of(page):
             yield from (("sh", line) for line in lines if line)
 
 
+def with_short_trainings(page):
+    """A page whose trainings take two steps; all other settings and commands are as the reader sees them."""
+    for name, value in (("n_steps", 2), ("n_warmup", 1), ("save_every", 1)):
+        page = re.sub(rf"\b{name}(: |=)\d+", rf"{name}\g<1>{value}", page)
+    return page
+
+
 def run_steps(steps, folder):
     """Run steps in a folder, and return what they print; the error names the first step that fails."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); "

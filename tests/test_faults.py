@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from forked import run_python
 from helpers import SHARED_DATA
 from typer.testing import CliRunner
 
@@ -86,7 +87,9 @@ def make(base, monkeypatch):
         if not folder.exists():
             folder.mkdir()
             maker = shutil.copy(FAULTS / name / "make.py", folder)
-            subprocess.run([sys.executable, maker], cwd=folder, check=True)
+            code = f"import sys, runpy; sys.path.insert(0, '.'); runpy.run_path({str(maker)!r}, run_name='__main__')"
+            made = run_python(code, cwd=folder)
+            assert made.returncode == 0, made.stderr.decode()
         monkeypatch.chdir(folder)
         return folder
 

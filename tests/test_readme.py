@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from page_runner import run_steps, steps_of
+from page_runner import run_steps, steps_of, with_short_trainings
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_commands_run_in_order(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.slrnet.*"))
     demo = next(line for line in (ROOT / "Makefile").read_text().splitlines() if "recon $(SCAN)" in line)
     demo = demo.replace("$(BIN)/", "").replace("$(SCAN)", "sample_data/phantom_cine.h5").strip()
-    steps = [step for step in steps_of(README) if not step[1].startswith("make ")]
+    steps = [step for step in steps_of(with_short_trainings(README)) if not step[1].startswith("make ")]
     printed = run_steps([("sh", demo), *steps], tmp_path)  # the files of the demo must not stop the other commands
     assert sum(kind == "sh" for kind, _ in steps) >= 6
     (quality,) = re.findall("^slice 0  PSNR.*$", README, re.MULTILINE)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.cli import COMMANDS
 from cinerecon.io.mrd_stream.messages import CloseMessage, write_message
 from cinerecon.io.mrd_stream.reader import scan_messages
 from cinerecon.io.shards import Shard
@@ -27,7 +26,6 @@ from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 HEAVY = ("torch", "scipy", "sigpy", "matplotlib")
 ROOT = Path(__file__).parents[2]
 SCAN = ROOT / "sample_data/phantom_cine.h5"
-HELP = [[name, "--help"] for name in COMMANDS] + [["models", "show", "--help"], ["models", "import", "--help"]]
 MODELS = [
     ["models"],
     ["models", "--json"],
@@ -46,21 +44,22 @@ def loaded_by(code, folder):
     return json.loads((folder / "loaded.json").read_text()), outcome.stdout
 
 
-def run_command(arguments, folder):
-    """Run a command; see `loaded_by`."""
-    arguments = ["cinerecon", *map(str, arguments)]
-    return loaded_by(f"import sys; sys.argv = {arguments!r}; from cinerecon.cli import main; main()", folder)
+def run_command(*commands, folder):
+    """Run commands in one process, one after the other; see `loaded_by`."""
+    texts = [[str(word) for word in words] for words in commands]
+    code = f"for words in {texts!r}:\n        sys.argv[1:] = words\n        try: main()\n"
+    code += "        except SystemExit as end: assert not end.code, words"
+    return loaded_by(f"import sys; from cinerecon.cli import main\n    {code}", folder)
 
 
 def test_the_check_sees_what_is_loaded(tmp_path):
     assert loaded_by("import torch", tmp_path)[0] == ["torch"]
 
 
-@pytest.mark.parametrize("arguments", [*HELP, *MODELS], ids=" ".join)
-def test_a_command_that_computes_nothing_is_light(arguments, tmp_path):
-    loaded, printed = run_command(arguments, tmp_path)
+def test_commands_that_compute_nothing_are_light(tmp_path):
+    loaded, printed = run_command(*MODELS, folder=tmp_path)
     assert loaded == []
-    assert printed
+    assert "slrnet" in printed
 
 
 def test_import_is_light_and_quick(tmp_path):
@@ -71,20 +70,22 @@ def test_import_is_light_and_quick(tmp_path):
     assert float(seconds) < 0.15
 
 
-@pytest.mark.parametrize("pattern", PATTERNS)
-def test_masks_are_drawn_and_read_by_numpy(pattern, tmp_path):
-    number = "" if pattern == "full" else ":16" if pattern == "radial" else ":4"
+def test_masks_are_drawn_and_read_by_numpy(tmp_path):
+    numbers = {pattern: "" if pattern == "full" else ":16" if pattern == "radial" else ":4" for pattern in PATTERNS}
     sizes = ("--frames", 5, "--ky", 40, "--kx", 36, "--seed", 3)
-    loaded, printed = run_command(["mask", pattern + number, *sizes, "-o", "mask.npz"], tmp_path)
+    commands = [["mask", pattern + number, *sizes, "-o", f"{pattern}.npz"] for pattern, number in numbers.items()]
+    loaded, printed = run_command(*commands, folder=tmp_path)
     assert loaded == []
-    assert "wrote" in printed
-    expected = parse_mask(pattern + number).draw(5, 40, 36, seed=3)
-    assert np.array_equal(np.load(tmp_path / "mask.npz")["mask"], expected)
+    assert printed.count(".npz\n") == len(PATTERNS)
+    for pattern, number in numbers.items():
+        expected = parse_mask(pattern + number).draw(5, 40, 36, seed=3)
+        assert np.array_equal(np.load(tmp_path / f"{pattern}.npz")["mask"], expected), pattern
 
 
 def test_a_mask_with_the_order_of_its_lines_is_light(tmp_path):
-    assert run_command(["mask", "cava:4", "--order", "pattern", "-o", "mask.npz"], tmp_path)[0] == []
-    assert run_command(["mask", "mask.npz", "--order", "linear", "-o", "again.npz"], tmp_path)[0] == []
+    drawn = ["mask", "cava:4", "--order", "pattern", "-o", "mask.npz"]
+    read = ["mask", "mask.npz", "--order", "linear", "-o", "again.npz"]
+    assert run_command(drawn, read, folder=tmp_path)[0] == []
     masks = [np.load(tmp_path / name)["mask"] for name in ("mask.npz", "again.npz")]
     assert np.array_equal(*masks)
 
@@ -104,7 +105,7 @@ def scans(tmp_path_factory):
 @pytest.mark.parametrize("name", ["scan.h5", "scan.mrd"])
 @pytest.mark.parametrize("options", [(), ("--json",)], ids=str)
 def test_raw_scans_are_inspected_by_numpy(name, options, scans, tmp_path):
-    loaded, printed = run_command(["inspect", scans / name, *options], tmp_path)
+    loaded, printed = run_command(["inspect", scans / name, *options], folder=tmp_path)
     assert loaded == []
     plan = inspect_scan(scans / name)
     assert plan.noise in printed
@@ -114,13 +115,13 @@ def test_raw_scans_are_inspected_by_numpy(name, options, scans, tmp_path):
 
 
 def test_the_sample_is_inspected_by_numpy(tmp_path):
-    loaded, printed = run_command(["inspect", SCAN], tmp_path)
+    loaded, printed = run_command(["inspect", SCAN], folder=tmp_path)
     assert loaded == []
     assert "whiten the coils" in printed
 
 
 def test_the_label_of_openrecon_is_light(tmp_path):
-    loaded, printed = run_command(["openrecon", "label", "--model", "slrnet", "-o", "label.json"], tmp_path)
+    loaded, printed = run_command(["openrecon", "label", "--model", "slrnet", "-o", "label.json"], folder=tmp_path)
     assert loaded == []
     assert "slrnet" in printed
     assert json.loads((tmp_path / "label.json").read_text())
@@ -134,7 +135,7 @@ def test_cases_and_images_are_merged_without_heavy_libraries(command, scans, tmp
     else:
         request = ReconRequest(scan, "zerofilled", verdict=False)
         run_batch(plan_batch([scan], ["zerofilled"], [f"{tmp_path}/out/"], [".npz"], request, Shard(1, 1)))
-    loaded, printed = run_command(["merge", "out"], tmp_path)
+    loaded, printed = run_command(["merge", "out"], folder=tmp_path)
     assert loaded == []
     assert "merged" in printed
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from page_runner import BLOCK, run_steps, steps_of
+from page_runner import BLOCK, run_steps, steps_of, with_short_trainings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -27,7 +27,7 @@ PAGES = [
 def test_commands_and_programs_of_a_page_run(page, tmp_path):
     for name in ("sample_data", "models"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    steps = list(steps_of(page.read_text(encoding="utf-8")))
+    steps = list(steps_of(with_short_trainings(page.read_text(encoding="utf-8"))))
     assert steps
     run_steps(steps, tmp_path)
 

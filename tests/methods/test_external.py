@@ -2,8 +2,6 @@
 
 import pickle
 import shutil
-import subprocess
-import sys
 from copy import deepcopy
 from functools import partial
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from forked import run_python
 from helpers import relative_error
 from small_recipe import RECIPE
 from typer.testing import CliRunner
@@ -138,7 +137,7 @@ def test_it_can_be_sent_to_other_processes(name, data):
     method = load_method(name, ["gain=3"])
     text = pickle.dumps(method)
     code = "import pickle, sys; m = pickle.load(sys.stdin.buffer); print(m.config.gain, m.name, m.code_sha256)"
-    result = subprocess.run([sys.executable, "-c", code], input=text, capture_output=True, check=True)
+    result = run_python(code, stdin=text)
     assert result.stdout.decode().split() == ["3.0", name, method.code_sha256]
     assert torch.equal(deepcopy(method)(data), method(data))
 

@@ -227,12 +227,12 @@ def stream_of(scan):
     return b"".join(map(message_bytes, [config, *scan_messages(scan), CloseMessage()]))
 
 
-def test_a_thousand_mutated_streams_are_read_or_refused(scan, tmp_path):
+def test_hundreds_of_mutated_streams_are_read_or_refused(scan, tmp_path):
     """The readers of a session, without its connection."""
     whole, rng = stream_of(scan), np.random.default_rng(1)
     request = ReconRequest(Path("scan.h5"), "zerofilled", device="cpu")
     verdicts = Counter()
-    for _ in range(1000):
+    for _ in range(300):
         try:
             with IncomingScan(tmp_path / "spool", request, "client") as incoming:
                 for message in read_messages(BytesIO(mutated(whole, rng)), "client"):
@@ -241,7 +241,7 @@ def test_a_thousand_mutated_streams_are_read_or_refused(scan, tmp_path):
         except CineReconError as error:
             verdicts[type(error).__name__] += 1
         assert not list(tmp_path.iterdir())
-    assert sum(verdicts.values()) == 1000 and verdicts[True] > 50 and verdicts["CutStreamError"] > 50
+    assert sum(verdicts.values()) == 300 and verdicts[True] > 15 and verdicts["CutStreamError"] > 15
 
 
 def test_mutated_streams_and_dropped_connections_do_no_harm(server, scan, caplog):
