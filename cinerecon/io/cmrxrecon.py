@@ -36,7 +36,7 @@ FRAMES_OF = {
     "t1rho": "spin-lock times of T1rho mapping",
     "mapping": "contrast weightings of mapping",
     "perfusion": "heartbeats of a perfusion scan",
-    "flow2d": "velocity encodings of phase contrast, besides cardiac phases",
+    "flow2d": "velocity encodings of phase contrast, in addition to cardiac phases",
     "tagging": "cardiac phases with tags, which models trained on other cines may remove",
 }
 """Meaning of the frames in files that are not cines, by the beginning of the name of the file, or that of a folder."""
