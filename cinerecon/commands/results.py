@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from cinerecon.evaluation.failures import Failure
     from cinerecon.evaluation.paper_tables import PaperTable
     from cinerecon.evaluation.score import Score
-    from cinerecon.preparation.leftover import Leftover
-    from cinerecon.preparation.report import PrepareReport
+    from cinerecon.preparation.report import Leftover, PrepareReport
 
 MAX_PRINTED_REJECTIONS = 5
 """Rejections printed; all are in ``refused.csv``."""

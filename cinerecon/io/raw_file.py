@@ -10,8 +10,7 @@ from cinerecon.io.hdf5 import require_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import holds_hdf5_images, read_mrd, require_scan_name
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.io.ismrmrd.write import write_hdf5_scan
-from cinerecon.io.mrd2.scan import holds_mrd2_images, read_mrd2
-from cinerecon.io.mrd2.write import write_mrd2_scan
+from cinerecon.io.mrd2.scan import holds_mrd2_images, read_mrd2, write_mrd2_scan
 from cinerecon.io.mrd_stream.reader import holds_stream_images, read_mrd_stream, write_raw_stream
 from cinerecon.io.recognise import is_mrd2, is_mrd_stream, is_twix
 from cinerecon.io.twix.scan import read_twix

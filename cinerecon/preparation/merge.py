@@ -8,8 +8,7 @@ from cinerecon.errors import DataError, FileError
 from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, unlisted_cases, write_index
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, read_finished_shards
-from cinerecon.preparation.leftover import Leftover
-from cinerecon.preparation.report import PrepareReport, read_refused, write_refused
+from cinerecon.preparation.report import Leftover, PrepareReport, read_refused, write_refused
 
 
 def merge_cases(folder: Path) -> PrepareReport:

@@ -25,10 +25,8 @@ from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_pool, n_cores
 from cinerecon.preparation.agenda import Agenda
-from cinerecon.preparation.config import PrepareConfig
+from cinerecon.preparation.config import PreparationOptions, PrepareConfig
 from cinerecon.preparation.folder import CaseFolder
-from cinerecon.preparation.leftover import Leftover
-from cinerecon.preparation.options import PreparationOptions
 from cinerecon.preparation.prepare_slice import (
     PICTURES,
     ExcludedFile,
@@ -38,7 +36,7 @@ from cinerecon.preparation.prepare_slice import (
     Survey,
     is_done,
 )
-from cinerecon.preparation.report import PrepareReport, Rejection
+from cinerecon.preparation.report import Leftover, PrepareReport, Rejection
 from cinerecon.preparation.selection import Selection
 from cinerecon.preparation.sources import FORMATS, Item, Source, find_sources
 from cinerecon.version import __version__

@@ -1,6 +1,6 @@
 """The slices of a simulated scan before they are measured: image, coil maps, sampling mask and metadata."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,12 +9,11 @@ from torch import Tensor
 
 from cinerecon.cine import as_tensor
 from cinerecon.cine_meta import CineMeta, Geometry
-from cinerecon.errors import ConfigError
-from cinerecon.io.magnitude import MagnitudeImages
+from cinerecon.errors import ConfigError, DataError
+from cinerecon.io.magnitude import MagnitudeImages, cut_out
 from cinerecon.physics.sampling import parse_mask
 from cinerecon.simulation.config import SimulateConfig
-from cinerecon.simulation.from_magnitude import chosen_slices, read_image, sizes_of
-from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_coil_maps, draw_slice
+from cinerecon.simulation.phantom import PhantomConfig, PhaseConfig, add_phase, draw_coil_maps, draw_phase, draw_slice
 from cinerecon.simulation.phantom.motion import add_vessel
 
 
@@ -113,3 +112,49 @@ def _draw_phantom_slice(config: SimulateConfig, number: int) -> tuple[Tensor, Ci
 def n_omitted(n: int, fraction: float) -> int:
     """Number of lines or samples omitted at the start of k-space if a fraction of n is measured."""
     return n - round(fraction * n)
+
+
+def sizes_of(source: MagnitudeImages, config: SimulateConfig) -> SimulateConfig:
+    """The settings, completed with the sizes of the source where they are not given.
+
+    Raises
+    ------
+    ConfigError
+        If the source has fewer slices than requested.
+    FileError, DataError
+        If the source cannot be read.
+    """
+    n_frames, ky, kx = source.read_slice(source.n_slices // 2)[0].shape
+    own = {"n_frames": n_frames, "ky": ky, "kx": kx, "n_slices": source.n_slices}
+    config = config.model_copy(update={n: size for n, size in own.items() if n not in config.model_fields_set})
+    if config.n_slices > source.n_slices:
+        has = "one" if source.n_slices == 1 else str(source.n_slices)
+        raise ConfigError(f"{config.n_slices} slices requested from a cine that has {has}", where="--slices")
+    return config
+
+
+def chosen_slices(source: MagnitudeImages, n_slices: int) -> Sequence[int]:
+    """The numbers of the slices in the middle of the source."""
+    first = (source.n_slices - n_slices) // 2
+    return range(first, first + n_slices)
+
+
+def read_image(source: MagnitudeImages, number: int, config: SimulateConfig) -> tuple[Tensor, CineMeta]:
+    """One slice with a simulated phase, ``(frames, y, x)`` complex, with the sizes in the settings.
+
+    Raises
+    ------
+    DataError
+        If it is smaller than specified in the settings, or has no times or no position.
+    """
+    magnitude, meta = cut_out(*source.read_slice(number), config.n_frames, config.matrix)
+    where = f"{source.path}, slice {number}"
+    if len(meta.frame_times_ms) != config.n_frames:
+        hint = "add them to the file: the time step and its unit in NIfTI, TriggerTime in DICOM"
+        raise DataError("the times of the frames are unknown", where=where, hint=hint)
+    if meta.geometry is None:
+        hint = "add them to the file: qform or sform in NIfTI"
+        raise DataError("position and directions of the slice are unknown", where=where, hint=hint)
+    seed = config.seed if source.n_slices == 1 else np.random.default_rng([config.seed, 6, number])
+    phase = draw_phase(seed, config.n_frames, config.matrix)
+    return torch.polar(torch.from_numpy(magnitude), phase), replace(meta, source=source.path.name)

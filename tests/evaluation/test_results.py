@@ -14,10 +14,9 @@ from PIL import Image
 from cinerecon.errors import ConfigError
 from cinerecon.evaluation import charts
 from cinerecon.evaluation.failures import Failure
-from cinerecon.evaluation.page import make_page
 from cinerecon.evaluation.paper_tables import PAPER_TABLES, find_paper_table, lay_out, scores_not_in
 from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
-from cinerecon.evaluation.results import write_results
+from cinerecon.evaluation.results import make_page, write_results
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score_tables import BRIEF, tables_of
 from cinerecon.evaluation.summary import summarise

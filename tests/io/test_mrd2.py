@@ -17,8 +17,7 @@ from cinerecon.errors import CineReconError, ConfigError, DataError, FileError, 
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.raw import has_flag
 from cinerecon.io.mrd2.header import header_from_xml
-from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS, read_mrd2
-from cinerecon.io.mrd2.write import write_mrd2_scan
+from cinerecon.io.mrd2.scan import COUNTERS, NUMBERS, VECTORS, read_mrd2, write_mrd2_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.acquisition.placement import CENTRE_HALF_WIDTH
-from cinerecon.io.ismrmrd.channels import MASK, channel_bits
+from cinerecon.io.ismrmrd.raw import CHANNELS, channel_bits
 from cinerecon.io.plausibility import size_warnings, thickness_warnings, tr_warnings
 from cinerecon.physics.sampling import csm_warning
 from cinerecon.words import name_numbers
@@ -67,9 +67,9 @@ def channel_warnings(layout: ScanLayout) -> Iterator[str]:
         return
     uses = [("image", raw, layout.lines.row), ("calibration", raw, layout.calibration.row)]
     for use, scan, rows in [*uses, ("noise", noise.raw, noise.rows)] if layout.config.whiten else uses:
-        if MASK not in (scan.heads.dtype.names or ()):
+        if CHANNELS not in (scan.heads.dtype.names or ()):
             continue
-        changed = rows[(scan.heads[MASK][rows] != raw.heads[MASK][first]).any(1)]
+        changed = rows[(scan.heads[CHANNELS][rows] != raw.heads[CHANNELS][first]).any(1)]
         other = changed[channel_bits(scan.heads[changed]).any(1)]
         if other.size:
             yield (

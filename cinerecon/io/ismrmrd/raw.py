@@ -34,6 +34,14 @@ PILOT_TONE_SAMPLES = (3, 1)
 SIEMENS_NOISE_BANDWIDTH = 0.793
 """Ratio of the effective to the nominal bandwidth of Siemens receivers, if it is not in the header."""
 
+CHANNELS = "channel_mask"
+"""Field of the 1024 bits of a readout header of which bit c is set if the readout contains channel c.
+
+Samples are in ascending order of the channels. Many programs leave all bits zero, or set other bits than there are
+channels; the channels are then unknown.
+"""
+N_CHANNELS = 1024
+
 NOISE, CALIBRATION, CALIBRATION_AND_IMAGING, REVERSE = 19, 20, 21, 22
 """Numbers of the flags that determine how a readout is used."""
 FLAGS = {
@@ -358,3 +366,19 @@ def largest_part(stored: NDArray[Any]) -> float:
     """Largest magnitude of the real and imaginary parts of samples; NaN if one of them is NaN."""
     parts = stored.view(stored.real.dtype) if np.iscomplexobj(stored) else stored
     return max(float(parts.max()), -float(parts.min())) if parts.size else 0.0
+
+
+def channel_bits(heads: Heads) -> NDArray[np.bool_]:
+    """Channels of readouts, ``(readouts, channels)`` bool; all False for readouts whose channels are unknown."""
+    if CHANNELS not in (heads.dtype.names or ()):
+        return np.zeros((len(heads), N_CHANNELS), bool)
+    words = np.ascontiguousarray(heads[CHANNELS], "<u8")
+    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little").astype(bool)
+    return np.asarray(bits & (bits.sum(1) == heads["active_channels"])[:, None])
+
+
+def set_channels(heads: Heads, channels: Index) -> None:
+    """Write the numbers of the channels of all readouts, ``(channels,)``, into their headers."""
+    bits = np.zeros(N_CHANNELS, bool)
+    bits[channels] = True
+    heads[CHANNELS] = np.packbits(bits, bitorder="little").view("<u8")

@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import CineReconError, DataError, FileError, NotACineError
 from cinerecon.io.export.dicom_elements import MANUFACTURER
-from cinerecon.io.magnitude.dicom_frames import headers_of_frames, is_enhanced
-from cinerecon.io.magnitude.dicom_header import DicomImage, image_of, is_dicom, read_header, why_excluded
+from cinerecon.io.magnitude.dicom_header import (
+    DicomImage,
+    headers_of_frames,
+    image_of,
+    is_dicom,
+    is_enhanced,
+    read_header,
+    why_excluded,
+)
 from cinerecon.io.magnitude.dicom_order import Slice
 from cinerecon.io.magnitude.dicom_slices import split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla

@@ -1,4 +1,4 @@
-"""Reader of raw scans in binary streams of MRD version 2, which are converted to version 1.
+"""Raw scans in binary streams of MRD version 2, which are converted to version 1 and, for writing, from it.
 
 Since a stream has no index, it is read completely, and the samples are kept in memory.
 """
@@ -13,12 +13,11 @@ from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError, HeaderError
-from cinerecon.io.ismrmrd.channels import N_CHANNELS, set_channels
 from cinerecon.io.ismrmrd.header import read_header
-from cinerecon.io.ismrmrd.raw import Heads, RawScan, collected_scan
+from cinerecon.io.ismrmrd.raw import N_CHANNELS, Heads, RawScan, as_complex, channel_bits, collected_scan, set_channels
 from cinerecon.io.ismrmrd.waveforms import COUNTERS as WAVEFORM_COUNTERS
 from cinerecon.io.ismrmrd.waveforms import Waveform
-from cinerecon.io.mrd2.header import header_as_xml
+from cinerecon.io.mrd2.header import header_as_xml, header_from_xml
 from cinerecon.io.mrd2.items import read_items
 from cinerecon.io.recognise import is_mrd2
 from cinerecon.io.untrusted import refuse_pipe
@@ -32,6 +31,8 @@ VECTORS = ("position", "read_dir", "phase_dir", "slice_dir", "patient_table_posi
 LARGEST_COUNT = 65535
 """Largest counter, size or index that version 1 can store; larger ones do not occur in cardiac scans."""
 LARGEST_STAMP = 2**32 - 1
+STAMPS = ("measurement_uid", "scan_counter", "acquisition_time_stamp")
+LISTS = ("physiology_time_stamp", "user_int", "user_float")
 
 
 def load_mrd(where: str) -> ModuleType:
@@ -169,3 +170,61 @@ def _head(acquisition: Any, where: str) -> Heads:
         n_values = min(len(values), fields.shape[-1])
         fields[0, :n_values] = np.minimum(values[:n_values], largest) if largest else values[:n_values]
     return out
+
+
+def write_mrd2_scan(raw: RawScan, path: Path) -> None:
+    """Write a scan: the header, the waveforms, and the readouts in their original order.
+
+    Raises
+    ------
+    FileError
+        If the package ``mrd-python`` is not installed.
+    DataError
+        If the number of samples of a readout differs from its header.
+    """
+    mrd = load_mrd(str(path))
+    with mrd.BinaryMrdWriter(str(path)) as writer:
+        writer.write_header(header_from_xml(raw.xml.encode(), mrd))
+        writer.write_data(_written_items(raw, mrd))
+
+
+def _written_items(raw: RawScan, mrd: ModuleType) -> Iterator[Any]:
+    for waveform in raw.waveforms:
+        yield mrd.StreamItem.WaveformUint32(_written_waveform(waveform, mrd))
+    for rows, *stored in raw.stored_readouts():
+        for row, bits, samples, trajectory in zip(rows, channel_bits(raw.heads[rows]), *stored, strict=True):
+            acquisition = _written_readout(raw.heads[row], samples, trajectory, mrd)
+            acquisition.head.channel_order = np.flatnonzero(bits).tolist()
+            yield mrd.StreamItem.Acquisition(acquisition)
+
+
+def _written_waveform(block: Waveform, mrd: ModuleType) -> Any:
+    return mrd.Waveform(
+        data=np.ascontiguousarray(block.values, np.uint32),
+        waveform_id=block.number,
+        time_stamp=block.time_stamp,
+        sample_time_us=block.sample_time_us,
+        **{name: getattr(block, name) for name in WAVEFORM_COUNTERS},
+    )
+
+
+def _written_readout(head: np.void, samples: NDArray[Any], trajectory: NDArray[Any], mrd: ModuleType) -> Any:
+    """Convert a readout from version 1 to version 2, in which the trajectory is (dimensions, samples)."""
+    out = mrd.AcquisitionHeader(flags=mrd.AcquisitionFlags(int(head["flags"])))
+    names = set(head.dtype.names or ())
+    for name in (*NUMBERS, *STAMPS):
+        if name in names:
+            setattr(out, name, int(head[name]))
+    for name in VECTORS:
+        setattr(out, name, np.array(head[name], np.float32))
+    for name in COUNTERS:
+        setattr(out.idx, name, int(head["idx"][name]))
+    out.idx.user = head["idx"]["user"].tolist() if "user" in (head["idx"].dtype.names or ()) else []
+    for name in LISTS:
+        if name in names:
+            setattr(out, name, head[name].tolist())
+    out.sample_time_us = float(head["sample_time_us"])
+    n_coils, n_samples = int(head["active_channels"]), int(head["number_of_samples"])
+    points = trajectory.reshape(n_samples, -1).T if trajectory.size else np.zeros((0, 0))
+    data = as_complex(samples).reshape(n_coils, n_samples)
+    return mrd.Acquisition(head=out, data=data, trajectory=np.ascontiguousarray(points, np.float32))

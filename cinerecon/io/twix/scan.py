@@ -1,9 +1,10 @@
-"""Reader of Siemens twix files."""
+"""Reader of Siemens twix files; the channels of all readouts are brought into the same order."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import read_header
@@ -11,13 +12,13 @@ from cinerecon.io.ismrmrd.raw import NOISE, RawScan
 from cinerecon.io.ismrmrd.raw import has_flag as has_acquisition_flag
 from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, has_slice_data, is_image_line
-from cinerecon.io.twix.channels import in_one_order
 from cinerecon.io.twix.definitions import Layout, layout_of
 from cinerecon.io.twix.header import header_xml
 from cinerecon.io.twix.measurements import Measurement, choose_measurement, list_measurements
 from cinerecon.io.twix.protocol import read_protocol
-from cinerecon.io.twix.readouts import Mdh, has_flag, read_headers
+from cinerecon.io.twix.readouts import Mdh, TwixSamples, has_flag, read_headers
 from cinerecon.io.twix.signals import read_signals
+from cinerecon.words import name_numbers
 
 NOT_APPLIED = {
     "RAWDATACORRECTION": "a per-coil correction of readouts",
@@ -27,6 +28,8 @@ NOT_APPLIED = {
 """Twix flags that request a correction of image data, which is not applied, and descriptions of the corrections."""
 UNIFORM = ("SIGNREV", "SCANSCALEFACTOR")
 """Corrections that do not affect the image if they are requested for all lines."""
+MAX_LISTED = 8
+"""Largest number of channels that are named in an error."""
 
 
 def read_twix(path: str | Path, measurement: int | None = None) -> RawScan:
@@ -124,3 +127,46 @@ def _requested_corrections(image: Mdh, layout: Layout) -> tuple[str, ...]:
         for name, lines in requested.items()
         if lines.any() and not (name in UNIFORM and lines.all())
     )
+
+
+def in_one_order(
+    store: TwixSamples, channels: list[tuple[int, ...]], is_used: NDArray[np.bool_]
+) -> tuple[TwixSamples, tuple[str, ...]]:
+    """Reorder the channels of all readouts to the order of the first used readout, with a warning if necessary.
+
+    Parameters
+    ----------
+    store
+        Samples of the readouts.
+    channels
+        Channel numbers of each readout as stored.
+    is_used
+        ``(readouts,)`` bool, readouts with image or calibration data; others may have been measured with other coils.
+
+    Raises
+    ------
+    DataError
+        If used readouts have the same number of channels as the first one, but different channels.
+    """
+    used = np.flatnonzero(is_used)
+    if used.size == 0:
+        return store, ()
+    first = channels[used[0]]
+    differing = [int(row) for row in used if channels[row] != first and len(channels[row]) == len(first)]
+    if len(set(first)) < len(first) or not differing:  # if channel numbers are not unique, they were not set
+        return store, ()
+    for row in differing:
+        if sorted(channels[row]) != sorted(first):
+            what = (
+                f"readout {row} has {_listed(channels[row], first)}, readout {used[0]} {_listed(first, channels[row])}"
+            )
+            hint = "the receiver channels changed during the scan, which is not supported, or the file is damaged"
+            raise DataError(what, where=str(store.path), hint=hint)
+    text = f"{len(differing)} of {used.size} readouts have their channels in a different order: they are reordered"
+    return replace(store, channels=np.array(first, np.uint16)), (text,)
+
+
+def _listed(channels: tuple[int, ...], others: tuple[int, ...]) -> str:
+    """The channel numbers in which two readouts differ; all of them if they differ only in how often these occur."""
+    own = sorted(set(channels) - set(others)) or sorted(channels)
+    return name_numbers("channel", own[:MAX_LISTED]) + (", ..." if len(own) > MAX_LISTED else "")
