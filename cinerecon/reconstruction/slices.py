@@ -20,6 +20,7 @@ from cinerecon.metrics.measures import SSIM_WINDOW, compare
 from cinerecon.physics.final_image import finish_image
 from cinerecon.physics.partial_fourier import fill_partial_fourier
 from cinerecon.physics.sampling import acceleration_of, block_of_lines
+from cinerecon.physics.views import frame_phases
 from cinerecon.reconstruction.noise_maps import map_noise, snr_figures, with_known_noise, with_noise
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.trust import calibration_of, judge_slice, method_without_verdict, slice_without_verdict
@@ -27,6 +28,10 @@ from cinerecon.verdict import Verdict
 
 LARGE_RESIDUAL = 0.5
 """Fraction of the measured data that an image may leave unexplained without a warning."""
+
+MAX_FRAME_PHASE = 0.5
+"""Root mean square of the phases of frames, relative to their mean, above which they are removed [rad]; at most 0.1 in
+intact scans."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,9 +137,12 @@ def reconstruct_slice(
     seconds: dict[str, float] = {}
     with timed(seconds, "reconstruct"), torch.inference_mode():
         report = None if progress is None else lambda done, total: progress(done, total * (1 + n_replicas))
-        result = method.reconstruct(data, report, record=request.keeps_convergence)
+        phases = _frame_phases(data)
+        in_phase = data if phases is None else replace(data, kspace=data.kspace / phases)
+        result = method.reconstruct(in_phase, report, record=request.keeps_convergence)
         measured_image = _finite(result.image.cpu(), data, request.label)
-    verdict, no_verdict = _judge(data, measured_image, method, request, seconds)
+    verdict, no_verdict = _judge(in_phase, measured_image, method, request, seconds)
+    measured_image = measured_image if phases is None else measured_image * phases[:, 0].cpu()
     filled = fill_partial_fourier(measured_image, data, request.partial_fourier)
     residual = make_encoding(data).relative_residual(filled.image.to(data.kspace.device), data.kspace)
     noise_warnings = _noise_warnings(measured_image, filled.image, n_replicas)
@@ -161,6 +169,17 @@ def reconstruct_slice(
         partial_fourier=filled.record,
         no_verdict=no_verdict,
     )
+
+
+def _frame_phases(data: CineData) -> Tensor | None:
+    """Phases of the frames, ``(frames, 1, 1, 1)``, that are removed before the reconstruction and restored afterwards.
+
+    A phase that all samples of a frame share does not change magnitudes, but methods that compare frames would take it
+    for motion. None if the phases hardly differ.
+    """
+    phases = frame_phases(data.kspace, data.mask)
+    is_varying = float(phases.angle().square().mean().sqrt()) > MAX_FRAME_PHASE
+    return phases if is_varying else None
 
 
 def _judge(
