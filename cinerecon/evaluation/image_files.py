@@ -19,6 +19,7 @@ from cinerecon.image import locate_first_voxel
 from cinerecon.io.bart import map_in_cfl, open_cfl_images
 from cinerecon.io.case import read_case
 from cinerecon.io.export.nifti import map_in_nifti
+from cinerecon.io.hdf5 import CONVERT
 from cinerecon.io.magnitude import (
     NIFTI_ENDINGS,
     MagnitudeImages,
@@ -207,7 +208,8 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     try:
         return read_mrd_images(path)
     except FileError as error:
-        raise FileError(error.what, where=error.where, hint=error.hint or FORMATS) from None
+        hint = FORMATS if error.hint in ("", CONVERT) else error.hint  # raw formats are no images
+        raise FileError(error.what, where=error.where, hint=hint) from None
 
 
 def _refuse_map(quantity: str, path: Path) -> None:

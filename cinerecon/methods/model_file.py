@@ -321,10 +321,14 @@ def load_weights(net: "nn.Module", path: Path) -> None:
     from safetensors.torch import load_file
 
     refuse_pipe(path)
+    if path.is_dir():
+        raise WeightsError("this is a folder, expected weights", where=str(path), hint=f"{path / WEIGHTS}")
+    if not path.exists():
+        raise WeightsError("cannot read weights: there is no such file", where=str(path))
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        hint = "train first, or give --weights" if not path.exists() else "download the file again"
+        hint = "give a .safetensors file, or download this one again"
         raise WeightsError(f"cannot read weights: {error}", where=str(path), hint=hint) from None
     checksum = read_metadata(path).get(CHECKSUM)
     if checksum and checksum != hash_weights(tensors):

@@ -629,3 +629,7 @@ def test_matlab_files_are_no_images(truth, tmp_path):
     with pytest.raises(FileError, match="not read from MATLAB files") as caught:
         compare_files([tmp_path / "x.mat"], path)
     assert "cinerecon recon x.mat" in caught.value.hint
+    (tmp_path / "x.txt").write_text("text")
+    with pytest.raises(FileError, match="not an HDF5 file") as caught:
+        compare_files([tmp_path / "x.txt"], path)
+    assert caught.value.hint.startswith("images as .npz")

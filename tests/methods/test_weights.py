@@ -393,3 +393,11 @@ def test_weights_are_not_imported_into_a_folder_of_cases(tmp_path):
     with pytest.raises(FileError, match="contains prepared cases"):
         import_model(source, tmp_path)
     assert not list(tmp_path.glob("*.safetensors"))
+
+
+@pytest.mark.parametrize(("name", "what"), [("", "this is a folder"), ("nope.safetensors", "there is no such file")])
+def test_weights_that_are_no_file_are_named(tmp_path, name, what):
+    with pytest.raises(WeightsError, match=what) as caught:
+        load_method("slrnet", weights=tmp_path / name)
+    assert "download" not in caught.value.hint
+    assert "--weights" not in caught.value.hint

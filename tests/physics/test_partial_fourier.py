@@ -140,7 +140,7 @@ def test_pocs_is_reported_where_it_loses(settings, gain_db, is_reported):
     gain = psnr(pocs.image, data.reference) - psnr(image, data.reference)
     assert gain > gain_db if gain_db > 0 else gain < gain_db
     assert prediction_error(image, partial_axes(data), "pocs") > LARGEST_PREDICTION_ERROR
-    assert any("do not trust what is filled in" in text for text in pocs.warnings) == is_reported
+    assert any("what is filled in is probably worse" in text for text in pocs.warnings) == is_reported
 
 
 def test_auto_scales_with_the_image_and_keeps_what_was_measured(cine):
