@@ -51,7 +51,7 @@ N_BLOCKS = 5
 """Copies of a block of readouts in memory during its transform."""
 PROCESS_BYTES = 300 << 20
 """Memory of the process before it reads data, if this cannot be measured [bytes]."""
-LIBRARY_BYTES = 38 << 20
+LIBRARY_BYTES = 42 << 20
 """Code and buffers of the numerical libraries, which are loaded at the first use of each function [bytes]."""
 SPARE_BYTES = 24 << 20
 """Memory for small arrays, and memory that the allocator does not return [bytes]."""
