@@ -128,7 +128,7 @@ def test_an_error_of_use_is_three_lines_and_code_2(monkeypatch, capsys, scan):
     assert captured.out == ""
     lines = captured.err.splitlines()
     assert lines[0] == "error  unknown method 'zerofiled'"
-    assert lines[1] == "where  --model"
+    assert lines[1] == "where  name of the method"
     assert lines[2].startswith("try    did you mean 'zerofilled'?")
     assert "Traceback" not in captured.err
 
