@@ -30,7 +30,7 @@ from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_ext
 GROUP = "truth"
 """Name of the group with the images and maps from which a scan was simulated."""
 MIN_CORRELATION = 0.7
-"""Correlation between a slice and its true image below which the true image belongs to another scan."""
+"""Correlation between a slice and its true image below which they do not match."""
 CORRELATION_MARGIN = 1e-3
 """Difference of correlations above which a slice of the true image with another number is used."""
 EDGE_RATIO, MIN_EDGE_SAMPLES, MIN_LINES = 2.0, 40, 32
@@ -159,7 +159,9 @@ def _match_slice(
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best
     if correlations[number] < MIN_CORRELATION:
-        return None, ["the reference in the file belongs to another scan: it is not used"]
+        return None, [
+            "the reference in the file does not match the samples (another scan, or strong noise): it is not used"
+        ]
     if number != own:
         text = "the slices of the reference in the file are in a different order: they are matched by their content"
         return number, [text]

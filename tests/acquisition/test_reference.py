@@ -91,7 +91,10 @@ def test_a_reference_of_another_scan_is_not_used(scan, tmp_path):
             file[f"truth/{name}"][...] = np.roll(values, 9, -1)
     for data in slices_of(scan):
         assert data.meta.reference_is == "all samples"
-        assert "the reference in the file belongs to another scan: it is not used" in data.meta.warnings
+        assert (
+            "the reference in the file does not match the samples (another scan, or strong noise): it is not used"
+            in data.meta.warnings
+        )
 
 
 def test_a_reference_of_fewer_slices_is_not_used(scan):
