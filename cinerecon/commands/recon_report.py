@@ -71,9 +71,9 @@ def print_convergence(report: "ReconReport") -> None:
         Console().print(table)
 
 
-def some_iterations(n_iterations: int, most: int = 12) -> list[int]:
-    """Indices of the iterations to show: the first, every n-th, and the last."""
-    step = -(-n_iterations // (most - 1))
+def some_iterations(n_iterations: int) -> list[int]:
+    """Indices of up to 13 iterations to show: the first, every n-th, and the last."""
+    step = -(-n_iterations // 11)
     return sorted({0, *range(step - 1, n_iterations, step), n_iterations - 1})
 
 

@@ -229,7 +229,7 @@ def append_text(path: Path, text: str) -> None:
             before = file.seek(0, os.SEEK_END)
             start = b"\n" if _is_line_open(file) else b""
             try:
-                _write_whole(file, start + text.encode(errors="backslashreplace"))
+                write_whole(file, start + text.encode(errors="backslashreplace"))
                 os.fsync(file.fileno())
             except OSError:
                 file.truncate(before)
@@ -238,11 +238,20 @@ def append_text(path: Path, text: str) -> None:
         raise refused_write(error, path) from None
 
 
-def _write_whole(file: io.FileIO, content: bytes) -> None:
-    """Write all bytes; when the disk becomes full, a write is incomplete, and only the next one fails."""
+def write_whole(file: BinaryIO | io.FileIO, content: bytes | memoryview) -> None:
+    """Write all bytes without a buffer; when the disk becomes full, a write is incomplete, and only the next one fails.
+
+    Raises
+    ------
+    OSError
+        If the bytes cannot be written.
+    """
     rest = memoryview(content)
     while rest:
-        rest = rest[file.write(rest) :]
+        n_bytes = file.write(rest)
+        if not n_bytes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rest = rest[n_bytes:]
 
 
 def is_cut_short(path: Path) -> bool:

@@ -4,11 +4,11 @@ After a failed write, the library crashes the process when it closes the file. H
 cannot be written are kept in memory until the file is closed, and the caller raises the error afterwards.
 """
 
-import errno
 import io
-import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+from cinerecon.io.atomic import write_whole
 
 PAGE = 4096
 """Size of a page in memory [bytes]."""
@@ -55,23 +55,14 @@ class FaultTolerantFile(io.RawIOBase):
         content = memoryview(values).cast("B")
         if self.error is None:
             try:
-                self._write_whole(content)
+                self.file.seek(self.position)
+                write_whole(self.file, content)
             except OSError as error:
                 self.error = error
         if self.error is not None:
             self._keep(content)
         self.position += len(content)
         return len(content)
-
-    def _write_whole(self, content: memoryview) -> None:
-        """Write all bytes; when the disk becomes full, a single write may be incomplete."""
-        self.file.seek(self.position)
-        written = 0
-        while written < len(content):
-            n_bytes = self.file.write(content[written:])
-            if not n_bytes:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            written += n_bytes
 
     def _keep(self, content: memoryview) -> None:
         """Store bytes at the current position in memory."""

@@ -26,6 +26,8 @@ MIN_BOX_SIZE = 24
 """Smallest side of the box [pixels], so that SSIM windows fit."""
 VENTRICLE_MOTION_FRACTION = 0.3
 """Smallest motion of a pixel of the ventricle, as a fraction of the strongest motion."""
+OTSU_BINS = 128
+"""Number of bins of the histogram in which the threshold of blood is searched."""
 MIN_SEPARABILITY, MIN_REGULARITY, MIN_AREA_CHANGE = 0.7, 0.75, 0.2
 """Criteria of a blood pool: variance between blood and muscle over the total, power of the area in the first harmonic
 over the total, and change of the area over its maximum."""
@@ -212,14 +214,14 @@ def _interval(middle: float, half: float, size: int) -> tuple[int, int]:
     return first, first + length
 
 
-def otsu(values: Array, n_bins: int = 128) -> tuple[float, float]:
+def otsu(values: Array) -> tuple[float, float]:
     """Otsu's threshold between two classes, and the fraction of the variance between the classes.
 
     If all values are equal, the threshold is their value, so that none is above it; it is 0 without values.
     """
     if values.size == 0 or values.min() == values.max():
         return float(values.max(initial=0.0)), 0.0
-    counts, edges = np.histogram(values, n_bins)
+    counts, edges = np.histogram(values, OTSU_BINS)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
     above = counts.sum() - below
