@@ -22,7 +22,7 @@ from cinerecon.options import (
     with_options,
     with_preprocessing,
 )
-from cinerecon.preparation.config import PreparationOptions
+from cinerecon.preparation.options import PreparationOptions
 
 FIELDS = {"readout": "crop_readout", "frames": "n_frames"}
 """Settings of the preparation whose option has another name, and the fields of these options."""

@@ -1,11 +1,10 @@
-"""Settings of the preparation, which are stored with the cases, and options that do not affect the cases."""
+"""Settings of the preparation, which are stored with the cases and in each case."""
 
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,16 +13,7 @@ from cinerecon.config import Config, SettingsError
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
 from cinerecon.io.case_index import SPLITS
-from cinerecon.options import (
-    N_SIMULATED_COILS,
-    REFUSES_UNREALISTIC,
-    SEED,
-    SPLIT_SHARES,
-    CsmMethod,
-    Flag,
-    MemoryLimit,
-    Options,
-)
+from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES, CsmMethod
 
 Patch = tuple[int, int, int]
 COMBINING_MAPS: dict[str, CsmMethod] = {"adaptive": "walsh", "espirit": "espirit", "smooth": "smooth"}
@@ -150,39 +140,3 @@ def parse_split(text: str) -> tuple[float, ...]:
         what = f"'{text}' is neither {', '.join(SPLITS)} nor three fractions"
         raise ConfigError(what, where="--split", hint="e.g. --split 80,10,10 or --split test")
     return shares
-
-
-class PreparationOptions(Options, MemoryLimit):
-    """How a preparation runs."""
-
-    workers: Annotated[int | None, Flag(default_text="one per core")] = Field(
-        default=None, ge=1, description="parallel processes"
-    )
-    memory: str | None = Field(
-        default=None, description="memory limit for all processes together, e.g. 4GB; slices that need more are refused"
-    )
-    pictures: Annotated[bool, Flag(("--pictures/--no-pictures",))] = Field(
-        default=True, description="draw a picture of each slice"
-    )
-    force: bool = Field(
-        default=False, description="prepare the given files again; existing cases with other settings are removed"
-    )
-
-    @field_validator("memory", mode="before")
-    @classmethod
-    def _read_bytes(cls, memory: Any) -> Any:
-        return f"{memory / 1000:.3f}kB" if isinstance(memory, int) and not isinstance(memory, bool) else memory
-
-    @classmethod
-    def from_arguments(cls, values: dict[str, Any]) -> "PreparationOptions":
-        """The options from the arguments of a call; a former name causes a warning with the present name.
-
-        Raises
-        ------
-        ConfigError
-            If an argument is unknown, or a value is invalid.
-        """
-        if "draws" in values:
-            warnings.warn("draws=... is now pictures=...", DeprecationWarning, stacklevel=3)
-            values = {("pictures" if name == "draws" else name): value for name, value in values.items()}
-        return cls.parse(values, where="prepare")

@@ -25,8 +25,9 @@ from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_pool, n_cores
 from cinerecon.preparation.agenda import Agenda
-from cinerecon.preparation.config import PreparationOptions, PrepareConfig
+from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.folder import CaseFolder
+from cinerecon.preparation.options import PreparationOptions
 from cinerecon.preparation.prepare_slice import (
     PICTURES,
     ExcludedFile,

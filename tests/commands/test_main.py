@@ -18,7 +18,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 FORMER = {name for names in RENAMED_OPTIONS.values() for name in names}
-HEAVY = ("torch", "scipy", "sigpy", "matplotlib")
+HEAVY = ("torch", "scipy", "sigpy", "matplotlib", "numpy", "h5py")
 ALL = [[], *([name] for name in COMMANDS), ["models", "show"], ["models", "import"]]
 
 
@@ -38,20 +38,20 @@ def restored_signals():
 
 @pytest.mark.parametrize("arguments", ALL, ids=str)
 def test_help_lists_the_commands_and_is_quick(arguments):
-    """User time, so that a busy machine does not matter; the limit a user notices is half a second."""
+    """The number of modules, on which the time depends; 460 modules take about 0.3 s."""
     code = (
-        f"import resource, sys; sys.argv = ['cinerecon', *{arguments}, '--help']\n"
+        f"import sys; sys.argv = ['cinerecon', *{arguments}, '--help']\n"
         "from cinerecon.cli import main\n"
         "try: main()\n"
         "except SystemExit:\n"
         f"    loaded = [name for name in sys.modules if name.startswith('cinerecon.commands.') or name in {HEAVY}]\n"
-        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_utime, *loaded, file=sys.stderr)"
+        "    print(len(sys.modules), *loaded, file=sys.stderr)"
     )
     outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Usage" in outcome.stdout
     assert all(name in outcome.stdout for *group, name in ALL[1:] if group == arguments)
-    seconds, *loaded = outcome.stderr.split()
-    assert float(seconds) < 0.5
+    n_modules, *loaded = outcome.stderr.split()
+    assert int(n_modules) < 520
     others = {*HEAVY, *(f"cinerecon.commands.{name}" for name in COMMANDS if [name] != arguments[:1])}
     assert not others & set(loaded)
 

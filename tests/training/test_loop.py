@@ -368,7 +368,7 @@ def test_paths_of_a_training_may_be_texts(tmp_path):
     recipe, scan = read_recipe(str(write_recipe(tmp_path, n_steps=1))), str(tmp_path / "scan.h5")
     train(recipe, str(tmp_path / "run"), TrainOptions(DataPaths(str(tmp_path / "cases"))))
     assert DataPaths("cases", "series", [scan]) == DataPaths(Path("cases"), (Path("series"),), (Path(scan),))
-    with pytest.raises(WeightsError, match="No such file"):
+    with pytest.raises(WeightsError, match="there is no such file"):
         train(recipe, tmp_path / "other", TrainOptions(weights=str(tmp_path / "missing.safetensors")))
     with pytest.raises(FileError, match="there is no such file") as caught:
         train(recipe, tmp_path / "other", TrainOptions(DataPaths(tmp_path, scans=scan)))
