@@ -114,7 +114,7 @@ class IstaNet(Unrolled[IstaNetConfig]):
     """ISTA-Net; the defaults of `config` are those of ``slr_paper``, or of the named variant."""
 
     config_class = IstaNetConfig
-    n_feature_series = 4.4
+    n_feature_series = 6.0
 
     def __init__(self, config: IstaNetConfig | None = None) -> None:
         super().__init__(config)

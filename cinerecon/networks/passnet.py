@@ -82,7 +82,7 @@ class PassNet(Unrolled[PassNetConfig]):
     """PASSNet; the defaults of `config` follow our interpretation of the paper."""
 
     config_class = PassNetConfig
-    n_feature_series = 4.0
+    n_feature_series = 5.5
 
     def __init__(self, config: PassNetConfig | None = None) -> None:
         super().__init__(config)

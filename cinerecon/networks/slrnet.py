@@ -86,7 +86,7 @@ class SlrNet(Unrolled[SlrNetConfig]):
     """SLR-Net; the defaults of `config` are the paper's, `RELEASED` is the authors' program."""
 
     config_class = SlrNetConfig
-    n_feature_series = 4.8
+    n_feature_series = 6.8
 
     def __init__(self, config: SlrNetConfig | None = None) -> None:
         super().__init__(config)

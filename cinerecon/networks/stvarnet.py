@@ -170,7 +170,7 @@ class StVarNet(Unrolled[StVarNetConfig]):
     config_class = StVarNetConfig
     frames_are_cyclic = True
     needs_kspace = True
-    n_feature_series = 1.2
+    n_feature_series = 2.2
 
     def __init__(self, config: StVarNetConfig | None = None) -> None:
         super().__init__(config)

@@ -74,7 +74,7 @@ class Unrolled(nn.Module, Generic[C]):
     needs_kspace: ClassVar[bool] = False
     """Whether the network uses k-space itself, not only A^H y."""
     n_feature_series: ClassVar[float] = 5.0
-    """Largest number of feature series with all channels that are in memory at the same time without gradients."""
+    """Largest number of series of float32 features with all channels in memory at the same time, without gradients."""
     cascades: nn.ModuleList
 
     def __init__(self, config: C | None = None) -> None:
