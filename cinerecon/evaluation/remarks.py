@@ -77,8 +77,8 @@ def pixel_remarks(image: Tensor, reference: Tensor) -> Iterator[str]:
 
 
 def _fraction_of_maximum(series: Tensor) -> float:
-    """Fraction of the nonzero pixels that have the largest value."""
-    return float((series == series.max()).sum() / (series > 0).sum().clamp_min(1))
+    """Fraction of the nonzero pixels that have the largest value, apart from one."""
+    return float(((series == series.max()).sum() - 1) / (series > 0).sum().clamp_min(1))
 
 
 def _energy_at_zeros(series: Tensor, other: Tensor) -> float:

@@ -27,7 +27,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.atomic import moved_into_place
 from cinerecon.io.hdf5 import member, new_hdf5, require_hdf5, require_plausible
-from cinerecon.io.recognise import CASE_FORMAT
+from cinerecon.io.recognise import CASE_FORMAT, open_unlocked
 
 if TYPE_CHECKING:
     from cinerecon.cine import CineData
@@ -95,7 +95,7 @@ class CaseFile:
         require_hdf5(path)
         self.path = path
         try:
-            self._file = h5py.File(path, "r", locking=False)
+            self._file = open_unlocked(path)
         except OSError as error:
             raise _damaged(path, error) from None
         try:

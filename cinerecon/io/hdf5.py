@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.full_disk import FaultTolerantFile
-from cinerecon.io.recognise import first_bytes, looks_like
+from cinerecon.io.recognise import first_bytes, looks_like, open_unlocked
 
 CHUNK_CACHE = {"rdcc_nslots": 100_003, "rdcc_nbytes": 64 << 20}
 """Settings of the chunk cache: readouts are often stored in separate chunks, for which the default is too small."""
@@ -58,7 +58,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """
     require_hdf5(path)
     try:
-        file = h5py.File(path, "r", locking=False, **CHUNK_CACHE)
+        file = open_unlocked(path, **CHUNK_CACHE)
     except OSError as error:
         truncated = "truncated" in str(error)
         what = "the HDF5 file is truncated: it ends before its own end mark" if truncated else f"damaged HDF5: {error}"

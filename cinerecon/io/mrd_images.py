@@ -18,7 +18,7 @@ from cinerecon.io.mrd2.images import read_mrd2_images
 from cinerecon.io.mrd_stream.error_image import is_error_image
 from cinerecon.io.mrd_stream.images import read_stream_images
 from cinerecon.io.plausibility import are_orthonormal
-from cinerecon.io.recognise import is_mrd2, is_mrd_stream
+from cinerecon.io.recognise import is_mrd2, is_mrd_stream, open_unlocked
 from cinerecon.words import counted
 
 Array = NDArray[Any]
@@ -139,7 +139,7 @@ def _file_series(path: Path) -> Iterator[_Series]:
     """The series of a file."""
     require_hdf5(path)
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_unlocked(path) as file:
             group = _group_of_images(file, path)
             names = [] if group is None else [name for name in group if _is_series(group, name)]
             for name in sorted(names, key=lambda name: [int(n) for n in re.findall(r"\d+", name)]):

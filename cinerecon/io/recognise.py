@@ -5,6 +5,7 @@ import re
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -55,12 +56,36 @@ def start_of(path: Path, n_bytes: int) -> bytes:
         return b""
 
 
+def open_unlocked(path: Path, **options: Any) -> h5py.File:
+    """Open an HDF5 file read-only without a lock, or with the kind of lock that this program already has on it.
+
+    Parameters
+    ----------
+    path
+        The file.
+    **options
+        Further options of `h5py.File`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    for locking in (False, None):
+        try:
+            return h5py.File(path, "r", locking=locking, **options)
+        except OSError as error:
+            if "locking" not in str(error):
+                raise
+    return h5py.File(path, "r", locking=True, **options)
+
+
 def is_case(path: Path) -> bool:
     """Whether a file is a prepared case, by its format attribute; False if it cannot be read."""
     try:
         if not path.is_file():  # opening a pipe would block
             return False
-        with h5py.File(path, "r", locking=False) as file:
+        with open_unlocked(path) as file:
             result: bool = file.attrs.get("format") == CASE_FORMAT
             return result
     except (OSError, RuntimeError, UnicodeDecodeError):

@@ -67,6 +67,13 @@ def test_systematic_differences_are_named(reference, text):
     assert any(text in remark for remark in found), found
 
 
+def test_the_brightest_pixel_of_a_small_object_is_not_clipped():
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(40.0), indexing="ij")
+    blob = torch.exp(-((y - 20.3) ** 2 + (x - 19.6) ** 2) / 10) * torch.tensor([0.8, 0.9, 1.0])[:, None, None]
+    stored = (4095 * blob).round()
+    assert int((stored > 0).sum()) < 1000 and not remarks(stored, blob)
+
+
 def test_offsets_are_not_proportional(reference):
     image = noisy(reference, 0.005) + 0.2 * reference.max()
     assert any("intensities are not proportional" in text for text in remarks(image, reference))

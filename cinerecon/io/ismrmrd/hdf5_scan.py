@@ -29,7 +29,7 @@ from cinerecon.io.ismrmrd.header import read_header
 from cinerecon.io.ismrmrd.raw import BLOCK, Heads, Index, RawScan, largest_part
 from cinerecon.io.ismrmrd.waveforms import read_waveforms
 from cinerecon.io.paths import AnyPath, as_path
-from cinerecon.io.recognise import CASE_FORMAT
+from cinerecon.io.recognise import CASE_FORMAT, open_unlocked
 
 SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
 """Suffixes of raw scans."""
@@ -78,7 +78,7 @@ def holds_hdf5_images(path: Path) -> bool:
     if not path.is_file() or not h5py.is_hdf5(path):
         return False
     try:
-        with h5py.File(path) as file:
+        with open_unlocked(path) as file:
             groups = [set(file[name]) for name in file if is_group(file, name)]
     except (OSError, RuntimeError, KeyError):  # `read_mrd` reports the error
         return False

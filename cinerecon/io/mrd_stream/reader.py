@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import h5py
 import numpy as np
 
 from cinerecon.errors import DataError, FileError, HeaderError
@@ -25,7 +24,7 @@ from cinerecon.io.mrd_stream.messages import (
     read_messages,
     write_message,
 )
-from cinerecon.io.recognise import is_mrd_stream
+from cinerecon.io.recognise import is_mrd_stream, open_unlocked
 from cinerecon.io.untrusted import refuse_pipe
 
 BLOCK = 512
@@ -125,7 +124,7 @@ def scan_messages(path: Path) -> Iterator[Message]:
         If its group ``dataset`` contains no raw scan.
     """
     require_hdf5(path)
-    with h5py.File(path, "r") as file:
+    with open_unlocked(path) as file:
         group = file.get("dataset", {})
         if not {"xml", "data"} <= set(group):
             raise HeaderError("there is no raw scan in the group 'dataset'", where=str(path))

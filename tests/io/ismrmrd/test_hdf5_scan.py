@@ -34,6 +34,14 @@ def test_large_files_are_read_on_demand(tmp_path, monkeypatch):
         np.testing.assert_array_equal(raw.samples(rows), np.stack([scan.samples[row] for row in rows]))
 
 
+@pytest.mark.parametrize("locking", [None, True, "best-effort"])
+def test_a_file_that_the_program_has_open_is_read(tmp_path, locking):
+    """The HDF5 library refuses to open a file again with another kind of lock."""
+    path = small_scan().write(tmp_path / "scan.h5")
+    with h5py.File(path, "r", locking=locking):
+        assert len(read_mrd(path)) == 36
+
+
 def test_read_only_file_stays_as_it_is(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     path.chmod(0o444)
