@@ -30,13 +30,25 @@ class SendOptions(Options):
 
 
 def send(options: SendOptions) -> None:
-    """Send the scan, print the texts of the server, and write the images; without any, the exit code is 2."""
+    """Send the scan, print the texts of the server, and write the images.
+
+    Raises
+    ------
+    ConfigError
+        If the output is not an ``.h5`` file.
+    FileError
+        If the server returns neither images nor an error.
+    """
+    from cinerecon.errors import ConfigError, FileError
     from cinerecon.io.atomic import refuse_existing
     from cinerecon.io.mrd_stream.error_image import is_error_image
     from cinerecon.io.mrd_stream.images import write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
     from cinerecon.reconstruction.stream.client import exchange, messages_of
 
+    if options.output.suffix.lower() not in (".h5", ".hdf5"):
+        hint = f"-o {options.output.with_suffix('.h5')}"
+        raise ConfigError("the images are written as ISMRMRD file, .h5", where=f"-o {options.output}", hint=hint)
     refuse_existing(options.output, force=options.force)
     header = next(messages_of(options.scan))
     assert isinstance(header, TextMessage)
@@ -50,7 +62,9 @@ def send(options: SendOptions) -> None:
     if images:
         write_image_messages(options.output, images, header.text, force=options.force)
         print(f"wrote  {options.output}  ({len(images)} images)")
-    if not images or has_error:
+    elif not has_error:
+        raise FileError("the server returned no images", where=options.address, hint="its log may contain the reason")
+    if has_error:
         raise typer.Exit(2)
 
 

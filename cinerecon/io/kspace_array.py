@@ -34,7 +34,7 @@ NPZ_KEYS = (
 """Arrays of an archive that are used."""
 NUMBERS_AT_ONCE = 2**22
 """Number of samples of a mapped file that are read before its pages are released, 32 MB in single precision."""
-EXAMPLE = 'e.g. --axes "frames coils ky kx"'
+EXAMPLE, BART_EXAMPLE = 'e.g. --axes "frames coils ky kx"', 'e.g. --axes "kx ky coils frames"'
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,9 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
         values, files = open_cfl(path), cfl_files(path)
         if holds_cfl_images(path):
             raise DataError("the array contains images written by cinerecon, not k-space", where=where)
-        names = parse_axes(axes, values.shape[::-1], where)[::-1] if axes else _bart_axes(values.shape, where)
+        names = (
+            parse_axes(axes, values.shape[::-1], where, BART_EXAMPLE)[::-1] if axes else _bart_axes(values.shape, where)
+        )
         array = KspaceArray(path, files, values, names)
     elif path.suffix.lower() == ".npy":
         values = open_npy(path)
@@ -159,7 +161,7 @@ def open_kspace_array(path: Path, axes: str = "", limit_gb: float = math.inf) ->
     return array
 
 
-def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]:
+def parse_axes(text: str, shape: tuple[int, ...], where: str, example: str = EXAMPLE) -> tuple[str, ...]:
     """The name of each axis of an array from a string such as ``frames coils ky kx``.
 
     Raises
@@ -169,7 +171,7 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
     """
     names = text.replace(",", " ").split()
     if not names:
-        raise ConfigError(f"the axes of the array {shape} are not named", where=where, hint=EXAMPLE)
+        raise ConfigError(f"the axes of the array {shape} are not named", where=where, hint=example)
     for name in names:
         if name not in KNOWN_AXES:
             raise ConfigError(f"unknown axis '{name}'", where=f"--axes '{text}'", hint=nearest_name(name, KNOWN_AXES))
@@ -181,14 +183,14 @@ def parse_axes(text: str, shape: tuple[int, ...], where: str) -> tuple[str, ...]
         names = [by_axis.get(n, SINGLE) for n in range(len(shape))]
     if len(names) != len(shape):
         what = f"{len(names)} axes are named, but the array {shape} has {len(shape)}"
-        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name every axis once, {EXAMPLE}")
+        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name every axis once, {example}")
     wrong = next((n for n, name in enumerate(names) if name == SINGLE and shape[n] != 1), None)
     if wrong is not None:
         what = f"axis {wrong} of the array {shape} has the name '1' and the length {shape[wrong]}"
-        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name it according to its meaning, {EXAMPLE}")
+        raise ConfigError(what, where=f"{where}, --axes '{text}'", hint=f"name it according to its meaning, {example}")
     for name in ("ky", "kx"):
         if name not in names:
-            raise ConfigError(f"no axis is named '{name}'", where=f"{where}, --axes '{text}'", hint=EXAMPLE)
+            raise ConfigError(f"no axis is named '{name}'", where=f"{where}, --axes '{text}'", hint=example)
     return tuple(names)
 
 
@@ -200,7 +202,7 @@ def _bart_axes(shape: tuple[int, ...], where: str) -> tuple[str, ...]:
         if name == SINGLE and size > 1:
             known = ", ".join(f"{number} ({axis})" for number, axis in NAMES.items())
             what = f"dimension {dimension} of the BART array is {size}: only {known} are read"
-            hint = f"extract a part with bart slice, or name the dimensions, {EXAMPLE}"
+            hint = f"extract a part with bart slice, or name those longer than 1, {BART_EXAMPLE}"
             raise ConfigError(what, where=where, hint=hint)
         names.append(name)
     return tuple(reversed(names))
@@ -209,6 +211,7 @@ def _bart_axes(shape: tuple[int, ...], where: str) -> tuple[str, ...]:
 def _require_samples(array: KspaceArray) -> None:
     """Check data type and shape of k-space, without reading it."""
     where, dtype = str(array.path), array.values.dtype
+    example = BART_EXAMPLE if is_cfl(array.path) else EXAMPLE
     if array.values.size == 0:
         raise DataError(f"the array {array.values.shape} is empty", where=where)
     if PARTS in array.axes:
@@ -222,10 +225,10 @@ def _require_samples(array: KspaceArray) -> None:
         raise DataError(f"the array contains values of type {dtype}, but k-space is complex", where=where, hint=hint)
     if array.size("frames") < 2:
         raise DataError(
-            f"the array {array.values.shape} has one frame, but a cine has several", where=where, hint=EXAMPLE
+            f"the array {array.values.shape} has one frame, but a cine has several", where=where, hint=example
         )
     if min(array.size("ky"), array.size("kx")) < 2:
-        raise DataError(f"k-space is {array.size('ky')} x {array.size('kx')} (ky x kx)", where=where, hint=EXAMPLE)
+        raise DataError(f"k-space is {array.size('ky')} x {array.size('kx')} (ky x kx)", where=where, hint=example)
 
 
 def open_npy(path: Path) -> NDArray[Any]:

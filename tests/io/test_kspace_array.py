@@ -78,6 +78,14 @@ def test_wrong_names_of_axes(text, message):
         parse_axes(text, (3, 4, 6, 8), "k.npy")
 
 
+def test_the_example_for_bart_has_its_order_of_dimensions(tmp_path):
+    pair = bart_pair(tmp_path, [8, 6, 2, 4], np.zeros(8 * 6 * 2 * 4, "<c8").tobytes())
+    for axes in ("", "kx ky coils"):
+        with pytest.raises(ConfigError) as info:
+            open_kspace_array(pair, axes)
+        assert '--axes "kx ky coils frames"' in info.value.hint
+
+
 def test_bart_dimensions_have_their_meaning(tmp_path):
     kspace = numbers(*SIZES)
     sizes = [1] * 16

@@ -19,7 +19,7 @@ from ismrmrd.hdf5 import acquisition_dtype, image_header_dtype, waveform_header_
 from ismrmrd.image import get_data_type_from_dtype, get_dtype_from_data_type
 from numpy.typing import NDArray
 
-from cinerecon.errors import FileError
+from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 
 CONFIG_BYTES = 1024
@@ -249,7 +249,7 @@ def message_bytes(message: Message) -> bytes:
 
     Raises
     ------
-    ValueError
+    ConfigError
         If the name of a configuration is longer than 1023 bytes.
     DataError
         If a block of a waveform is longer than version 1 can store.
@@ -291,7 +291,8 @@ def _text_bytes(message: TextMessage) -> bytes:
     if message.id is not MessageId.CONFIG_FILE:
         return struct.pack("<I", len(message.content)) + message.content
     if len(message.content) >= CONFIG_BYTES:
-        raise ValueError(f"the name of the configuration has {len(message.content)} bytes, at most {CONFIG_BYTES - 1}")
+        what = f"the name of the configuration has {len(message.content)} bytes, at most {CONFIG_BYTES - 1}"
+        raise ConfigError(what, where=f"{message.text[:20]}...")
     return message.content.ljust(CONFIG_BYTES, b"\0")
 
 

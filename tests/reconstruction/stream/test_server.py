@@ -28,7 +28,7 @@ from helpers import formats_folder
 from timed_scan import ARRHYTHMIC, changed, simulated
 
 from cinerecon.cli import load_command
-from cinerecon.errors import CineReconError, FileError
+from cinerecon.errors import CineReconError, ConfigError, FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.error_image import is_error_image
 from cinerecon.io.mrd_stream.messages import (
@@ -145,6 +145,30 @@ def test_send_writes_the_images(server, scan, tmp_path):
     load_command("send").main(arguments, standalone_mode=False)
     with h5py.File(output) as file:
         np.testing.assert_allclose(file["dataset/image_0/data"][:, 0, 0], expected(scan), rtol=1e-6, atol=1e-9)
+
+
+def test_send_refuses_other_formats_and_long_names(server, scan, tmp_path):
+    arguments = [str(scan), address_of(server), "-o"]
+    with pytest.raises(ConfigError, match=r"written as ISMRMRD file, \.h5"):
+        load_command("send").main([*arguments, str(tmp_path / "out.nii.gz")], standalone_mode=False)
+    with pytest.raises(ConfigError, match="the configuration has 1024 bytes, at most 1023"):
+        load_command("send").main([*arguments, str(tmp_path / "out.h5"), "--config", 1024 * "x"], standalone_mode=False)
+
+
+def test_a_server_that_returns_nothing_is_an_error(scan, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as source:
+                assert list(read_messages(source, "client"))
+                connection.sendall(message_bytes(CloseMessage()))
+
+        done = pool.submit(answer)
+        arguments = [str(scan), f"127.0.0.1:{listener.getsockname()[1]}", "-o", str(tmp_path / "out.h5")]
+        with pytest.raises(FileError, match="the server returned no images"):
+            load_command("send").main(arguments, standalone_mode=False)
+        done.result()
 
 
 @pytest.mark.parametrize("ending", [".mrd", ".mrd2"])
