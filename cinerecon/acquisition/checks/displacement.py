@@ -11,12 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.central import PATCH_DISTANCE, CentralReadouts, Samples
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.words import counted
 
+LINES = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
+"""Lines that are compared, counted from the centre."""
 PATCH = (5, 3)
 """Size of the patches along ky and kx."""
 MIN_COILS = 3
@@ -70,19 +73,21 @@ def find_displacement(samples: Samples, ky: Index, order: Index | None) -> Displ
     if samples.shape[1] < MIN_COILS:
         return None
     centre = _principal_coils(samples)
+    parities = [("every other line", LINES % 2 == 1)]
     if order is not None:
         # keep only readouts with the parity of the first one of their line: averages would mix displaced and others
-        _, first, line = np.unique(ky, return_index=True, return_inverse=True)
+        measured, first, line = np.unique(ky, return_index=True, return_inverse=True)
         alike = order % 2 == order[first][line.ravel()] % 2
-        centre, ky, order = centre[alike], ky[alike], order[alike]
-    groups = [("every other line", ky)] if order is None else [("every other line", ky), ("every other readout", order)]
-    intact = _residual(centre, ky)
+        centre, ky = centre[alike], ky[alike]
+        parities.append(("every other readout", np.isin(LINES, measured[order[first] % 2 == 1])))
+    lines, is_measured = _average_lines(centre, ky), np.isin(LINES, ky)
+    intact = _residual(lines, is_measured)
     if intact is None:
         return None
     best, displacement = intact / DISPLACED_RATIO, None
-    for (which, number), shift in product(groups, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
-        other = np.roll(centre, shift, -1) if shift else -centre
-        residual = _residual(np.where((number % 2 == 1)[:, None, None], other, centre), ky)
+    for (which, is_odd), shift in product(parities, range(-MAX_DISPLACEMENT, MAX_DISPLACEMENT + 1)):
+        other = np.roll(lines, shift, -1) if shift else -lines
+        residual = _residual(np.where(is_odd[:, None], other, lines), is_measured)
         if residual is not None and residual < best:
             best, displacement = residual, Displacement(which, abs(shift))
     return displacement
@@ -98,19 +103,23 @@ def _principal_coils(samples: Samples) -> Samples:
     return np.asarray(np.einsum("rcx,cd->rdx", middle, vectors[:, -MAX_COILS:].conj()))
 
 
-def _residual(samples: Samples, ky: Index) -> float | None:
-    """Fraction of the energy of time-averaged patches in the small singular values; None if there are few patches."""
-    lines = np.arange(-PATCH_DISTANCE, PATCH_DISTANCE + 1)
-    is_measured = np.isin(lines, ky)
-    inner = samples[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]
-    average = np.zeros((inner.shape[1], len(lines), inner.shape[2]), np.complex128)
-    for i in np.flatnonzero(is_measured):
-        average[:, i] = inner[ky == lines[i]].mean(0)
-    n_points = len(inner[0]) * PATCH[0] * PATCH[1]
+def _average_lines(samples: Samples, ky: Index) -> NDArray[np.complex128]:
+    """The average over time of each of `LINES`, ``(coils, ky, kx)``; zero where not measured."""
+    average = np.zeros((samples.shape[1], len(LINES), samples.shape[2]), np.complex128)
+    for i, line in enumerate(LINES):
+        if (is_line := ky == line).any():
+            average[:, i] = samples[is_line].mean(0)
+    return average
+
+
+def _residual(lines: NDArray[np.complex128], is_measured: NDArray[np.bool_]) -> float | None:
+    """Fraction of the energy of patches in the small singular values; None if there are few patches."""
+    inner = lines[..., MAX_DISPLACEMENT:-MAX_DISPLACEMENT]
+    n_points = len(inner) * PATCH[0] * PATCH[1]
     if inner.shape[2] < PATCH[1]:
         return None
     is_whole = sliding_window_view(is_measured, PATCH[0]).all(1)
-    patches = sliding_window_view(average, PATCH, axis=(1, 2)).transpose(1, 2, 0, 3, 4)[is_whole].reshape(-1, n_points)
+    patches = sliding_window_view(inner, PATCH, axis=(1, 2)).transpose(1, 2, 0, 3, 4)[is_whole].reshape(-1, n_points)
     if len(patches) < MIN_PATCHES * n_points:
         return None
     energies = np.linalg.eigvalsh(patches.conj().T @ patches)
