@@ -123,8 +123,9 @@ def test_ellipsoid_distance_of_a_sphere_is_exact_at_the_surface():
 
 
 def test_texture_is_periodic_and_its_offsets_are_independent():
-    texture = Texture(np.random.default_rng(0), slope=1.0, size=24)
-    first, second = texture.at_random_offset(50.0), texture.at_random_offset(50.0)
+    rng = np.random.default_rng(0)
+    texture = Texture(rng, slope=1.0, size=24)
+    first, second = texture.at_random_offset(rng, 50.0), texture.at_random_offset(rng, 50.0)
     points = tuple(torch.randn(3, 4000) * 30)
     shifted = (points[0] + 50.0, points[1] - 100.0, points[2])
     torch.testing.assert_close(first(points), first(shifted), atol=2e-3, rtol=0)

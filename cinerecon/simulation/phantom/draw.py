@@ -1,7 +1,9 @@
 """Draw a cine: body, heart, image plane, motion, contrast and resolution are random."""
 
 import math
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -112,9 +114,15 @@ class _Scene:
     tissues: Tissues
 
 
-def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
+@lru_cache(maxsize=1)
+def _draw_textures(seed: int) -> tuple[Texture, Texture, np.random.Generator]:
+    """Two textures, and the generator after them, which must not be changed; kept for the next slice of a stack."""
+    rng = np.random.default_rng([seed, 0])
+    return Texture(rng, slope=3.5), Texture(rng, slope=1.2), rng
+
+
+def _draw_scene(rng: np.random.Generator, cloudy: Texture, grainy: Texture, config: PhantomConfig) -> _Scene:
     """Draw a body with its heart, the image plane and the contrast."""
-    cloudy, grainy = Texture(rng, slope=3.5), Texture(rng, slope=1.2)
     size = HeartSize.draw(rng)
     heart = Heart(rng, cloudy, grainy, size, Cycle.draw(rng))
     torso = Torso(rng, cloudy, grainy)
@@ -130,8 +138,9 @@ def _draw_scene(rng: np.random.Generator, config: PhantomConfig) -> _Scene:
 
 def _draw_signal(seed: int, config: PhantomConfig, offset_mm: float = 0.0) -> tuple[Tensor, Plane]:
     """The real image ``(frames, y, x)`` of largest magnitude 1, negative for fat in opposed phase; and its plane."""
-    rng = np.random.default_rng([seed, 0])
-    scene = _draw_scene(rng, config)
+    cloudy, grainy, rng = _draw_textures(seed)
+    rng = deepcopy(rng)
+    scene = _draw_scene(rng, cloudy, grainy, config)
     scene = replace(scene, plane=scene.plane.shifted(offset_mm))
     time = frame_times(rng, config.n_frames, config.n_beats)[:, None, None]
     breath = draw_breathing(rng, config.n_frames, config.n_beats)[:, None, None]

@@ -51,7 +51,6 @@ class Texture:
     """
 
     def __init__(self, rng: np.random.Generator, slope: float, n_fields: int = 4, size: int = 40) -> None:
-        self._rng = rng
         frequency = np.fft.fftfreq(size) * size
         radius = np.sqrt(reduce(np.add.outer, [frequency**2, frequency**2, np.arange(size // 2 + 1) ** 2]))
         gain = np.where((radius >= 2) & (radius <= size / 4), np.maximum(radius, 1) ** -slope, 0).astype(np.float32)
@@ -61,9 +60,9 @@ class Texture:
         fields = fields / fields.std(dim=(1, 2, 3), keepdim=True)
         self._fields = torch.nn.functional.pad(fields[None], (0, 1) * 3, mode="circular")
 
-    def at_random_offset(self, period_mm: float) -> "SpatialTexture":
+    def at_random_offset(self, rng: np.random.Generator, period_mm: float) -> "SpatialTexture":
         """The fields in space with a given period and a random offset, so that several of them are independent."""
-        return SpatialTexture(self._fields, tuple(self._rng.uniform(0, 1, 3).tolist()), period_mm)
+        return SpatialTexture(self._fields, tuple(rng.uniform(0, 1, 3).tolist()), period_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +85,7 @@ class SpatialTexture:
 
     def __call__(self, points: Points) -> Tensor:
         """Values of zero mean and unit standard deviation at the points [mm], ``(fields, ...)``."""
-        shape = torch.broadcast_shapes(*(p.shape for p in points))
+        shape = np.broadcast_shapes(*(p.shape for p in points))
         grid = torch.empty(*shape, 3)
         for axis, (point, offset) in enumerate(zip(points, self.offset, strict=True)):
             turns = point / self.period_mm + offset

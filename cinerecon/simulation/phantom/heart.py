@@ -51,10 +51,10 @@ class Heart:
         self._inflow = rng.normal(0, 0.12)
         self._left_atrium = rng.normal(-4, 3), rng.normal(10, 3), rng.uniform(22, 29)
         self._right_atrium = rng.normal(48, 4), rng.normal(10, 4), rng.uniform(22, 28)
-        self._shape_texture = cloudy.at_random_offset(rng.uniform(90, 130))
-        self._fat_texture = cloudy.at_random_offset(rng.uniform(130, 200))
-        self._muscle_texture = grainy.at_random_offset(rng.uniform(60, 90))
-        self._flow_texture = grainy.at_random_offset(rng.uniform(70, 150))
+        self._shape_texture = cloudy.at_random_offset(rng, rng.uniform(90, 130))
+        self._fat_texture = cloudy.at_random_offset(rng, rng.uniform(130, 200))
+        self._muscle_texture = grainy.at_random_offset(rng, rng.uniform(60, 90))
+        self._flow_texture = grainy.at_random_offset(rng, rng.uniform(70, 150))
         self._transport_mm = rng.uniform(100, 450)
 
     def draw(self, background: Tensor, points: Points, time: Tensor, tissues: Tissues, edge_mm: float) -> Tensor:

@@ -38,13 +38,13 @@ class Torso:
         self._vessel_size = rng.uniform(0.06, 0.16)
         self._disc_phase = rng.uniform(0, 1)
         self._texture_contrast = rng.uniform(0.8, 2.0)
-        self._outline_texture = cloudy.at_random_offset(rng.uniform(260, 340))
-        self._organ_texture = cloudy.at_random_offset(rng.uniform(140, 190))
-        self._layer_texture = cloudy.at_random_offset(rng.uniform(90, 130))
-        self._vessel_texture = cloudy.at_random_offset(rng.uniform(150, 230))
-        self._small_vessel_texture = grainy.at_random_offset(rng.uniform(150, 220))
-        self._tissue_texture = grainy.at_random_offset(rng.uniform(60, 100))
-        self._patch_texture = grainy.at_random_offset(rng.uniform(160, 240))
+        self._outline_texture = cloudy.at_random_offset(rng, rng.uniform(260, 340))
+        self._organ_texture = cloudy.at_random_offset(rng, rng.uniform(140, 190))
+        self._layer_texture = cloudy.at_random_offset(rng, rng.uniform(90, 130))
+        self._vessel_texture = cloudy.at_random_offset(rng, rng.uniform(150, 230))
+        self._small_vessel_texture = grainy.at_random_offset(rng, rng.uniform(150, 220))
+        self._tissue_texture = grainy.at_random_offset(rng, rng.uniform(60, 100))
+        self._patch_texture = grainy.at_random_offset(rng, rng.uniform(160, 240))
 
     @property
     def front_mm(self) -> float:
