@@ -180,8 +180,9 @@ def draw_images(case: ShownCase) -> "Figure":
     axes = figure.subplots(len(rows), len(series) + 1, squeeze=False, gridspec_kw=ratios)
     for line, row in zip(axes, rows, strict=True):
         line[0].set_ylabel(row.title, fontsize=8)
-        for axis in (*line[:-1], *([] if row.is_error else line[-1:])):
-            _hide_axes(axis)
+        _hide_axes(line[0])
+        for axis in line[1 : len(line) - row.is_error]:
+            axis.set_axis_off()
         for axis, image in list(zip(line, series, strict=False))[row.is_error :]:  # the reference has no error
             shown = np.abs(image - reference) if row.is_error else image
             drawn = axis.imshow(row.cut(shown, heart), **row.style(largest_error if row.is_error else white, ratio))
