@@ -9,7 +9,15 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    PositiveFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from cinerecon.errors import ConfigError, nearest_name
@@ -85,6 +93,14 @@ class Config(BaseModel):
         if not isinstance(values, Mapping):
             return values
         return {cls.present_name(str(key)): value for key, value in values.items()}
+
+    @field_validator("*")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        """Expand ``~`` in paths, since no shell does so in recipes and quoted arguments."""
+        if isinstance(value, tuple) and any(isinstance(item, Path) for item in value):
+            return tuple(map(cls._expand_home, value))
+        return value.expanduser() if isinstance(value, Path) else value
 
     @model_validator(mode="before")
     @classmethod

@@ -31,6 +31,16 @@ def test_settings_reach_into_nested_settings_that_are_null():
     assert config.initial_method is not None and config.initial_method.method == "ttv"
 
 
+def test_paths_of_settings_may_begin_with_the_home_folder(monkeypatch, tmp_path):
+    class Files(Config):
+        one: Path
+        several: tuple[Path, ...] = ()
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files = Files.parse({"one": "~/a.npz", "several": ["~/b", "c"]})
+    assert (files.one, *files.several) == (tmp_path / "a.npz", tmp_path / "b", Path("c"))
+
+
 def test_former_names_of_settings_are_read_and_reported(caplog):
     former = {
         "network": "istanet",

@@ -79,7 +79,7 @@ class Target:
         ConfigError
             If no format has this suffix, or the folder is the root of the file system.
         """
-        known, path = [*FORMATS, FOLDER], Path(text)
+        known, path = [*FORMATS, FOLDER], Path(text).expanduser()
         if text and (text.endswith(("/", "\\")) or path.name == FOLDER.rstrip("/") or path.is_dir()):
             path = (
                 path.resolve() if path.name in ("", "..") else path

@@ -20,7 +20,7 @@ from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage, grey, locate_first_voxel, stacks
 from cinerecon.io import atomic as files
-from cinerecon.io.export import Target, export
+from cinerecon.io.export import FOLDER, Target, export
 from cinerecon.io.export.movie import montage
 from cinerecon.io.export.nifti import affine_ras
 from cinerecon.io.export.summary import draw_summary, find_motion
@@ -33,6 +33,12 @@ def written(tmp_path, name, cines):
     paths = export(cines, Target.parse(str(tmp_path / name)))
     assert not list(tmp_path.rglob(".partial*"))
     return list(paths)
+
+
+def test_outputs_may_begin_with_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Target.parse("~/cine.npz").path == tmp_path / "cine.npz"
+    assert Target.parse("~/dicom/") == Target(tmp_path / "dicom", FOLDER)
 
 
 def test_position_is_that_of_the_centre_pixel():
