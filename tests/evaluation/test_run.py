@@ -167,11 +167,11 @@ def test_images_are_kept_of_the_slices_to_picture(full_scan, tmp_path):
 
 def test_equal_names_are_distinguished(full_scan, tmp_path):
     """By as many folders as it takes."""
-    for folder in ("training/anna", "training/ben", "validation/anna"):
+    for folder in ("training/a001", "training/b003", "validation/a001"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "full.h5").write_bytes(full_scan.read_bytes())
     scores = evaluate([tmp_path], EvaluationRequest(["zerofilled"], ["gaussian:2"], output=tmp_path / "out")).scores
-    assert [score.scan for score in scores] == ["training/anna/full", "ben/full", "validation/anna/full"]
+    assert [score.scan for score in scores] == ["training/a001/full", "b003/full", "validation/a001/full"]
     assert len({score.task for score in scores}) == len({score.subject for score in scores}) == 3
 
 

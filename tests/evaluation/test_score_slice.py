@@ -11,7 +11,7 @@ from cinerecon.preparation.config import PrepareConfig, parse_split
 from cinerecon.preparation.run import prepare
 from cinerecon.training import Recipe, TrainOptions, train
 
-SCANS = {"first/anna": 1, "second/bert": 2, "third/anna": 3}
+SCANS = {"first/a001": 1, "second/b002": 2, "third/a001": 3}
 """Folders of subjects, and how bright they are."""
 MASK = "gaussian:2,acs=2"
 
@@ -53,8 +53,8 @@ def folder(tmp_path_factory):
 def test_what_a_network_was_trained_on_is_marked(folder, run):
     card = read_model(folder / run)[0].card
     assert (len(card.cases), len(card.subjects)) == (1, 1)
-    known = [folder / "first/anna/cine.h5", folder / "data/train/anna/cine_slice00.h5"]
-    others = [folder / "others/test/anna/cine_slice00.h5", folder / "second/bert/cine.h5"]
+    known = [folder / "first/a001/cine.h5", folder / "data/train/a001/cine_slice00.h5"]
+    others = [folder / "others/test/a001/cine_slice00.h5", folder / "second/b002/cine.h5"]
     scores = evaluate([*known, *others], EvaluationRequest([str(folder / run)], [MASK])).scores
     words = [
         [part for part in score.marks.split("; ") if "trained on a" in part or "this scan" in part] for score in scores

@@ -147,9 +147,9 @@ def test_other_weights_bring_their_own_card(model):
 
 
 def test_the_card_lists_the_training_data():
-    card = Card().with_training_data(["a" * 64, "b" * 64], [hash_subject("anna"), hash_subject("")])
+    card = Card().with_training_data(["a" * 64, "b" * 64], [hash_subject("a001"), hash_subject("")])
     assert (len(card.cases), len(card.subjects)) == (2, 1)
-    assert card.training_overlap(["c" * 64, "a" * 64], "anna") == ["trained on this scan"]
-    assert card.training_overlap(["c" * 64], "anna") == ["trained on a subject of this name"]
-    assert card.training_overlap(["c" * 64], "bert") == card.training_overlap(["c" * 64], "") == []
+    assert card.training_overlap(["c" * 64, "a" * 64], "a001") == ["trained on this scan"]
+    assert card.training_overlap(["c" * 64], "a001") == ["trained on a subject of this name"]
+    assert card.training_overlap(["c" * 64], "b002") == card.training_overlap(["c" * 64], "") == []
     assert Card().with_training_data(card.cases, card.subjects) == card

@@ -10,7 +10,7 @@ from cinerecon.preparation.run import prepare
 @pytest.fixture
 def archive(tmp_path):
     """Two subjects, each with a scan of two slices."""
-    for number, subject in enumerate(("anna", "bert")):
+    for number, subject in enumerate(("a001", "b002")):
         scan = small_scan(n_slices=2, n_coils=3)
         scan.samples = [(number + 1) * samples for samples in scan.samples]
         (tmp_path / "archive" / subject).mkdir(parents=True)

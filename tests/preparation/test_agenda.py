@@ -57,7 +57,7 @@ def test_surveys_in_any_order_are_planned_in_the_order_of_the_sources(seed):
 
 def test_a_small_source_is_not_opened_again_by_another_process(archive, tmp_path, monkeypatch):
     config = PrepareConfig()
-    source = Source(archive / "anna/cine.h5", "anna/cine")
+    source = Source(archive / "a001/cine.h5", "a001/cine")
     first, second = (PreparationWorker(config, is_alone=False) for _ in range(2))
     with counted((sources, "open_scan")) as counts:
         survey = first(source)

@@ -41,7 +41,7 @@ def test_one_case_per_slice_with_index_and_settings(archive, run, tmp_path):
     report = run(archive, pictures=True)
     rows = read_index(tmp_path / "data")
     assert (report.n_new, len(rows), report.refused) == (4, 4, ())
-    assert {row.subject for row in rows} == {"anna", "bert"}
+    assert {row.subject for row in rows} == {"a001", "b002"}
     assert [tmp_path / "data" / row.case for row in rows] == cases(tmp_path / "data")
     for row in rows:
         data = read_case(tmp_path / "data" / row.case)
@@ -161,35 +161,35 @@ def test_a_damaged_case_is_made_again(archive, run, tmp_path):
 def test_a_changed_scan_is_prepared_again(archive, run, tmp_path):
     run(archive)
     before = contents(tmp_path / "data")
-    small_scan(n_slices=2, n_frames=4).write(archive / "anna" / "cine.h5")
+    small_scan(n_slices=2, n_frames=4).write(archive / "a001" / "cine.h5")
     report = run(archive)
     assert report.n_new == 2
     after = contents(tmp_path / "data")
-    assert {path.parent.name for path in after if after[path] != before[path]} == {"anna"}
-    assert [row.frames for row in read_index(tmp_path / "data") if row.subject == "anna"] == [4, 4]
+    assert {path.parent.name for path in after if after[path] != before[path]} == {"a001"}
+    assert [row.frames for row in read_index(tmp_path / "data") if row.subject == "a001"] == [4, 4]
 
 
 def test_patches_that_are_no_longer_cut_are_removed(archive, run, tmp_path):
-    small_scan(n_slices=1, n_frames=6).write(archive / "anna" / "cine.h5")
-    run(archive / "anna", patches=[(2, 12, 16)], stride=(2, 1, 1))
+    small_scan(n_slices=1, n_frames=6).write(archive / "a001" / "cine.h5")
+    run(archive / "a001", patches=[(2, 12, 16)], stride=(2, 1, 1))
     assert len(cases(tmp_path / "data")) == 3
-    small_scan(n_slices=1, n_frames=4).write(archive / "anna" / "cine.h5")
-    run(archive / "anna", patches=[(2, 12, 16)], stride=(2, 1, 1))
+    small_scan(n_slices=1, n_frames=4).write(archive / "a001" / "cine.h5")
+    run(archive / "a001", patches=[(2, 12, 16)], stride=(2, 1, 1))
     assert len(cases(tmp_path / "data")) == len(read_index(tmp_path / "data")) == 2
 
 
 def test_slices_that_a_scan_no_longer_has_are_removed(archive, run, tmp_path):
     run(archive, pictures=True)
-    small_scan(n_slices=1, n_frames=4).write(archive / "anna" / "cine.h5")
+    small_scan(n_slices=1, n_frames=4).write(archive / "a001" / "cine.h5")
     report = run(archive, pictures=True)
     assert (report.n_new, len(report.rows)) == (1, 3)
     rows = read_index(tmp_path / "data")
-    assert [row.slice for row in rows if row.subject == "anna"] == [0]
+    assert [row.slice for row in rows if row.subject == "a001"] == [0]
     assert [tmp_path / "data" / row.case for row in rows] == cases(tmp_path / "data")
     pictures = sorted(path.relative_to(tmp_path / "data/pictures") for path in tmp_path.glob("data/pictures/**/*.png"))
-    assert list(map(str, pictures)) == ["anna/cine_slice00.png", "bert/cine_slice00.png", "bert/cine_slice01.png"]
+    assert list(map(str, pictures)) == ["a001/cine_slice00.png", "b002/cine_slice00.png", "b002/cine_slice01.png"]
     (stale,) = report.leftover.stale
-    assert (stale.subject, stale.slice) == ("anna", 1)
+    assert (stale.subject, stale.slice) == ("a001", 1)
     again = run(archive, pictures=True)
     assert (again.n_new, again.leftover.stale, again.leftover.others) == (0, (), ())
 
@@ -197,12 +197,12 @@ def test_slices_that_a_scan_no_longer_has_are_removed(archive, run, tmp_path):
 def test_cases_of_a_scan_that_is_refused_now_are_kept_and_reported(archive, run, tmp_path, capsys):
     run(archive)
     before = contents(tmp_path / "data")
-    (archive / "anna/cine.h5").write_bytes((archive / "anna/cine.h5").read_bytes()[:3000])
+    (archive / "a001/cine.h5").write_bytes((archive / "a001/cine.h5").read_bytes()[:3000])
     report = run(archive)
     assert contents(tmp_path / "data") == before
-    assert {row.subject for row in report.leftover.outdated} == {"anna"}
+    assert {row.subject for row in report.leftover.outdated} == {"a001"}
     print_cases(report)
-    text = f"2 cases in the index of former contents of files that are refused now, such as {archive / 'anna/cine.h5'}"
+    text = f"2 cases in the index of former contents of files that are refused now, such as {archive / 'a001/cine.h5'}"
     assert text in capsys.readouterr().out
 
 
@@ -212,15 +212,15 @@ def test_a_scan_that_changes_while_it_is_prepared_is_refused(archive, run, tmp_p
     def replaced(job, source):
         calls.append(job)
         if len(calls) == 2:
-            small_scan(n_slices=2, n_frames=4).write(archive / "anna/cine.h5")
+            small_scan(n_slices=2, n_frames=4).write(archive / "a001/cine.h5")
         return make(job, source)
 
     monkeypatch.setattr(work, "_make", replaced)
     report = run(archive)
     assert [refusal.what for refusal in report.refused] == ["cine.h5 was changed while it was read"]
-    assert [(row.subject, row.slice) for row in report.rows] == [("anna", 0), ("bert", 0), ("bert", 1)]
+    assert [(row.subject, row.slice) for row in report.rows] == [("a001", 0), ("b002", 0), ("b002", 1)]
     assert run(archive).n_new == 2
-    assert {row.frames for row in read_index(tmp_path / "data") if row.subject == "anna"} == {4}
+    assert {row.frames for row in read_index(tmp_path / "data") if row.subject == "a001"} == {4}
 
 
 def test_an_index_without_a_column_is_refused_and_left_as_it_is(archive, run, tmp_path):
@@ -229,16 +229,16 @@ def test_an_index_without_a_column_is_refused_and_left_as_it_is(archive, run, tm
     for text in (index.read_text().replace(",marks,", ",labels,"), index.read_text().replace(",", ";")):
         index.write_text(text)
         with pytest.raises(FileError, match=r"the index has no column '(marks|case)'"):
-            run(archive / "anna")
+            run(archive / "a001")
         assert index.read_text() == text
 
 
 def test_records_of_another_version_are_ignored(archive, run, tmp_path):
     run(archive)
-    scan = archive / "anna/cine.h5"
+    scan = archive / "a001/cine.h5"
     for name, entry in {
         "sources.jsonl": [str(scan), {}],
-        "names.jsonl": ["../archive/anna/cine.h5", "../../x"],
+        "names.jsonl": ["../archive/a001/cine.h5", "../../x"],
     }.items():
         (tmp_path / "data" / name).write_text(json.dumps(entry) + "\n")
         assert run(archive).n_new == 0
@@ -262,8 +262,8 @@ def test_files_that_the_index_does_not_list_are_reported(archive, run, tmp_path,
 
 def test_cases_of_scans_that_are_not_given_are_counted(archive, run, tmp_path, capsys):
     run(archive)
-    report = run(archive / "bert")
-    assert {row.subject for row in report.leftover.others} == {"anna"}
+    report = run(archive / "b002")
+    assert {row.subject for row in report.leftover.others} == {"a001"}
     assert len(read_index(tmp_path / "data")) == 4
     print_cases(report)
     assert "kept     2 cases of 1 scan that this command does not name" in capsys.readouterr().out
@@ -272,51 +272,51 @@ def test_cases_of_scans_that_are_not_given_are_counted(archive, run, tmp_path, c
 def test_a_scan_of_the_same_relative_path_is_another_scan(archive, run, tmp_path, monkeypatch):
     """Two sites with the same folders, prepared from the folder of each site."""
     other = small_scan(n_slices=2, n_frames=4)
-    (tmp_path / "site/anna").mkdir(parents=True)
-    other.write(tmp_path / "site/anna/cine.h5")
+    (tmp_path / "site/a001").mkdir(parents=True)
+    other.write(tmp_path / "site/a001/cine.h5")
     monkeypatch.chdir(archive)
-    run(Path("anna/cine.h5"))
+    run(Path("a001/cine.h5"))
     before = contents(tmp_path / "data")
     monkeypatch.chdir(tmp_path / "site")
-    report = run(Path("anna/cine.h5"))
+    report = run(Path("a001/cine.h5"))
     assert (report.n_new, report.refused) == (2, ())
     assert {path: text for path, text in contents(tmp_path / "data").items() if path in before} == before
     assert {row.source for row in read_index(tmp_path / "data")} == {
-        str(archive / "anna/cine.h5"),
-        str(tmp_path / "site/anna/cine.h5"),
+        str(archive / "a001/cine.h5"),
+        str(tmp_path / "site/a001/cine.h5"),
     }
 
 
 def test_scans_are_added_to_a_folder(archive, run, tmp_path):
-    (archive / "bert").rename(tmp_path / "later")
+    (archive / "b002").rename(tmp_path / "later")
     run(archive)
-    (tmp_path / "later").rename(archive / "bert")
+    (tmp_path / "later").rename(archive / "b002")
     report = run(archive)
     assert (report.n_new, len(report.rows)) == (2, 4)
-    assert {row.subject for row in read_index(tmp_path / "data")} == {"anna", "bert"}
+    assert {row.subject for row in read_index(tmp_path / "data")} == {"a001", "b002"}
 
 
 def test_a_copy_under_another_name_is_excluded_in_later_runs_too(archive, run, tmp_path):
     run(archive)
     (tmp_path / "other" / "zoe").mkdir(parents=True)
-    (tmp_path / "other" / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
+    (tmp_path / "other" / "zoe" / "copy.h5").write_bytes((archive / "a001" / "cine.h5").read_bytes())
     report = run(tmp_path / "other")
     assert (report.rows, report.passed) == ((), {"copies of other files, under another name": 1})
-    assert {row.subject for row in read_index(tmp_path / "data")} == {"anna", "bert"}
+    assert {row.subject for row in read_index(tmp_path / "data")} == {"a001", "b002"}
 
 
 def test_a_scan_never_overwrites_the_cases_of_another(archive, run, tmp_path):
-    run(archive / "anna")
+    run(archive / "a001")
     expected = contents(tmp_path / "data")
-    report = run(archive / "bert")
-    assert {row.case.partition("/")[2] for row in report.rows} == {f"bert/cine_slice{n:02d}.h5" for n in (0, 1)}
+    report = run(archive / "b002")
+    assert {row.case.partition("/")[2] for row in report.rows} == {f"b002/cine_slice{n:02d}.h5" for n in (0, 1)}
     after = contents(tmp_path / "data")
     assert {path: after[path] for path in expected} == expected
     assert len(read_index(tmp_path / "data")) == 4
     (tmp_path / "data/names.jsonl").unlink()  # as in folders of former versions
-    small_scan(n_slices=2, n_frames=4).write(archive / "bert/cine.h5")
-    (refusal,) = run(archive / "bert").refused
-    assert refusal.what == f"its cases would overwrite those of another scan, {archive / 'anna' / 'cine.h5'}"
+    small_scan(n_slices=2, n_frames=4).write(archive / "b002/cine.h5")
+    (refusal,) = run(archive / "b002").refused
+    assert refusal.what == f"its cases would overwrite those of another scan, {archive / 'a001' / 'cine.h5'}"
     assert contents(tmp_path / "data") == after
 
 
@@ -329,7 +329,7 @@ def test_a_moved_scan_is_recognised(archive, run, tmp_path):
 def test_a_scan_that_was_renamed_keeps_its_cases(archive, run, tmp_path):
     run(archive)
     before = contents(tmp_path / "data")
-    (archive / "anna/cine.h5").rename(archive / "anna/short_axis.h5")
+    (archive / "a001/cine.h5").rename(archive / "a001/short_axis.h5")
     for _ in range(2):
         report = run(archive)
         assert (report.n_new, len(report.rows), report.leftover.others) == (0, 4, ())
@@ -367,11 +367,11 @@ def test_force_makes_again_what_is_named_and_leaves_the_rest(archive, run, tmp_p
     run(archive)
     before = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
     (tmp_path / "one").mkdir()
-    (archive / "anna").rename(tmp_path / "one" / "anna")
+    (archive / "a001").rename(tmp_path / "one" / "a001")
     report = run(tmp_path / "one", force=True)
     assert (report.n_new, len(read_index(tmp_path / "data"))) == (2, 4)
     changed = {path.parent.name for path in before if path.stat().st_mtime_ns != before[path]}
-    assert changed == {"anna"}
+    assert changed == {"a001"}
 
 
 def test_force_removes_nothing_for_a_scan_that_cannot_be_read(archive, run, tmp_path):
@@ -387,8 +387,8 @@ def test_force_removes_nothing_for_a_scan_that_cannot_be_read(archive, run, tmp_
 
 
 def test_files_that_another_run_writes_are_left_alone(archive, run, tmp_path):
-    (tmp_path / "data/train/bert").mkdir(parents=True)
-    theirs, old = (tmp_path / "data/train/bert" / f".partial-{os.getppid()}-{name}.h5" for name in ("theirs", "old"))
+    (tmp_path / "data/train/b002").mkdir(parents=True)
+    theirs, old = (tmp_path / "data/train/b002" / f".partial-{os.getppid()}-{name}.h5" for name in ("theirs", "old"))
     for path in (theirs, old):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -399,7 +399,7 @@ def test_files_that_another_run_writes_are_left_alone(archive, run, tmp_path):
 
 def test_a_name_that_is_not_utf8_is_refused(archive, run, tmp_path):
     try:
-        (archive / "anna").rename(archive / os.fsdecode(b"m\xfcller"))
+        (archive / "a001").rename(archive / os.fsdecode(b"m\xfcller"))
     except OSError:
         pytest.skip("this file system knows no such names")
     report = run(archive)
@@ -409,18 +409,18 @@ def test_a_name_that_is_not_utf8_is_refused(archive, run, tmp_path):
 
 def test_a_split_of_all_cases_keeps_the_subjects_of_other_splits(archive, run, tmp_path):
     assert parse_split("test") == (0, 0, 100)
-    (archive / "bert").rename(tmp_path / "later")
+    (archive / "b002").rename(tmp_path / "later")
     first = run(archive, split=parse_split("train"))
-    (tmp_path / "later").rename(archive / "bert")
+    (tmp_path / "later").rename(archive / "b002")
     for force in (False, True):
         both = run(archive, split=parse_split("test"), force=force)
         assert (first.n_new, both.n_new) == (2, 2)
         (refusal,) = both.refused
-        assert (refusal.path, refusal.where) == (archive / "anna/cine.h5", f"--split, {archive / 'anna/cine.h5'}")
-        assert refusal.what == "the subject anna is already in train, not in test"
+        assert (refusal.path, refusal.where) == (archive / "a001/cine.h5", f"--split, {archive / 'a001/cine.h5'}")
+        assert refusal.what == "the subject a001 is already in train, not in test"
     again = run(archive, split=(80, 10, 10))
     assert (again.n_new, again.refused) == (0, ())
-    assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"anna": "train", "bert": "test"}
+    assert {row.subject: row.split for row in read_index(tmp_path / "data")} == {"a001": "train", "b002": "test"}
 
 
 def test_the_setting_that_differs_is_named(archive, run):
@@ -434,7 +434,7 @@ def test_the_setting_that_differs_is_named(archive, run):
 def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
     (archive / "carl").mkdir()
     (archive / "carl" / "broken.h5").write_bytes(b"no scan")
-    with h5py.File(archive / "bert" / "cine.h5", "r+") as file:
+    with h5py.File(archive / "b002" / "cine.h5", "r+") as file:
         row = file["dataset/data"][-1]
         row["data"][:] = np.nan
         file["dataset/data"][-1] = row
@@ -448,16 +448,16 @@ def test_a_bad_scan_does_not_stop_the_others(archive, run, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["where"] for row in rows] == [refusal.where for refusal in report.refused]
     (archive / "carl" / "broken.h5").unlink()
-    small_scan(n_slices=2).write(archive / "bert" / "cine.h5")
+    small_scan(n_slices=2).write(archive / "b002" / "cine.h5")
     assert run(archive).refused == ()
     assert not (tmp_path / "data" / "refused.csv").exists()
 
 
 def test_copies_are_skipped(archive, run):
     (archive / "zoe").mkdir()
-    (archive / "zoe" / "copy.h5").write_bytes((archive / "anna" / "cine.h5").read_bytes())
+    (archive / "zoe" / "copy.h5").write_bytes((archive / "a001" / "cine.h5").read_bytes())
     report = run(archive)
-    assert {row.subject for row in report.rows} == {"anna", "bert"}
+    assert {row.subject for row in report.rows} == {"a001", "b002"}
     assert report.passed == {"copies of other files, under another name": 1}
 
 

@@ -146,8 +146,8 @@ def test_a_pattern_finds_the_subject(run, tmp_path, pattern, expected):
 
 def test_settings_with_former_names_are_the_same():
     """Cases prepared when settings were called ``person`` and ``intake`` keep the hash of their settings."""
-    config = PrepareConfig.parse({"person": "(anna)", "intake": {"csm": "walsh"}})
-    assert config == PrepareConfig(subject="(anna)", preprocessing={"csm": "walsh"})
+    config = PrepareConfig.parse({"person": "(a001)", "intake": {"csm": "walsh"}})
+    assert config == PrepareConfig(subject="(a001)", preprocessing={"csm": "walsh"})
     values = config.model_dump(mode="json", exclude={"split"})
     values |= {"person": values.pop("subject"), "intake": values.pop("preprocessing")}
     text = json.dumps([VERSION, values], sort_keys=True)
@@ -155,15 +155,15 @@ def test_settings_with_former_names_are_the_same():
 
 
 def test_a_path_that_does_not_fit_the_pattern_is_refused(run, archive):
-    report = run(archive, subject="(anna)")
-    assert {row.subject for row in report.rows} == {"anna"}
-    assert report.refused[0].what == "the path does not match the subject pattern '(anna)'"
+    report = run(archive, subject="(a001)")
+    assert {row.subject for row in report.rows} == {"a001"}
+    assert report.refused[0].what == "the path does not match the subject pattern '(a001)'"
     with pytest.raises(ConfigError, match="not a regular expression"):
-        run(archive, to="other", subject="(anna")
+        run(archive, to="other", subject="(a001")
 
 
 def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive):
-    for subject in ("anna", "bert"):
+    for subject in ("a001", "b002"):
         with h5py.File(archive / subject / "cine.h5", "r+") as file:
             xml = file["dataset/xml"][0].decode()
             info = "<subjectInformation><patientID>A-4711</patientID></subjectInformation>"
@@ -175,17 +175,17 @@ def test_the_patient_of_a_header_is_hashed_and_wins_over_the_folder(run, archive
 
 @pytest.mark.parametrize("blank", ["XXXXXXXX", "anonymous", "00000000", ""])
 def test_a_blanked_patient_number_is_ignored(run, archive, blank):
-    for subject in ("anna", "bert"):
+    for subject in ("a001", "b002"):
         with h5py.File(archive / subject / "cine.h5", "r+") as file:
             xml = file["dataset/xml"][0].decode()
             info = f"<subjectInformation><patientID>{blank}</patientID></subjectInformation>"
             file["dataset/xml"][0] = xml.replace("<acquisitionSystem", info + "<acquisitionSystem").encode()
-    assert {row.subject for row in run(archive).rows} == {"anna", "bert"}
+    assert {row.subject for row in run(archive).rows} == {"a001", "b002"}
 
 
 def test_files_of_one_folder_count_as_subjects_with_a_warning(run, archive):
-    report = run(archive / "anna" / "cine.h5", archive / "bert" / "cine.h5")
-    assert {row.case.partition("/")[2][:9] for row in report.rows} == {"anna/cine", "bert/cine"}
+    report = run(archive / "a001" / "cine.h5", archive / "b002" / "cine.h5")
+    assert {row.case.partition("/")[2][:9] for row in report.rows} == {"a001/cine", "b002/cine"}
     assert report.n_unknown_subjects == 2
 
 
@@ -262,8 +262,8 @@ def test_gaps_of_a_full_file_are_not_measured(run, tmp_path):
 
 
 def test_a_damaged_nifti_file_stops_no_other(run, archive, cine):
-    write_nifti(archive / "anna" / "x.nii.gz", [replace(cine)])
-    path = archive / "anna" / "x.nii.gz"
+    write_nifti(archive / "a001" / "x.nii.gz", [replace(cine)])
+    path = archive / "a001" / "x.nii.gz"
     path.write_bytes(path.read_bytes()[:-4000])
     report = run(archive)
     assert report.n_new == 4
@@ -272,12 +272,12 @@ def test_a_damaged_nifti_file_stops_no_other(run, archive, cine):
 
 def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive, cine):
     """Label files and volumes next to the images, as in the ACDC and M&Ms archives."""
-    write_nifti(archive / "anna" / "a_sa.nii.gz", [cine])
+    write_nifti(archive / "a001" / "a_sa.nii.gz", [cine])
     labels = np.zeros((4, 4, 2, 3), np.uint8)
     labels[1:3, 1:3, 1, 0], labels[1:3, 2, 1, 2] = 2, 3
-    nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), archive / "anna" / "a_sa_gt.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, np.eye(4)), archive / "a001" / "a_sa_gt.nii.gz")
     for name, pixels in (("a_frame01", np.ones((4, 4, 4))), ("a_frame01_gt", labels[..., 0])):
-        nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), archive / "anna" / f"{name}.nii.gz")
+        nibabel.save(nibabel.Nifti1Image(pixels, np.eye(4)), archive / "a001" / f"{name}.nii.gz")
     report = run(archive)
     assert {Path(row.source).name for row in report.rows} == {"cine.h5", "a_sa.nii.gz"}
     assert report.refused == ()
@@ -285,7 +285,7 @@ def test_what_is_no_cine_is_left_out_of_folders_and_refused_by_name(run, archive
         "images without a time axis, such as a_frame01.nii.gz": 2,
         "segmentations, such as a_sa_gt.nii.gz": 1,
     }
-    (refusal,) = run(archive / "anna" / "a_sa_gt.nii.gz", to="others").refused
+    (refusal,) = run(archive / "a001" / "a_sa_gt.nii.gz", to="others").refused
     assert refusal.what == "this is a segmentation, not an image: its pixels are labels, 0, 2, 3"
 
 
@@ -330,9 +330,9 @@ def test_images_next_to_their_scan_are_skipped(run, tmp_path, cine):
 
 def test_images_of_a_method_are_no_reference(run, archive, cine):
     made = replace(cine, method="cgsense")
-    write_nifti(archive / "anna" / "made.nii.gz", [made])
-    (archive / "anna" / "made").mkdir()
-    write_dicom(archive / "anna" / "made", [made])
+    write_nifti(archive / "a001" / "made.nii.gz", [made])
+    (archive / "a001" / "made").mkdir()
+    write_dicom(archive / "a001" / "made", [made])
     report = run(archive)
     assert report.n_new == 4
     assert report.passed["image files written by a reconstruction"] == 1 + cine.n_frames
@@ -403,5 +403,5 @@ def test_cases_stay_in_the_folder_of_their_split(tmp_path):
 
 def test_a_scan_that_is_given_twice_is_prepared_once(run, archive, tmp_path, monkeypatch):
     monkeypatch.chdir(archive)
-    report = run(Path("anna/cine.h5"), archive / "anna/cine.h5", archive / "anna", Path())
+    report = run(Path("a001/cine.h5"), archive / "a001/cine.h5", archive / "a001", Path())
     assert (report.n_new, report.refused, report.passed) == (4, (), {})
