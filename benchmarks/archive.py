@@ -173,12 +173,12 @@ def fill_recon(output: Path, scans: list[Path], finished: int) -> None:
     common = common.with_values(device=pick_device())
     methods = {"zerofilled": load_request_method(common)}
     filled = BatchRun(replace(batch, common=common), methods, Observer())
-    first, record = Path(batch.requests(scans[0])[0].outputs[0]), batch.record()
+    first = Path(batch.requests(scans[0])[0].outputs[0])
     for scan in scans[1:finished]:
         (request,) = filled.batch.requests(scan)
         Path(request.outputs[0]).hardlink_to(first)
         outcome = Outcome(batch.names[scan], "zerofilled", {"slices": 1}, request.outputs)
-        filled.recorded_run(record, request, filled.identity(request)).add(outcome)
+        replace(filled.entry(request), identity=filled.identity(request)).add(outcome)
 
 
 def fill_evaluate(output: Path, scans: list[Path], finished: int) -> None:

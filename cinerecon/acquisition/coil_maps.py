@@ -64,11 +64,14 @@ class FinishedSlice:
         Product of whitening and compression, for `transform_maps`; None for the measured coils.
     csm_seconds
         Duration of the estimation of the maps [s].
+    encoded
+        The velocity-encoded set of a phase-contrast scan, with the same maps; None for other scans.
     """
 
     data: CineData
     coil_matrix: Tensor | None = None
     csm_seconds: float = 0.0
+    encoded: CineData | None = None
 
 
 def finish_slice(

@@ -7,8 +7,7 @@ from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_options
 from cinerecon.acquisition.layout import lay_out
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan, velocity_sets
-from cinerecon.acquisition.scan import Scan
+from cinerecon.acquisition.scan import PhaseContrastScan, Scan, velocity_sets
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
 from cinerecon.io.case_index import holds_cases, list_cases

@@ -194,18 +194,15 @@ def _run_one(options: ReconOptions, request: "ReconRequest", unlisted: Path | No
     """Reconstruct one scan; files in the folder `unlisted` are not reported."""
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.recon_report import print_convergence, print_report, report_as_plain
-    from cinerecon.reconstruction.record import Outcome
-    from cinerecon.reconstruction.recorded_run import resume_scan
     from cinerecon.reconstruction.run import Observer, reconstruct_scan
 
     allocator = Allocator(request.model)
     with progress_bar(quiet=options.quiet) as progress:
-        run = resume_scan if request.resume else reconstruct_scan
-        report = run(request, Observer(progress, allocator.begin_stage, allocator.follow))
-    if isinstance(report, Outcome):
+        report = reconstruct_scan(request, Observer(progress, allocator.begin_stage, allocator.follow))
+    if not report.slices:
         if request.verbose:
             _print_warnings(["--verbose has no effect: an earlier run finished this scan"])
-        _print_finished(options, report)
+        _print_finished(options, report.outcome)
         return
     report = replace(report, written={path: s for path, s in report.written.items() if path.parent != unlisted})
     _print_warnings(report.warnings)

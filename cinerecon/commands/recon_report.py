@@ -28,7 +28,7 @@ def print_report(report: "ReconReport") -> None:
         table.add_row(*_row(part))
     _wide_console(REPORT_WIDTH).print(table)
     writing = sum(report.written.values())
-    print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.device}")
+    print(f"\nwriting {writing:.1f} s, peak memory {report.peak_memory_mb:.0f} MB, on {report.request.device}")
     for path in report.written:
         print(f"wrote    {path}")
     for part in report.slices:
@@ -145,7 +145,7 @@ def report_as_plain(report: "ReconReport") -> dict[str, object]:
         ],
         "written": {str(path): seconds for path, seconds in report.written.items()},
         "peak_memory_mb": report.peak_memory_mb,
-        "device": report.device,
+        "device": report.request.device,
         "warnings": list(report.warnings),
     }
 

@@ -19,10 +19,9 @@ from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.batch import MOVIES, Batch
 from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.record import COMMAND, COMPARISON, Outcome, Record
-from cinerecon.reconstruction.recorded_run import RecordedRun, outcome_of
+from cinerecon.reconstruction.record import COMMAND, COMPARISON, Entry, Outcome, Record, outcome_of
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.run import Observer, iterate_slices, load_request_method
+from cinerecon.reconstruction.run import Observer, complete_scan, iterate_slices, load_request_method
 from cinerecon.reconstruction.slices import ReconstructedSlice
 
 logger = logging.getLogger(__name__)
@@ -110,10 +109,10 @@ class BatchRun:
                 self._compare(scan, images, target)
         return outcomes
 
-    def recorded_run(self, record: Record, request: ReconRequest, identity: Identity) -> RecordedRun:
-        """A reconstruction with its entry in the record."""
+    def entry(self, request: ReconRequest) -> Entry:
+        """The entry of a reconstruction in the record, without the identity of its images."""
         name = self.batch.names[request.scan]
-        return RecordedRun(request, record, f"{name}.{request.label}", name, identity)
+        return Entry(request, Identity(), f"{name}.{request.label}", name, self._record)
 
     def identity(self, request: ReconRequest) -> Identity:
         """The identity of the images, which does not depend on the working directory if there is a record.
@@ -129,44 +128,38 @@ class BatchRun:
     def _reconstruct(self, scan: Path, *, compares: bool) -> Iterator[tuple[Outcome, Sequence[ReconstructedSlice]]]:
         """The outcome of each method for a scan, and the slices if methods are compared."""
         for request in self.batch.requests(scan):
-            name, identity = self.batch.names[scan], Identity()
+            entry = self.entry(request)
             try:
-                identity = self.identity(request)
-                yield self._run(request, identity, compares=compares)
+                entry = replace(entry, identity=self.identity(request))
+                yield self._run(entry, compares=compares)
                 continue
             except StorageError:  # the images of the next scan could not be written either
                 raise
             except CineReconError as error:
-                logger.error("%s, %s: %s", name, request.label, error.what)
-                outcome = Outcome(name, request.label, {}, error=error)
+                logger.error("%s, %s: %s", entry.name, request.label, error.what)
+                outcome = Outcome(entry.name, request.label, {}, error=error)
             except Exception as error:  # a bug on one scan must not stop the others
-                logger.exception("%s, %s", name, request.label)
+                logger.exception("%s, %s", entry.name, request.label)
                 what = f"unexpected {type(error).__name__}: {error}"
-                outcome = Outcome(name, request.label, {}, error=CineReconError(what, where=str(scan)))
-            if self._record:
-                self.recorded_run(self._record, request, identity).add(outcome)
+                outcome = Outcome(entry.name, request.label, {}, error=CineReconError(what, where=str(scan)))
+            entry.add(outcome)
             yield outcome, ()
 
-    def _run(
-        self, request: ReconRequest, identity: Identity, *, compares: bool
-    ) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
+    def _run(self, entry: Entry, *, compares: bool) -> tuple[Outcome, Sequence[ReconstructedSlice]]:
         """Run one reconstruction, or return its outcome from the record; the slices are returned for a comparison."""
-        method, run = self.methods[request.model], None
-        if self._record:
-            run = self.recorded_run(self._record, request, identity)
-        if run and self.batch.folder is not None:
-            outcome, report = run.run(method, self.observer)
-            if report or not compares:
-                return outcome, report.slices if report and compares else ()
-            return outcome, list(iterate_slices(request, method, self.observer))
-        earlier = run.find() if run else None
+        request, method = entry.request, self.methods[entry.request.model]
+        if self.batch.folder is not None:
+            report = complete_scan(entry, method, self.observer)
+            if report.slices or not compares:
+                return report.outcome, report.slices if compares else ()
+            return report.outcome, list(iterate_slices(request, method, self.observer))
+        earlier = entry.find()
         if earlier is not None and not compares:
             return earlier, ()
         request.check_sources()
         slices = list(iterate_slices(request, method, self.observer))
-        outcome = outcome_of(slices, self.batch.names[request.scan], request.label)
-        if run:
-            run.add(outcome)
+        outcome = outcome_of(slices, entry.name, request.label)
+        entry.add(outcome)
         return outcome, slices
 
     def _missing_comparisons(self, scan: Path) -> list[Target]:

@@ -8,7 +8,7 @@ together.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.export import Target
@@ -17,6 +17,12 @@ from cinerecon.io.paths import absolute, absolute_paths, located, relative
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, in_list_order, read_finished_shards
 from cinerecon.methods.model_file import model_label
+from cinerecon.verdict import worst_status
+
+if TYPE_CHECKING:
+    from cinerecon.reconstruction.identity import Identity
+    from cinerecon.reconstruction.request import ReconRequest
+    from cinerecon.reconstruction.slices import ReconstructedSlice
 
 COMMAND = "recon"
 COMPARISON = "comparison"
@@ -25,6 +31,8 @@ RECORD = "recon.jsonl"
 """File in the output folder that lists the results, one per line."""
 ENTRY = ("scan", "name", "method", "checksum", "error", "written", "warnings", "figures", "verdict")
 """Keys of the entries of the record."""
+MOST_DIFFERENCES = 3
+"""Largest number of different settings that are named in a message."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,9 +147,117 @@ class Record:
         self._journals[0].add(key, entry)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """The place of a reconstruction in a record, if it is recorded.
+
+    Attributes
+    ----------
+    request
+        Scan, method, outputs and settings, with a resolved device (not ``auto``).
+    identity
+        The identity of the images; empty if the scan cannot be read.
+    key
+        The key of the reconstruction in the record.
+    name
+        Name of the scan.
+    record
+        The record; None if the outcome is not recorded.
+    """
+
+    request: "ReconRequest"
+    identity: "Identity"
+    key: str
+    name: str
+    record: Record | None
+
+    def find(self) -> Outcome | None:
+        """The outcome of an earlier run to be resumed, whose images may be missing; None if there is none."""
+        if self.record is None or not self.request.resume:
+            return None
+        return self.record.find(self.key, self.identity.of_files)
+
+    def add(self, outcome: Outcome) -> None:
+        """Record an outcome.
+
+        Raises
+        ------
+        FileError
+            If the record cannot be written.
+        """
+        if self.record is not None:
+            self.record.add(self.key, outcome, self.request.scan, self.identity.of_files, self.identity.settings)
+
+    def refuse_other_images(self) -> None:
+        """Refuse to continue if the record lists images of other settings of which some still exist.
+
+        Raises
+        ------
+        FileError
+            If there are such images, which must not be overwritten.
+        """
+        if self.record is None or self.request.force or not self.request.resume:
+            return
+        entry = self.record.find_other(self.key, self.identity.of_files)
+        if entry is None:
+            return
+        written = Outcome.of_entry(entry, self.record.folder)
+        remaining = missing_outputs(self.request.outputs, written)
+        existing = next((output for output in self.request.outputs if output not in remaining), None)
+        if existing is None:
+            return
+        settings = entry.get("settings")
+        texts = list(self.identity.differences(settings)) if settings else ["from another scan or with other settings"]
+        what = f"{Path(existing).name} already exists, but was made {'; '.join(texts[:MOST_DIFFERENCES])}"
+        hint = "repeat the command with the former settings, choose another folder with -o, or --force overwrites it"
+        raise FileError(what, where=existing, hint=hint)
+
+
 def successful(entry: dict[str, Any] | None) -> dict[str, Any] | None:
     """The entry itself if it describes images, otherwise the preceding entry that does; None if there is none."""
     return entry.get("before") if entry is not None and entry["error"] is not None else entry
+
+
+def outcome_of(
+    slices: "Sequence[ReconstructedSlice]",
+    name: str,
+    method: str,
+    written: "Sequence[Path] | dict[Path, float]" = (),
+    before: Sequence[str] = (),
+) -> Outcome:
+    """The outcome of a reconstruction.
+
+    Parameters
+    ----------
+    slices
+        The reconstructed slices.
+    name, method
+        Names of the scan and the method.
+    written, before
+        The written files, and those of an earlier run; existing files of the earlier run are listed as well.
+    """
+    files = dict.fromkeys((*(path for path in before if Path(path).exists()), *map(str, written)))
+    warnings = tuple(dict.fromkeys(text for part in slices for text in part.warnings))
+    verdict = worst_status([part.verdict for part in slices])
+    return Outcome(name, method, figures_of(slices), tuple(files), warnings, verdict=verdict)
+
+
+def figures_of(slices: "Sequence[ReconstructedSlice]") -> dict[str, float]:
+    """Figures of a scan, as sums or means over its slices."""
+    n = len(slices)
+    figures: dict[str, float] = {
+        "slices": n,
+        "frames": max(part.cine.n_frames for part in slices),
+        "acceleration": sum(part.acceleration for part in slices) / n,
+        "seconds": sum(sum(part.seconds.values()) for part in slices),
+        "residual": sum(part.residual for part in slices) / n,
+    }
+    medians = [part.snr["median"] for part in slices if part.snr]
+    figures |= {"snr": sum(medians) / n} if len(medians) == n else {}
+    for measure in ("psnr", "ssim"):
+        values = [part.quality[measure] for part in slices if measure in part.quality]
+        figures |= {measure: sum(values) / n} if len(values) == n else {}
+    return figures
 
 
 def recorded_scans(folder: Path, records: Iterable[Path]) -> set[Path]:

@@ -1,8 +1,11 @@
-"""Reconstruct a scan slice by slice, store each completed slice, and write the images."""
+"""Reconstruct a scan slice by slice, store each completed slice, and write the images.
+
+`reconstruct_scan` reconstructs a single scan. A batch calls `complete_scan` for each of its scans and methods.
+"""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cinerecon.acquisition.formats import RAW_SCAN, kind_of
@@ -21,11 +24,11 @@ from cinerecon.methods.memory_plan import MemoryPlan
 from cinerecon.methods.table import load_method
 from cinerecon.options import split_settings
 from cinerecon.reconstruction.identity import Identity, provenance_of, with_provenance
+from cinerecon.reconstruction.record import Entry, Outcome, Record, missing_outputs, outcome_of
 from cinerecon.reconstruction.request import ReconRequest
-from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, SliceProgress
-from cinerecon.reconstruction.slice_cache import SliceCache, has_slices
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, SliceProgress, check_velocity_options
+from cinerecon.reconstruction.slice_cache import SliceCache, remove_slices
 from cinerecon.reconstruction.slices import ReconstructedSlice, with_quality
-from cinerecon.reconstruction.velocity import check_velocity_options
 
 NOTICE = logging.INFO + 5
 """Logging level of messages that are also shown on a terminal."""
@@ -64,25 +67,25 @@ class ReconReport:
     Attributes
     ----------
     request
-        The request.
+        The request, with a resolved device (not ``auto``).
+    outcome
+        The figures of all slices, as recorded.
     slices
-        The reconstructed slices, in order.
+        The reconstructed slices, in order; empty if an earlier run completed the scan.
     written
         Time taken to write each file [s].
     peak_memory_mb
         Peak memory of the process so far, or of the GPU if the method ran there [MB].
-    device
-        Device of the method.
     warnings
         Warnings without duplicates, each with the slices that it concerns.
     """
 
     request: ReconRequest
-    slices: tuple[ReconstructedSlice, ...]
-    written: dict[Path, float]
-    peak_memory_mb: float
-    device: str
-    warnings: tuple[str, ...]
+    outcome: Outcome
+    slices: tuple[ReconstructedSlice, ...] = ()
+    written: dict[Path, float] = field(default_factory=dict)
+    peak_memory_mb: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def reconstruct_scan(
@@ -91,7 +94,8 @@ def reconstruct_scan(
     """Reconstruct a scan and write its images, with one slice in memory at a time.
 
     Completed slices are kept in a folder next to the first output until all images are written; after an interruption,
-    the folder remains. A resumed run overwrites only the images written by the interrupted run.
+    the folder remains. A run that resumes another one overwrites only images that the interrupted run wrote, and
+    records its outcome next to the first output: if an earlier run completed the scan, only missing images are written.
 
     Parameters
     ----------
@@ -107,28 +111,28 @@ def reconstruct_scan(
     CineReconError
         If the request or the file is invalid; if possible, raised before the reconstruction starts.
     """
-    request.check(overwrite=request.resume and has_slices(request))
-    request = request.with_values(device=pick_device(request.device))
+    targets = request.check(overwrite=request.resume)
+    outputs = request.outputs or tuple(str(target.path) for target in targets)
+    request = request.with_values(device=pick_device(request.device), outputs=outputs)
     method = method or load_request_method(request)
-    folder = request.targets[0].path.parent
-    cache = SliceCache.of(request, Identity.of(request, fingerprint(method), folder).checksum)
-    report = complete_scan(request, method, cache, observer or Observer())
-    cache.remove()
-    return report
+    first = targets[0].path
+    identity = Identity.of(request, fingerprint(method), first.parent)
+    record = Record(first.parent) if request.resume else None
+    entry = Entry(request, identity, key=first.name, name=request.scan.stem, record=record)
+    return complete_scan(entry, method, observer or Observer())
 
 
-def complete_scan(request: ReconRequest, method: Reconstructor, cache: SliceCache, observer: Observer) -> ReconReport:
-    """Reconstruct the slices that are not in the cache, and write the images.
+def complete_scan(entry: Entry, method: Reconstructor, observer: Observer) -> ReconReport:
+    """Reconstruct the slices, and write the images, that earlier runs have not completed; record the outcome.
+
+    After an error, the completed slices remain for the next run.
 
     Parameters
     ----------
-    request
-        Scan, outputs and settings, with a resolved device (not ``auto``).
+    entry
+        The request and its entry in the record; earlier runs are continued only if the request resumes them.
     method
         The method.
-    cache
-        The completed slices, and the outputs that may be overwritten. Both are used only if the request resumes a run.
-        After an error, the slices remain for the next run; after success, the caller removes them.
     observer
         Callbacks for the progress.
 
@@ -137,6 +141,17 @@ def complete_scan(request: ReconRequest, method: Reconstructor, cache: SliceCach
     CineReconError
         See `reconstruct_scan`.
     """
+    earlier = entry.find()
+    missing = missing_outputs(entry.request.outputs, earlier)
+    if earlier is not None and not missing:
+        for target in entry.request.targets:
+            remove_slices(target.path, entry.identity.checksum)  # left by a run killed just after its end
+        return ReconReport(entry.request, earlier)
+    if earlier is None:
+        entry.refuse_other_images()
+    before = () if earlier is None else earlier.written
+    request = entry.request.with_values(outputs=missing)
+    cache = SliceCache.of(request, entry.identity.checksum, before)
     request.check(own=cache.outputs() if request.resume else ())
     if cache.indices():  # slices of an interrupted run
         for folder in {target.path.parent for target in request.targets}:
@@ -155,8 +170,11 @@ def complete_scan(request: ReconRequest, method: Reconstructor, cache: SliceCach
         raise
     for option in _options_without_effect(request, slices):
         logger.log(NOTICE, "note     %s has no effect: the noise map of %s is analytic", option, request.label)
+    outcome = outcome_of(slices, entry.name, request.label, written, before)
+    entry.add(outcome)
+    cache.remove()
     warnings = collect_warnings([part.cine for part in slices])
-    return ReconReport(request, tuple(slices), written, peak_memory_mb(request.device), request.device, warnings)
+    return ReconReport(request, outcome, tuple(slices), written, peak_memory_mb(request.device), warnings)
 
 
 def _options_without_effect(request: ReconRequest, slices: Sequence[ReconstructedSlice]) -> list[str]:

@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
-from cinerecon.acquisition.phase_contrast import PhaseContrastScan
+import numpy as np
+
 from cinerecon.acquisition.reference import pattern_seed, undersample
+from cinerecon.acquisition.scan import PhaseContrastScan
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData, keep_frames
+from cinerecon.errors import ConfigError, DataError
 from cinerecon.image import MAX_WINDOW_PIXELS
 from cinerecon.io.export.movie import TILE_HEIGHT
+from cinerecon.io.plausibility import venc_warnings
 from cinerecon.memory import limited_to
 from cinerecon.methods.base import Progress, Reconstructor
 from cinerecon.methods.memory_plan import MemoryPlan, Task, make_plan, out_of_memory
@@ -18,7 +22,6 @@ from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice, reconstruct_slice, timed, without_own_reference
 from cinerecon.reconstruction.trust import calibration_of
 from cinerecon.reconstruction.uncertainty import with_uncertainty
-from cinerecon.reconstruction.velocity import require_velocity_range, with_velocity
 
 READING_SHARE = 0.2
 """Estimated fraction of the time per slice for reading and coil maps, used to display the progress."""
@@ -104,15 +107,13 @@ class ScanReconstruction:
 
     def _read(self, index: int) -> tuple[CineData, CineData | None, dict[str, float]]:
         """The selected frames on the device, undersampled; those of a second set; durations of reading and maps [s]."""
-        request, scan, seconds = self.request, self.scan, dict[str, float]()
+        request, seconds = self.request, dict[str, float]()
         with timed(seconds, "read"):
-            part, second = (
-                scan.read_pair(index) if isinstance(scan, PhaseContrastScan) else (scan.read_timed(index), None)
-            )
+            part = self.scan.read_timed(index)
             n_frames, where = part.data.n_frames, f"slice {index}"
             frames, warnings = request.chosen_frames(n_frames, where), request.frame_warnings(n_frames, where)
             data = keep_frames(part.data, frames).to(request.device).with_warnings(*warnings)
-            second = None if second is None else keep_frames(second, frames).to(request.device)
+            second = None if part.encoded is None else keep_frames(part.encoded, frames).to(request.device)
         seconds = {"read": seconds["read"] - part.csm_seconds, "maps": part.csm_seconds}
         if not request.undersample:
             return without_own_reference(data), second, seconds
@@ -190,3 +191,73 @@ def written_bytes(outputs: Sequence[str], n_slices: int, size: SliceSize) -> int
     if any(output.lower().endswith(VOLUMES) for output in outputs):
         total += n_slices * FLOAT * size.n_frames * pixels
     return total
+
+
+def check_velocity_options(request: ReconRequest, scan: CineSource) -> None:
+    """Check that the request and the scan agree on whether there are two sets, and that the VENC is known.
+
+    Raises
+    ------
+    ConfigError
+        If a VENC is given for a scan that is not reconstructed as phase contrast; see also `require_velocity_range`.
+    DataError
+        See `require_velocity_range`.
+    """
+    if isinstance(scan, PhaseContrastScan):
+        require_velocity_range(request, scan.venc_cm_s)
+    elif request.venc is not None:
+        what = "--venc applies only to phase contrast: scans with two sets of which none is selected by --set-index"
+        raise ConfigError(what, where="--venc", hint="omit --venc")
+
+
+def require_velocity_range(request: ReconRequest, header_venc_cm_s: float | None) -> float:
+    """VENC [cm/s], from the request or the header.
+
+    Raises
+    ------
+    DataError
+        If neither contains it.
+    ConfigError
+        If noise or uncertainty maps are requested, which are defined for a single set.
+    """
+    option = "--snr" if request.snr else "--uncertainty" if request.uncertainty else ""
+    if option:
+        what = "maps of a phase-contrast scan can be computed only for one set at a time"
+        raise ConfigError(what, where=option, hint=f"{option} --set-index 0")
+    venc = request.venc or header_venc_cm_s
+    if venc is None:
+        what = "the scan has two sets (phase contrast), but its header has no velocity encoding (VENC)"
+        hint = "--venc 150 sets it in cm/s, --set-index 0 reconstructs only one set"
+        raise DataError(what, where=str(request.scan), hint=hint)
+    return venc
+
+
+def with_velocity(first: ReconstructedSlice, second: ReconstructedSlice, venc_cm_s: float) -> ReconstructedSlice:
+    """Combine two sets into the mean magnitude with the phase of the first set, and the velocity.
+
+    v = VENC / pi * angle(x_2 conj(x_1)) (Pelc et al. 1991, DOI 10.1002/jmri.1880010404 for the difference of two
+    encodings). Velocities beyond VENC wrap around. The phase of static tissue is not corrected.
+
+    Parameters
+    ----------
+    first, second
+        The sets without and with velocity encoding, in the units of the same coil maps.
+    venc_cm_s
+        Velocity at which the phase difference is pi [cm/s].
+    """
+    images = first.image, second.image
+    magnitude = [np.abs(image) for image in images]
+    scale = np.divide(magnitude[0] + magnitude[1], 2 * magnitude[0], out=np.ones_like(magnitude[0]),
+                      where=magnitude[0] > 0)  # fmt: skip
+    velocity = np.angle(images[1] * images[0].conj()) * np.float32(venc_cm_s / np.pi)
+    warnings = dict.fromkeys((*first.warnings, *second.warnings, *venc_warnings(venc_cm_s)))
+    meta = replace(first.meta, warnings=tuple(warnings))
+    cine = replace(
+        first.cine,
+        image=(images[0] * scale).astype(np.complex64),
+        meta=meta,
+        velocity=velocity.astype(np.float32),
+        venc_cm_s=venc_cm_s,
+    )
+    seconds = {name: value + second.seconds.get(name, 0) for name, value in first.seconds.items()}
+    return replace(first, cine=cine, seconds=seconds, residual=max(first.residual, second.residual))

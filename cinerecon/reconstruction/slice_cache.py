@@ -6,7 +6,6 @@ scan, the method and all settings, so that slices of another reconstruction are 
 outputs that the run has begun to write, which are the only files that may be overwritten when it continues.
 """
 
-import glob
 import json
 import shutil
 from collections.abc import Iterable
@@ -127,12 +126,6 @@ class SliceCache:
 
     def _path(self, index: int, ending: str) -> Path:
         return self.folder / f"{index:03d}{ending}"
-
-
-def has_slices(request: ReconRequest) -> bool:
-    """Whether an interrupted run, possibly with other settings, left completed slices for its first output."""
-    output = request.targets[0].path
-    return any(output.parent.glob(f"{glob.escape(output.name)}{ENDING}*/*.json"))
 
 
 def remove_slices(output: Path, checksum: str) -> None:

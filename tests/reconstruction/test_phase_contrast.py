@@ -63,9 +63,9 @@ def test_velocity_in_the_vessel(scan):
 def test_two_sets_are_opened_only_on_request(scan):
     with pytest.raises(UnsupportedError, match="2 sets"):
         open_scan(scan)
-    first, second = open_scan(scan, phase_contrast=True).read_pair(0)
-    assert first.data.kspace.shape == second.kspace.shape
-    for number, data in enumerate((first.data, second)):
+    finished = open_scan(scan, phase_contrast=True).read_timed(0)
+    assert finished.data.kspace.shape == finished.encoded.kspace.shape
+    for number, data in enumerate((finished.data, finished.encoded)):
         alone = open_scan(scan, AcquisitionConfig().with_set(number)).read_slice(0)
         assert torch.allclose(data.kspace, alone.kspace)
 

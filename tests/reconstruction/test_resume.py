@@ -13,8 +13,6 @@ from cinerecon.methods.base import fingerprint
 from cinerecon.methods.table import load_method
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction.identity import Identity
-from cinerecon.reconstruction.record import Outcome
-from cinerecon.reconstruction.recorded_run import resume_scan
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.run import Observer, reconstruct_scan
 from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
@@ -68,7 +66,7 @@ def test_a_resumed_run_gives_the_same_files_as_one_that_was_not_stopped(scan, tm
     reconstructed.clear()
     resumed = reconstruct_scan(request(scan, tmp_path, resume=True))
     assert reconstructed == [2]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "whole"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.npz", "recon.jsonl", "whole"]
     for a, b in zip(whole.slices, resumed.slices, strict=True):
         assert a.meta == b.meta
         assert (a.residual, a.quality, a.acceleration) == (b.residual, b.quality, b.acceleration)
@@ -100,7 +98,7 @@ def test_an_image_that_a_killed_run_did_not_finish_is_removed(scan, tmp_path, re
         reconstruct_scan(request(scan, tmp_path), stop_after(2))
     (tmp_path / f".partial-{UNUSED_PID}-out.npz").touch()
     reconstruct_scan(request(scan, tmp_path, resume=resume))
-    assert [path.name for path in tmp_path.iterdir()] == ["out.npz"]
+    assert [path.name for path in tmp_path.iterdir() if path.name != "recon.jsonl"] == ["out.npz"]
 
 
 @pytest.mark.parametrize("damage", ["000.json", "000.image.npy"])
@@ -185,21 +183,21 @@ def test_a_resumed_run_overwrites_no_image_of_another(scan, tmp_path):
 
 
 def test_a_finished_scan_is_not_reconstructed_again(scan, tmp_path, reconstructed):
-    first = resume_scan(request(scan, tmp_path, resume=True))
+    first = reconstruct_scan(request(scan, tmp_path, resume=True))
     assert len(first.slices) == 3
     reconstructed.clear()
-    again = resume_scan(request(scan, tmp_path, resume=True))
-    assert isinstance(again, Outcome)
-    assert (again.is_earlier, again.written, reconstructed) == (True, (str(tmp_path / "out.npz"),), [])
+    again = reconstruct_scan(request(scan, tmp_path, resume=True))
+    assert (again.outcome.is_earlier, again.outcome.written) == (True, (str(tmp_path / "out.npz"),))
+    assert (again.slices, reconstructed) == ((), [])
     with pytest.raises(FileError, match="already exists") as error:
-        resume_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",), frames="0:3"))
+        reconstruct_scan(request(scan, tmp_path, resume=True, settings=("n_iterations=5",), frames="0:3"))
     assert error.value.what == (
         "out.npz already exists, but was made with --set n_iterations=4, not --set n_iterations=5; "
         "with the default of --frames, not --frames 0:3"
     )
     assert "--force" in error.value.hint
     more = request(scan, tmp_path, resume=True).with_values(outputs=(f"{tmp_path}/out.npz", f"{tmp_path}/more.nii"))
-    assert [path.name for path in resume_scan(more).written] == ["more.nii"]
+    assert [path.name for path in reconstruct_scan(more).written] == ["more.nii"]
 
 
 def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
@@ -207,16 +205,18 @@ def test_a_scan_of_another_name_and_place_is_another_scan(scan, tmp_path):
     for name in ("P1/cine.h5", "P2/cine.h5"):
         (tmp_path / name).parent.mkdir()
         shutil.copy2(scan, tmp_path / name)
-    resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
+    reconstruct_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
     with pytest.raises(FileError, match=r"already exists, but was made from P1/cine\.h5\n"):
-        resume_scan(request(tmp_path / "P2/cine.h5", tmp_path, resume=True))
+        reconstruct_scan(request(tmp_path / "P2/cine.h5", tmp_path, resume=True))
     with pytest.raises(FileError, match=r"but was made from an earlier version of the scan\n"):
         os.utime(tmp_path / "P1/cine.h5")
-        resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
+        reconstruct_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True))
     with pytest.raises(FileError, match="from an earlier version of the scan; for another patient"):
         patient = Patient(patient_id="4711")
         dicom = (f"{tmp_path}/out.npz", f"{tmp_path}/dicom/")
-        resume_scan(request(tmp_path / "P1/cine.h5", tmp_path, resume=True, patient=patient).with_values(outputs=dicom))
+        reconstruct_scan(
+            request(tmp_path / "P1/cine.h5", tmp_path, resume=True, patient=patient).with_values(outputs=dicom)
+        )
 
 
 def test_a_scan_that_changes_while_it_is_read_is_refused(scan, tmp_path):

@@ -17,11 +17,10 @@ from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.methods.base import Reconstructor
 from cinerecon.reconstruction.identity import provenance_of, with_provenance
 from cinerecon.reconstruction.run import load_request_method
-from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction
+from cinerecon.reconstruction.scan_reconstruction import ScanReconstruction, check_velocity_options
 from cinerecon.reconstruction.slices import ReconstructedSlice
 from cinerecon.reconstruction.stream.arrival import rows_of_slice, with_one_slice
 from cinerecon.reconstruction.stream.incoming import IncomingScan
-from cinerecon.reconstruction.velocity import check_velocity_options
 
 logger = logging.getLogger(__name__)
 
