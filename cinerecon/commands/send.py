@@ -41,8 +41,7 @@ def send(options: SendOptions) -> None:
     """
     from cinerecon.errors import ConfigError, FileError
     from cinerecon.io.atomic import refuse_existing
-    from cinerecon.io.mrd_stream.error_image import is_error_image
-    from cinerecon.io.mrd_stream.images import write_image_messages
+    from cinerecon.io.mrd_stream.images import is_error_image, write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
     from cinerecon.reconstruction.stream.client import exchange, messages_of
 

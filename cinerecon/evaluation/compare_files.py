@@ -15,14 +15,13 @@ from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_reference, read_series
 from cinerecon.evaluation.images import slices_in_figures, store_image
-from cinerecon.evaluation.orientation import orientation_warnings, oriented_like
+from cinerecon.evaluation.orientation import match_slices, orientation_warnings, oriented_like
 from cinerecon.evaluation.reference import Measures, Reference
 from cinerecon.evaluation.remarks import frame_remarks, intensity_remarks, pixel_remarks, pixel_size_remarks
 from cinerecon.evaluation.score import Score, append_scores, read_scores
-from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.checksums import hash_file
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
+from cinerecon.io.output_folder import FolderKind, require_folder_of
 from cinerecon.io.scan_list import labels_of
 from cinerecon.metrics import DEFAULT_PROFILE, find_profile
 from cinerecon.metrics.heart import SQUARE

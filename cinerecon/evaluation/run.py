@@ -15,8 +15,7 @@ from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, append_scores, iterate_scores, repair_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
 from cinerecon.io.atomic import clear_partial
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
-from cinerecon.io.lock import sole_writer
+from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import ConfigError, FileError, nearest_name
 from cinerecon.io.atomic import moved_into_place
+from cinerecon.io.bart import cfl_files
 from cinerecon.io.hdf5 import open_hdf5
 from cinerecon.io.matlab import open_matlab
 from cinerecon.io.paths import AnyPath, as_path
+from cinerecon.io.recognise import is_cfl
 from cinerecon.io.untrusted import refuse_pipe
 
 Mask = NDArray[np.bool_]
@@ -95,6 +97,15 @@ class MaskFile:
         if self.uncentred:
             mask = np.fft.fftshift(mask, axes=(-2, -1))
         return mask.copy()
+
+
+def files_of(text: str | None) -> tuple[Path, ...]:
+    """The files given in the value of the option --maps or --pattern."""
+    if text is None:
+        return ()
+    mask = MaskFile.parse(text)
+    path = Path(text) if mask is None else mask.path
+    return cfl_files(path) if is_cfl(path) else (path,)
 
 
 def write_mask(path: AnyPath, mask: Mask, pattern: str, seed: int) -> None:

@@ -15,8 +15,7 @@ from cinerecon.errors import DataError, FileError
 from cinerecon.image import map_in_remarks
 from cinerecon.io.hdf5 import is_group, member, require_hdf5
 from cinerecon.io.mrd2.images import read_mrd2_images
-from cinerecon.io.mrd_stream.error_image import is_error_image
-from cinerecon.io.mrd_stream.images import read_stream_images
+from cinerecon.io.mrd_stream.images import is_error_image, read_stream_images
 from cinerecon.io.plausibility import are_orthonormal
 from cinerecon.io.recognise import is_mrd2, is_mrd_stream, open_unlocked
 from cinerecon.words import counted

@@ -18,8 +18,7 @@ from cinerecon.io.case_index import (
     remove_cases,
     unlisted_cases,
 )
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
-from cinerecon.io.lock import sole_writer
+from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.paths import absolute
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import Shard, finish_shard, start_shard

@@ -10,8 +10,7 @@ from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import clear_partial, moved_into_place
 from cinerecon.io.export import Target
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
-from cinerecon.io.lock import sole_writer
+from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.paths import absolute, absolute_paths, relative
 from cinerecon.io.scan_names import ScanNames
 from cinerecon.io.shards import finish_shard, start_shard

@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.cine import CineData
+from cinerecon.io.mask import files_of
 from cinerecon.io.paths import relative
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import hash_weights

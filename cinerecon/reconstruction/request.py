@@ -8,14 +8,13 @@ from pydantic import Field
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats import require_cine
-from cinerecon.acquisition.formats.array_parts import files_of
 from cinerecon.acquisition.source import CineSource
 from cinerecon.errors import ConfigError
 from cinerecon.external import code_file, is_external
 from cinerecon.io.atomic import would_overwrite
 from cinerecon.io.bart import cfl_files
 from cinerecon.io.export import DICOM, Target
-from cinerecon.io.mask import MaskFile
+from cinerecon.io.mask import MaskFile, files_of
 from cinerecon.io.paths import absolute
 from cinerecon.io.recognise import is_cfl
 from cinerecon.methods.base import Reconstructor

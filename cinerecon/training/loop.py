@@ -18,7 +18,7 @@ from torch import nn
 from cinerecon import networks
 from cinerecon.errors import ConfigError
 from cinerecon.external import is_external
-from cinerecon.io.lock import sole_writer
+from cinerecon.io.output_folder import sole_writer
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.machine import deferred_interruption
 from cinerecon.methods.card import Card

@@ -32,7 +32,7 @@ from cinerecon.errors import ConfigError, FileError, WeightsError
 from cinerecon.image import grey, window
 from cinerecon.io.atomic import clear_partial, is_same_file, moved_into_place, write_text
 from cinerecon.io.csv_file import write_csv
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
+from cinerecon.io.output_folder import FolderKind, require_folder_of
 from cinerecon.io.picture import draw_label
 from cinerecon.methods.card import Card
 from cinerecon.methods.external import external_code

@@ -17,10 +17,10 @@ from cinerecon.evaluation.compare_files import compare_files
 from cinerecon.evaluation.figures import draw_candidates, draw_images, shown_cases
 from cinerecon.evaluation.image_files import read_reference, read_series
 from cinerecon.evaluation.images import image_file
+from cinerecon.evaluation.orientation import match_slices
 from cinerecon.evaluation.request import require_files
 from cinerecon.evaluation.results import write_results
 from cinerecon.evaluation.score import read_scores
-from cinerecon.evaluation.slice_matching import match_slices
 from cinerecon.image import CineImage, as_map, locate_first_voxel
 from cinerecon.io.bart import write_cfl
 from cinerecon.io.export import FOLDER, FORMATS, Target, export
@@ -28,7 +28,7 @@ from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.ismrmrd.images import write_mrd_images
-from cinerecon.io.mrd_stream.error_image import error_image
+from cinerecon.io.mrd_stream.images import error_image
 from cinerecon.io.mrd_stream.messages import message_bytes
 from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
 from cinerecon.metrics import find_heart, psnr, xt_ssim

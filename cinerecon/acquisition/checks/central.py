@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.acquisition.readouts import Readouts
 from cinerecon.axes import centre_slice
-from cinerecon.io.ismrmrd.raw import REVERSE, Index, has_flag
+from cinerecon.io.ismrmrd.raw import REVERSE, Index
 from cinerecon.words import name_frames
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def central_of_scan(layout: ScanLayout, number: int, max_frames: int = MAX_FRAME
         read=lambda index: layout.samples(own.where(index)),
         n_columns=layout.grid.x,
         rows=own.row,
-        is_reversed=has_flag(layout.raw.heads[own.row], REVERSE),
+        is_reversed=Readouts(layout.raw, own.row).has_flag(REVERSE),
         max_frames=max_frames,
     )
 

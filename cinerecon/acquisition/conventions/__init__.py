@@ -8,13 +8,13 @@ assume that the data follow the standard.
 
 from dataclasses import replace
 
-from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.conventions.calibration import (
+from cinerecon.acquisition.calibration import (
     claimed_centres,
     correct_calibration,
     place_calibration_of_other_encodings,
     place_calibration_of_siemens,
 )
+from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions.counters import (
     combine_counters,
     merge_segments,

@@ -11,7 +11,7 @@ from torch import Tensor
 from cinerecon.acquisition.coil_maps import GriddedSlice, scale_maps
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
-from cinerecon.io.bart import MAPS, cfl_files, open_cfl
+from cinerecon.io.bart import MAPS, open_cfl
 from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
@@ -19,15 +19,6 @@ from cinerecon.words import counted
 
 MAX_ZERO_FRACTION = 0.01
 """Largest fraction of zeros in sampled lines and columns that are treated as measured."""
-
-
-def files_of(text: str | None) -> tuple[Path, ...]:
-    """The files given in the value of the option --maps or --pattern."""
-    if text is None:
-        return ()
-    mask = MaskFile.parse(text)
-    path = Path(text) if mask is None else mask.path
-    return cfl_files(path) if is_cfl(path) else (path,)
 
 
 def read_pattern(array: KspaceArray, text: str | None, kspace: Tensor, number: int) -> tuple[Tensor, list[str]]:

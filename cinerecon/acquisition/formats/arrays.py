@@ -11,7 +11,6 @@ from cinerecon.acquisition.checks.stored_kspace import require_magnitude
 from cinerecon.acquisition.coil_maps import FinishedSlice, finish_slice
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats.array_parts import (
-    files_of,
     read_maps,
     read_pattern,
 )
@@ -20,6 +19,7 @@ from cinerecon.acquisition.reference import attach_reference
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.kspace_array import KspaceArray, open_kspace_array
+from cinerecon.io.mask import files_of
 from cinerecon.io.plausibility import (
     UNKNOWN_TIMES,
     require_memory,

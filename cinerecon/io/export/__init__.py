@@ -23,10 +23,10 @@ from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.export.nifti import write_nifti
 from cinerecon.io.export.npz import write_npz
 from cinerecon.io.export.summary import write_png
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
 from cinerecon.io.ismrmrd.images import write_mrd_images
 from cinerecon.io.mrd2.images import write_mrd2_images
 from cinerecon.io.mrd_stream.images import write_stream_images
+from cinerecon.io.output_folder import FolderKind, require_folder_of
 from cinerecon.provenance import Patient
 
 __all__ = ["DICOM", "FOLDER", "FORMATS", "Target", "export", "export_series", "make_patient", "series_of"]

@@ -25,8 +25,7 @@ from cinerecon.io.magnitude.dicom_header import (
     read_header,
     why_excluded,
 )
-from cinerecon.io.magnitude.dicom_order import Slice
-from cinerecon.io.magnitude.dicom_slices import split_into_slices
+from cinerecon.io.magnitude.dicom_order import Slice, split_into_slices
 from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausible_tesla
 from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
 from cinerecon.io.untrusted import reason_of

@@ -14,7 +14,7 @@ from ismrmrd.hdf5 import acquisition_dtype
 from numpy.typing import NDArray
 
 from cinerecon.io.ismrmrd.raw import Heads
-from cinerecon.io.twix.definitions import Layout
+from cinerecon.io.twix.measurements import Layout
 from cinerecon.io.twix.protocol import Protocol
 from cinerecon.io.twix.readouts import Mdh, has_flag
 

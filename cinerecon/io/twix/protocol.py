@@ -14,8 +14,7 @@ from typing import Any
 
 from cinerecon.errors import FileError, HeaderError
 from cinerecon.io.recognise import MAX_BUFFERS
-from cinerecon.io.twix.definitions import twixtools_module
-from cinerecon.io.twix.measurements import COPY_HINT, Measurement
+from cinerecon.io.twix.measurements import COPY_HINT, Measurement, twixtools_module
 
 DERIVED = ("Meas", "Dicom", "Config")
 """Buffers of derived parameters, in the order in which a parameter is looked up."""

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import Index, as_objects, largest_part
-from cinerecon.io.twix.definitions import Layout, offset_of
-from cinerecon.io.twix.measurements import COPY_HINT, Measurement
+from cinerecon.io.twix.measurements import COPY_HINT, Layout, Measurement, offset_of
 
 Mdh = NDArray[np.void]
 """``(readouts,)`` structured array of measurement data headers."""

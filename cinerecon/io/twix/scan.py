@@ -12,9 +12,8 @@ from cinerecon.io.ismrmrd.raw import NOISE, RawScan
 from cinerecon.io.ismrmrd.raw import has_flag as has_acquisition_flag
 from cinerecon.io.recognise import first_bytes
 from cinerecon.io.twix.acquisitions import NO_READOUT, acquisition_heads, has_slice_data, is_image_line
-from cinerecon.io.twix.definitions import Layout, layout_of
 from cinerecon.io.twix.header import header_xml
-from cinerecon.io.twix.measurements import Measurement, choose_measurement, list_measurements
+from cinerecon.io.twix.measurements import Layout, Measurement, choose_measurement, layout_of, list_measurements
 from cinerecon.io.twix.protocol import read_protocol
 from cinerecon.io.twix.readouts import Mdh, TwixSamples, has_flag, read_headers
 from cinerecon.io.twix.signals import read_signals

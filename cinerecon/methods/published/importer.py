@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cinerecon import networks
 from cinerecon.errors import WeightsError
 from cinerecon.io.atomic import moved_into_place, refuse_existing
-from cinerecon.io.folder_kinds import FolderKind, require_folder_of
+from cinerecon.io.output_folder import FolderKind, require_folder_of
 from cinerecon.methods.card import Card
 from cinerecon.methods.model_file import (
     MODEL_ENDING,

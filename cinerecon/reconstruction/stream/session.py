@@ -13,8 +13,7 @@ from threading import Event
 from typing import BinaryIO, cast
 
 from cinerecon.errors import CineReconError, FileError
-from cinerecon.io.mrd_stream.error_image import error_image
-from cinerecon.io.mrd_stream.images import image_messages
+from cinerecon.io.mrd_stream.images import error_image, image_messages
 from cinerecon.io.mrd_stream.messages import CloseMessage, CutStreamError, MessageId, TextMessage, read_messages
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice

@@ -6,7 +6,7 @@ from siemens_scan import as_twix, siemens_scan
 from twix_file import write_twix
 
 from cinerecon.errors import FileError
-from cinerecon.io.twix.definitions import offset_of
+from cinerecon.io.twix.measurements import offset_of
 from cinerecon.io.twix.scan import read_twix
 
 pytest.importorskip("twixtools", reason="reads and writes twix files")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cinerecon.errors import CineReconError
-from cinerecon.io.mrd_stream.error_image import is_error_image
+from cinerecon.io.mrd_stream.images import is_error_image
 from cinerecon.io.mrd_stream.messages import (
     AcquisitionMessage,
     CloseMessage,

@@ -30,7 +30,7 @@ from timed_scan import ARRHYTHMIC, changed, simulated
 from cinerecon.cli import load_command
 from cinerecon.errors import CineReconError, ConfigError, FileError
 from cinerecon.io.ismrmrd.waveforms import Waveform
-from cinerecon.io.mrd_stream.error_image import is_error_image
+from cinerecon.io.mrd_stream.images import is_error_image
 from cinerecon.io.mrd_stream.messages import (
     HEAD,
     AcquisitionMessage,

@@ -1,4 +1,4 @@
-"""A folder has one writer at a time, which the operating system forgets when it ends."""
+"""Output folders: one writer at a time, and results of one kind."""
 
 import os
 import signal
@@ -8,19 +8,31 @@ from pathlib import Path
 
 import pytest
 
+from cinerecon.commands.evaluate import EvaluateOptions
+from cinerecon.commands.evaluate import evaluate as evaluate_command
+from cinerecon.commands.prepare import PrepareOptions
+from cinerecon.commands.prepare import prepare as prepare_command
+from cinerecon.commands.recon import ReconOptions, recon
+from cinerecon.commands.train import TrainOptions, train
 from cinerecon.errors import FileError
+from cinerecon.evaluation.jobs import SCAN_RECORDS
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
-from cinerecon.io.case_index import list_cases
-from cinerecon.io.lock import sole_writer
+from cinerecon.evaluation.score import SCORES
+from cinerecon.io.case_index import INDEX, list_cases
+from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.shards import Shard
+from cinerecon.methods.model_file import RECIPE
+from cinerecon.preparation.folder import SETTINGS
 from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.batch import plan_batch
 from cinerecon.reconstruction.batch_run import run_batch
+from cinerecon.reconstruction.record import RECORD
 from cinerecon.reconstruction.request import ReconRequest
+from cinerecon.training.run_folder import ABOUT
 
 SCAN = Path(__file__).parents[2] / "sample_data/phantom_cine.h5"
-HOLD = "from pathlib import Path; from cinerecon.io.lock import sole_writer; import sys, time\n"
+HOLD = "from pathlib import Path; from cinerecon.io.output_folder import sole_writer; import sys, time\n"
 HOLD += "with sole_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
 
 
@@ -89,3 +101,59 @@ def test_without_any_case_there_is_no_index(tmp_path):
     assert [path.name for path in (tmp_path / "cases").iterdir()] == ["refused.csv"]
     with pytest.raises(FileError, match="no prepared cases here"):
         list_cases(tmp_path / "cases")
+
+
+def test_folders_are_recognised_by_the_files_that_commands_write():
+    names = {kind.name: kind.value[1] for kind in FolderKind}
+    assert names == {
+        "CASES": (INDEX, SETTINGS),
+        "MODEL": (RECIPE, ABOUT),
+        "SCORES": (SCORES, SCAN_RECORDS),
+        "IMAGES": (RECORD,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("call", "options", "kind"),
+    [
+        (train, lambda out: TrainOptions(recipe="slrnet", output=out), FolderKind.CASES),
+        (train, lambda out: TrainOptions(recipe="slrnet", output=out), FolderKind.SCORES),
+        (prepare_command, lambda out: PrepareOptions(sources=(str(SCAN),), output=out), FolderKind.MODEL),
+        (prepare_command, lambda out: PrepareOptions(sources=(str(SCAN),), output=out), FolderKind.IMAGES),
+        (
+            evaluate_command,
+            lambda out: EvaluateOptions(scans=(str(SCAN),), output=out, models=("zerofilled",), undersample=("vds:4",)),
+            FolderKind.CASES,
+        ),
+        (
+            evaluate_command,
+            lambda out: EvaluateOptions(recons=(str(SCAN),), reference=str(SCAN), output=out),
+            FolderKind.MODEL,
+        ),
+        (
+            recon,
+            lambda out: ReconOptions(scans=(str(SCAN),), models=("zerofilled", "cgsense"), outputs=(f"{out}/",)),
+            FolderKind.CASES,
+        ),
+        (recon, lambda out: ReconOptions(scans=(str(SCAN),), outputs=(f"{out}/",)), FolderKind.MODEL),
+    ],
+)
+def test_results_are_not_written_among_those_of_another_kind(tmp_path, call, options, kind):
+    marker = tmp_path / kind.value[1][-1]
+    marker.write_text("{}")
+    with pytest.raises(FileError, match=f"the folder contains {kind.value[0]}"):
+        call(options(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [marker.name]
+
+
+def test_a_folder_that_already_contains_both_is_continued(tmp_path):
+    for name in (INDEX, SCORES):
+        (tmp_path / name).touch()
+    require_folder_of(FolderKind.CASES, tmp_path)
+    require_folder_of(FolderKind.SCORES, tmp_path)
+    require_folder_of(FolderKind.IMAGES, tmp_path / "new")
+
+
+def test_images_and_scores_share_a_folder(tmp_path):
+    (tmp_path / SCORES).touch()
+    require_folder_of(FolderKind.IMAGES, tmp_path)
