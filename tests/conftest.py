@@ -1,6 +1,7 @@
 """A small beating cine, and fixtures that apply to all tests."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import torch
 
 from cinerecon.cine import CineData
 from cinerecon.physics.operators import Encoding
+from cinerecon.simulation import slices
+from cinerecon.simulation.phantom import PhantomConfig, draw_slice
+from cinerecon.simulation.phantom.plane import Plane
 
 NUMBERS = count()
 """Numbers of the tests."""
@@ -59,6 +63,24 @@ def imported_models(tmp_path_factory, monkeypatch) -> Path:
 def single_precision(monkeypatch) -> None:
     """Networks compute in float32 on every processor, so that tests do not depend on the machine."""
     monkeypatch.setattr("cinerecon.networks.bfloat16.is_native", lambda _: False)
+
+
+@lru_cache(maxsize=300)
+def _drawn_slice(seed: int, config: str, offset_mm: float) -> tuple[torch.Tensor, Plane]:
+    return draw_slice(seed, PhantomConfig.model_validate_json(config), offset_mm)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _phantoms_are_drawn_once():
+    """Simulated scans of equal seed and size have the same phantom, which is drawn once by each test process."""
+
+    def draw(seed: int, config: PhantomConfig, offset_mm: float) -> tuple[torch.Tensor, Plane]:
+        image, plane = _drawn_slice(seed, config.model_dump_json(), offset_mm)
+        return image.clone(), plane
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slices, "draw_slice", draw)
+        yield
 
 
 @pytest.fixture

@@ -16,7 +16,11 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-LIBRARIES = ("torch", "scipy.ndimage", "matplotlib.figure", "cinerecon.commands.recon", "cinerecon.evaluation.run")
+LIBRARIES = (
+    *("torch", "torch._dynamo", "scipy.ndimage", "scipy.stats", "matplotlib.figure", "PIL.Image", "pydicom", "nibabel"),
+    *("rich.console", "typer.rich_utils", "cinerecon.commands.recon", "cinerecon.commands.train"),
+    *("cinerecon.commands.prepare", "cinerecon.evaluation.run"),
+)
 COMMAND = "import sys; sys.argv = ['cinerecon', *{arguments!r}]; from cinerecon.cli import main; main()"
 
 

@@ -7,6 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 import torch
+from few_iterations import load_short
 from helpers import complex_randn, relative_error
 from largest_tensor import LargestTensor
 
@@ -15,7 +16,7 @@ from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.cine import CineData
 from cinerecon.cine_meta import CineMeta
 from cinerecon.io.kspace_array import open_kspace_array
-from cinerecon.methods.table import METHODS, load_method
+from cinerecon.methods.table import METHODS
 from cinerecon.physics.coils import espirit, walsh
 
 N_COILS = 24
@@ -38,7 +39,7 @@ CLASSICAL = [name for name, method in METHODS.items() if method.kind == "classic
 def test_methods_do_not_copy_kspace(name, data, monkeypatch):
     monkeypatch.setattr("cinerecon.methods.base.SAMPLES_AT_ONCE", 1)
     settings = ["n_iterations=2"] if name in CLASSICAL and name not in ("zerofilled", "viewshared") else []
-    method = load_method(name, settings)
+    method = load_short(name, settings)
     if name not in CLASSICAL:
         data = replace(data, kspace=data.kspace.repeat(1, 8, 1, 1), csm=data.csm.repeat(8, 1, 1) / 8**0.5)
     with LargestTensor() as largest, torch.inference_mode():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,35 +45,26 @@ def clone(tmp_path_factory):
     return folder
 
 
-def run(folder, *command):
-    """Run a module of the copy; what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=folder, env=environment, capture_output=True, text=True
-    )
+def run(folder, *arguments):
+    """Run Python in the copy; what it printed."""
+    environment = os.environ | {"PYTHONPATH": f"{folder}:{folder / 'tests'}"}
+    command = [sys.executable, *arguments]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
 
 @pytest.mark.slow
 def test_the_four_additions_make_a_method(clone):
-    assert re.search(r"plainnet +none +2,595", run(clone, "cinerecon.cli", "models"))
-    run(clone, "cinerecon.cli", "train", "models/plainnet/model.yaml", "-o", "runs/plainnet", *TINY)
-    shutil.copy(clone / "runs/plainnet/weights.safetensors", clone / "models/plainnet")
-    sizes = ("--frames", "4", "--ky", "32", "--kx", "32", "--coils", "2")
-    run(clone, "cinerecon.cli", "simulate", "-o", "scan.h5", *sizes)
-    printed = run(
-        clone,
-        "cinerecon.cli",
-        "recon",
-        "scan.h5",
-        "--model",
-        "plainnet",
-        "-o",
-        "out.npz",
-        "--undersample",
-        "gaussian:2",
+    lines = (
+        "cinerecon models",
+        f"cinerecon train models/plainnet/model.yaml -o runs/plainnet {shlex.join(TINY)}",
+        "cp runs/plainnet/weights.safetensors models/plainnet",
+        "cinerecon simulate -o scan.h5 --frames 4 --ky 32 --kx 32 --coils 2",
+        "cinerecon recon scan.h5 --model plainnet -o out.npz --undersample gaussian:2",
     )
+    printed = run(clone, "-c", f"from page_runner import run_here; run_here({[('sh', line) for line in lines]})")
+    assert re.search(r"plainnet +none +2,595", printed)
     assert "against the reference" in printed
     assert (clone / "out.npz").exists()
 
@@ -80,5 +72,5 @@ def test_the_four_additions_make_a_method(clone):
 @pytest.mark.slow
 def test_the_network_keeps_the_contract_and_the_layout(clone):
     tests = ("tests/methods/test_contract.py", "tests/methods/test_table.py", "tests/test_layout.py")
-    printed = run(clone, "pytest", "--verbose", "-k", "plainnet", "-p", "no:cacheprovider", *tests)
+    printed = run(clone, "-m", "pytest", "--verbose", "-k", "plainnet", "-p", "no:cacheprovider", *tests)
     assert int(re.search(r"(\d+) passed", printed)[1]) > 10

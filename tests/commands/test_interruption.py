@@ -2,12 +2,9 @@
 
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from forked import run_command
+from forked import COMMAND, run_command, run_python
 from small_recipe import write_recipe
 
 from cinerecon.machine import deferred_interruption
@@ -16,9 +13,22 @@ from cinerecon.methods.model_file import RECIPE as RECIPE_FILE
 posix = pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 
 
-def start(*arguments, cwd):
-    command = [sys.executable, "-u", "-m", "cinerecon.cli", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+STOPPED = """
+import os, threading, time
+from pathlib import Path
+def stop():
+    while not ({condition}):
+        time.sleep(0.01)
+    time.sleep({delay})
+    os.kill(os.getpid(), {number})
+threading.Thread(target=stop, daemon=True).start()
+"""
+
+
+def run_and_stop(*arguments, condition, number, delay=0.0, cwd):
+    """Run a command in a process, which is sent a signal some time [s] after a Python expression has become true."""
+    code = STOPPED.format(condition=condition, number=int(number), delay=delay)
+    return run_python(code + COMMAND.format(arguments=[*map(str, arguments)]), cwd=cwd)
 
 
 def test_the_first_interruption_is_deferred_to_the_end():
@@ -47,17 +57,11 @@ def test_without_interruption_nothing_is_raised():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_has_a_checkpoint_and_continues(tmp_path, number):
     recipe = write_recipe(tmp_path, n_steps=100_000, save_every=100_000)
-    process = start("train", recipe, "-o", "run", cwd=tmp_path)
-    line = ""
-    while "initial image" not in line:
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-    time.sleep(1)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 130, err
-    assert err.strip() == "stopped  the same command with --resume continues from the last checkpoint"
-    assert "step " in out
+    begun = "b'initial image' in os.pread(1, 10000, 0)"
+    done = run_and_stop("train", recipe, "-o", "run", condition=begun, number=number, delay=0.5, cwd=tmp_path)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.strip() == b"stopped  the same command with --resume continues from the last checkpoint"
+    assert b"step " in done.stdout
     resumed = run_command("train", recipe, "-o", "run", "--resume", "--minutes", "0", cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
 
@@ -66,11 +70,9 @@ def test_a_stopped_training_has_a_checkpoint_and_continues(tmp_path, number):
 @pytest.mark.slow
 def test_a_training_stopped_before_its_first_step_starts_again(tmp_path):
     recipe = write_recipe(tmp_path, n_steps=3, save_every=3)
-    process = start("train", recipe, "-o", "run", cwd=tmp_path)
-    while not (tmp_path / "run" / RECIPE_FILE).exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    begun = f"Path('run/{RECIPE_FILE}').exists()"
+    done = run_and_stop("train", recipe, "-o", "run", condition=begun, number=signal.SIGKILL, cwd=tmp_path)
+    assert done.returncode == -signal.SIGKILL
     for options in (["--resume"], []):
         again = run_command("train", recipe, "-o", "run", *options, cwd=tmp_path)
         if options:

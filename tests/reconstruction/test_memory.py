@@ -162,7 +162,21 @@ def test_memory_is_as_predicted_and_does_not_grow_with_the_number_of_slices(larg
         (1, 16, ["--model", "ktslr", "--set", "n_iterations=2"]),
         (32, 4, ["--model", "zerofilled"]),
         (8, 16, ["--model", "slrnet", "--undersample", "gaussian:8"]),
-        (4, 16, ["--model", "cgsense", "--undersample", "gaussian:4", "--uncertainty", "--variants", "4"]),
+        (
+            4,
+            16,
+            [
+                "--model",
+                "cgsense",
+                "--set",
+                "n_iterations=2",
+                "--undersample",
+                "gaussian:4",
+                "--uncertainty",
+                "--variants",
+                "4",
+            ],
+        ),
     ],
 )
 def test_memory_is_as_predicted_for_few_and_many_coils_and_each_kind_of_method(tmp_path, n_coils, n_frames, arguments):
