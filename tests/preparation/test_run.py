@@ -22,7 +22,8 @@ from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import CaseFile, read_case
 from cinerecon.io.case_index import INDEX, SPLITS, read_index
 from cinerecon.preparation import prepare_slice as work
-from cinerecon.preparation.config import parse_split
+from cinerecon.preparation.config import PrepareConfig, parse_split
+from cinerecon.preparation.run import prepare
 from cinerecon.preparation.selection import split_of
 
 N_MANY = 32
@@ -93,17 +94,26 @@ def test_an_interrupted_run_continues_where_it_stopped(archive, run, tmp_path, m
     assert not list((tmp_path / "data").rglob(".partial*"))
 
 
+@pytest.fixture(scope="module")
+def many_slices(tmp_path_factory):
+    """A folder with a scan of `N_MANY` slices, and its cases."""
+    folder = tmp_path_factory.mktemp("many")
+    (folder / "scans").mkdir()
+    small_scan(matrix=(32, 32), n_slices=N_MANY, n_frames=4).write(folder / "scans/a.h5")
+    config = PrepareConfig.parse({"preprocessing": {"csm": "walsh"}})
+    prepare([folder / "scans"], folder / "whole", config, workers=1, pictures=False)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
-    (tmp_path / "scans").mkdir()
-    small_scan(matrix=(32, 32), n_slices=N_MANY, n_frames=4).write(tmp_path / "scans/a.h5")
+def test_processes_that_are_stopped_from_outside(many_slices, run, tmp_path, number):
     command = [
         sys.executable,
         "-m",
         "cinerecon.cli",
         "prepare",
-        "scans",
+        many_slices / "scans",
         "-o",
         "data",
         "--workers",
@@ -122,14 +132,13 @@ def test_processes_that_are_stopped_from_outside(run, tmp_path, number):
         assert b"Traceback" not in error
     done = {path: path.stat().st_mtime_ns for path in cases(tmp_path / "data")}
     assert 3 <= len(done) < N_MANY, "stopped on its way"
-    report = run(tmp_path / "scans")
+    report = run(many_slices / "scans")
     assert len(report.rows) == N_MANY
     n_kept = sum(path.stat().st_mtime_ns == done[path] for path in done)
     n_lost = 0 if number == signal.SIGINT else 3  # one that was being added to the index, and those of two processes
     assert len(done) - n_lost <= n_kept <= len(done)
-    run(tmp_path / "scans", to="whole")
     for path in cases(tmp_path / "data"):
-        here, there = read_case(path), read_case(tmp_path / "whole" / path.relative_to(tmp_path / "data"))
+        here, there = read_case(path), read_case(many_slices / "whole" / path.relative_to(tmp_path / "data"))
         for name in ("kspace", "csm", "reference"):
             assert relative_error(getattr(here, name), getattr(there, name)) < 1e-5
 

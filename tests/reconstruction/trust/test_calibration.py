@@ -37,7 +37,7 @@ def calibration():
 
 
 def test_intervals_cover_nine_of_ten(calibration):
-    examples = draw(np.random.default_rng(1), 2000)
+    examples = draw(np.random.default_rng(1), 1000)
     verdicts = [calibration.judge(example.features) for example in examples]
     pairs = list(zip(verdicts, examples, strict=True))
     assert np.mean([v.psnr_low <= e.psnr <= v.psnr_high for v, e in pairs]) == pytest.approx(0.9, abs=0.03)
@@ -49,7 +49,7 @@ def test_intervals_cover_nine_of_ten(calibration):
 
 def test_less_noise_than_in_the_fit_does_not_lower_the_expected_psnr():
     """Also if the fit contains images of damaged networks, relative to which the noise is tiny."""
-    examples = draw(np.random.default_rng(0), 1200)
+    examples = draw(np.random.default_rng(0), 600)
     for example in examples[::40]:
         damaged = example.twin | {"noise": -130.0, "mismatch": 12.0}
         examples.append(replace(example, features=damaged, kind="network", psnr=5.0, heart_error=2.0))
@@ -73,7 +73,7 @@ def test_intervals_are_wider_the_further_a_scan_is_from_the_fit(calibration):
 
 
 def test_failures_are_detected_and_intact_scans_pass(calibration):
-    examples = draw(np.random.default_rng(2), 1000)
+    examples = draw(np.random.default_rng(2), 500)
     failed = [example for example in examples if is_failed(calibration, example)]
     intact = [example for example in examples if example.is_intact]
     assert np.mean([calibration.judge(e.features).status == "do not use" for e in failed]) > 0.9
