@@ -45,7 +45,7 @@ ALWAYS_AT_ONCE = 16 << 20
 BLOCK_BYTES = 8 << 20
 """Approximate size of a block of rows [bytes]."""
 FIRST_BLOCK = 16
-"""Number of rows in the first block, whose size is unknown."""
+"""Smallest number of rows in the first block, whose size is unknown."""
 LARGEST_XML = 16 << 20
 """Largest size of a header [bytes]."""
 
@@ -286,16 +286,16 @@ def _read_xml(xml: Any, where: str) -> bytes:
 def _require_readouts(data: Any, path: Path) -> None:
     """Check that an array contains readouts, and that its length is possible for the size of the file."""
     where = str(path)
-    names = (data.dtype.names or ()) if isinstance(data, h5py.Dataset) else ()
-    if not {"head", "traj", "data"} <= set(names):
-        kind = f"of {data.dtype}"[:60] if isinstance(data, h5py.Dataset) else "a group"
+    dtype = data.dtype if isinstance(data, h5py.Dataset) else None  # each access reads it from the file
+    if dtype is None or not {"head", "traj", "data"} <= set(dtype.names or ()):
+        kind = "a group" if dtype is None else f"of {dtype}"[:60]
         what = f"'data' is not an array of acquisitions (fields head, traj, data), but {kind}"
         raise DataError(what, where=where)
-    missing = [name for name in FIELDS if name not in (data.dtype["head"].names or ())]
+    missing = [name for name in FIELDS if name not in (dtype["head"].names or ())]
     if missing:
         raise DataError(f"the headers of the acquisitions lack '{missing[0]}'", where=where)
     for name in ("data", "traj"):
-        numbers = h5py.check_vlen_dtype(data.dtype[name])
+        numbers = h5py.check_vlen_dtype(dtype[name])
         if numbers is None or np.dtype(numbers).kind not in "iufc":
             raise DataError(f"the field '{name}' of the acquisitions is not a list of numbers", where=where)
         if name == "data" and np.dtype(numbers).kind == "u":
@@ -309,7 +309,7 @@ def _require_readouts(data: Any, path: Path) -> None:
         )
     if data.ndim != 1:
         raise DataError(f"'data' has {data.ndim} axes, expected one list of acquisitions", where=where)
-    require_plausible("data", data.shape[0] * data.dtype.itemsize, path)
+    require_plausible("data", data.shape[0] * dtype.itemsize, path)
 
 
 def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float64], NDArray[np.object_] | None]:
@@ -322,11 +322,10 @@ def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float6
     heads: list[Heads] = []
     amplitudes: list[NDArray[np.float64]] = []
     rows: list[NDArray[np.object_]] = []
-    ends = np.concatenate([data[:1]["head"], data[-1:]["head"]])
-    keep_samples = size <= ALWAYS_AT_ONCE or (
-        size <= READ_AT_ONCE and bool(ends["idx"]["slice"][0] == ends["idx"]["slice"][1])
-    )
-    for block in _blocks(data):
+    keep_samples = size <= READ_AT_ONCE
+    if ALWAYS_AT_ONCE < size <= READ_AT_ONCE:
+        keep_samples = bool(data[0]["head"]["idx"]["slice"] == data[-1]["head"]["idx"]["slice"])
+    for block in _blocks(data, size):
         heads.append(block["head"].copy())
         amplitudes.append(np.fromiter(map(largest_part, block["data"]), np.float64, len(block)))
         if size > ALWAYS_AT_ONCE:
@@ -338,9 +337,12 @@ def _read_rows(data: h5py.Dataset, path: Path) -> tuple[Heads, NDArray[np.float6
     return np.concatenate(heads), np.concatenate(amplitudes), np.concatenate(rows) if keep_samples else None
 
 
-def _blocks(data: h5py.Dataset) -> Iterator[NDArray[np.void]]:
-    """Blocks of complete rows; the size of the previous block determines their number for about `BLOCK_BYTES`."""
-    start, n_rows = 0, FIRST_BLOCK
+def _blocks(data: h5py.Dataset, size: int) -> Iterator[NDArray[np.void]]:
+    """Blocks of complete rows; the size of the previous block determines their number for about `BLOCK_BYTES`.
+
+    No row is larger than the file, so that more rows of a small file can be in the first block.
+    """
+    start, n_rows = 0, min(max(FIRST_BLOCK, BLOCK_BYTES // size), BLOCK)
     while start < data.shape[0]:
         block = data[start : start + n_rows]
         start += len(block)

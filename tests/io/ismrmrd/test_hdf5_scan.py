@@ -34,6 +34,20 @@ def test_large_files_are_read_on_demand(tmp_path, monkeypatch):
         np.testing.assert_array_equal(raw.samples(rows), np.stack([scan.samples[row] for row in rows]))
 
 
+def test_the_readouts_of_a_small_file_are_read_once(tmp_path, monkeypatch):
+    """Each read determines the type of the rows again, which takes a tenth of the time to open a small scan."""
+    reads, scan, read = [], small_scan(), h5py.Dataset.__getitem__
+    path = scan.write(tmp_path / "scan.h5")
+
+    def count(dataset, *arguments, **options):
+        reads.append(dataset.name)
+        return read(dataset, *arguments, **options)
+
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", count)
+    assert len(read_mrd(path)) > 16
+    assert reads.count("/dataset/data") == 1
+
+
 @pytest.mark.parametrize("locking", [None, True, "best-effort"])
 def test_a_file_that_the_program_has_open_is_read(tmp_path, locking):
     """The HDF5 library refuses to open a file again with another kind of lock."""
