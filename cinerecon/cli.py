@@ -74,7 +74,7 @@ AFTER_STOP = {
     "prepare": "finished cases are kept; the same command continues",
     "evaluate": "finished scores are kept; the same command continues",
     "merge": "the shards are unchanged; the same command starts again",
-    "train": "the same command with --resume continues from the last checkpoint",
+    "train": "the same command with --resume continues from the last checkpoint, if there is one",
 }
 """What is kept by a command that was interrupted, and how to continue."""
 LESS_MEMORY = {

@@ -210,6 +210,10 @@ def _described(
         return kind(f"unknown setting '{key}'", where=where, hint=hint)
     if first["type"] == "missing":
         return kind(f"setting '{key}' is missing", where=where)
+    if first["type"].startswith("union_tag"):
+        tag, name = first["ctx"].get("tag"), f"{key}.{first['ctx']['discriminator'].strip(chr(39))}"
+        wrong = f"'{tag}', expected {first['ctx']['expected_tags']}" if tag else "missing"
+        return kind(f"setting '{name}' is {wrong}", where=where)
     message = first["msg"].removeprefix("Value error, ").partition(", unable to parse")[0]
     message = message[:1].lower() + message[1:]
     named = parts[:1] or list(getattr(first.get("ctx", {}).get("error"), "names", ()))

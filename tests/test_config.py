@@ -138,6 +138,19 @@ def test_a_wrong_key_is_named_with_the_nearest(setting, named, hint):
     assert caught.value.hint.startswith(hint)
 
 
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ("scene.first={width: 2}", "setting 'scene.first.kind' is missing"),
+        ("scene.first={kind: cone}", "setting 'scene.first.kind' is 'cone', expected 'disc', 'box'"),
+    ],
+)
+def test_a_wrong_kind_is_named_with_the_known_ones(setting, what):
+    with pytest.raises(ConfigError) as caught:
+        Tagged().with_settings([setting])
+    assert caught.value.what == what
+
+
 def test_settings_that_contradict_each_other_name_no_key():
     with pytest.raises(ConfigError) as caught:
         SimulateConfig.parse({"segments": 4, "beats": 2})
