@@ -2,9 +2,12 @@
 
 After a failed write, the library crashes the process when it closes the file. Here, all writes succeed: data that
 cannot be written are kept in memory until the file is closed, and the caller raises the error afterwards.
+If an interruption (Ctrl-C) prevents h5py from closing the file, the library does so later, when `file` is closed.
 """
 
+import errno
 import io
+import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -17,7 +20,7 @@ MAX_PAGES = 65_536
 
 
 class FaultTolerantFile(io.RawIOBase):
-    """A file whose operations always succeed; the first error is stored in `error`."""
+    """A file whose operations always succeed, even after `file` was closed; the first error is stored in `error`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -55,6 +58,7 @@ class FaultTolerantFile(io.RawIOBase):
         content = memoryview(values).cast("B")
         if self.error is None:
             try:
+                self._require_open()
                 self.file.seek(self.position)
                 write_whole(self.file, content)
             except OSError as error:
@@ -84,8 +88,7 @@ class FaultTolerantFile(io.RawIOBase):
                 view[done : done + part.stop - part.start] = page[part]
                 done += part.stop - part.start
         else:
-            self.file.seek(self.position)
-            content = self.file.read(len(view))
+            content = self._read(self.position, len(view))
             view[: len(content)] = content
             view[len(content) :] = bytes(len(view) - len(content))
         self.position += len(view)
@@ -101,14 +104,26 @@ class FaultTolerantFile(io.RawIOBase):
             start += last - first
 
     def _page_on_disk(self, number: int) -> bytearray:
-        self.file.seek(number * PAGE)
-        return bytearray(self.file.read(PAGE).ljust(PAGE, b"\0"))
+        return bytearray(self._read(number * PAGE, PAGE).ljust(PAGE, b"\0"))
+
+    def _read(self, start: int, n_bytes: int) -> bytes:
+        """Bytes of the file; fewer at its end, and none after it was closed."""
+        if self.file.closed:
+            return b""
+        self.file.seek(start)
+        return self.file.read(n_bytes)
+
+    def _require_open(self) -> None:
+        """Raise an error if the file was closed, as by an interruption while HDF5 closes it."""
+        if self.file.closed:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
     def truncate(self, size: int | None = None) -> int:
         """Set the size of the file."""
         size = self.position if size is None else size
         if self.error is None:
             try:
+                self._require_open()
                 self.file.truncate(size)
             except OSError as error:
                 self.error = error

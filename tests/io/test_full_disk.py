@@ -25,6 +25,38 @@ def run_limited(arguments, limit, folder):
     return run_python(code + COMMAND.format(arguments=arguments), cwd=folder)
 
 
+INTERRUPTED = """
+import sys
+from pathlib import Path
+import numpy as np
+from cinerecon.io.hdf5 import new_hdf5
+
+def interrupt(frame, event, _):
+    global n_lines
+    if event == "line" and frame.f_code.co_filename.endswith("h5py/_hl/files.py"):
+        n_lines += 1
+        if n_lines == number:
+            raise KeyboardInterrupt
+    return interrupt
+
+for number in range(1, 9):
+    n_lines = 0
+    try:
+        with new_hdf5(Path("a.h5")) as file:
+            file["x"] = np.zeros((90, 90))
+            sys.settrace(interrupt)
+        sys.settrace(None)
+    except KeyboardInterrupt:
+        print(number)
+"""
+
+
+def test_an_interruption_while_a_file_is_closed_does_not_crash(tmp_path):
+    done = run_python(INTERRUPTED, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert len(done.stdout.split()) >= 3
+
+
 def test_a_file_is_read_back_as_it_was_written(tmp_path):
     values = np.random.default_rng(0).normal(size=(300, 1000))
     with new_hdf5(tmp_path / "a.h5") as file:
@@ -109,6 +141,8 @@ def test_cases_that_do_not_fit_are_an_error_and_not_refused_scans(tmp_path):
 
 class _ShortWrites:
     """A disk of some bytes: as on Linux, the write that fills it succeeds in part, and only the next one fails."""
+
+    closed = False
 
     def __init__(self, size):
         self.content, self.position, self.size = bytearray(size), 0, size
