@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain, islice
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -158,9 +159,9 @@ def in_pool(function: Callable[[Task], Result], tasks: Iterator[Task], n_process
 
     The iterator is asked for a task again after each result, even if it had none before: results may lead to tasks.
     """
-    context = multiprocessing.get_context("spawn")
     threads = max(1, n_cores() // n_processes)
-    pool = ProcessPoolExecutor(n_processes, context, initializer=_begin_work, initargs=(threads, function))
+    arguments = (threads, function, dict(os.environ))
+    pool = ProcessPoolExecutor(n_processes, _process_context(), initializer=_begin_work, initargs=arguments)
     waiting = set[Future[Result]]()
 
     def start_tasks() -> None:
@@ -190,6 +191,15 @@ def in_pool(function: Callable[[Task], Result], tasks: Iterator[Task], n_process
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _process_context() -> BaseContext:
+    """How processes are started: on Linux, forked from a process that has imported PyTorch and has computed nothing."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 @contextmanager
@@ -224,10 +234,15 @@ _function: Callable[[Any], Any]
 """Function that a process started by `in_processes` applies to each task."""
 
 
-def _begin_work(threads: int, function: Callable[[Any], Any]) -> None:
-    """Prepare a process, which uses its share of the cores and ignores interruptions: its parent handles them."""
+def _begin_work(threads: int, function: Callable[[Any], Any], environment: dict[str, str]) -> None:
+    """Prepare a process, which uses its share of the cores and ignores interruptions: its parent handles them.
+
+    Its environment may be that of an earlier time, when the process from which it is forked was started.
+    """
     global _function
     _function = function
+    os.environ.clear()
+    os.environ.update(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)

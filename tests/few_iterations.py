@@ -8,7 +8,7 @@ FEW = {
     "llr": ("n_iterations=4",),
     "ttv": ("n_iterations=4",),
     "lps": ("n_iterations=4",),
-    "ktslr-reference": ("n_outer=3", "n_inner=3"),
+    "ktslr-reference": ("n_outer=3", "n_inner=3", "n_cg_iterations=5"),
 }
 """Settings by name of the method."""
 

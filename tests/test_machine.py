@@ -121,7 +121,7 @@ def members(group):
 
 
 def test_after_an_error_the_rest_is_not_started(tmp_path):
-    tasks = [["false"], *(["sh", "-c", f"sleep 0.1; touch {tmp_path}/{number}"] for number in range(30))]
+    tasks = [["false"], *(["sh", "-c", f"sleep 1; touch {tmp_path}/{number}"] for number in range(30))]
     with pytest.raises(subprocess.CalledProcessError):
         list(in_processes(subprocess.check_call, tasks, 2))
     assert len(list(tmp_path.iterdir())) <= 3
