@@ -35,7 +35,7 @@ from cinerecon.io.mrd_images import DIRECTIONS, Placement, map_error, read_mrd_i
 from cinerecon.io.plausibility import EXCHANGED_SLICES, UNKNOWN_TIMES, has_exchanged_slices
 from cinerecon.io.raw_file import holds_images_only, is_raw_format
 from cinerecon.io.recognise import is_case, is_cfl, is_matlab
-from cinerecon.io.untrusted import read_npz, refuse_pipe
+from cinerecon.io.untrusted import open_npy, read_npz
 from cinerecon.physics.final_image import finish_image
 
 IMAGE_NAMES, REFERENCE_NAMES = ("image", "magnitude", "reference"), ("reference", "image", "magnitude")
@@ -179,7 +179,7 @@ def _read_slices(path: Path, names: tuple[str, ...]) -> list[tuple[Array, Placem
     """Arrays of single slices with their positions, or of all slices without positions."""
     name = path.name.lower()
     if name.endswith(".npy"):
-        return [(_load_npy(path), Placement())]
+        return [(open_npy(path), Placement())]
     if name.endswith(".npz"):
         arrays = read_npz(path)
         is_archive = is_magnitude_archive(arrays) and not {"image", "reference"} & set(arrays)
@@ -252,15 +252,6 @@ def _read_dicom(path: Path) -> list[tuple[Array, Placement]]:
         hint = "give the folder of one cine with all its images"
         raise DataError(f"{len(cines) or 'no'} DICOM cines are found", where=str(path), hint=hint)
     return slices
-
-
-def _load_npy(path: Path) -> Array:
-    refuse_pipe(path)
-    try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise FileError(f"cannot read: {error}", where=str(path)) from None
-    return array
 
 
 def _choose(arrays: dict[str, Array], names: tuple[str, ...], path: Path) -> list[tuple[Array, Placement]]:

@@ -17,7 +17,7 @@ from cinerecon.errors import ConfigError, DataError, FileError, nearest_name
 from cinerecon.io.bart import NAMES, cfl_files, holds_cfl_images, open_cfl
 from cinerecon.io.hdf5 import LARGEST_RATIO
 from cinerecon.io.recognise import is_cfl, names_in_archive
-from cinerecon.io.untrusted import read_npz, refuse_pipe, reporting_damage, unreadable
+from cinerecon.io.untrusted import open_npy, read_npz, refuse_pipe, reporting_damage
 from cinerecon.memory import release_pages
 
 KSPACE_AXES = ("slices", "frames", "coils", "ky", "kx")
@@ -229,27 +229,6 @@ def _require_samples(array: KspaceArray) -> None:
         )
     if min(array.size("ky"), array.size("kx")) < 2:
         raise DataError(f"k-space is {array.size('ky')} x {array.size('kx')} (ky x kx)", where=where, hint=example)
-
-
-def open_npy(path: Path) -> NDArray[Any]:
-    """Map a NumPy file into memory; arrays of objects are refused, never loaded.
-
-    Raises
-    ------
-    FileError
-        If it is missing, truncated, or not an array of numbers.
-    """
-    refuse_pipe(path)
-    try:
-        result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        return result
-    except OSError as error:
-        raise unreadable(error, path) from None
-    except Exception as error:  # the parser may fail in any way on arbitrary bytes
-        is_short = "mmap" in str(error)
-        what = "the file is truncated: its header declares more values than it contains" if is_short else str(error)
-        hint = "save it as an array of complex numbers" if "object" in what.lower() else "copy it again"
-        raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint=hint) from None
 
 
 def _open_npz(path: Path, axes: str, limit_gb: float) -> KspaceArray:

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,27 @@ def reporting_damage(what: str, where: Path | str, hint: str = "") -> Iterator[N
         yield
     except Exception as error:
         raise FileError(f"{what}: {reason_of(error)}", where=str(where), hint=hint) from None
+
+
+def open_npy(path: Path) -> NDArray[Any]:
+    """Map a NumPy file into memory; arrays of objects are refused, never loaded.
+
+    Raises
+    ------
+    FileError
+        If it is missing, truncated, or not an array of numbers.
+    """
+    refuse_pipe(path)
+    try:
+        result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return result
+    except OSError as error:
+        raise unreadable(error, path) from None
+    except Exception as error:  # the parser may fail in any way on arbitrary bytes
+        is_short = "mmap" in str(error)
+        what = "the file is truncated: its header declares more values than it contains" if is_short else str(error)
+        hint = "save it as an array of numbers" if "object" in what.lower() else "copy it again"
+        raise FileError(f"cannot read the array: {what}"[:200], where=str(path), hint=hint) from None
 
 
 def read_npz(path: Path) -> dict[str, NDArray[np.generic]]:

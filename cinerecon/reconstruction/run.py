@@ -88,9 +88,7 @@ class ReconReport:
     warnings: tuple[str, ...] = ()
 
 
-def reconstruct_scan(
-    request: ReconRequest, observer: Observer | None = None, method: Reconstructor | None = None
-) -> ReconReport:
+def reconstruct_scan(request: ReconRequest, observer: Observer | None = None) -> ReconReport:
     """Reconstruct a scan and write its images, with one slice in memory at a time.
 
     Completed slices are kept in a folder next to the first output until all images are written; after an interruption,
@@ -103,8 +101,6 @@ def reconstruct_scan(
         Scan, method, outputs and settings.
     observer
         Callbacks for the progress.
-    method
-        The method of the request, if it is already loaded.
 
     Raises
     ------
@@ -114,7 +110,7 @@ def reconstruct_scan(
     targets = request.check(overwrite=request.resume)
     outputs = request.outputs or tuple(str(target.path) for target in targets)
     request = request.with_values(device=pick_device(request.device), outputs=outputs)
-    method = method or load_request_method(request)
+    method = load_request_method(request)
     first = targets[0].path
     identity = Identity.of(request, fingerprint(method), first.parent)
     record = Record(first.parent) if request.resume else None

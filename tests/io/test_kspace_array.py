@@ -226,4 +226,4 @@ def test_arrays_of_objects_are_not_called_damaged(tmp_path):
     np.save(tmp_path / "k.npy", np.array([None, None]), allow_pickle=True)
     with pytest.raises(FileError, match="cannot read") as caught:
         open_kspace_array(tmp_path / "k.npy", "frames coils")
-    assert caught.value.hint == "save it as an array of complex numbers"
+    assert caught.value.hint == "save it as an array of numbers"

@@ -12,9 +12,10 @@ from cinerecon.acquisition.coil_maps import GriddedSlice, scale_maps
 from cinerecon.axes import centre_slice
 from cinerecon.errors import ConfigError, DataError, FileError, ShapeError
 from cinerecon.io.bart import MAPS, open_cfl
-from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange, open_npy
+from cinerecon.io.kspace_array import PARTS, SINGLE, KspaceArray, arrange
 from cinerecon.io.mask import MaskFile, fit_mask
 from cinerecon.io.recognise import is_cfl
+from cinerecon.io.untrusted import open_npy
 from cinerecon.words import counted
 
 MAX_ZERO_FRACTION = 0.01
