@@ -60,6 +60,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     try:
         file = open_unlocked(path, **CHUNK_CACHE)
     except OSError as error:
+        if "already open for write" in str(error):
+            what = "another program is writing the file, or ended without closing it"
+            raise FileError(what, where=str(path), hint="wait until it is complete, or: h5clear -s FILE") from None
         truncated = "truncated" in str(error)
         what = "the HDF5 file is truncated: it ends before its own end mark" if truncated else f"damaged HDF5: {error}"
         raise FileError(what, where=str(path), hint="copy or download it again") from None

@@ -56,6 +56,15 @@ def test_a_file_that_the_program_has_open_is_read(tmp_path, locking):
         assert len(read_mrd(path)) == 36
 
 
+def test_a_file_that_is_still_being_written_is_not_called_damaged(tmp_path):
+    """A file in SWMR mode contains a mark that it is open, which a copy also has."""
+    with h5py.File(tmp_path / "open.h5", "w", libver="latest") as file:
+        file.swmr_mode = True
+        shutil.copy(tmp_path / "open.h5", tmp_path / "scan.h5")
+    with pytest.raises(FileError, match="another program is writing the file, or ended without closing it"):
+        read_mrd(tmp_path / "scan.h5")
+
+
 def test_read_only_file_stays_as_it_is(tmp_path):
     path = small_scan().write(tmp_path / "scan.h5")
     path.chmod(0o444)
