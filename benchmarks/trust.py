@@ -23,6 +23,7 @@ from trust_cases import (
     CHECKED,
     CLINICAL,
     FAILURES,
+    LOW_ACCELERATION,
     USUAL,
     VARIED,
     WIDE,
@@ -46,17 +47,21 @@ N_FIT = ((120, 16), (100, 5))
 """Numbers of intact scans, and of failures of each kind, of two groups of subjects."""
 N_FIT_VARIED = ((60, 4), (40, 3))
 """The same for scans of `VARIED`."""
-N_FIT_CLINICAL = ((28, 1), (24, 1))
-"""The same for scans of `CLINICAL`."""
-N_DISPLACED = ({"displaced maps": 4}, {"displaced maps": 2})
+N_FIT_CLINICAL = ((28, 1), (24, 1), (36, 1), (24, 1))
+"""The same for scans of `CLINICAL`, of four groups of subjects."""
+N_DISPLACED = (4, 2, 4, 2)
 """Number of scans of `CLINICAL` with displaced coil maps, in each group."""
 CLINICAL_WITHOUT = ("acceleration", "pattern", "missing coil", "corrupted frames", "network")
-"""Kinds of failures that the first group of `CLINICAL` does not have, to save time."""
-N_TEST = (200, 7)
+"""Kinds of failures that every second group of `CLINICAL` does not have, to save time."""
+N_FIT_LOW = (30, 20)
+"""Numbers of intact scans of `LOW_ACCELERATION`."""
+N_TEST = (200, 15)
 N_TEST_VARIED = 60
 """Number of intact scans of `FAST_PHASE`."""
-N_TEST_CLINICAL = (30, 1)
+N_TEST_CLINICAL = (60, 2)
 """Numbers of intact scans of `CLINICAL`, and of failures of each kind, of which four have displaced coil maps."""
+N_TEST_LOW = 40
+"""Number of intact scans of `LOW_ACCELERATION`."""
 FAST_PHASE = replace(VARIED, fast_phase=1.0)
 N_CHECKS = 240
 """Number of intact scans from which the limits of the checks are taken."""
@@ -69,14 +74,16 @@ def fit_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
     return first, phantoms(range(3000, 3060)) + measured_cines(cines, "scd3_*", "mli_*")
 
 
-def clinical_anatomies(cines: Path) -> tuple[list[Anatomy], list[Anatomy]]:
-    """Two groups of anatomies for the scans of `CLINICAL` of the fit."""
-    first = ("scd1_sax0[26]", "scd2_sax0[37]", "scd3_sax0[48]", "pig_lax04", "pig_sax08", "mli_*")
-    second = ("scd1_sax0[48]", "scd2_sax0[58]", "scd3_sax0[26]", "pig_lax10", "pig_sax11")
-    return (
-        phantoms(range(5000, 5040)) + measured_cines(cines, *first),
-        phantoms(range(6000, 6024)) + measured_cines(cines, *second),
+def clinical_anatomies(cines: Path) -> list[list[Anatomy]]:
+    """Four groups of anatomies for the scans of `CLINICAL` of the fit."""
+    names = (
+        ("scd1_sax0[26]", "scd2_sax0[37]", "scd3_sax0[48]", "pig_lax04", "pig_sax08", "mli_*"),
+        ("scd1_sax0[48]", "scd2_sax0[58]", "scd3_sax0[26]", "pig_lax10", "pig_sax11"),
+        ("scd1_sax0[57]", "scd2_sax0[46]", "scd3_sax0[59]", "pig_lax07", "pig_sax05", "mli_*"),
+        ("scd1_sax0[39]", "scd2_sax0[29]", "scd3_sax03", "pig_lax01", "pig_sax14"),
     )
+    seeds = (range(5000, 5040), range(6000, 6024), range(7000, 7040), range(8000, 8024))
+    return [phantoms(own) + measured_cines(cines, *part) for own, part in zip(seeds, names, strict=True)]
 
 
 def fit_plans(cines: Path) -> list[Plan]:
@@ -85,23 +92,29 @@ def fit_plans(cines: Path) -> list[Plan]:
     for numbers, ranges, seed in ((N_FIT, USUAL, 1), (N_FIT_VARIED, VARIED, 5)):
         for group, anatomies in enumerate(fit_anatomies(cines)):
             plans += plan_cases(anatomies, *numbers[group], seed=seed + group, without=without, ranges=ranges)
-    for group, (anatomies, left_out) in enumerate(zip(clinical_anatomies(cines), (CLINICAL_WITHOUT, ()), strict=True)):
-        numbers, more = N_FIT_CLINICAL[group], N_DISPLACED[group]
-        kinds = (*CHECKED, *left_out)
-        plans += plan_cases(anatomies, *numbers, seed=8 + 2 * group, without=kinds, more=more, ranges=CLINICAL)
+    for group, anatomies in enumerate(clinical_anatomies(cines)):
+        n_intact, n_failures = N_FIT_CLINICAL[group]
+        kinds = (*CHECKED, *(CLINICAL_WITHOUT if group % 2 == 0 else ()))
+        more = {"displaced maps": N_DISPLACED[group]}
+        plans += plan_cases(
+            anatomies, n_intact, n_failures, seed=8 + 2 * group, without=kinds, more=more, ranges=CLINICAL
+        )
+    for group, anatomies in enumerate(fit_anatomies(cines)):
+        plans += plan_cases(anatomies, N_FIT_LOW[group], 0, seed=16 + group, ranges=LOW_ACCELERATION)
     return plans
 
 
-def held_out_plans(report: Path | None, series: Path | None) -> tuple[list[Plan], list[Plan], list[Plan]]:
-    """Cases of subjects that are not in the fit, intact scans of them of `FAST_PHASE`, and cases of `CLINICAL`."""
+def held_out_plans(report: Path | None, series: Path | None) -> dict[str, list[Plan]]:
+    """Cases of subjects that are not in the fit, by the names of their tables."""
     anatomies: list[Anatomy] = phantoms(range(4000, 4080))
     anatomies += measured_cines(report, "*") if report else []
     anatomies += measured_cines(series, "sax_mid", "lax_4ch") if series else []
-    return (
-        plan_cases(anatomies, *N_TEST, seed=3, without=("displaced maps",)),
-        plan_cases(anatomies, N_TEST_VARIED, 0, seed=7, ranges=FAST_PHASE),
-        plan_cases(anatomies, *N_TEST_CLINICAL, seed=9, more={"displaced maps": 4}, ranges=CLINICAL),
-    )
+    return {
+        "trust": plan_cases(anatomies, *N_TEST, seed=3, without=("displaced maps",)),
+        "fast-phase": plan_cases(anatomies, N_TEST_VARIED, 0, seed=7, ranges=FAST_PHASE),
+        "other-sizes": plan_cases(anatomies, *N_TEST_CLINICAL, seed=9, more={"displaced maps": 4}, ranges=CLINICAL),
+        "low-acceleration": plan_cases(anatomies, N_TEST_LOW, 0, seed=19, ranges=LOW_ACCELERATION),
+    }
 
 
 def examples_of(records: Sequence[Record], method: str) -> list[Example]:
@@ -182,8 +195,8 @@ def summary_table(assessed: dict[str, list[AssessedImage]]) -> str:
     return table_of(assessed, rows)
 
 
-def varied_table(assessed: dict[str, list[AssessedImage]]) -> str:
-    """Coverage and false alarms of each method for the intact scans of `FAST_PHASE`."""
+def intact_table(assessed: dict[str, list[AssessedImage]]) -> str:
+    """Coverage and false alarms of each method for intact scans."""
     rows: dict[str, list[str]] = {}
     for images in assessed.values():
         psnr, heart = covered_shares(images)
@@ -281,19 +294,17 @@ def write_numbers(numbers: Mapping[str, Calibration]) -> None:
 
 
 def run_test(
-    plans: tuple[list[Plan], list[Plan], list[Plan]], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool
+    plans: Mapping[str, Sequence[Plan]], methods: Sequence[str], output: Path, n_jobs: int, *, write: bool
 ) -> None:
     """Measure the cases of the test, print and write the tables."""
-    usual, varied, clinical = (
-        assess(measure_all(part, methods, output / f"{name}.jsonl", n_jobs), methods)
-        for name, part in zip(("test", "varied", "clinical"), plans, strict=True)
-    )
-    tables = {
-        "trust": f"{summary_table(usual)}\n\n{failure_table(usual)}",
-        "fast-phase": varied_table(varied),
-        "other-sizes": summary_table(clinical),
-    }
-    for name, text in tables.items():
+    for name, part in plans.items():
+        assessed = assess(measure_all(part, methods, output / f"{name}.jsonl", n_jobs), methods)
+        if all(plan.kind == INTACT for plan in part):
+            text = intact_table(assessed)
+        else:
+            text = summary_table(assessed)
+        if name == "trust":
+            text += f"\n\n{failure_table(assessed)}"
         print(text, end="\n\n")
         if write:
             write_section(name, text, PAGE)

@@ -88,6 +88,18 @@ CLINICAL = Ranges(
     columns=(72, 80, 80, 96, 112),
 )
 """Numbers of lines and frames of clinical scans, and small images with many frames."""
+LOW_ACCELERATION = Ranges(
+    (*((96, 12),) * 4, (96, 8), (96, 20), (96, 24), (80, 10), (112, 16), (128, 12), (160, 12)),
+    (
+        *("gaussian:1.6,acs=8", "gaussian:2,acs=4", "gaussian:2,acs=8", "gaussian:2.5,acs=4", "gaussian:3,acs=6"),
+        *("equispaced:2,acs=8", "equispaced:2,acs=24", "equispaced:3,acs=8", "vds:2", "vista:2", "radial:72"),
+        *("poisson:2", "poisson:3"),
+    ),
+    (1, 1, 1, 1, 2, 4, 8, 12),
+    (0.002, 0.03),
+    fast_phase=0.5,
+)
+"""Acceleration below that of most scans of the other ranges."""
 WIDE = Ranges(
     (*((96, 12),) * 4, (96, 8), (80, 10), (96, 20), (96, 32), (112, 16), (128, 12), (128, 24), (160, 12)),
     (*PATTERNS, "gaussian:5,acs=8", "equispaced:4,acs=24", "vista:8", "poisson:6", "poisson:8"),

@@ -46,7 +46,7 @@ LEVERAGE_WEIGHT = 6.0
 MIN_DISTANCE = 0.25
 """Distance from the usual range above which a feature is given as a reason [standard deviations]."""
 N_REASONS = 2
-SUFFICIENT_FEATURES = ("noise", "wrap_around", "line_displacement", "time_course_mismatch")
+SUFFICIENT_FEATURES = ("acceleration", "noise", "wrap_around", "line_displacement", "time_course_mismatch")
 """Features that are sufficient signs of a failure, since each has one physical cause."""
 CAUSES: Mapping[str, str] = {
     "acceleration": "the acceleration is too high for the method",
@@ -192,14 +192,9 @@ class Calibration(Config):
         return float(self.usual_vector(features) @ np.array(self.usual_psnr))
 
     def logit(self, features: Mapping[str, float]) -> float:
-        """The risk as a logit.
-
-        If a feature that is sufficient by itself exceeds its limit, the logit is above the threshold by at least the
-        excess, which is limited to `MAX_STANDARDISED`.
-        """
+        """The risk as a logit, at least the threshold if a feature that is sufficient by itself exceeds its limit."""
         logit = self.modelled_logit(self.vector(features))
-        excess = max(self.exceeded(features).values(), default=0.0)
-        return max(logit, self.threshold + min(excess, MAX_STANDARDISED)) if excess > 0 else logit
+        return max(logit, self.threshold) if self.exceeded(features) else logit
 
     def modelled_logit(self, vector: Vector) -> float:
         """The risk from the models alone, as a logit."""
