@@ -112,7 +112,7 @@ def _shrink_real(matrix, rule):
 @pytest.mark.parametrize(("rule", "numbers", "settings", "values"), list(_cases()))
 @pytest.mark.parametrize("tall", [False, True])
 def test_gradients(rule, numbers, settings, values, tall):
-    matrix = matrix_of(*values, columns=6)
+    matrix = matrix_of(*values, columns=7)
     real = torch.view_as_real(matrix.mT.contiguous() if tall else matrix).clone().requires_grad_()
     learned = [torch.tensor(number, dtype=torch.float64, requires_grad=True) for number in numbers]
     sharp = {"tie_width": 1e-9, **settings} if rule in (TopKHard, TopKSoft) else settings
