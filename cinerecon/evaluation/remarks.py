@@ -77,7 +77,7 @@ def pixel_remarks(image: Tensor, reference: Tensor) -> Iterator[str]:
 
 
 def _fraction_of_maximum(series: Tensor) -> float:
-    """Fraction of the nonzero pixels that have the largest value, apart from one."""
+    """Fraction of the nonzero pixels that have the largest value; the brightest pixel itself is not counted."""
     return float(((series == series.max()).sum() - 1) / (series > 0).sum().clamp_min(1))
 
 

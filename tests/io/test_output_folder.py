@@ -147,8 +147,10 @@ def test_results_are_not_written_among_those_of_another_kind(tmp_path, call, opt
 
 
 def test_a_folder_that_already_contains_both_is_continued(tmp_path):
-    for name in (INDEX, SCORES):
-        (tmp_path / name).touch()
+    (tmp_path / INDEX).touch()
+    with pytest.raises(FileError, match="the folder contains"):
+        require_folder_of(FolderKind.SCORES, tmp_path)
+    (tmp_path / SCORES).touch()
     require_folder_of(FolderKind.CASES, tmp_path)
     require_folder_of(FolderKind.SCORES, tmp_path)
     require_folder_of(FolderKind.IMAGES, tmp_path / "new")
@@ -157,3 +159,6 @@ def test_a_folder_that_already_contains_both_is_continued(tmp_path):
 def test_images_and_scores_share_a_folder(tmp_path):
     (tmp_path / SCORES).touch()
     require_folder_of(FolderKind.IMAGES, tmp_path)
+    (tmp_path / SCORES).rename(tmp_path / INDEX)
+    with pytest.raises(FileError, match="the folder contains"):
+        require_folder_of(FolderKind.IMAGES, tmp_path)
