@@ -75,6 +75,7 @@ AFTER_STOP = {
     "evaluate": "finished scores are kept; the same command continues",
     "merge": "the shards are unchanged; the same command starts again",
     "train": "the same command with --resume continues from the last checkpoint, if there is one",
+    "send": "images that had arrived are saved",
 }
 """What is kept by a command that was interrupted, and how to continue."""
 LESS_MEMORY = {

@@ -40,7 +40,7 @@ ROWS = (
     {"reconstruction"},
     {"preparation"},
     {"commands"},
-    {"cli"},
+    {"__main__", "cli"},
 )
 FILES = sorted(path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py"))
 

@@ -21,14 +21,12 @@ from cinerecon.cine import CineData, as_tensor
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.cmrxrecon import subject_of
 from cinerecon.io.hdf5 import member, open_hdf5
-from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples
+from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples, truth_group
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.physics.coils import estimate_csm, transform_maps
 from cinerecon.physics.operators import Encoding, norm
 from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
-GROUP = "truth"
-"""Name of the group with the images and maps from which a scan was simulated."""
 MIN_CORRELATION = 0.7
 """Correlation between a slice and its true image below which they do not match."""
 CORRELATION_MARGIN = 1e-3
@@ -77,20 +75,6 @@ def combine_reference(image: Tensor, csm: Tensor, data: CineData, coil_matrix: T
     return image * (mixed if data.csm is None else data.csm.conj() * mixed).sum(0)
 
 
-def has_reference(raw: RawScan) -> bool:
-    """Whether the file of a scan also contains the images from which it was simulated."""
-    if not isinstance(raw.store, Hdf5Samples):
-        return False
-    with open_hdf5(raw.path) as file:
-        return _reference_group(file, raw) is not None
-
-
-def _reference_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
-    """The group of the reference images in a file; None if there is none."""
-    group = member(file, GROUP, str(raw.path)) or member(file[raw.group], GROUP, str(raw.path))
-    return group if isinstance(group, h5py.Group) else None
-
-
 def read_reference(
     raw: RawScan, n_slices: int, data: CineData, coil_matrix: Tensor | None
 ) -> tuple[Tensor | None, list[str]]:
@@ -108,7 +92,7 @@ def read_reference(
     if not isinstance(raw.store, Hdf5Samples):
         return None, []
     with open_hdf5(raw.path) as file:
-        group = _reference_group(file, raw)
+        group = truth_group(file, raw)
         images = None if group is None else _array(group, "reference", data)
         if images is None or images.shape[1] != data.n_frames:
             return None, []

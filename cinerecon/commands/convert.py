@@ -24,9 +24,9 @@ class ConvertOptions(MeasurementOptions):
 
 def convert(options: ConvertOptions) -> None:
     """Read the scan, write it, and print the number of readouts; warnings of the reader are on standard error."""
-    from cinerecon.acquisition.reference import has_reference
     from cinerecon.commands.scans import STANDARD, binary_output, scan_file
     from cinerecon.io.atomic import is_same_file, would_overwrite
+    from cinerecon.io.ismrmrd.hdf5_scan import HDF5_ENDINGS, has_truth
     from cinerecon.io.mrd_stream.reader import write_raw_stream
     from cinerecon.io.raw_file import read_raw_scan, write_raw_scan
     from cinerecon.io.twix.noise import with_noise
@@ -35,8 +35,10 @@ def convert(options: ConvertOptions) -> None:
         raise would_overwrite(options.scan, options.output)
     with scan_file(options.scan) as path:
         raw = with_noise(read_raw_scan(path, options.dataset, options.measurement))
-        not_written = ("the reference images in the file (/truth) are not converted",) if has_reference(raw) else ()
-        for text in (*raw.warnings, *not_written):
+        warnings = list(raw.warnings)
+        if options.output.suffix.lower() not in HDF5_ENDINGS and has_truth(raw):
+            warnings.append("the reference images in the file (/truth) are not converted, except to .h5")
+        for text in warnings:
             print(f"warning  {text}", file=sys.stderr)
         if options.output == STANDARD:
             write_raw_stream(raw, binary_output())

@@ -30,7 +30,7 @@ class SendOptions(Options):
 
 
 def send(options: SendOptions) -> None:
-    """Send the scan, print the texts of the server, and write the images.
+    """Send the scan, print the texts of the server, and write the images, also those before an interruption or error.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def send(options: SendOptions) -> None:
     FileError
         If the server returns neither images nor an error.
     """
-    from cinerecon.errors import ConfigError, FileError
+    from cinerecon.errors import CineReconError, ConfigError, FileError
     from cinerecon.io.atomic import refuse_existing
     from cinerecon.io.mrd_stream.images import is_error_image, write_image_messages
     from cinerecon.io.mrd_stream.messages import ImageMessage, TextMessage
@@ -51,17 +51,23 @@ def send(options: SendOptions) -> None:
     refuse_existing(options.output, force=options.force)
     header = next(messages_of(options.scan))
     assert isinstance(header, TextMessage)
-    images, has_error = [], False
-    for message in exchange(options.scan, options.address, options.config, options.pace_ms):
-        if isinstance(message, ImageMessage):
-            images += [] if is_error_image(message) else [message]
-        elif isinstance(message, TextMessage):
-            print(message.text, file=sys.stderr)
-            has_error |= message.text.startswith("error")
-    if images:
-        write_image_messages(options.output, images, header.text, force=options.force)
-        print(f"wrote  {options.output}  ({len(images)} images)")
-    elif not has_error:
+    images, has_error = list[ImageMessage](), False
+    try:
+        for message in exchange(options.scan, options.address, options.config, options.pace_ms):
+            if isinstance(message, ImageMessage):
+                images += [] if is_error_image(message) else [message]
+            elif isinstance(message, TextMessage):
+                print(message.text, file=sys.stderr)
+                has_error |= message.text.startswith("error")
+    except (CineReconError, KeyboardInterrupt):
+        if images:
+            print("warning  the server did not finish: images may be missing", file=sys.stderr)
+        raise
+    finally:
+        if images:
+            write_image_messages(options.output, images, header.text, force=options.force)
+            print(f"wrote  {options.output}  ({len(images)} images)")
+    if not images and not has_error:
         raise FileError("the server returned no images", where=options.address, hint="its log may contain the reason")
     if has_error:
         raise typer.Exit(2)

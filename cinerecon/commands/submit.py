@@ -3,7 +3,8 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,8 @@ LOGS = "logs"
 """Name of the folder for the output of the jobs, within the folder of the shards."""
 POLL_S = 2.0
 """Interval at which the state of the jobs is queried [s]."""
+STANDARD_ERROR = 2
+"""Number of its file descriptor."""
 GRACE_S = 10.0
 """Time that the result of a finished job may take to appear on a shared file system [s]."""
 
@@ -55,7 +58,7 @@ class ShardJob:
 
 
 def submit(options: O, run: Callable[[O], None]) -> None:
-    """Submit all shards of a command, wait for them, and merge their results.
+    """Submit all shards of a command, wait for them, and merge their results; an interruption cancels the jobs.
 
     Raises
     ------
@@ -70,12 +73,18 @@ def submit(options: O, run: Callable[[O], None]) -> None:
     output = output_of(options)
     executor = _executor(options, output / "shards" / LOGS, command)
     shards = [options.model_copy(update={"shard": f"{i}/{n}", "submit": None}) for i in range(1, n + 1)]
-    jobs = executor.submit_array([ShardJob(command, shard) for shard in shards])
-    print(f"submitted  {n} shards as jobs {', '.join(job.job_id for job in jobs)}, logs in {executor.folder}")
+    with _own_messages(executor):
+        jobs = executor.submit_array([ShardJob(command, shard) for shard in shards])
+    ids = ", ".join(job.job_id for job in jobs)
+    print(f"submitted  {n} shards as jobs {ids}, logs in {executor.folder}", flush=True)
     if not options.wait:
         print(f"when they are complete: cinerecon merge {output}")
         return
-    _wait(jobs, output)
+    try:
+        _wait(jobs, output)
+    except KeyboardInterrupt:
+        _cancel(jobs)
+        raise
     _merge(options, output)
 
 
@@ -115,6 +124,25 @@ def _executor(options: ArchiveOptions, logs: Path, command: str) -> "AutoExecuto
     return executor
 
 
+@contextmanager
+def _own_messages(executor: "AutoExecutor") -> Iterator[None]:
+    """Let local processes that are started within this context write their messages to a file in the folder of logs.
+
+    submitit prints a traceback for each of them when Ctrl-C interrupts them together with this process.
+    """
+    if executor.cluster != "local":
+        yield
+        return
+    terminal = os.dup(STANDARD_ERROR)
+    with (Path(executor.folder) / "processes.err").open("ab") as file:
+        os.dup2(file.fileno(), STANDARD_ERROR)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, STANDARD_ERROR)
+        os.close(terminal)
+
+
 def share_cores(n_processes: int) -> None:
     """Let processes that are started later use equal shares of the cores, unless the number of threads is set."""
     from cinerecon.machine import n_cores
@@ -151,6 +179,15 @@ def _wait(jobs: "Sequence[Job[str]]", output: Path) -> None:
         if what:
             hint = f"{hint or 'the same command continues'}; log: {job.paths.stderr}"
             raise DataError(f"shard {number}/{len(jobs)}: {what}", where=where or str(output), hint=hint)
+
+
+def _cancel(jobs: "Sequence[Job[str]]") -> None:
+    """Cancel jobs, and wait until they have ended, so that the same command can be started again."""
+    for job in jobs:
+        job.cancel()
+    end = time.monotonic() + GRACE_S
+    while _queued(jobs) and time.monotonic() < end:
+        time.sleep(0.2)
 
 
 def _queued(jobs: "Sequence[Job[str]]") -> set[str]:

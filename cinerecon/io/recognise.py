@@ -21,13 +21,18 @@ YARDL = b"yardl"
 """First bytes of a binary MRD 2 file."""
 ARRAYS = (b"\x93NUM", b"PK\x03\x04")
 """First bytes of ``.npy`` and ``.npz`` files."""
+DICM = b"DICM"
+DICOM_GROUPS = (b"\x08\x00", b"\x02\x00")
+"""First group of a DICOM file without a preamble (little endian): identification, or file meta information."""
+LARGEST_FIRST_ELEMENT = 0x70
+"""Largest number of the first element of a file without a preamble."""
 SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
     (0, b"PK\x03\x04", "a zip archive"),
     (0, b"\x1f\x8b", "a gzip archive, perhaps .nii.gz or .tar.gz: unpack it first"),
     (0, b"BZh", "a bzip2 archive: unpack it first"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"),
     (257, b"ustar", "a tar archive: unpack it first"),
-    (128, b"DICM", "a DICOM image, not raw data"),
+    (128, DICM, "a DICOM image, not raw data"),
     (344, b"n+1\0", "a NIfTI image, not raw data"),
     (344, b"ni1\0", "a NIfTI image, not raw data"),
     (0, b"\x93NUMPY", "a NumPy .npy array"),
@@ -54,6 +59,15 @@ def start_of(path: Path, n_bytes: int) -> bytes:
             return file.read(n_bytes)
     except OSError:
         return b""
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins like a DICOM file, with a preamble and ``DICM``, or without it as in older exports."""
+    start = start_of(path, 132)
+    if start[128:] == DICM:
+        return True
+    is_first = len(start) > 8 and start[:2] in DICOM_GROUPS and start[3] == 0 and start[2] <= LARGEST_FIRST_ELEMENT
+    return is_first and ((start[4:6].isalpha() and start[4:6].isupper()) or start[6:8] == b"\0\0")
 
 
 def open_unlocked(path: Path, **options: Any) -> h5py.File:

@@ -163,6 +163,13 @@ def test_cartesian_trajectory_is_read(read):
     assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
 
 
+def test_a_trajectory_of_zeros_is_not_a_trajectory(read):
+    scan = small_scan()
+    scan.heads["trajectory_dimensions"] = 2
+    scan.trajectories = [np.zeros((32, 2), np.float32) for _ in scan.heads]
+    assert relative_error(read(scan).kspace, scan.kspace[0]) < 1e-5
+
+
 def test_errors_are_ours(tmp_path):
     with pytest.raises(CineReconError):
         open_scan(tmp_path / "missing.h5")

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from forked import COMMAND, run_command, run_python
@@ -50,6 +54,28 @@ def test_the_second_interruption_takes_effect_at_once():
 def test_without_interruption_nothing_is_raised():
     with deferred_interruption() as is_interrupted:
         assert not is_interrupted()
+
+
+@posix
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_an_interruption_of_the_imports_is_quiet_unless_it_is_ignored(is_ignored):
+    code = (
+        "import os, signal, sys\n"
+        f"if {is_ignored}: signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "class Interruption:\n"
+        "    def find_spec(self, name, *others):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interruption()); sys.argv = ['cinerecon', '--version']\n"
+        "from cinerecon.__main__ import main; main()"
+    )
+    outcome = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (outcome.returncode, outcome.stderr) == (0 if is_ignored else 130, "")
+    assert bool(outcome.stdout) == is_ignored
+
+
+def test_the_installed_program_starts_with_quiet_imports():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"cinerecon": "cinerecon.__main__:main"}
 
 
 @posix

@@ -26,9 +26,10 @@ def scans(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     simulate_scan(folder / "simulated.h5", SimulateConfig(**SIZES, venc=150))
     raw = read_raw_scan(folder / "simulated.h5")
-    write_raw_scan(raw, folder / "both.h5")  # without truth
+    samples, trajectories = (raw.store.read(name, np.arange(len(raw))) for name in ("data", "traj"))
+    write_raw_scan(replace(raw, store=MemorySamples(samples, trajectories)), folder / "both.h5")  # without truth
     rows = np.flatnonzero((raw.heads["idx"]["set"] == 1) | (raw.heads["flags"] & NOISE > 0))
-    store = MemorySamples(raw.store.read("data", rows), raw.store.read("traj", rows))
+    store = MemorySamples(samples[rows], trajectories[rows])
     heads = raw.heads[rows].copy()
     heads["idx"]["set"] = 0
     write_raw_scan(replace(raw, heads=heads, amplitude=raw.amplitude[rows], store=store), folder / "second.h5")

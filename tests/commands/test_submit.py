@@ -1,7 +1,10 @@
 """Shards as jobs, through the local executor of submitit; the queue of Slurm is a script here."""
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -44,6 +47,25 @@ def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypa
     expected = evaluate(read_scan_list(archive / "list.txt"), EvaluationRequest(["zerofilled"], ["gaussian:2"])).scores
     assert [(s.scan, s.psnr) for s in read_scores(tmp_path / "out")] == [(s.scan, s.psnr) for s in expected]
     assert (tmp_path / "out/report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("is_group", [True, False], ids=["Ctrl-C", "kill"])
+def test_an_interruption_cancels_the_jobs_without_a_traceback(archive, tmp_path, is_group):
+    """Ctrl-C interrupts all processes of the terminal, `kill` only the command."""
+    words = ("evaluate", f"@{archive}/list.txt", "--model", "ktslr", "--undersample", "gaussian:2", "-o", "out")
+    command = [sys.executable, "-m", "cinerecon", *words, "--submit", "local", "--set", "ktslr.n_iterations=100000"]
+    files = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **files) as process:
+        assert process.stdout.readline().startswith(b"submitted  2 shards")
+        while len(list((tmp_path / "out/shards/logs").glob("*_log.err"))) < 2:
+            time.sleep(0.05)
+        (os.killpg if is_group else os.kill)(process.pid, signal.SIGINT if is_group else signal.SIGTERM)
+        output = process.communicate(timeout=60)[0].decode()  # the jobs hold the pipe until they end
+    assert process.returncode == 130
+    assert output.splitlines()[-1] == "stopped  finished scores are kept; the same command continues"
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(("present", "n", "expected"), [(None, 2, "3"), (None, 7, "1"), ("4", 2, "4")])

@@ -15,7 +15,7 @@ from raw_scan import small_scan
 from typer.testing import CliRunner
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.open import find_cines, open_scan
+from cinerecon.acquisition.open import find_cines, open_scan, read_slices
 from cinerecon.cli import app
 from cinerecon.errors import DataError, FileError
 from cinerecon.io.ismrmrd.raw import MemorySamples, as_objects
@@ -216,12 +216,35 @@ def test_convert_writes_files_and_standard_output(raw, tmp_path):
         assert isinstance(error, FileError) and text in str(error)
 
 
-def test_convert_says_that_the_truth_is_left_out(raw, tmp_path):
+def convert(scan, output):
+    result = CliRunner().invoke(app, ["convert", str(scan), "-o", str(output), "--force"])
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_convert_keeps_the_truth_in_hdf5_files(raw, tmp_path):
+    config = SimulateConfig(n_frames=3, ky=24, kx=24, n_coils=2, n_slices=2)
+    simulate_scan(tmp_path / "simulated.h5", config)
+    assert "warning" not in convert(tmp_path / "simulated.h5", tmp_path / "again.h5")
+    with h5py.File(tmp_path / "simulated.h5") as old, h5py.File(tmp_path / "again.h5") as new:
+        assert list(new) == list(old) == ["truth", "dataset"]
+        assert sorted(new["dataset"]) == sorted(old["dataset"])
+        assert dict(new["truth"].attrs) == dict(old["truth"].attrs)
+        for name in old["truth"]:
+            assert np.array_equal(new["truth"][name], old["truth"][name])
+            assert dict(new["truth"][name].attrs) == dict(old["truth"][name].attrs)
+    before, after = (list(read_slices(tmp_path / name))[1] for name in ("simulated.h5", "again.h5"))
+    assert torch.equal(before.reference, after.reference)
+    convert(raw.path, tmp_path / "measured.h5")
+    with h5py.File(tmp_path / "measured.h5") as file:
+        assert list(file) == ["dataset"]
+
+
+@pytest.mark.parametrize("ending", [".mrd", ".mrd2"])
+def test_convert_reports_that_streams_have_no_truth(raw, tmp_path, ending):
     simulate_scan(tmp_path / "simulated.h5", SimulateConfig(n_frames=2, ky=16, kx=16, n_coils=1))
-    for path, is_named in ((tmp_path / "simulated.h5", True), (raw.path, False)):
-        result = CliRunner().invoke(app, ["convert", str(path), "-o", str(tmp_path / "scan.h5"), "--force"])
-        assert result.exit_code == 0
-        assert ("(/truth) are not converted" in result.output) == is_named
+    for path, has_truth in ((tmp_path / "simulated.h5", True), (raw.path, False)):
+        assert ("(/truth) are not converted" in convert(path, tmp_path / f"scan{ending}")) == has_truth
 
 
 def test_a_measured_scan_is_converted(tmp_path):

@@ -70,6 +70,8 @@ def require_cartesian(image: Readouts) -> None:
         )
         hint = "a 2-D scan has encodedSpace z = 1" if len(partitions) == 1 else ""
         raise UnsupportedError(what, where=image.path, hint=hint)
+    if not _has_trajectory(image):
+        return
     stored = image.where(image.field("trajectory_dimensions") > 0)
     steps, positions = _readout_steps(stored)
     spacing = _require_on_lines(stored, positions)
@@ -80,13 +82,19 @@ def require_cartesian(image: Readouts) -> None:
             "treated as reversed"
         )
         image.raw.heads["flags"][backward] |= flag_bit(REVERSE)
-    is_mirrored_x = bool(len(stored) and ((steps < 0) != stored.has_flag(REVERSE)).all())
+    is_mirrored_x = bool(((steps < 0) != stored.has_flag(REVERSE)).all())
     if spacing and is_mirrored_x != (spacing < 0):
         axis, what = ("x", "the readouts run") if is_mirrored_x else ("y", "the line numbers run")
         image.warn(
             f"by the stored trajectory {what} in the opposite direction along k{axis}, but not along the other "
             "axis: the image is mirrored, or the trajectory has the opposite sign"
         )
+
+
+def _has_trajectory(readouts: Readouts) -> bool:
+    """Whether a trajectory is stored; some programs store zeros with the readouts of Cartesian scans."""
+    stored = readouts.where(readouts.field("trajectory_dimensions") > 0)
+    return any(points.any() for _, points in stored.raw.trajectories(stored.rows))
 
 
 def _readout_steps(readouts: Readouts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -145,7 +153,7 @@ def require_kspace_readouts(image: Readouts, encoding: EncodingSpace) -> None:
         If a transform along an axis concentrates the energy in the middle.
     """
     readouts = image.middle_slice()
-    if readouts.field("trajectory_dimensions").any():
+    if _has_trajectory(readouts):
         return
     _, readouts = max(readouts.groups("active_channels", "number_of_samples"), key=lambda group: len(group[1]))
     readouts = readouts.where(np.sort(np.unique(readouts.lines, return_index=True)[1]))

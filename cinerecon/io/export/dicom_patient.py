@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.errors import ConfigError, FileError
+from cinerecon.io.recognise import is_dicom
 from cinerecon.io.untrusted import refuse_pipe, reporting_damage
 from cinerecon.provenance import Patient, hashed_identifier, hashed_subject
 
@@ -83,8 +84,11 @@ def read_patient(path: Path) -> Patient:
     if path.is_dir():
         raise FileError("this is a folder", where=f"--like {path}", hint="give one of the images of the study")
     refuse_pipe(path)
+    if path.is_file() and not is_dicom(path):
+        hint = "give a DICOM image of the same examination"
+        raise FileError("this is not a DICOM file", where=f"--like {path}", hint=hint)
     with reporting_damage("cannot read the DICOM file", f"--like {path}"):
-        header = pydicom.dcmread(path, stop_before_pixels=True)
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         values: dict[str, Any] = {field: str(header.get(element, "") or "") for field, element in ELEMENTS.items()}
     for field in REQUIRED:
         if not values[field]:

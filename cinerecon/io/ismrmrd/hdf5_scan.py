@@ -31,10 +31,12 @@ from cinerecon.io.ismrmrd.waveforms import read_waveforms
 from cinerecon.io.paths import AnyPath, as_path
 from cinerecon.io.recognise import CASE_FORMAT, open_unlocked
 
-SCAN_ENDINGS = (".h5", ".hdf5", ".mrd", ".mrd2")
-"""Suffixes of raw scans."""
+HDF5_ENDINGS = (".h5", ".hdf5")
+"""Suffixes of raw scans in HDF5."""
 STREAM_ENDINGS = (".mrd", ".mrd2")
 """Suffixes of streams of version 1 and 2."""
+SCAN_ENDINGS = (*HDF5_ENDINGS, *STREAM_ENDINGS)
+"""Suffixes of raw scans."""
 MAX_DEPTH = 3
 """Largest depth at which groups of readouts are searched, which also limits the search in circular links."""
 READ_AT_ONCE = 512 << 20
@@ -48,6 +50,8 @@ FIRST_BLOCK = 16
 """Smallest number of rows in the first block, whose size is unknown."""
 LARGEST_XML = 16 << 20
 """Largest size of a header [bytes]."""
+TRUTH = "truth"
+"""Name of the group with the images and maps from which a scan was simulated."""
 
 FIELDS = (
     *("flags", "number_of_samples", "active_channels", "discard_pre", "discard_post", "center_sample"),
@@ -367,3 +371,17 @@ def _require_claims(scan: RawScan) -> None:
     if n_declared.sum() * smallest > size:
         what = f"the acquisitions claim {n_declared.sum()} samples, more than the file's {size} bytes can hold"
         raise DataError(what, where=str(scan.path))
+
+
+def has_truth(raw: RawScan) -> bool:
+    """Whether the file of a scan also contains the images from which it was simulated."""
+    if not isinstance(raw.store, Hdf5Samples):
+        return False
+    with open_hdf5(raw.path) as file:
+        return truth_group(file, raw) is not None
+
+
+def truth_group(file: h5py.File, raw: RawScan) -> h5py.Group | None:
+    """The group of the images from which a scan was simulated, in its open file; None if there is none."""
+    group = member(file, TRUTH, str(raw.path)) or member(file[raw.group], TRUTH, str(raw.path))
+    return group if isinstance(group, h5py.Group) else None

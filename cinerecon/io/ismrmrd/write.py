@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from cinerecon.cine_meta import Geometry
 from cinerecon.io.atomic import moved_into_place, refuse_existing
-from cinerecon.io.hdf5 import new_hdf5
+from cinerecon.io.hdf5 import new_hdf5, open_hdf5
+from cinerecon.io.ismrmrd.hdf5_scan import TRUTH, has_truth, truth_group
 from cinerecon.io.ismrmrd.raw import TICK_MS, RawScan, as_complex
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, waveform_rows
 from cinerecon.io.ismrmrd.write_header import Protocol, header_xml
@@ -124,7 +125,7 @@ def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False
     refuse_existing(path, force=force)
     with moved_into_place(path) as temporary, new_hdf5(temporary, libver="earliest", track_order=True) as file:
         if scan.references:  # first, since some clients read the last group, which must be that of the readouts
-            file["truth"] = h5py.SoftLink("/dataset/truth")
+            _link_truth(file)
         data = _new_scan(file, header_xml(scan.protocol), 0)
         _append(data, _noise_rows(scan.noise))
         for number, readouts in enumerate(scan.slices):
@@ -141,12 +142,15 @@ def write_simulated_scan(path: Path, scan: SimulatedScan, *, force: bool = False
 def write_hdf5_scan(raw: RawScan, path: Path) -> None:
     """Write a scan that was read from a file of any format: header, readouts in their original order, and waveforms.
 
+    The images from which it was simulated are copied as well, if it is in an HDF5 file that contains them.
+
     Raises
     ------
     DataError
         If the number of samples of a readout differs from its header.
     """
-    with new_hdf5(path, libver="earliest") as file:
+    with new_hdf5(path, libver="earliest", track_order=True) as file:
+        _copy_truth(raw, file)
         data, heads = _new_scan(file, raw.xml, len(raw)), raw.standard_heads()
         for index, stored, trajectories in raw.stored_readouts():
             rows = np.zeros(len(index), acquisition_dtype)
@@ -159,9 +163,22 @@ def write_hdf5_scan(raw: RawScan, path: Path) -> None:
             _write_waveforms(file, raw.waveforms, raw.path)
 
 
+def _link_truth(file: h5py.File) -> None:
+    """Name the reference arrays in the root group."""
+    file[TRUTH] = h5py.SoftLink(f"/dataset/{TRUTH}")
+
+
+def _copy_truth(raw: RawScan, file: h5py.File) -> None:
+    """Copy the reference arrays of a scan, see `has_truth`, to a new file."""
+    if has_truth(raw):
+        _link_truth(file)
+        with open_hdf5(raw.path) as source:
+            source.copy(truth_group(source, raw), file, f"dataset/{TRUTH}")
+
+
 def _new_scan(file: h5py.File, xml: str, n_rows: int) -> h5py.Dataset:
     """Write the header, and create the array of the readouts."""
-    group = file.create_group("dataset")
+    group = file.require_group("dataset")
     group.create_dataset("xml", data=[xml.encode()], dtype=h5py.special_dtype(vlen=bytes))
     return group.create_dataset("data", (n_rows,), acquisition_dtype, maxshape=(None,), chunks=(64,))
 

@@ -20,7 +20,6 @@ from cinerecon.io.magnitude.dicom_header import (
     DicomImage,
     headers_of_frames,
     image_of,
-    is_dicom,
     is_enhanced,
     read_header,
     why_excluded,
@@ -30,8 +29,6 @@ from cinerecon.io.magnitude.images import MagnitudeImages, geometry_of, plausibl
 from cinerecon.io.plausibility import UNKNOWN_TIMES, thickness_or_default, with_plausibility_warnings
 from cinerecon.io.untrusted import reason_of
 from cinerecon.provenance import hashed_subject
-
-__all__ = ["is_dicom", "open_dicom"]
 
 INTERPOLATED = 1.25
 """Ratio of the matrix size to the acquisition matrix above which an image is considered interpolated."""

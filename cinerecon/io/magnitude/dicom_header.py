@@ -17,14 +17,7 @@ from numpy.typing import NDArray
 from cinerecon.errors import FileError
 from cinerecon.image import QUANTITIES
 from cinerecon.io.plausibility import are_orthonormal, thickness_or_default
-from cinerecon.io.recognise import start_of
 from cinerecon.io.untrusted import reporting_damage
-
-DICM = b"DICM"
-GROUPS = (b"\x08\x00", b"\x02\x00")
-"""First group of a file without a preamble (little endian): identification, or file meta information."""
-LARGEST_FIRST_ELEMENT = 0x70
-"""Largest number of the first element of a file without a preamble."""
 
 NOT_MAGNITUDE = {"P", "PHASE", "VELOCITY", "REAL", "R", "IMAGINARY", "I", "PHASE MAP", "VELOCITY MAP"}
 """Values of ImageType of images that are not magnitude images; Philips adds a suffix, e.g. ``P_FFE``."""
@@ -143,15 +136,6 @@ class DicomImage:
         except ValueError:  # the element has text instead of a number
             return ""
         return "" if value is None else str(value)
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins like a DICOM file, with a preamble and ``DICM``, or without it as in older exports."""
-    start = start_of(path, 132)
-    if start[128:] == DICM:
-        return True
-    is_first = len(start) > 8 and start[:2] in GROUPS and start[3] == 0 and start[2] <= LARGEST_FIRST_ELEMENT
-    return is_first and ((start[4:6].isalpha() and start[4:6].isupper()) or start[6:8] == b"\0\0")
 
 
 def has_dicom_name(path: Path) -> bool:

@@ -6,11 +6,12 @@ from cinerecon.errors import DataError, FileError
 from cinerecon.io.export import nifti
 from cinerecon.io.export.dicom import holds_reconstruction
 from cinerecon.io.magnitude.archive import open_archive
-from cinerecon.io.magnitude.dicom import is_dicom, open_dicom
+from cinerecon.io.magnitude.dicom import open_dicom
 from cinerecon.io.magnitude.dicom_header import has_dicom_name
 from cinerecon.io.magnitude.images import MagnitudeImages
 from cinerecon.io.magnitude.nifti import ENDINGS, open_nifti
 from cinerecon.io.paths import walk_visible
+from cinerecon.io.recognise import is_dicom
 
 
 def find_magnitudes(root: Path) -> list[Path]:

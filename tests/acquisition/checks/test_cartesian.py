@@ -30,6 +30,15 @@ def test_readouts_of_images_are_refused(tmp_path, axes, words, step):
         open_scan(scan.write(tmp_path / "image.h5"))
 
 
+def test_readouts_of_images_with_a_trajectory_of_zeros_are_refused(tmp_path):
+    scan = small_scan(matrix=(128, 80), n_frames=2, vendor="GE")
+    images_along(scan, (3,))
+    scan.heads["trajectory_dimensions"] = 2
+    scan.trajectories = [np.zeros((samples.shape[1], 2), np.float32) for samples in scan.samples]
+    with pytest.raises(DataError, match="readouts are not k-space along kx:"):
+        open_scan(scan.write(tmp_path / "image.h5"))
+
+
 def test_the_pilot_tone_is_not_called_an_image(tmp_path):
     """It writes the same samples at the start of all lines."""
     scan = small_scan(matrix=(64, 80))

@@ -265,9 +265,13 @@ def test_slices_from_python_have_a_provenance(scan, tmp_path):
 
 
 def test_a_file_without_a_study_is_refused(tmp_path, like):
-    (tmp_path / "text.dcm").write_text("no image")
-    with pytest.raises(FileError, match="cannot read the DICOM file"):
-        read_patient(tmp_path / "text.dcm")
+    (tmp_path / "text.txt").write_text("no image")
+    with pytest.raises(FileError, match="this is not a DICOM file") as caught:
+        read_patient(tmp_path / "text.txt")
+    assert caught.value.where == f"--like {tmp_path}/text.txt"
+    assert caught.value.hint == "give a DICOM image of the same examination"
+    with pytest.raises(FileError, match="cannot read the DICOM file: no such file"):
+        read_patient(tmp_path / "missing.dcm")
     with pytest.raises(FileError, match="this is a folder"):
         read_patient(tmp_path)
     image = pydicom.dcmread(like)

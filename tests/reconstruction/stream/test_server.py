@@ -24,7 +24,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from helpers import formats_folder
+from helpers import call_main, formats_folder
 from timed_scan import ARRHYTHMIC, changed, simulated
 
 from cinerecon.cli import load_command
@@ -169,6 +169,42 @@ def test_a_server_that_returns_nothing_is_an_error(scan, tmp_path):
         with pytest.raises(FileError, match="the server returned no images"):
             load_command("send").main(arguments, standalone_mode=False)
         done.result()
+
+
+@pytest.mark.parametrize("end", ["closed", "truncated", "interrupted"])
+def test_send_keeps_the_images_before_the_connection_was_lost(server, scan, tmp_path, monkeypatch, capsys, end):
+    images = [message for message in exchange(scan, address_of(server)) if isinstance(message, ImageMessage)]
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+
+        def answer():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as source:
+                assert list(read_messages(source, "client"))
+                connection.sendall(b"".join(map(message_bytes, images[:4])))
+                connection.sendall(message_bytes(images[4])[:100] if end == "truncated" else b"")
+                if end == "interrupted":
+                    connection.sendall(message_bytes(images[4]))
+                    assert source.read() == b""
+
+        seen = []
+
+        def stop_at_the_fifth(message):
+            seen.append(message)
+            if len(seen) == 5:
+                raise KeyboardInterrupt
+            return False
+
+        monkeypatch.setattr("cinerecon.io.mrd_stream.images.is_error_image", stop_at_the_fifth)
+        done = pool.submit(answer)
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        code = call_main(monkeypatch, "send", scan, address, "-o", tmp_path / "out.h5")
+        done.result()
+    errors = capsys.readouterr().err
+    assert "warning  the server did not finish: images may be missing" in errors
+    assert code == (130 if end == "interrupted" else 2)
+    assert ("stopped  images that had arrived" if end == "interrupted" else "error  ") in errors
+    with h5py.File(tmp_path / "out.h5") as file:
+        np.testing.assert_array_equal(file["dataset/image_0/data"][:, 0, 0], values_of(images[:4]))
 
 
 @pytest.mark.parametrize("ending", [".mrd", ".mrd2"])
