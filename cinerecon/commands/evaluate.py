@@ -86,6 +86,11 @@ class EvaluateOptions(DeviceOptions, ArrayOptions, SetOptions, ArchiveOptions, M
     reference: Path | None = Field(
         default=None, description="reference for --recon: images, or a scan that contains reference images"
     )
+    fit_scale: Annotated[bool, Flag(needs=("recons",))] = Field(
+        default=False,
+        description="multiply the images of each --recon by the factor that fits the reference best, e.g. for DICOM "
+        "images of other programs, whose units are arbitrary",
+    )
 
     def without_effect_on_files(self) -> list[str]:
         """The given arguments and options that apply to scans and methods, and have no effect on image files."""
@@ -114,7 +119,8 @@ def evaluate(options: EvaluateOptions) -> None:
     if options.recons or options.reference:
         paths, reference = require_files(options.recons, options.reference, options.without_effect_on_files())
         profile, n_pictures = options.profile or DEFAULT_PROFILE, options.pictures if output else 0
-        scores = compare_files(paths, reference, profile=profile, output=output, pictures=n_pictures)
+        scale = options.fit_scale
+        scores = compare_files(paths, reference, profile=profile, fit_scale=scale, output=output, pictures=n_pictures)
     elif options.submit:
         submit(options, evaluate)
         return

@@ -6,6 +6,7 @@ Slices of images are assigned to slices of the reference by their positions, if 
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from cinerecon.io.atomic import require_folder
 from cinerecon.io.checksums import hash_file
 from cinerecon.io.output_folder import FolderKind, require_folder_of
 from cinerecon.io.scan_list import labels_of
-from cinerecon.metrics import DEFAULT_PROFILE, find_profile
+from cinerecon.metrics import DEFAULT_PROFILE
 from cinerecon.metrics.heart import SQUARE
 
 CORRELATION_MARGIN = 0.05
@@ -68,6 +69,7 @@ def compare_files(
     reference: Path,
     *,
     profile: str = DEFAULT_PROFILE,
+    fit_scale: bool = False,
     output: Path | None = None,
     pictures: int = 0,
 ) -> list[Score]:
@@ -82,6 +84,9 @@ def compare_files(
         are compared if both files have positions, otherwise slices with the same number.
     profile
         Measurement rules, applied to magnitudes because the coils are unknown.
+    fit_scale
+        Whether the images of each file are multiplied by the factor that fits the reference best, the same for all
+        slices; otherwise, images in other units have large errors.
     output
         Folder with the ``scores.csv`` to which the scores are written.
     pictures
@@ -104,7 +109,8 @@ def compare_files(
     scores = []
     for path, label in labels_of(path.absolute() for path in recons).items():
         numbers, series = _matched(read_series(path), references, path)
-        content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}"
+        series = _fitted(series, [references[number] for number in numbers]) if fit_scale else series
+        content = f"{_hash(path)}{_hash(reference)}{profile}{'' if label == path.stem else label}{'fitted' * fit_scale}"
         for number, own in sorted(zip(numbers, series, strict=True), key=lambda pair: pair[0]):
             task = hashlib.sha256(f"{content}{number}".encode()).hexdigest()[:20]
             image = own.image
@@ -115,20 +121,24 @@ def compare_files(
                 sampling=AS_GIVEN,
                 method=label,
                 seconds=math.nan,
-                marks="; ".join(_labelled_marks(label, own, references, number, profile)),
+                marks="; ".join(_labelled_marks(label, own, references, number)),
                 subject=reference.stem,
                 profile=profile,
                 task=task,
                 **_measure(image.abs(), magnitudes[number], profile, path),  # type: ignore[arg-type]
             )
             if output and number in pictured:
-                size = references[number].pixel_size_mm or own.pixel_size_mm or SQUARE
-                meta = CineMeta(pixel_size_mm=size, geometry=references[number].geometry)
-                store_image(output, task, image, references[number].image, meta)
+                _store_image(output, task, own, references[number])
             if output and task not in known:
                 append_scores(output, [score])
             scores.append(score)
     return scores
+
+
+def _store_image(output: Path, task: str, own: ImageSeries, reference: ImageSeries) -> None:
+    """Store a slice of images and of the reference for figures."""
+    size = reference.pixel_size_mm or own.pixel_size_mm or SQUARE
+    store_image(output, task, own.image, reference.image, CineMeta(pixel_size_mm=size, geometry=reference.geometry))
 
 
 def _measure(image: Tensor, reference: Reference, profile: str, path: Path) -> Measures:
@@ -172,15 +182,25 @@ def _matched(
     return numbers, list(series)
 
 
-def _labelled_marks(
-    label: str, images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str
-) -> Iterator[str]:
+def _fitted(series: Sequence[ImageSeries], references: Sequence[ImageSeries]) -> list[ImageSeries]:
+    """The images multiplied by the factor with which the squared error of all magnitudes is smallest."""
+    products, powers = [], []
+    for own, reference in zip(series, references, strict=True):
+        image = own.image.abs().double()
+        products.append(float((image * reference.image.abs()).sum()))
+        powers.append(float(image.square().sum()))
+    factor = sum(products) / sum(powers) if sum(powers) > 0 else 1.0
+    remark = f"multiplied by {factor:.4g} (--fit-scale)"
+    return [replace(own, image=factor * own.image, warnings=(*own.warnings, remark)) for own in series]
+
+
+def _labelled_marks(label: str, images: ImageSeries, references: Sequence[ImageSeries], number: int) -> Iterator[str]:
     """Remarks on a slice of images with their label, and warnings of the reader of the reference."""
-    yield from (f"{label}: {mark}" for mark in _marks(images, references, number, profile))
+    yield from (f"{label}: {mark}" for mark in _marks(images, references, number))
     yield from (f"reference: {text}" for text in references[number].warnings)
 
 
-def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int, profile: str) -> Iterator[str]:
+def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int) -> Iterator[str]:
     """Remarks on the score of a slice: warnings of the reader, and systematic deviations from the reference."""
     image = images.image
     yield from images.warnings
@@ -203,8 +223,7 @@ def _marks(images: ImageSeries, references: Sequence[ImageSeries], number: int, 
         return
     own, reference = image.abs(), magnitudes[number]
     yield from pixel_remarks(own, reference)
-    depends_on_scale = find_profile(profile).depends_on_scale
-    warnings = list(orientation_warnings(own, reference, depends_on_scale=depends_on_scale))
+    warnings = list(orientation_warnings(own, reference))
     yield from warnings
     if any(not text.startswith(("brighter", "darker")) for text in warnings):
         return

@@ -80,21 +80,19 @@ class Correction:
     error: float
 
 
-def orientation_warnings(image: Tensor, reference: Tensor, *, depends_on_scale: bool = True) -> Iterator[str]:
+def orientation_warnings(image: Tensor, reference: Tensor) -> Iterator[str]:
     """Warnings if a factor, another orientation, or a shift in space or time would reduce the error considerably.
 
     Parameters
     ----------
     image, reference
         ``(frames, y, x)`` magnitudes.
-    depends_on_scale
-        Whether the measures depend on the scale of the image.
     """
     image, reference = image.double(), reference.double()
     factor, error = best_factor(image, reference)
-    if depends_on_scale and gain_db(float(((image - reference) ** 2).sum()), error) > MIN_GAIN_DB and factor > 0:
+    if gain_db(float(((image - reference) ** 2).sum()), error) > MIN_GAIN_DB and factor > 0:
         word, times = ("brighter", 1 / factor) if factor < 1 else ("darker", factor)
-        yield f"{word} by a factor of {float(f'{times:.3g}'):g}?"
+        yield f"{word} by a factor of {float(f'{times:.3g}'):g}? --fit-scale corrects it"
     if error <= CORRECT_ERROR * float((reference**2).sum()):
         return
     corrections = sorted(_corrections(image, reference), key=lambda correction: len(correction.words))

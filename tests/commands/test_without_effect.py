@@ -52,6 +52,7 @@ def call(monkeypatch, tmp_path, capsys):
         ("prepare SCAN -o out --wait", "--wait has"),
         ("prepare SCAN -o out --stride 4x4x4", "--stride"),
         ("evaluate SCAN -m zerofilled --undersample gaussian:4 --pictures 5", "--pictures"),
+        ("evaluate SCAN -m zerofilled --undersample gaussian:4 --fit-scale", "--fit-scale"),
         ("mask gaussian:4 -o out.npz --segments 4", "--segments"),
         ("mask gaussian:4 -o out.npz --rr 900", "--rr"),
         ("mask gaussian:4 -o out.npz --acs-first", "--acs-first"),

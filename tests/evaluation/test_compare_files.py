@@ -257,7 +257,7 @@ def test_files_of_one_name_are_rows_of_their_own(truth, tmp_path):
     assert [(s.method, s.slice) for s in scores] == [("one/ok", 0), ("one/ok", 1), ("two/ok", 0), ("two/ok", 1)]
     assert scores[0].nmse == pytest.approx(0, abs=1e-9)
     assert scores[2].nmse == pytest.approx(1, rel=1e-4)
-    assert scores[2].marks == "two/ok: brighter by a factor of 2?"
+    assert scores[2].marks == "two/ok: brighter by a factor of 2? --fit-scale corrects it"
 
 
 def test_slices_of_different_sizes_are_all_read(tmp_path):
@@ -285,10 +285,27 @@ def test_nifti_and_dicom_are_read_in_their_own_units(truth, tmp_path):
         image = pydicom.dcmread(file)
         image.Manufacturer = "another"
         image.save_as(file)
-    scores = compare_files([tmp_path / "dicom"], path)
-    assert all("brighter" in s.marks and "flipped" not in s.marks for s in scores)
+    for profile in ("cine", "cmrxrecon24"):  # with the second, only some measures depend on the scale
+        scores = compare_files([tmp_path / "dicom"], path, profile=profile)
+        assert all("brighter" in s.marks and "flipped" not in s.marks for s in scores)
+    fitted = compare_files([tmp_path / "dicom"], path, fit_scale=True)
+    assert all(s.nmse < 1e-6 and s.marks.startswith("dicom: multiplied by 0.") for s in fitted)
     with pytest.raises(DataError, match="no DICOM cines"):
         compare_files([tmp_path], path)
+
+
+def test_the_scale_is_fitted_to_all_slices_together(truth, tmp_path):
+    path, images = truth
+    np.save(tmp_path / "ours.npy", np.stack([1000 * images[0], 1300 * images[1]]))
+    output = tmp_path / "out"
+    before, after = (
+        compare_files([tmp_path / "ours.npy"], path, fit_scale=fit, output=output) for fit in (False, True)
+    )
+    a, b = (float(np.square(np.abs(image)).sum()) for image in images)
+    factor = (1000 * a + 1300 * b) / (1000**2 * a + 1300**2 * b)
+    assert [s.nmse for s in after] == pytest.approx([(1000 * factor - 1) ** 2, (1300 * factor - 1) ** 2], rel=1e-3)
+    assert all(f"multiplied by {factor:.4g} (--fit-scale)" in s.marks for s in after)
+    assert len(read_scores(output)) == len(before) + len(after) == 4
 
 
 def test_maps_in_dicom_are_no_images(truth, tmp_path):
