@@ -33,11 +33,17 @@ from trust_cases import (
     phantoms,
     plan_cases,
 )
-from trust_fit import INTACT, Example, check_limits, fit, is_failed
+from trust_fit import FAILURE_WEIGHT, INTACT, Example, check_limits, fit, is_failed
 from trust_measure import Record, measure_all, measure_checks_of
 
 from cinerecon.io.atomic import write_text
-from cinerecon.reconstruction.trust.calibration import CAUSES, FILE_NAME, Calibration, calibration_of
+from cinerecon.reconstruction.trust.calibration import (
+    CAUSES,
+    FILE_NAME,
+    TWICE_DB,
+    Calibration,
+    calibration_of,
+)
 from cinerecon.verdict import Verdict
 
 METHODS = ("ktslr", "slrnet", "stvarnet")
@@ -119,25 +125,33 @@ def held_out_plans(report: Path | None, series: Path | None) -> dict[str, list[P
 
 def examples_of(records: Sequence[Record], method: str) -> list[Example]:
     """The images of a method, with their errors, for the fit."""
-    return [example for _, example in pairs_of(records, method)]
+    return [example_of(*pair) for pair in pairs_of(records, method)]
 
 
-def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Example]]:
-    """The records of a method, each with its example for the fit."""
+def pairs_of(records: Sequence[Record], method: str) -> list[tuple[Record, Record]]:
+    """The records of a method, each with that of the same scan without the failure."""
     own = {record.name: record for record in records if record.method == method}
-    return [
-        (r, Example(r.features, own[r.twin].features, r.kind, r.psnr, r.heart_error, r.subject)) for r in own.values()
-    ]
+    return [(record, own[record.twin]) for record in own.values()]
+
+
+def example_of(record: Record, twin: Record) -> Example:
+    """An image for the fit."""
+    return Example(record.features, twin.features, record.kind, record.psnr, record.heart_error, record.subject)
 
 
 class AssessedImage:
-    """An image of the test: its record, its verdict, and whether its error is more than twice the usual."""
+    """An image of the test: its record, its verdict, and whether its error is too large.
 
-    def __init__(self, record: Record, example: Example, calibration: Calibration) -> None:
+    The error of a failed image is more than twice the usual, that of a worsened one more than twice the error of the
+    same scan without the failure.
+    """
+
+    def __init__(self, record: Record, twin: Record, calibration: Calibration) -> None:
         self.record = record
         self.verdict: Verdict = calibration.judge(record.features)
         self.logit = calibration.logit(record.features)
-        self.is_failed = is_failed(calibration, example)
+        self.is_failed = is_failed(calibration, example_of(record, twin))
+        self.is_worsened = record.psnr < twin.psnr - TWICE_DB
 
     @property
     def is_flagged(self) -> bool:
@@ -178,14 +192,14 @@ def summary_table(assessed: dict[str, list[AssessedImage]]) -> str:
         intact = [image for image in images if image.record.kind == INTACT]
         failures = [image for image in images if image.record.kind != INTACT]
         cost = sum(i.record.feature_seconds for i in images) / sum(i.record.seconds for i in images)
-        auroc = area_under_curve([i.logit for i in images], [i.is_failed for i in images])
         named = percentage(sum(image.is_named for image in failures), sum(image.is_flagged for image in failures))
-        covered = [covered_shares(intact), covered_shares(failures)]
+        covered = [covered_shares(intact), covered_shares(failures), covered_shares(images, FAILURE_WEIGHT)]
         cells = {
             "images, of them intact": f"{len(images)}, {len(intact)}",
-            "AUROC of error above twice the usual": f"{auroc:.3f}",
-            "PSNR inside its 90 % interval: intact, failures": ", ".join(f"{psnr:.0%}" for psnr, _ in covered),
-            "heart error inside its 90 % interval: intact, failures": ", ".join(f"{heart:.0%}" for _, heart in covered),
+            "AUROC of error above twice the usual": aurocs(images, [image.is_failed for image in images]),
+            "AUROC of error above twice that without the failure": aurocs(images, [i.is_worsened for i in images]),
+            "PSNR inside its 90 % interval": ", ".join(f"{psnr:.0%}" for psnr, _ in covered),
+            "heart error inside its 90 % interval": ", ".join(f"{heart:.0%}" for _, heart in covered),
             **quality_of_intact(intact),
             "kind of failure named, of the flagged failures": named,
             "time over that of the reconstruction, all images": f"{cost:.0%}",
@@ -210,9 +224,19 @@ def intact_table(assessed: dict[str, list[AssessedImage]]) -> str:
     return table_of(assessed, rows)
 
 
-def covered_shares(images: Sequence[AssessedImage]) -> tuple[float, float]:
+def aurocs(images: Sequence[AssessedImage], labels: Sequence[bool]) -> str:
+    """AUROC with the kinds of failures in the fit, and with all kinds."""
+    parts = [
+        [(i.logit, label) for i, label in zip(images, labels, strict=True) if i.record.kind not in without]
+        for without in (CHECKED, ())
+    ]
+    return ", ".join(f"{area_under_curve(*zip(*part, strict=True)):.3f}" for part in parts)
+
+
+def covered_shares(images: Sequence[AssessedImage], failure_weight: float = 1.0) -> tuple[float, float]:
     """The shares of images whose PSNR, and whose error of the heart, is in its interval."""
-    psnr, heart = (float(np.mean([image.is_covered[number] for image in images])) for number in (0, 1))
+    weights = [1.0 if image.record.kind == INTACT else failure_weight for image in images]
+    psnr, heart = (float(np.average([image.is_covered[n] for image in images], weights=weights)) for n in (0, 1))
     return psnr, heart
 
 
@@ -316,7 +340,7 @@ def assess(records: Sequence[Record], methods: Sequence[str]) -> dict[str, list[
     for name in methods:
         calibration = calibration_of(name)
         assert calibration is not None, "run fit first"
-        assessed[name] = [AssessedImage(record, example, calibration) for record, example in pairs_of(records, name)]
+        assessed[name] = [AssessedImage(*pair, calibration) for pair in pairs_of(records, name)]
     return assessed
 
 

@@ -23,8 +23,11 @@ from cinerecon.physics.views import frame_phases, time_average
 from cinerecon.reconstruction.trust.consistency import CENTRE_RADIUS, decibels
 from cinerecon.reconstruction.trust.hold_out import power
 
-LIMIT_SHARE = 0.95
-"""Fraction of the largest real or imaginary part of a coil above which a sample is at the limit of the receiver."""
+LIMIT_RANGE = (0.95, 0.999)
+"""Lowest and highest limit of the receiver, relative to the largest real or imaginary part of a coil."""
+N_STDS_AT_LIMIT = 5
+"""Distance from the largest sample within which a sample is at the limit of the receiver [standard deviations of the
+noise]."""
 N_RINGS, FIRST_RING = 16, 5
 """Number of rings of k-space, the last of which includes the corners, and first ring outside the centre in which
 samples are compared."""
@@ -37,7 +40,7 @@ N_ROWS = 10
 """Number of rows at each edge between which differences are computed."""
 DISTANCES = (1, 3, 5)
 """Distances between rows whose differences are compared [pixels]; more than 1 for images with low resolution."""
-LOWEST_WRAP_DB = -40.0
+LOWEST_WRAP_DB = -28.0
 """Lowest value of the feature, for images without wrap-around [dB]."""
 
 DISPLACEMENT_EXTENT = 0.3
@@ -60,24 +63,27 @@ Values = Mapping[str, float]
 def receiver_values(data: CineData, noise_std: float) -> Values:
     """Signs of a receiver that is saturated, without signal, or disturbed.
 
-    ``saturation`` is the number of k-space positions [log2] at which the real or imaginary part is nearly the largest
-    of the coil, for the worst coil: k-space has a sharp maximum, which becomes flat if it is clipped. ``silent_coil``
-    is the noise relative to the central samples of the coil with the least signal [dB], 0 if it has none; NaN with one
-    coil and with virtual coils. ``spike`` is the largest sample relative to the median at the same distance from the
-    centre [dB].
+    ``saturation`` is log2(1 + n), with n the number of samples per frame whose real or imaginary part is nearly the
+    largest of the coil, apart from those at the position with the most of them, for the worst coil: k-space has a sharp
+    maximum, which becomes flat if it is clipped. ``silent_coil`` is the noise relative to the central samples of the
+    coil with the least signal [dB], 0 if it has none; NaN with one coil and with virtual coils. ``spike`` is the
+    largest sample relative to the median at the same distance from the centre [dB].
     """
     return {
-        "saturation": math.log2(_n_at_limit(data)),
+        "saturation": math.log2(1 + _n_at_limit(data, noise_std) / data.n_frames),
         "silent_coil": math.nan if data.n_coils == 1 or data.meta.compression else _silence(data, noise_std),
         "spike": _largest_spike(data),
     }
 
 
-def _n_at_limit(data: CineData) -> int:
-    """Number of k-space positions with samples at the limit, for the coil with the most, at least 1."""
-    largest = torch.view_as_real(data.kspace).abs().amax((0, 4))  # (coils, ky, kx)
-    limit = LIMIT_SHARE * largest.amax((1, 2), keepdim=True)
-    return max(int(((largest >= limit) & (limit > 0)).sum((1, 2)).max()), 1)
+def _n_at_limit(data: CineData, noise_std: float) -> int:
+    """Number of samples at the limit, apart from those at the position with the most, for the coil with the most."""
+    parts = torch.view_as_real(data.kspace).abs().amax(-1)  # (frames, coils, ky, kx)
+    largest = parts.amax((0, 2, 3), keepdim=True)
+    lowest, highest = (share * largest for share in LIMIT_RANGE)
+    limit = (largest - N_STDS_AT_LIMIT * noise_std / math.sqrt(2)).clamp(lowest, highest)
+    n_at_position = ((parts >= limit) & (limit > 0)).sum(0).flatten(1)  # (coils, positions)
+    return int((n_at_position.sum(1) - n_at_position.amax(1)).max())
 
 
 def _silence(data: CineData, noise_std: float) -> float:

@@ -53,6 +53,17 @@ def test_each_fault_is_found_at_any_scale(pattern, scale):
     assert "spike" in exceeded(replace(data, kspace=spoiled))
 
 
+@pytest.mark.parametrize("noise", [0.003, 0.02])
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_few_clipped_samples_are_found(noise, n_coils):
+    """In each frame, one position is clipped in addition to the strongest."""
+    data = scan("gaussian:6,acs=4", n_coils, noise=noise)
+    parts = torch.view_as_real(data.kspace).abs().amax(-1).flatten(2)  # (frames, coils, positions)
+    limit = float(parts.topk(2).values[..., 1].amin(0).max())
+    clipped = torch.view_as_complex(torch.view_as_real(data.kspace).clamp(-limit, limit))
+    assert "saturation" in exceeded(replace(data, kspace=clipped))
+
+
 def test_one_coil_and_virtual_coils_cannot_be_silent():
     """A virtual coil may hold noise alone without any fault."""
     assert math.isnan(receiver_values(scan("gaussian:6,acs=4", 1), 0.01)["silent_coil"])
