@@ -11,11 +11,14 @@ from cinerecon.acquisition.checks.stored_kspace import StoredSlice
 from cinerecon.acquisition.checks.table import READOUT_CHECKS, Check, run_checks
 
 ARRAY_CHECKS: Mapping[str, Check[StoredSlice]] = {
+    "images": Check("images instead of k-space", stored_kspace.refuse_images),
     "peaks": Check("axes ky or kx exchanged with frames or coils", axes_order.require_peaks),
     "order of axes": Check("exchanged axes of frames and coils", axes_order.require_order),
     "readouts": Check("exchanged axes kx and ky", axes_order.require_readouts),
     "centre": Check("k-space that is not centred", axes_order.centre_warnings),
-    "k-space": Check("images instead of k-space, or real instead of complex numbers", stored_kspace.require_kspace),
+    "k-space": Check(
+        "k-space that was transformed along one axis, or real instead of complex numbers", stored_kspace.require_kspace
+    ),
 }
 """Checks of k-space in an array before its measured samples are determined."""
 

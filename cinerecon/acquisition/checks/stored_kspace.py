@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cinerecon.acquisition.checks.alignment import require_complex
 from cinerecon.acquisition.checks.amplitudes import frame_gain_warnings, line_gain_warnings, line_levels
-from cinerecon.acquisition.checks.cartesian import transformed_axes
+from cinerecon.acquisition.checks.cartesian import AXES, transformed_axes
 from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
 from cinerecon.acquisition.checks.coil_changes import (
     MIN_NOISE_COILS,
@@ -66,6 +66,19 @@ def require_magnitude(kspace: Tensor, where: str) -> None:
         raise DataError(what, where=where, hint=RESCALE)
 
 
+def refuse_images(stored: StoredSlice) -> None:
+    """Refuse coil images, which other checks would take for k-space with a wrong centre or order of axes.
+
+    Raises
+    ------
+    DataError
+        If a transform along ky and kx concentrates the energy in the middle.
+    """
+    axes = _transformed_axes(stored.kspace)
+    if axes == " and ".join(AXES.values()):
+        raise _not_kspace(axes, stored.where)
+
+
 def require_kspace(stored: StoredSlice) -> None:
     """Refuse images, real numbers, and k-space that was transformed along one axis.
 
@@ -76,12 +89,20 @@ def require_kspace(stored: StoredSlice) -> None:
     """
     kspace = stored.kspace
     require_complex(bool(kspace.real.any()), bool(kspace.imag.any()), stored.where)
-    frame = kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())]
-    axes = transformed_axes(frame.numpy())
+    axes = _transformed_axes(kspace)
     if axes:
-        what = f"the array is not k-space along {axes}: a Fourier transform concentrates its energy in the middle"
-        hint = "k-space is np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes), axes=axes), axes) of coil images"
-        raise DataError(what, where=stored.where, hint=hint)
+        raise _not_kspace(axes, stored.where)
+
+
+def _transformed_axes(kspace: Tensor) -> str:
+    """See `transformed_axes`, for the frame with the most samples."""
+    return transformed_axes(kspace[int((kspace[:, 0] != 0).sum((-2, -1)).argmax())].numpy())
+
+
+def _not_kspace(axes: str, where: str) -> DataError:
+    what = f"the array is not k-space along {axes}: a Fourier transform concentrates its energy in the middle"
+    hint = "k-space is np.fft.fftshift(np.fft.fft(np.fft.ifftshift(image, axes), axes=axes), axes) of coil images"
+    return DataError(what, where=where, hint=hint)
 
 
 def require_one_mask(stored: StoredSlice) -> None:

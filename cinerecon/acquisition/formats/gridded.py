@@ -22,7 +22,7 @@ from cinerecon.acquisition.checks.axes_order import (
     has_kspace_slices,
 )
 from cinerecon.acquisition.checks.measured import find_measured
-from cinerecon.acquisition.checks.stored_kspace import StoredSlice, require_magnitude
+from cinerecon.acquisition.checks.stored_kspace import StoredSlice, refuse_images, require_magnitude
 from cinerecon.acquisition.checks.table import run_checks
 from cinerecon.acquisition.coil_maps import GriddedSlice
 from cinerecon.acquisition.config import AcquisitionConfig
@@ -121,8 +121,10 @@ class GridSource(CineSource):
         """The stored k-space of a slice, ``(frames, coils, ky, kx)``, checked for signal, scale and order of axes."""
         self.require_slice(number)
         kspace = torch.from_numpy(self.stored.read_slice(number))
-        require_magnitude(kspace, f"{self.path}, slice {number}")
+        where = f"{self.path}, slice {number}"
+        require_magnitude(kspace, where)
         if self._misplaced_axes is not None:
+            refuse_images(StoredSlice(kspace, kspace != 0, where, self.order_hint))
             what, hint = self._misplaced_axes
             raise DataError(what, where=str(self.path), hint=hint)
         return kspace

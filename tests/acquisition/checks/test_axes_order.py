@@ -77,6 +77,15 @@ def test_exchanged_slices_and_frames_are_refused(read):
         read(kspace.swapaxes(0, 1))
 
 
+@pytest.mark.parametrize("is_real", [False, True])
+def test_coil_images_are_not_taken_for_kspace_with_another_order_or_centre(read, is_real):
+    axes = (-2, -1)
+    images = np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(simulated(64), axes), axes=axes), axes)
+    images = np.abs(images) * 1j if is_real else images
+    with pytest.raises(DataError, match="the array is not k-space along ky and kx"):
+        read(images.astype(np.complex64))
+
+
 @pytest.mark.parametrize("axes", [-2, -1, (-2, -1)])
 def test_k_space_that_is_not_centred_is_refused(read, axes):
     with pytest.raises(DataError, match="k-space is not centred"):
