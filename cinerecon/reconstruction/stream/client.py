@@ -80,8 +80,12 @@ def exchange(
             finally:
                 answers.stop()
     except OSError as error:
-        hint = "check the address, and that the server is running, e.g. cinerecon serve"
-        raise FileError(f"the connection failed: {reason_of(error)}", where=address, hint=hint) from None
+        raise _failed(error, address) from None
+
+
+def _failed(error: OSError, address: str) -> FileError:
+    hint = "check the address, and that the server is running, e.g. cinerecon serve"
+    return FileError(f"the connection failed: {reason_of(error)}", where=address, hint=hint)
 
 
 def messages_of(scan: Path) -> Iterator[Message]:
@@ -127,7 +131,7 @@ class _Answers:
 
     def __init__(self, connection: socket, address: str) -> None:
         self._connection = connection
-        self._received: SimpleQueue[Message | CineReconError | OSError] = SimpleQueue()
+        self._received: SimpleQueue[Message | CineReconError] = SimpleQueue()
         self._thread = Thread(target=self._receive, args=(address,), daemon=True)
         self._thread.start()
         self.are_complete = False
@@ -159,5 +163,7 @@ class _Answers:
             with self._connection.makefile("rb") as source:
                 for message in read_messages(source, address):
                     self._received.put(message)
-        except (CineReconError, OSError) as error:
+        except CineReconError as error:
             self._received.put(error)
+        except OSError as error:
+            self._received.put(_failed(error, address))  # `_send` would ignore it as an error of sending

@@ -207,6 +207,28 @@ def test_send_keeps_the_images_before_the_connection_was_lost(server, scan, tmp_
         np.testing.assert_array_equal(file["dataset/image_0/data"][:, 0, 0], values_of(images[:4]))
 
 
+def test_a_server_that_is_killed_while_it_receives_ends_the_exchange(scan):
+    """The connection is reset, as by the system for a process that ends with data unread."""
+    errors = []
+
+    def send():
+        try:
+            list(exchange(scan, f"127.0.0.1:{listener.getsockname()[1]}", pace_ms=500))
+        except FileError as error:
+            errors.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = threading.Thread(target=send, daemon=True)
+        client.start()
+        connection, _ = listener.accept()
+        assert connection.recv(1 << 16)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+        client.join(timeout=10)
+    assert not client.is_alive()
+    assert len(errors) == 1 and errors[0].what.startswith("the connection failed: ")
+
+
 @pytest.mark.parametrize("ending", [".mrd", ".mrd2"])
 def test_scans_of_other_formats_are_sent(server, scan, tmp_path, ending):
     write_raw_scan(read_raw_scan(scan), tmp_path / f"scan{ending}")
