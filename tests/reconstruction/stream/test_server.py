@@ -209,11 +209,15 @@ def test_send_keeps_the_images_before_the_connection_was_lost(server, scan, tmp_
 
 def test_a_server_that_is_killed_while_it_receives_ends_the_exchange(scan):
     """The connection is reset, as by the system for a process that ends with data unread."""
-    errors = []
+    errors, has_sent = [], threading.Event()
+
+    def note(message):
+        if isinstance(message, AcquisitionMessage):
+            has_sent.set()
 
     def send():
         try:
-            list(exchange(scan, f"127.0.0.1:{listener.getsockname()[1]}", pace_ms=500))
+            list(exchange(scan, f"127.0.0.1:{listener.getsockname()[1]}", pace_ms=1000, on_sent=note))
         except FileError as error:
             errors.append(error)
 
@@ -221,7 +225,7 @@ def test_a_server_that_is_killed_while_it_receives_ends_the_exchange(scan):
         client = threading.Thread(target=send, daemon=True)
         client.start()
         connection, _ = listener.accept()
-        assert connection.recv(1 << 16)
+        assert has_sent.wait(10)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
         client.join(timeout=10)
