@@ -24,14 +24,14 @@ from pathlib import Path
 from command import make_parser, positive, run_benchmark
 from pages import machine, markdown_table, write_section
 
+from cinerecon.archives.case_index import append_rows, read_index
+from cinerecon.archives.shards import Shard
 from cinerecon.evaluation.jobs import JobList, Listing
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import append_scores, read_scores
 from cinerecon.io.atomic import write_text
-from cinerecon.io.case_index import append_rows, read_index
 from cinerecon.io.checksums import file_state
-from cinerecon.io.shards import Shard
 from cinerecon.machine import pick_device
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.folder import CaseFolder

@@ -18,8 +18,8 @@ import torch
 from command import make_parser, positive, run_benchmark
 from pages import markdown_head, markdown_row
 
+from cinerecon.archives.case_index import IndexRow, append_rows
 from cinerecon.io.case import write_case
-from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.methods.table import load_initial_method
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.physics.sampling import PATTERNS, parse_mask

@@ -31,7 +31,10 @@ ROWS: Sequence[tuple[str, Sequence[tuple[str, str]]]] = (
     ("methods", [("methods", "CineData in, image out"), ("networks", "net(kspace, encoding)")]),
     ("data", [("acquisition", "readouts to CineData"), ("simulation", "phantoms, simulated scans")]),
     ("mathematics", [("physics", "operators, coils, sampling, low rank"), ("metrics", "image quality, statistics")]),
-    ("files", [("io", "ISMRMRD, cases, masks, DICOM, NIfTI")]),
+    (
+        "files",
+        [("archives", "lists of scans, shards, journals"), ("io", "ISMRMRD, cases, masks, DICOM, NIfTI")],
+    ),
     ("core", [("cine.py", "CineData"), ("image.py", "CineImage"), ("config.py", "settings"), ("errors.py", "errors")]),
 )
 STEPS = (

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from cinerecon.archives.shards import Shard
 from cinerecon.errors import FileError
-from cinerecon.io.shards import Shard
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan
 
 N_SCANS = 5

@@ -18,7 +18,7 @@ def at_root(monkeypatch):
     ("path", "expected"),
     [
         ("cinerecon/io/mask.py", ["tests/io/test_mask.py"]),
-        ("cinerecon/acquisition/select.py", ["tests/acquisition"]),
+        ("cinerecon/acquisition/layout/select.py", ["tests/acquisition/layout"]),
         ("cinerecon/machine.py", ["tests/test_machine.py"]),
         ("cinerecon/errors.py", []),
         ("tests/io/test_mask.py", ["tests/io/test_mask.py"]),
@@ -34,7 +34,7 @@ def test_tests_of_a_file_are_those_of_its_name_or_folder(path, expected):
 
 
 def test_a_file_in_a_folder_that_is_run_is_run_once():
-    paths = [Path("cinerecon/acquisition/select.py"), Path("cinerecon/acquisition/checks/measured.py")]
+    paths = [Path("cinerecon/acquisition/source.py"), Path("cinerecon/acquisition/checks/measured.py")]
     assert select_tests(paths) == sorted([*ALWAYS, "tests/acquisition"])
 
 

@@ -29,6 +29,7 @@ ROWS = (
         "words",
     },
     {"io"},
+    {"archives"},
     {"metrics"},
     {"physics"},
     {"simulation"},

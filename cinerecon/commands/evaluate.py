@@ -141,10 +141,10 @@ def _evaluate_scans(
     from rich.console import Console
 
     from cinerecon.acquisition.config import AcquisitionConfig
+    from cinerecon.archives.scan_list import with_lists
     from cinerecon.commands.scans import shard_of
     from cinerecon.evaluation import run
     from cinerecon.evaluation.request import EvaluationRequest, select_with_tables, why_left_out
-    from cinerecon.io.scan_list import with_lists
     from cinerecon.words import counted
 
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)

@@ -29,8 +29,8 @@ class MergeOptions(Options):
 
 def merge(options: MergeOptions) -> None:
     """Merge all shards of a folder, and print the results."""
+    from cinerecon.archives.shards import SHARDS, sharded_commands
     from cinerecon.errors import ConfigError, FileError
-    from cinerecon.io.shards import SHARDS, sharded_commands
 
     mergers: dict[str, Callable[[MergeOptions], bool]] = {
         "prepare": _merge_cases,

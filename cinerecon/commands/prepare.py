@@ -128,11 +128,11 @@ class PrepareOptions(PreparationOptions, ArrayOptions, SetOptions, ArchiveOption
 
 def prepare(options: PrepareOptions) -> None:
     """Prepare the cases, and print their numbers, warnings and rejections."""
+    from cinerecon.archives.scan_list import is_list, with_lists
     from cinerecon.commands.console import progress_bar
     from cinerecon.commands.results import print_cases
     from cinerecon.commands.scans import print_shard, scans_of, shard_of
     from cinerecon.commands.submit import submit
-    from cinerecon.io.scan_list import is_list, with_lists
     from cinerecon.preparation.run import prepare as run
 
     if options.submit:

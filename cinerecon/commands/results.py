@@ -78,7 +78,7 @@ def print_cases(report: "PrepareReport", verb: str = "prepared") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from cinerecon.io.case_index import SPLITS
+    from cinerecon.archives.case_index import SPLITS
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("split")

@@ -12,7 +12,7 @@ from cinerecon.errors import ConfigError
 from cinerecon.options import ArchiveOptions
 
 if TYPE_CHECKING:
-    from cinerecon.io.shards import Shard
+    from cinerecon.archives.shards import Shard
 
 STANDARD = Path("-")
 """Standard input as a scan, standard output as a file to write."""
@@ -27,7 +27,7 @@ def shard_of(options: ArchiveOptions) -> "Shard | None":
     ConfigError
         If it is invalid.
     """
-    from cinerecon.io.shards import Shard
+    from cinerecon.archives.shards import Shard
 
     return None if options.shard is None else Shard.parse(options.shard)
 
@@ -42,8 +42,8 @@ def scans_of(paths: Sequence[Path], lists: Sequence[Path]) -> tuple[tuple[Path, 
     FileError
         If a list cannot be read.
     """
+    from cinerecon.archives.scan_list import is_list, with_lists
     from cinerecon.errors import ConfigError
-    from cinerecon.io.scan_list import is_list, with_lists
 
     if not paths and not lists:
         raise ConfigError("no scan is given", hint="give scans, folders of them, or a list, @list.txt")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from cinerecon.archives.scan_list import labels_of
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import DataError, ShapeError
 from cinerecon.evaluation.image_files import ImageSeries, files_in, read_reference, read_series
@@ -23,7 +24,6 @@ from cinerecon.evaluation.score import Score, append_scores, read_scores
 from cinerecon.io.atomic import require_folder
 from cinerecon.io.checksums import hash_file
 from cinerecon.io.output_folder import FolderKind, require_folder_of
-from cinerecon.io.scan_list import labels_of
 from cinerecon.metrics import DEFAULT_PROFILE
 from cinerecon.metrics.heart import SQUARE
 

@@ -14,18 +14,18 @@ from typing import Any
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import ScanOpener, find_cines
 from cinerecon.acquisition.source import subject_in_header, subject_in_path
+from cinerecon.archives.journal import Journal
+from cinerecon.archives.scan_list import labels_of
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.evaluation.failures import Failure, location_of, read_failures, rewrite_failures
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.score import Score, iterate_scores, rewrite_scores
 from cinerecon.evaluation.score_slice import Job
 from cinerecon.io.checksums import file_state, hash_unchanged, require_unchanged, state_of
-from cinerecon.io.journal import Journal
 from cinerecon.io.magnitude import NIFTI_ENDINGS
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.scan_list import labels_of
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, ShardRecord, in_list_order, read_finished_shards
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label
 from cinerecon.physics.sampling import fingerprint_pattern

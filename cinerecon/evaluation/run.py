@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from cinerecon.acquisition.open import ScanOpener
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.errors import CineReconError, ConfigError, FileError, StorageError
 from cinerecon.evaluation.failures import FAILURES, Failure, append_failure, raise_first
 from cinerecon.evaluation.images import image_file
@@ -16,8 +18,6 @@ from cinerecon.evaluation.score import Score, append_scores, iterate_scores, rep
 from cinerecon.evaluation.score_slice import Job, score_slice_tasks
 from cinerecon.io.atomic import clear_partial
 from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, ShardRecord, finish_shard, start_shard
 from cinerecon.machine import free_memory_mb, in_processes, n_cores, pick_device, process_memory_mb
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.methods.model_file import model_label

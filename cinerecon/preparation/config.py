@@ -9,10 +9,10 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from cinerecon.acquisition.config import AcquisitionConfig
+from cinerecon.archives.case_index import SPLITS
 from cinerecon.config import Config, SettingsError
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import VERSION
-from cinerecon.io.case_index import SPLITS
 from cinerecon.options import N_SIMULATED_COILS, REFUSES_UNREALISTIC, SEED, SPLIT_SHARES, CsmMethod
 
 Patch = tuple[int, int, int]

@@ -13,12 +13,12 @@ from typing import Any
 
 import yaml
 
+from cinerecon.archives.case_index import INDEX, IndexRow, case_names, read_index, write_index
+from cinerecon.archives.journal import Journal
 from cinerecon.config import differences, read_yaml
 from cinerecon.errors import ConfigError
 from cinerecon.io.atomic import clear_partial, refuse_existing, write_text
-from cinerecon.io.case_index import INDEX, IndexRow, case_names, read_index, write_index
 from cinerecon.io.checksums import file_state
-from cinerecon.io.journal import Journal
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.prepare_slice import Survey
 from cinerecon.preparation.report import Rejection, write_refused

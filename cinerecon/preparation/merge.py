@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from cinerecon.archives.case_index import INDEX, PREPARE, IndexRow, read_index, unlisted_cases, write_index
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, read_finished_shards
 from cinerecon.errors import DataError, FileError
-from cinerecon.io.case_index import INDEX, PREPARE, IndexRow, read_index, unlisted_cases, write_index
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, read_finished_shards
 from cinerecon.preparation.report import Leftover, PrepareReport, read_refused, write_refused
 
 

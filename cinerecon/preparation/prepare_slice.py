@@ -9,11 +9,11 @@ import torch
 
 from cinerecon.acquisition.config import describe_kept_coils
 from cinerecon.acquisition.source import CineSource
+from cinerecon.archives.case_index import IndexRow, remove_cases
 from cinerecon.cine import CineData
 from cinerecon.errors import CineReconError, NotACineError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.case import MARKS, Attributes, write_case
-from cinerecon.io.case_index import IndexRow, remove_cases
 from cinerecon.io.checksums import hash_file, require_unchanged
 from cinerecon.io.export.summary import write_case_picture
 from cinerecon.io.paths import absolute

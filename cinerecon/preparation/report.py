@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cinerecon.archives.case_index import IndexRow, case_names
 from cinerecon.errors import CineReconError
-from cinerecon.io.case_index import IndexRow, case_names
 from cinerecon.io.csv_file import read_csv, rewrite_csv
 from cinerecon.io.paths import absolute
 

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cinerecon.errors import FileError, StorageError
-from cinerecon.io.case_index import (
+from cinerecon.archives.case_index import (
     INDEX,
     PREPARE,
     IndexRow,
@@ -18,10 +17,11 @@ from cinerecon.io.case_index import (
     remove_cases,
     unlisted_cases,
 )
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, finish_shard, start_shard
+from cinerecon.errors import FileError, StorageError
 from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.paths import absolute
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.machine import in_pool, n_cores
 from cinerecon.preparation.agenda import Agenda
 from cinerecon.preparation.config import PrepareConfig

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from cinerecon.io.case_index import SPLITS
+from cinerecon.archives.case_index import SPLITS
 from cinerecon.io.paths import absolute
 from cinerecon.preparation.folder import ExistingCases
 from cinerecon.preparation.report import Rejection

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from cinerecon.acquisition.open import is_cine_name, open_scan
 from cinerecon.acquisition.source import CineSource, subject_in_header, subject_in_path
+from cinerecon.archives.case_index import NUMBERED, case_names, holds_cases, list_cases
+from cinerecon.archives.scan_list import labels_of
 from cinerecon.errors import ConfigError, FileError, NotACineError
-from cinerecon.io.case_index import NUMBERED, case_names, holds_cases, list_cases
 from cinerecon.io.checksums import hash_files, require_unchanged, state_of
 from cinerecon.io.export import dicom, nifti
 from cinerecon.io.kspace_array import holds_kspace
 from cinerecon.io.magnitude import NIFTI_ENDINGS, has_dicom_name, is_dicom, open_magnitude, stem_of
 from cinerecon.io.paths import absolute, walk_visible
 from cinerecon.io.raw_file import holds_images_only
-from cinerecon.io.scan_list import labels_of
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.magnitude import SimulatedScan
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from cinerecon.acquisition.open import find_cines
+from cinerecon.archives.scan_list import labels_of
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, shard_folders
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.export import FOLDER, FORMATS, Target
 from cinerecon.io.export.movie import write_gif, write_mp4
 from cinerecon.io.paths import absolute
-from cinerecon.io.scan_list import labels_of
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, shard_folders
 from cinerecon.methods.model_file import model_label
 from cinerecon.reconstruction.record import COMMAND, Record, recorded_scans
 from cinerecon.reconstruction.request import DEFAULT_ENDINGS, ReconRequest

@@ -6,14 +6,14 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import finish_shard, start_shard
 from cinerecon.errors import CineReconError, StorageError
 from cinerecon.image import CineImage
 from cinerecon.io.atomic import clear_partial, moved_into_place
 from cinerecon.io.export import Target
 from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
 from cinerecon.io.paths import absolute, absolute_paths, relative
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import finish_shard, start_shard
 from cinerecon.machine import pick_device
 from cinerecon.methods.base import Reconstructor, fingerprint
 from cinerecon.reconstruction.batch import MOVIES, Batch

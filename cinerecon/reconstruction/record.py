@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cinerecon.archives.journal import Journal
+from cinerecon.archives.scan_names import ScanNames
+from cinerecon.archives.shards import Shard, in_list_order, read_finished_shards
 from cinerecon.errors import CineReconError, FileError
 from cinerecon.io.export import Target
-from cinerecon.io.journal import Journal
 from cinerecon.io.paths import absolute, absolute_paths, located, relative
-from cinerecon.io.scan_names import ScanNames
-from cinerecon.io.shards import Shard, in_list_order, read_finished_shards
 from cinerecon.methods.model_file import model_label
 from cinerecon.verdict import worst_status
 

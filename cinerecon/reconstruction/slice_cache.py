@@ -17,9 +17,9 @@ from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from numpy.typing import NDArray
 
+from cinerecon.archives.journal import Journal
 from cinerecon.errors import FileError
 from cinerecon.io.atomic import moved_into_place, write_text
-from cinerecon.io.journal import Journal
 from cinerecon.io.paths import absolute_paths, relative
 from cinerecon.reconstruction.request import ReconRequest
 from cinerecon.reconstruction.slices import ReconstructedSlice

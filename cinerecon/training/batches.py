@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats.case import SETTINGS
+from cinerecon.archives.case_index import list_cases
 from cinerecon.cine import CineData
 from cinerecon.errors import ConfigError
 from cinerecon.io.case import CaseFile
-from cinerecon.io.case_index import list_cases
 from cinerecon.io.paths import as_path
 from cinerecon.methods.base import Reconstructor
 from cinerecon.methods.card import Card

@@ -8,8 +8,8 @@ from typing import Any
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import find_cines, open_scan
+from cinerecon.archives.case_index import holds_cases, read_index
 from cinerecon.errors import FileError
-from cinerecon.io.case_index import holds_cases, read_index
 from cinerecon.io.checksums import hash_file
 from cinerecon.methods.card import Card, hash_subject
 from cinerecon.physics.sampling import acceleration_of, net_acceleration, parse_sampling, samples_whole_readouts

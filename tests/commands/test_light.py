@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from cinerecon.acquisition.inspection import inspect_scan
+from cinerecon.archives.shards import Shard
 from cinerecon.io.mrd_stream.messages import CloseMessage, write_message
 from cinerecon.io.mrd_stream.reader import scan_messages
-from cinerecon.io.shards import Shard
 from cinerecon.physics.sampling import PATTERNS, parse_mask
 from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.batch import plan_batch

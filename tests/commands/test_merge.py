@@ -2,10 +2,10 @@
 
 import pytest
 
+from cinerecon.archives.shards import Shard
 from cinerecon.evaluation.jobs import merge_scores
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
-from cinerecon.io.shards import Shard
 from cinerecon.preparation.merge import merge_cases
 from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.batch import plan_batch

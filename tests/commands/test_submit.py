@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from small_archive import make_archive
 
+from cinerecon.archives.scan_list import read_scan_list
 from cinerecon.cli import main
 from cinerecon.commands import submit as module
 from cinerecon.commands.evaluate import EvaluateOptions
@@ -18,7 +19,6 @@ from cinerecon.errors import ConfigError, DataError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
-from cinerecon.io.scan_list import read_scan_list
 
 submitit = pytest.importorskip("submitit")
 

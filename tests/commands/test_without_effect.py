@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cinerecon.archives.shards import Shard, finish_shard, start_shard
 from cinerecon.cine import CineData
 from cinerecon.cli import COMMANDS, load_command, main
 from cinerecon.errors import ConfigError
-from cinerecon.io.shards import Shard, finish_shard, start_shard
 from cinerecon.methods.table import load_method
 from cinerecon.options import Options
 from cinerecon.provenance import Patient

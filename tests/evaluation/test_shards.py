@@ -8,6 +8,8 @@ from helpers import counted
 from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition import open as acquisition
+from cinerecon.archives.scan_list import read_scan_list
+from cinerecon.archives.shards import Shard
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.evaluation import jobs, score, score_slice
 from cinerecon.evaluation.failures import read_failures
@@ -15,8 +17,6 @@ from cinerecon.evaluation.jobs import merge_scores
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import read_scores
-from cinerecon.io.scan_list import read_scan_list
-from cinerecon.io.shards import Shard
 
 N = 2
 MODELS = ["zerofilled", "viewshared"]

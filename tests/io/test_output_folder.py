@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cinerecon.archives.case_index import INDEX, list_cases
+from cinerecon.archives.shards import Shard
 from cinerecon.commands.evaluate import EvaluateOptions
 from cinerecon.commands.evaluate import evaluate as evaluate_command
 from cinerecon.commands.prepare import PrepareOptions
@@ -19,9 +21,7 @@ from cinerecon.evaluation.jobs import SCAN_RECORDS
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.evaluation.score import SCORES
-from cinerecon.io.case_index import INDEX, list_cases
 from cinerecon.io.output_folder import FolderKind, require_folder_of, sole_writer
-from cinerecon.io.shards import Shard
 from cinerecon.methods.model_file import RECIPE
 from cinerecon.preparation.folder import SETTINGS
 from cinerecon.preparation.run import prepare

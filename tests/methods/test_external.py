@@ -15,13 +15,13 @@ from small_recipe import RECIPE
 from typer.testing import CliRunner
 
 import cinerecon
+from cinerecon.archives.shards import Shard
 from cinerecon.cine import CineData
 from cinerecon.cli import app
 from cinerecon.errors import ConfigError, FileError, ShapeError, WeightsError
 from cinerecon.evaluation.request import EvaluationRequest, select_with_tables
 from cinerecon.evaluation.run import _Worker, evaluate
 from cinerecon.evaluation.score import read_scores
-from cinerecon.io.shards import Shard
 from cinerecon.methods.base import fingerprint, make_encoding
 from cinerecon.methods.catalogue import describe_model, list_all_settings
 from cinerecon.methods.model_file import InitialMethodConfig, ModelConfig, model_label, write_model

@@ -5,11 +5,11 @@ import os
 
 import pytest
 
+from cinerecon.archives.case_index import read_index
+from cinerecon.archives.shards import Shard
 from cinerecon.errors import StorageError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
-from cinerecon.io.case_index import read_index
-from cinerecon.io.shards import Shard
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.run import prepare
 from cinerecon.reconstruction.batch import plan_batch

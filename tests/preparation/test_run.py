@@ -17,10 +17,10 @@ from forked import run_python
 from helpers import UNUSED_PID, relative_error
 from raw_scan import SLICE, small_scan
 
+from cinerecon.archives.case_index import INDEX, SPLITS, read_index
 from cinerecon.commands.results import print_cases
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import CaseFile, read_case
-from cinerecon.io.case_index import INDEX, SPLITS, read_index
 from cinerecon.preparation import prepare_slice as work
 from cinerecon.preparation.config import PrepareConfig, parse_split
 from cinerecon.preparation.run import prepare

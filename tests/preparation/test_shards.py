@@ -8,13 +8,13 @@ from helpers import counted
 from small_archive import N_SCANS, kill_and_continue, make_archive
 
 from cinerecon.acquisition.open import find_cines
+from cinerecon.archives.case_index import read_index
+from cinerecon.archives.scan_list import read_scan_list
+from cinerecon.archives.shards import Shard
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.evaluation.request import EvaluationRequest
 from cinerecon.evaluation.run import evaluate
 from cinerecon.io.case import read_case
-from cinerecon.io.case_index import read_index
-from cinerecon.io.scan_list import read_scan_list
-from cinerecon.io.shards import Shard
 from cinerecon.preparation import prepare_slice, sources
 from cinerecon.preparation.config import PrepareConfig
 from cinerecon.preparation.merge import merge_cases

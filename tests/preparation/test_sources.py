@@ -15,10 +15,10 @@ from helpers import relative_error
 from matlab_file import write_v73
 from raw_scan import small_scan
 
+from cinerecon.archives.case_index import read_index
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
 from cinerecon.io.case import VERSION, read_case
-from cinerecon.io.case_index import read_index
 from cinerecon.io.export.dicom import write_dicom
 from cinerecon.io.export.display import radiological_turn
 from cinerecon.io.export.nifti import write_nifti

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from helpers import UNUSED_PID
 
+from cinerecon.archives.journal import Journal
 from cinerecon.cine_meta import CineMeta
 from cinerecon.cli import main
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.image import CineImage
 from cinerecon.io.export import Target
-from cinerecon.io.journal import Journal
 from cinerecon.provenance import Patient
 from cinerecon.reconstruction import batch_run
 from cinerecon.reconstruction.batch import plan_batch

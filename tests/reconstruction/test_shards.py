@@ -10,11 +10,11 @@ import pytest
 from helpers import counted
 from small_archive import N_SCANS, kill_and_continue, make_archive
 
+from cinerecon.archives.journal import Journal
+from cinerecon.archives.scan_list import read_scan_list
+from cinerecon.archives.shards import Shard
 from cinerecon.errors import FileError
 from cinerecon.io.export import FORMATS
-from cinerecon.io.journal import Journal
-from cinerecon.io.scan_list import read_scan_list
-from cinerecon.io.shards import Shard
 from cinerecon.reconstruction import batch_run
 from cinerecon.reconstruction import run as run_module
 from cinerecon.reconstruction.batch import plan_batch

@@ -9,9 +9,9 @@ from small_recipe import RECIPE, ZeroFilled
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import read_slices
+from cinerecon.archives.case_index import IndexRow, append_rows
 from cinerecon.errors import ConfigError, FileError
 from cinerecon.io.case import write_case
-from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.methods.model_file import read_model
 from cinerecon.methods.normalisation import scale_of
 from cinerecon.simulation.scan import SimulateConfig, simulate_scan

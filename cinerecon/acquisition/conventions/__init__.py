@@ -8,12 +8,6 @@ assume that the data follow the standard.
 
 from dataclasses import replace
 
-from cinerecon.acquisition.calibration import (
-    claimed_centres,
-    correct_calibration,
-    place_calibration_of_other_encodings,
-    place_calibration_of_siemens,
-)
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions.counters import (
     combine_counters,
@@ -32,8 +26,14 @@ from cinerecon.acquisition.conventions.encoding import (
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
-from cinerecon.acquisition.readouts import Readouts, Warn
-from cinerecon.acquisition.select import Selection
+from cinerecon.acquisition.layout.calibration import (
+    claimed_centres,
+    correct_calibration,
+    place_calibration_of_other_encodings,
+    place_calibration_of_siemens,
+)
+from cinerecon.acquisition.layout.readouts import Readouts, Warn
+from cinerecon.acquisition.layout.select import Selection
 from cinerecon.io.ismrmrd.raw import RawScan
 
 

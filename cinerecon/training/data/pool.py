@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.random import Generator
 
+from cinerecon.archives.case_index import IndexRow, list_cases, read_index
 from cinerecon.errors import ConfigError, DataError, FileError
 from cinerecon.io.case import CaseFile
-from cinerecon.io.case_index import IndexRow, list_cases, read_index
 from cinerecon.physics.sampling import block_of_lines
 from cinerecon.training.data.augment import AugmentConfig
 from cinerecon.training.data.case import Case, PreparedCase, Shape, SimulatedCase

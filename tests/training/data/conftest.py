@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from cinerecon.archives.case_index import IndexRow, append_rows
 from cinerecon.io.case import write_case
-from cinerecon.io.case_index import IndexRow, append_rows
 from cinerecon.physics.fourier import ifft2c
 from cinerecon.simulation.scan import SimulateConfig, simulate_cine
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from cinerecon.archives.journal import Journal
 from cinerecon.io.atomic import append_text
 from cinerecon.io.csv_file import append_csv
-from cinerecon.io.journal import Journal
 
 
 def test_entries_come_back_the_latest_of_each_key(tmp_path):

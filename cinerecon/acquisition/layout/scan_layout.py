@@ -8,16 +8,16 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.calibration import add_central_lines, place_calibration, without_other_contrast
 from cinerecon.acquisition.checks.cartesian import require_cartesian, require_cartesian_header, require_kspace_readouts
 from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
-from cinerecon.acquisition.counters import Counters, read_counters, require_sane_claim
 from cinerecon.acquisition.gating.gate import Gating, plan_gating
-from cinerecon.acquisition.grid import Grid, plan_grid
-from cinerecon.acquisition.metadata import slice_meta
-from cinerecon.acquisition.noise import (
+from cinerecon.acquisition.layout.calibration import add_central_lines, place_calibration, without_other_contrast
+from cinerecon.acquisition.layout.counters import Counters, read_counters, require_sane_claim
+from cinerecon.acquisition.layout.grid import Grid, plan_grid
+from cinerecon.acquisition.layout.metadata import slice_meta
+from cinerecon.acquisition.layout.noise import (
     Matrix,
     noise_rows,
     noise_scale,
@@ -26,15 +26,15 @@ from cinerecon.acquisition.noise import (
     select_coils,
     without_signal,
 )
-from cinerecon.acquisition.placement import (
+from cinerecon.acquisition.layout.placement import (
     Lines,
     line_samples,
     place_lines,
     require_central_lines,
     require_gaps,
 )
-from cinerecon.acquisition.readouts import Readouts, probe_lines
-from cinerecon.acquisition.select import (
+from cinerecon.acquisition.layout.readouts import Readouts, probe_lines
+from cinerecon.acquisition.layout.select import (
     Dropped,
     Selection,
     is_calibration_only,

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from helpers import UNUSED_PID
 
+from cinerecon.archives.shards import Shard, finish_shard, in_list_order, read_finished_shards, start_shard
 from cinerecon.errors import ConfigError, FileError
-from cinerecon.io.shards import Shard, finish_shard, in_list_order, read_finished_shards, start_shard
 
 SCANS = [f"P{number}" for number in range(7)]
 

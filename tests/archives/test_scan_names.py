@@ -4,9 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from cinerecon.io.scan_list import labels_of
-from cinerecon.io.scan_names import NAMES, ScanNames
-from cinerecon.io.shards import Shard
+from cinerecon.archives.scan_list import labels_of
+from cinerecon.archives.scan_names import NAMES, ScanNames
+from cinerecon.archives.shards import Shard
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.noise import noise_covariance, whitening_matrix
+from cinerecon.acquisition.layout.noise import noise_covariance, whitening_matrix
 from cinerecon.acquisition.open import open_scan
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.coils import apply_coil_matrix

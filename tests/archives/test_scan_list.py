@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cinerecon.archives.scan_list import is_list, labels_of, read_scan_list, with_lists
 from cinerecon.errors import FileError
-from cinerecon.io.scan_list import is_list, labels_of, read_scan_list, with_lists
 
 
 def test_paths_are_relative_to_the_list(tmp_path):

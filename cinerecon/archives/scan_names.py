@@ -7,10 +7,10 @@ the output folder.
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from cinerecon.io.journal import Journal
+from cinerecon.archives.journal import Journal
+from cinerecon.archives.scan_list import path_checksum, path_parts
+from cinerecon.archives.shards import Shard, shard_folders
 from cinerecon.io.paths import absolute, relative
-from cinerecon.io.scan_list import path_checksum, path_parts
-from cinerecon.io.shards import Shard, shard_folders
 
 NAMES = "names.jsonl"
 

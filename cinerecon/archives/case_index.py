@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
+from cinerecon.archives.shards import shard_folders, sharded_commands
 from cinerecon.errors import FileError
 from cinerecon.io.csv_file import append_csv, read_csv, write_csv
-from cinerecon.io.shards import shard_folders, sharded_commands
 
 INDEX = "index.csv"
 SPLITS = ("train", "val", "test")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from cinerecon.archives.case_index import INDEX, IndexRow, append_rows, list_cases, read_index, write_index
 from cinerecon.errors import FileError
-from cinerecon.io.case_index import INDEX, IndexRow, append_rows, list_cases, read_index, write_index
 from cinerecon.io.checksums import hash_file
 
 HASH = "0123456789abcdef" * 4

@@ -1,0 +1,1 @@
+"""Archives of many scans: lists and names of scans, shards, journals, and the index of prepared cases."""
