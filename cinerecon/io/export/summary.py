@@ -91,7 +91,7 @@ def write_png(path: Path, cines: list[CineImage]) -> None:
     for name, text in series_texts([cine.provenance for cine in cines]).items():
         info.add_itxt(name, text)
     info.add_itxt("warnings", "\n".join(collect_warnings(cines)))
-    draw_summary(cines).save(path, format="PNG", optimize=True, pnginfo=info)
+    draw_summary(cines).save(path, format="PNG", pnginfo=info)
 
 
 def draw_summary(cines: list[CineImage]) -> Image.Image:
@@ -119,7 +119,7 @@ def write_case_picture(path: Path, cine: CineImage, kspace: NDArray[np.complex64
     cine = turned(cine, turn)
     panel = ("k-space of frame 0, logarithmic", _kspace_panel(turn.pixels(kspace)))
     with moved_into_place(path) as temporary:
-        _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG", optimize=True)
+        _sheet([(cine, [*_panels(cine), panel])]).save(temporary, format="PNG")
 
 
 def _sheet(rows_of_panels: list[tuple[CineImage, Panels]]) -> Image.Image:
