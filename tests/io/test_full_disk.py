@@ -20,8 +20,12 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits 
 
 
 def run_limited(arguments, limit, folder):
-    """Run the command line with a limit on the size of files, as if the disk were full there."""
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
+    """Run the command line with a limit on the size of files, as if the disk were full there.
+
+    No bytecode is written: Python would store files that were cut off, which fail when they are imported later.
+    """
+    code = "import resource, sys; sys.dont_write_bytecode = True; "
+    code += f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); "
     return run_python(code + COMMAND.format(arguments=arguments), cwd=folder)
 
 
