@@ -25,9 +25,16 @@ MAX_USUAL_PART = 0.5
 """Largest ratio of the median sample to the limit; above it all samples are large, as for a point source."""
 FRAME_GAIN = 1.5
 """Amplitude ratio between a frame and the same lines in other frames, or its inverse, from which it is reported."""
+NORMAL_MEDIAN = 0.6745
+"""Median of the absolute value of normally distributed numbers, relative to their standard deviation."""
 N_STRONGEST, AGREEING_QUANTILE = 8, 0.25
 """Number of the strongest lines that are compared one by one, and quantile of their ratios that must differ from 1 if
 the gain of a frame is different; motion changes some of the central lines as much, but not all."""
+READOUT_GAIN = 0.15
+"""Relative standard deviation of the amplitude of a line from frame to frame from which a varying gain is reported: at
+most 0.05 in intact scans."""
+MIN_TRIPLES, ABOVE_WEAKEST = 16, 8.0
+"""Smallest number of triples of frames for it, and smallest ratio of the lines to the weakest ones, which are noise."""
 MIN_SHARED_FRACTION = 0.5
 """Smallest fraction of the frames that must measure a line for it to be compared between frames."""
 N_LEVEL_FRAMES = 3
@@ -88,6 +95,7 @@ def gain_warnings(layout: ScanLayout) -> Iterator[str]:
         is_calibration[own.ky[np.isin(own.row, layout.selection.calibration)]] = True
         where = f" of slice {number}" if layout.n_slices > 1 else ""
         yield from frame_gain_warnings(table, where)
+        yield from readout_gain_warnings(table, where)
         levels = line_levels(central_of_scan(layout, number), grid.ky)
         yield from line_gain_warnings(levels, is_calibration, grid.first_row, where)
 
@@ -130,6 +138,34 @@ def frame_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator
         yield (
             f"{name_frames(differing.tolist())}{where} of {len(table)}: {most:.2g} times the amplitude of the "
             "others: different gain or contrast, or not in the steady state"
+        )
+
+
+def readout_gain_warnings(table: NDArray[np.float64], where: str = "") -> Iterator[str]:
+    """A warning about a gain that varies from readout to readout; parameters as for `frame_gain_warnings`.
+
+    The amplitude of each of the strongest lines is compared with its mean in the frames before and after, since motion
+    and the approach to the steady state change it smoothly.
+    """
+    is_shared = np.isfinite(table).mean(0) >= MIN_SHARED_FRACTION
+    if len(table) < MIN_FRAMES or not is_shared.any():
+        return
+    shared = table[:, is_shared]
+    usual = np.nanquantile(shared, 0.5, axis=0, method="lower")
+    strongest = np.argsort(usual)[-N_STRONGEST:]
+    strongest = strongest[usual[strongest] > ABOVE_WEAKEST * np.nanquantile(table, 0.1)]
+    level = np.log(shared[:, strongest])
+    level = level[np.isfinite(level).any(1)]
+    level = level - np.nanmedian(level - np.log(usual[strongest]), axis=1, keepdims=True)  # the gain of the frames
+    changes = np.abs(level[1:-1] - (level[:-2] + level[2:]) / 2)
+    changes = changes[np.isfinite(changes)]
+    if len(changes) < MIN_TRIPLES:
+        return
+    deviation = float(np.median(changes)) / (NORMAL_MEDIAN * 1.5**0.5)  # the mean of two frames also varies
+    if deviation > READOUT_GAIN:
+        yield (
+            f"the amplitude of the same line varies by about {deviation:.0%} from frame to frame{where}: a gain that "
+            "changes between readouts? do not trust the image"
         )
 
 

@@ -27,7 +27,7 @@ LINE_CHECKS: Mapping[str, Check[StoredSlice]] = {
     "empty coils": Check("coils that contain only zeros", stored_kspace.empty_coil_warnings),
     "noisier coils": Check("coils with far more noise than the others", stored_kspace.noisier_coil_warnings),
     "spikes": Check("single samples much larger than in other frames", stored_kspace.spike_warnings),
-    "gain": Check("frames and lines with a different gain", stored_kspace.array_gain_warnings),
+    "gain": Check("frames, lines and readouts with a different gain", stored_kspace.array_gain_warnings),
     "coils as frames": Check(
         "adjacent coils that are more similar than adjacent frames", stored_kspace.exchanged_coil_warnings
     ),

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from cinerecon.acquisition.checks.alignment import require_complex
-from cinerecon.acquisition.checks.amplitudes import frame_gain_warnings, line_gain_warnings, line_levels
+from cinerecon.acquisition.checks.amplitudes import (
+    frame_gain_warnings,
+    line_gain_warnings,
+    line_levels,
+    readout_gain_warnings,
+)
 from cinerecon.acquisition.checks.cartesian import AXES, transformed_axes
 from cinerecon.acquisition.checks.central import MAX_DISTANCE, central_of_array
 from cinerecon.acquisition.checks.coil_changes import (
@@ -172,10 +177,11 @@ def spike_warnings(stored: StoredSlice) -> Iterator[str]:
 
 
 def array_gain_warnings(stored: StoredSlice) -> Iterator[str]:
-    """Warnings about frames and lines with a different gain."""
+    """Warnings about frames, lines and readouts with a different gain."""
     largest = _amplitudes(stored.kspace).amax(0)
     table = torch.where(stored.mask[:, 0, :, 0] & (largest > 0), largest, torch.nan).double().numpy()
     yield from frame_gain_warnings(table)
+    yield from readout_gain_warnings(table)
     readouts = central_of_array(stored.kspace, stored.mask, stored.kspace.shape[-1])
     yield from line_gain_warnings(line_levels(readouts, table.shape[1]))
 

@@ -120,7 +120,7 @@ def central_readout_warnings(layout: ScanLayout) -> Iterator[str]:
 
 SCAN_CHECKS: Mapping[str, Check[ScanLayout]] = {
     "repeats": Check("repeated measurements of a line that differ", repeats.repeat_warnings),
-    "gain": Check("frames and lines with a different gain", amplitudes.gain_warnings),
+    "gain": Check("frames, lines and readouts with a different gain", amplitudes.gain_warnings),
     "central readouts": Check("faults of the readouts near the centre of k-space, see below", central_readout_warnings),
     "noisier coils": Check(
         "coils with far more noise than the others, if coils are not whitened", coil_changes.noisier_coil_warnings

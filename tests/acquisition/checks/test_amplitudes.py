@@ -1,16 +1,18 @@
 """Spikes, saturation, and frames and lines with a different gain, in the small scan with noise."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
 import torch
 from raw_scan import RawFile, small_scan
 
-from cinerecon.acquisition.checks.amplitudes import saturation_warnings
+from cinerecon.acquisition.checks.amplitudes import readout_gain_warnings, saturation_warnings
 from cinerecon.acquisition.checks.central import central_of_array
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.open import open_scan
-from cinerecon.simulation.scan import SimulateConfig, simulate_scan
+from cinerecon.simulation.scan import SimulateConfig, simulate_cine, simulate_scan
 
 PLAIN = AcquisitionConfig(csm="walsh")
 
@@ -59,6 +61,28 @@ def test_frames_of_another_gain(scan, tmp_path):
     scan.samples = [(0.4 if phase[i] == 2 else 1) * samples for i, samples in enumerate(scan.samples)]
     (text,) = suspicions(scan.write(tmp_path / "scan.h5"))
     assert text.startswith("frame 2 of 3: 0.4")
+
+
+def varied(shape, deviation):
+    """Factors whose logarithm has a standard deviation."""
+    return np.exp(deviation * np.random.default_rng(0).normal(size=shape))
+
+
+@pytest.mark.parametrize("undersample", [None, "gaussian:4", "equispaced:4,acs=8"])
+def test_a_gain_that_varies_from_readout_to_readout(undersample):
+    config = SimulateConfig(n_frames=12, ky=64, kx=48, n_coils=4, noise=0.01, undersample=undersample)
+    (data,) = simulate_cine(config)
+    largest = data.kspace.abs().amax((1, 3)).double().numpy()
+    table = np.where(largest > 0, largest, np.nan)
+    (text,) = readout_gain_warnings(table * varied(table.shape, 0.3))
+    assert re.match(r"the amplitude of the same line varies by about (2|3)\d% from frame to frame", text)
+    for factor in (1, varied((12, 1), 0.5), varied((1, 64), 0.5), 1 + np.exp(-np.arange(12.0))[:, None]):
+        assert not list(readout_gain_warnings(table * factor)), "frames, lines, or the approach to the steady state"
+
+
+def test_noise_is_not_a_varying_gain():
+    noise = np.abs(np.random.default_rng(0).normal(size=(12, 64, 4))).max(-1)
+    assert not list(readout_gain_warnings(noise))
 
 
 @pytest.mark.parametrize("is_flagged", [False, True])
