@@ -18,7 +18,7 @@ def at_root(monkeypatch):
     ("path", "expected"),
     [
         ("cinerecon/io/mask.py", ["tests/io/test_mask.py"]),
-        ("cinerecon/acquisition/layout/select.py", ["tests/acquisition/layout"]),
+        ("cinerecon/acquisition/readouts/select.py", ["tests/acquisition/readouts"]),
         ("cinerecon/machine.py", ["tests/test_machine.py"]),
         ("cinerecon/errors.py", []),
         ("tests/io/test_mask.py", ["tests/io/test_mask.py"]),

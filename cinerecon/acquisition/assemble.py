@@ -26,8 +26,8 @@ from torch import Tensor
 
 from cinerecon.acquisition.coil_maps import GriddedSlice, describe_compression
 from cinerecon.acquisition.config import describe_kept_coils
-from cinerecon.acquisition.layout.grid import Grid
-from cinerecon.acquisition.layout.placement import Lines
+from cinerecon.acquisition.readouts.grid import Grid
+from cinerecon.acquisition.readouts.placement import Lines
 from cinerecon.axes import mirrored_indices
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan

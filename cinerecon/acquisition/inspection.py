@@ -12,9 +12,9 @@ from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig, describe_kept_coils
 from cinerecon.acquisition.formats import RAW_SCAN, require_options
 from cinerecon.acquisition.gating.beats import GatingReport
-from cinerecon.acquisition.layout.readouts import Readouts
-from cinerecon.acquisition.layout.scan_layout import ScanLayout, determine_coil_matrix, lay_out, require_signal
-from cinerecon.acquisition.layout.select import Dropped, count_flags, is_calibration_only
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, lay_out, require_signal
+from cinerecon.acquisition.readouts.select import Dropped, count_flags, is_calibration_only
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.axes import mirrored_indices
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.ismrmrd.waveforms import describe_waveforms

@@ -6,7 +6,7 @@ from pathlib import Path
 from cinerecon.acquisition.checks.table import checked
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.formats import RAW_SCAN, gridded_format, require_options
-from cinerecon.acquisition.layout.scan_layout import lay_out
+from cinerecon.acquisition.layout import lay_out
 from cinerecon.acquisition.scan import PhaseContrastScan, Scan, velocity_sets
 from cinerecon.acquisition.source import CineSource
 from cinerecon.archives.case_index import holds_cases, list_cases

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cinerecon.acquisition.layout.placement import CENTRE_HALF_WIDTH
+from cinerecon.acquisition.readouts.placement import CENTRE_HALF_WIDTH
 from cinerecon.cine import CineData, as_tensor
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.cmrxrecon import subject_of

@@ -16,8 +16,8 @@ from cinerecon.acquisition.coil_maps import FinishedSlice, GriddedSlice, finish_
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import SIMULATED
 from cinerecon.acquisition.inspection import ScanPlan, describe
-from cinerecon.acquisition.layout.scan_layout import ScanLayout, determine_coil_matrix, require_signal
-from cinerecon.acquisition.layout.select import is_image_line
+from cinerecon.acquisition.layout import ScanLayout, determine_coil_matrix, require_signal
+from cinerecon.acquisition.readouts.select import is_image_line
 from cinerecon.acquisition.reference import attach_reference, read_reference
 from cinerecon.acquisition.source import CineSource, SliceSize
 from cinerecon.cine import CineData

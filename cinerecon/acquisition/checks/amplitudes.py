@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.central import CentralReadouts, central_of_scan
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.words import name_frames
 
 MIN_FRAMES = 3

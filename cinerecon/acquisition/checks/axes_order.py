@@ -15,8 +15,8 @@ from torch import Tensor
 
 from cinerecon.acquisition.checks.cartesian import AXES
 from cinerecon.acquisition.checks.stored_kspace import StoredSlice
-from cinerecon.acquisition.layout.grid import LARGEST_CENTRE_ERROR
-from cinerecon.acquisition.layout.readouts import CENTRE_TOLERANCE, PEAK_POWER_RATIO
+from cinerecon.acquisition.readouts.grid import LARGEST_CENTRE_ERROR
+from cinerecon.acquisition.readouts.subset import CENTRE_TOLERANCE, PEAK_POWER_RATIO
 from cinerecon.axes import centre_slice
 from cinerecon.errors import DataError
 from cinerecon.io.plausibility import correlation

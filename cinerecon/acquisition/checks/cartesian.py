@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import PILOT_TONE_SAMPLES, REVERSE, flag_bit

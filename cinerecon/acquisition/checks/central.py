@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.readouts import Readouts
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import REVERSE, Index
 from cinerecon.words import name_frames

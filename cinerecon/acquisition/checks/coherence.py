@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cinerecon.acquisition.checks.central import MAX_FRAMES, PHASE_DISTANCE, CentralReadouts, Samples, frame_warnings
 from cinerecon.acquisition.checks.coil_changes import GAP_OVER_SPREAD, MIN_SAMPLES, two_groups
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
 

@@ -19,7 +19,7 @@ from cinerecon.acquisition.checks.central import (
     central_of_scan,
     frame_warnings,
 )
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
 from cinerecon.axes import centre_slice
 from cinerecon.io.ismrmrd.raw import Index
 from cinerecon.words import name_frames, name_numbers, plural

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.placement import CENTRE_HALF_WIDTH
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.acquisition.readouts.placement import CENTRE_HALF_WIDTH
 from cinerecon.io.ismrmrd.raw import CHANNELS, channel_bits
 from cinerecon.io.plausibility import size_warnings, thickness_warnings, tr_warnings
 from cinerecon.physics.sampling import csm_warning

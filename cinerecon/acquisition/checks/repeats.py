@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cinerecon.acquisition.layout.placement import LARGEST_GAIN, Lines, compare_readouts
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
+from cinerecon.acquisition.readouts.placement import LARGEST_GAIN, Lines, compare_readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.words import counted

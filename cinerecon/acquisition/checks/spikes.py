@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.placement import Lines
-from cinerecon.acquisition.layout.readouts import Warn
+from cinerecon.acquisition.readouts.placement import Lines
+from cinerecon.acquisition.readouts.subset import Warn
 from cinerecon.io.ismrmrd.raw import RawScan
 
 SPIKE_RATIO = 20.0

@@ -20,7 +20,7 @@ from cinerecon.acquisition.checks import (
 )
 from cinerecon.acquisition.checks.alignment import MIN_MIRRORED, require_complex
 from cinerecon.acquisition.checks.central import CentralReadouts, central_of_scan
-from cinerecon.acquisition.layout.scan_layout import ScanLayout
+from cinerecon.acquisition.layout import ScanLayout
 
 MAX_FRAMES_OTHER_SLICES = 16
 """Largest number of frames of a line that are compared in slices other than the middle one."""

@@ -26,14 +26,14 @@ from cinerecon.acquisition.conventions.encoding import (
     zero_samples,
 )
 from cinerecon.acquisition.conventions.positions import separate_positions
-from cinerecon.acquisition.layout.calibration import (
+from cinerecon.acquisition.readouts.calibration import (
     claimed_centres,
     correct_calibration,
     place_calibration_of_other_encodings,
     place_calibration_of_siemens,
 )
-from cinerecon.acquisition.layout.readouts import Readouts, Warn
-from cinerecon.acquisition.layout.select import Selection
+from cinerecon.acquisition.readouts.select import Selection
+from cinerecon.acquisition.readouts.subset import Readouts, Warn
 from cinerecon.io.ismrmrd.raw import RawScan
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout.counters import COUNTERS
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.counters import COUNTERS
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import UnsupportedError
 from cinerecon.io.ismrmrd.header import Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.readouts import PEAK_POWER_RATIO, Readouts
+from cinerecon.acquisition.readouts.subset import PEAK_POWER_RATIO, Readouts
 from cinerecon.errors import ConfigError, HeaderError
 from cinerecon.io.ismrmrd.raw import REVERSE, Heads, has_flag
 

@@ -16,8 +16,8 @@ from dataclasses import replace
 import numpy as np
 
 from cinerecon.acquisition.conventions.echo import N_ECHO_PROBES
-from cinerecon.acquisition.layout.grid import LARGEST_INTERPOLATION, anisotropy
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.grid import LARGEST_INTERPOLATION, anisotropy
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import NOISE, REVERSE, Index, has_flag

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.gating.clock import Clock
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.physics.cardiac_cycle import cardiac_phase, systole_ms
 
 Numbers = NDArray[np.float64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import TICK_MS

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.gating.clock import Clock
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.io.ismrmrd.raw import Index
 
 Numbers = NDArray[np.float64]

@@ -22,9 +22,9 @@ from cinerecon.acquisition.gating.beats import (
 from cinerecon.acquisition.gating.clock import Clock, read_clock, unit_warnings
 from cinerecon.acquisition.gating.frames import interpolate, is_dense, number_frames
 from cinerecon.acquisition.gating.r_waves import ecg_interval_ms, r_waves_of_ecg
-from cinerecon.acquisition.layout.counters import Counters, require_within_limit
-from cinerecon.acquisition.layout.placement import Lines
-from cinerecon.acquisition.layout.readouts import Readouts, Warn
+from cinerecon.acquisition.readouts.counters import Counters, require_within_limit
+from cinerecon.acquisition.readouts.placement import Lines
+from cinerecon.acquisition.readouts.subset import Readouts, Warn
 from cinerecon.errors import DataError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import Index, RawScan
 from cinerecon.io.ismrmrd.waveforms import ECG_ID, Waveform, ecg_of

@@ -18,7 +18,7 @@ from math import prod
 
 import numpy as np
 
-from cinerecon.acquisition.layout.select import is_image_line
+from cinerecon.acquisition.readouts.select import is_image_line
 from cinerecon.io.ismrmrd.header import Limit, MrdHeader
 from cinerecon.io.ismrmrd.raw import NOISE, Heads, Index, has_flag
 

@@ -9,7 +9,7 @@ from typing import Self
 
 import numpy as np
 
-from cinerecon.acquisition.layout.select import is_image_line
+from cinerecon.acquisition.readouts.select import is_image_line
 from cinerecon.errors import DataError, HeaderError
 from cinerecon.io.ismrmrd.waveforms import Waveform
 from cinerecon.io.mrd_stream.messages import (

@@ -9,8 +9,8 @@ from timed_scan import ARRHYTHMIC, REGULAR, changed, simulated
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.gating.clock import read_clock, unwrap
-from cinerecon.acquisition.layout.readouts import Readouts
 from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 

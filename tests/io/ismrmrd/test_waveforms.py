@@ -9,8 +9,8 @@ from raw_scan import small_scan
 
 from cinerecon.acquisition.gating.clock import read_clock
 from cinerecon.acquisition.gating.r_waves import r_waves_of_ecg
-from cinerecon.acquisition.layout.readouts import Readouts
 from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.io.ismrmrd import waveforms
 from cinerecon.io.ismrmrd.hdf5_scan import read_mrd
 from cinerecon.io.ismrmrd.waveforms import ecg_of

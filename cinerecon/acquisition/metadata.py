@@ -6,8 +6,8 @@ import numpy as np
 
 from cinerecon.acquisition.gating.clock import SHORTEST_FRAME_MS, SIMULATED
 from cinerecon.acquisition.gating.gate import LONGEST_MEAN_RR_MS, Gating
-from cinerecon.acquisition.layout.placement import Lines
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.placement import Lines
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.cine_meta import CineMeta, Geometry
 from cinerecon.io.ismrmrd.header import MrdHeader
 from cinerecon.io.ismrmrd.raw import RawScan

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import NOISE, SIEMENS_NOISE_BANDWIDTH, Index, RawScan, has_flag
 from cinerecon.io.raw_file import read_raw_scan

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig, Counter, select_option
-from cinerecon.acquisition.layout.readouts import Readouts, Warn
+from cinerecon.acquisition.readouts.subset import Readouts, Warn
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.raw import (
     CALIBRATION,

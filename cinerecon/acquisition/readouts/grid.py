@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import AcquisitionConfig
-from cinerecon.acquisition.layout.readouts import Probe, Readouts, Warn, stronger_line
+from cinerecon.acquisition.readouts.subset import Probe, Readouts, Warn, stronger_line
 from cinerecon.errors import ConfigError, DataError, HeaderError
 from cinerecon.io.ismrmrd.header import EncodingSpace
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.counters import Counters
-from cinerecon.acquisition.layout.grid import Grid
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.counters import Counters
+from cinerecon.acquisition.readouts.grid import Grid
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError
 from cinerecon.io.ismrmrd.raw import REVERSE, Index, RawScan
 

@@ -17,10 +17,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cinerecon.acquisition.layout.grid import Grid
-from cinerecon.acquisition.layout.placement import Lines, compare_readouts, fits_grid, locate_lines
-from cinerecon.acquisition.layout.readouts import Readouts, Warn, probe_lines, stronger_line
-from cinerecon.acquisition.layout.select import Selection, is_calibration_only
+from cinerecon.acquisition.readouts.grid import Grid
+from cinerecon.acquisition.readouts.placement import Lines, compare_readouts, fits_grid, locate_lines
+from cinerecon.acquisition.readouts.select import Selection, is_calibration_only
+from cinerecon.acquisition.readouts.subset import Readouts, Warn, probe_lines, stronger_line
 from cinerecon.io.ismrmrd.header import EncodingSpace
 from cinerecon.io.ismrmrd.raw import CALIBRATION_AND_IMAGING, REVERSE, Index, RawScan, flag_bit
 from cinerecon.physics.sampling import block_of_lines, calibration_size

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cinerecon.acquisition.config import select_option
-from cinerecon.acquisition.layout.readouts import Readouts
+from cinerecon.acquisition.readouts.subset import Readouts
 from cinerecon.errors import DataError, HeaderError, UnsupportedError
 from cinerecon.io.ismrmrd.header import EncodingSpace, Limit
 from cinerecon.io.ismrmrd.raw import Index, RawScan

@@ -8,8 +8,8 @@ from raw_scan import RawFile, small_scan
 
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.inspection import inspect_scan
-from cinerecon.acquisition.layout.noise import noise_covariance, whitening_matrix
 from cinerecon.acquisition.open import open_scan
+from cinerecon.acquisition.readouts.noise import noise_covariance, whitening_matrix
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.physics.coils import apply_coil_matrix
 from cinerecon.physics.final_image import finish_image

@@ -13,11 +13,11 @@ from cinerecon.acquisition.checks.spikes import without_spikes
 from cinerecon.acquisition.config import AcquisitionConfig
 from cinerecon.acquisition.conventions import standardise
 from cinerecon.acquisition.gating.gate import Gating, plan_gating
-from cinerecon.acquisition.layout.calibration import add_central_lines, place_calibration, without_other_contrast
-from cinerecon.acquisition.layout.counters import Counters, read_counters, require_sane_claim
-from cinerecon.acquisition.layout.grid import Grid, plan_grid
-from cinerecon.acquisition.layout.metadata import slice_meta
-from cinerecon.acquisition.layout.noise import (
+from cinerecon.acquisition.metadata import slice_meta
+from cinerecon.acquisition.readouts.calibration import add_central_lines, place_calibration, without_other_contrast
+from cinerecon.acquisition.readouts.counters import Counters, read_counters, require_sane_claim
+from cinerecon.acquisition.readouts.grid import Grid, plan_grid
+from cinerecon.acquisition.readouts.noise import (
     Matrix,
     noise_rows,
     noise_scale,
@@ -26,15 +26,14 @@ from cinerecon.acquisition.layout.noise import (
     select_coils,
     without_signal,
 )
-from cinerecon.acquisition.layout.placement import (
+from cinerecon.acquisition.readouts.placement import (
     Lines,
     line_samples,
     place_lines,
     require_central_lines,
     require_gaps,
 )
-from cinerecon.acquisition.layout.readouts import Readouts, probe_lines
-from cinerecon.acquisition.layout.select import (
+from cinerecon.acquisition.readouts.select import (
     Dropped,
     Selection,
     is_calibration_only,
@@ -42,6 +41,7 @@ from cinerecon.acquisition.layout.select import (
     require_alike,
     select_readouts,
 )
+from cinerecon.acquisition.readouts.subset import Readouts, probe_lines
 from cinerecon.cine_meta import CineMeta
 from cinerecon.errors import ConfigError, DataError
 from cinerecon.io.ismrmrd.raw import CALIBRATION, RESCALE, SMALLEST_SAMPLE, Index, RawScan

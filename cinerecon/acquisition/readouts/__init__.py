@@ -1,0 +1,1 @@
+"""The readouts of a raw scan: their selection, slices and frames, positions on the grid, calibration lines, noise."""
