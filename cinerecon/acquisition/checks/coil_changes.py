@@ -63,9 +63,9 @@ GAIN_GAP, PHASE_GAP = 0.25, 0.6
 group of gains contains at least two frames."""
 GAP_OVER_SPREAD = 1.5
 """Smallest ratio of the gap to the spread of either group."""
-GAIN_OVER_OTHERS, OTHERS = 2.5, 0.75
-"""Smallest ratio between the change of a gain (logarithm) and this quantile of the ranges of the other coils; motion
-changes the gains of several coils."""
+GAIN_OVER_OTHERS, PHASE_OVER_OTHERS, OTHERS = 2.5, 1.75, 0.75
+"""Smallest ratio between the change of a gain (logarithm), or the gap between phases, and this quantile of the ranges
+of the other coils; motion changes the gains and phases of several coils, more so if frames share few lines."""
 
 
 def noisier_coil_warnings(layout: ScanLayout) -> Iterator[str]:
@@ -234,8 +234,8 @@ def coil_change_warnings(central: CentralReadouts) -> Iterator[str]:
             ratio = np.exp(_change(gains[:, i], differing))
             what = f"{ratio:.2g} times its amplitude in the others: its signal was lost, or its gain is different"
         else:
-            differing, gap, spread = _groups_of_phases(phases[:, i])
-            if len(numbers) < MIN_FRAMES_PHASE_GROUPS or gap < max(PHASE_GAP, GAP_OVER_SPREAD * spread):
+            differing = _different_phase(phases[:, i], np.delete(phases, i, axis=1))
+            if not differing.any():
                 continue
             mean = [np.exp(1j * phases[group, i]).sum() for group in (differing, ~differing)]
             what = (
@@ -305,6 +305,17 @@ def _different_gain(gains: NDArray[np.float64], others: NDArray[np.float64]) -> 
     return differing if is_distinct else np.zeros_like(differing)
 
 
+def _different_phase(phases: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the phase [rad] of a coil differs from that of most other frames, ``(frames,)`` bool.
+
+    No frame differs if the phases of the other coils ``(frames, coils)`` change by the same order of magnitude.
+    """
+    smaller, gap, spread = _groups_of_phases(phases)
+    usual = np.quantile([2 * np.pi - _sorted_with_gaps(other)[1].max() for other in others.T], OTHERS)
+    is_distinct = gap >= max(PHASE_GAP, GAP_OVER_SPREAD * spread, PHASE_OVER_OTHERS * usual)
+    return smaller if is_distinct and len(phases) >= MIN_FRAMES_PHASE_GROUPS else np.zeros_like(smaller)
+
+
 def _change(gains: NDArray[np.float64], differing: NDArray[np.bool_]) -> float:
     """Difference between the median of the selected gains and that of the others."""
     return float(np.median(gains[differing]) - np.median(gains[~differing]))
@@ -333,10 +344,15 @@ def _smaller(group: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _groups_of_phases(phases: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float, float]:
     """As `two_groups` for phases [rad]; the gap is the smaller of the two gaps between the groups on the circle."""
-    order = np.sort(phases)
-    gaps = np.append(np.diff(order), order[0] + 2 * np.pi - order[-1])
+    order, gaps = _sorted_with_gaps(phases)
     first, last = np.sort(np.argsort(gaps)[-2:])
     inner = order[last] - order[first + 1]
     outer = 2 * np.pi - inner - gaps[first] - gaps[last]
     is_inner = (phases > order[first]) & (phases <= order[last])
     return _smaller(is_inner), float(min(gaps[first], gaps[last])), float(max(inner, outer))
+
+
+def _sorted_with_gaps(phases: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Phases [rad] in ascending order, and the gaps after each of them on the circle."""
+    order = np.sort(phases)
+    return order, np.append(np.diff(order), order[0] + 2 * np.pi - order[-1])

@@ -57,6 +57,14 @@ def test_a_coil_of_another_gain_or_phase(factor, frames_of_factor):
         assert float(phase) == pytest.approx(abs(np.angle(factor)), abs=0.25)
 
 
+def test_a_phase_that_changes_as_much_in_other_coils_is_not_reported():
+    """Motion between frames that share few lines changes the phases of several coils."""
+    kspace, mask = simulated()
+    phase = torch.linspace(-0.5, 0.5, len(kspace))[:, None] * torch.tensor([1.0, -1.0]).repeat(3)
+    phase[:, 2] = torch.where(torch.arange(len(kspace)) < 3, -0.5, 0.5)
+    assert not list(coil_change_warnings(central_of_array(kspace * torch.exp(1j * phase)[..., None, None], mask, 64)))
+
+
 def without_noise_readouts(path, noisy_coil=None):
     """Remove the noise readouts of a simulated scan, and add noise to one coil."""
     rng = np.random.default_rng(1)
