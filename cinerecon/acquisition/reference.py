@@ -24,11 +24,14 @@ from cinerecon.io.hdf5 import member, open_hdf5
 from cinerecon.io.ismrmrd.hdf5_scan import Hdf5Samples, truth_group
 from cinerecon.io.ismrmrd.raw import RawScan
 from cinerecon.physics.coils import estimate_csm, transform_maps
+from cinerecon.physics.noise import noise_level
 from cinerecon.physics.operators import Encoding, norm
 from cinerecon.physics.sampling import block_of_lines, csm_warning, measured_extent, parse_sampling
 
 MIN_CORRELATION = 0.7
-"""Correlation between a slice and its true image below which they do not match."""
+"""Correlation between a slice without noise and its true image below which they do not match."""
+MIN_SIGNAL_SHARE = 0.2
+"""Smallest amplitude of the signal relative to signal and noise; with less signal, matching is not possible."""
 CORRELATION_MARGIN = 1e-3
 """Difference of correlations above which a slice of the true image with another number is used."""
 EDGE_RATIO, MIN_EDGE_SAMPLES, MIN_LINES = 2.0, 40, 32
@@ -142,14 +145,22 @@ def _match_slice(
     own, best = data.meta.slice, int(np.argmax(correlations))
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best
-    if correlations[number] < MIN_CORRELATION:
-        return None, [
-            "the reference in the file does not match the samples (another scan, or strong noise): it is not used"
-        ]
+    largest = correlations[number]
+    if largest < MIN_CORRELATION and largest < MIN_CORRELATION * _signal_share(measured, data):
+        text = (
+            "the reference in the file does not match the samples (another scan, or very strong noise): it is not used"
+        )
+        return None, [text]
     if number != own:
         text = "the slices of the reference in the file are in a different order: they are matched by their content"
         return number, [text]
     return number, []
+
+
+def _signal_share(measured: Tensor, data: CineData) -> float:
+    """Amplitude of the signal in some samples of a slice, relative to that of signal and noise."""
+    noise_energy = float(noise_level(data.kspace, data.mask)) ** 2 * int((measured != 0).sum())
+    return max(1 - noise_energy / norm(measured) ** 2, MIN_SIGNAL_SHARE**2) ** 0.5
 
 
 def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:

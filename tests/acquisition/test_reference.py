@@ -92,9 +92,18 @@ def test_a_reference_of_another_scan_is_not_used(scan, tmp_path):
     for data in slices_of(scan):
         assert data.meta.reference_is == "all samples"
         assert (
-            "the reference in the file does not match the samples (another scan, or strong noise): it is not used"
+            "the reference in the file does not match the samples (another scan, or very strong noise): it is not used"
             in data.meta.warnings
         )
+
+
+def test_the_reference_of_a_scan_with_strong_noise_is_used(tmp_path):
+    """The noise has almost three times the energy of the signal in the samples."""
+    path = tmp_path / "noisy.h5"
+    simulate_scan(path, SimulateConfig(n_frames=8, ky=64, kx=64, n_coils=8, noise=0.15, undersample="vista:6"))
+    (data,) = slices_of(path)
+    assert data.meta.reference_is == "truth"
+    assert not [text for text in data.meta.warnings if "reference" in text]
 
 
 def test_a_reference_of_fewer_slices_is_not_used(scan):
