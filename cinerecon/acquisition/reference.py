@@ -160,7 +160,7 @@ def _match_slice(
 def _signal_share(measured: Tensor, data: CineData) -> float:
     """Amplitude of the signal in some samples of a slice, relative to that of signal and noise."""
     noise_energy = float(noise_level(data.kspace, data.mask)) ** 2 * int((measured != 0).sum())
-    return max(1 - noise_energy / norm(measured) ** 2, MIN_SIGNAL_SHARE**2) ** 0.5
+    return float(np.sqrt(max(1 - noise_energy / norm(measured) ** 2, MIN_SIGNAL_SHARE**2)))
 
 
 def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:
