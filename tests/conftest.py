@@ -1,5 +1,6 @@
 """A small beating cine, and fixtures that apply to all tests."""
 
+import signal
 from collections.abc import Callable
 from functools import lru_cache
 from itertools import count
@@ -81,6 +82,13 @@ def _phantoms_are_drawn_once():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(slices, "draw_slice", draw)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptions_are_not_ignored():
+    """Processes of tests react to Ctrl-C, also if the tests run in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
