@@ -22,9 +22,9 @@ def test_wheel_carries_models_and_works_elsewhere(tmp_path):
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
-    shipped = {path.name for path in (ROOT / "models").iterdir() if path.is_dir()}
+    shipped = {path.parent.name for path in (ROOT / "models").glob("*/model.yaml")}
     assert shipped
-    assert {path.name for path in (site / "cinerecon/models").iterdir() if path.is_dir()} == shipped
+    assert {path.parent.name for path in (site / "cinerecon/models").glob("*/model.yaml")} == shipped
     code = (
         "import cinerecon, sys; from cinerecon.methods.model_file import models_folder; print(models_folder());"
         "sys.argv = ['cinerecon', 'models']; from cinerecon.cli import main; main()"
