@@ -1,6 +1,7 @@
-"""Shards as jobs, through the local executor of submitit; the queue of Slurm is a script here."""
+"""Shards as jobs, through the local executor of submitit, and through Slurm where it is installed."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,10 +37,18 @@ def command(monkeypatch, capsys, *arguments):
     return (stop.value.code or 0, *capsys.readouterr())
 
 
+def has_slurm() -> bool:
+    """Whether a Slurm controller answers."""
+    return bool(shutil.which("sinfo")) and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+
+
 @pytest.mark.slow
-def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "executor", ["local", pytest.param("slurm", marks=pytest.mark.skipif(not has_slurm(), reason="no Slurm"))]
+)
+def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypatch, capsys, executor):
     arguments = ("evaluate", f"@{archive}/list.txt", "--model", "zerofilled", "--undersample", "gaussian:2")
-    jobs = ("--submit", "local", "--shards", 2, "--job", "timeout_min=5")
+    jobs = ("--submit", executor, "--shards", 2, "--job", "timeout_min=5", "--job", "mem_gb=2")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     code, out, _ = command(monkeypatch, capsys, *arguments, "-o", tmp_path / "out", *jobs)
     assert code == 2, "one scan is damaged"
@@ -55,7 +64,7 @@ def test_submitted_shards_give_the_scores_of_one_run(archive, tmp_path, monkeypa
 def test_an_interruption_cancels_the_jobs_without_a_traceback(archive, tmp_path, is_group):
     """Ctrl-C interrupts all processes of the terminal, `kill` only the command."""
     words = ("evaluate", f"@{archive}/list.txt", "--model", "ktslr", "--undersample", "gaussian:2", "-o", "out")
-    command = [sys.executable, "-m", "cinerecon", *words, "--submit", "local", "--set", "ktslr.n_iterations=100000"]
+    command = [sys.executable, "-m", "cinerecon", *words, "--submit", "local", "--set", "n_iterations=100000"]
     files = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **files) as process:
         assert process.stdout.readline().startswith(b"submitted  2 shards")
