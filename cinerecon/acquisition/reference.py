@@ -146,11 +146,10 @@ def _match_slice(
     is_own = own < len(correlations) and correlations[best] < correlations[own] + CORRELATION_MARGIN
     number = own if is_own else best
     largest = correlations[number]
+    # the noise is estimated only if it matters
     if largest < MIN_CORRELATION and largest < MIN_CORRELATION * _signal_share(measured, data):
-        text = (
-            "the reference in the file does not match the samples (another scan, or very strong noise): it is not used"
-        )
-        return None, [text]
+        what = "the reference in the file does not match the samples (another scan, or very strong noise)"
+        return None, [f"{what}: it is not used"]
     if number != own:
         text = "the slices of the reference in the file are in a different order: they are matched by their content"
         return number, [text]
@@ -160,7 +159,8 @@ def _match_slice(
 def _signal_share(measured: Tensor, data: CineData) -> float:
     """Amplitude of the signal in some samples of a slice, relative to that of signal and noise."""
     noise_energy = float(noise_level(data.kspace, data.mask)) ** 2 * int((measured != 0).sum())
-    return float(np.sqrt(max(1 - noise_energy / norm(measured) ** 2, MIN_SIGNAL_SHARE**2)))
+    energy = norm(measured) ** 2
+    return float(np.sqrt(max(1 - noise_energy / energy, MIN_SIGNAL_SHARE**2))) if energy else 1.0
 
 
 def _read_maps(maps: h5py.Dataset | None, number: int) -> Tensor | None:

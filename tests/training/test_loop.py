@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import signal
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,6 +32,7 @@ from cinerecon.training import (
     validation,
 )
 from cinerecon.training.batches import DataPaths, open_training_data
+from cinerecon.training.losses import trains_in_bfloat16
 
 KILLED = """
 import os, signal
@@ -396,3 +398,7 @@ def test_an_unknown_method_to_compare_with_is_refused_before_the_run_begins(tmp_
 def test_bfloat16_on_a_processor_that_emulates_it_is_warned_about(make_recipe):
     with pytest.warns(UserWarning, match="emulates bfloat16"):
         loop.init_state(make_recipe("precision=bfloat16"))
+    recipe = make_recipe("precision=auto")  # the suggestion
+    with warnings.catch_warnings(action="error"):
+        loop.init_state(recipe)
+    assert not trains_in_bfloat16(recipe.training, "cpu")
